@@ -1,0 +1,1 @@
+"""A reverse-mode automatic differentiation engine on NumPy."""
