@@ -1,0 +1,131 @@
+"""The convolution family: the three partial derivatives of one trilinear form.
+
+    ⟨x, W, y⟩ = Σₚ Σₜ ⟨y(p), x(s·p + oₜ) Wₜ⟩          x is zero outside itself
+
+    conv(x, W)(p)           = Σₜ x(s·p + oₜ) Wₜ                    ∂/∂y
+    conv_transpose(y, W)(q) = Σ_{p, t : s·p + oₜ = q} y(p) Wₜᵀ     ∂/∂x
+    conv_weight(x, y)ₜ      = Σₚ x(s·p + oₜ)ᵀ y(p)                 ∂/∂W
+
+The form is linear in each argument, so the derivative of each of the three is the other two, and the family is closed
+under differentiation to any order. Taps are offsets oₜ (see `taps`), s is the stride.
+
+Shapes: images x (N, H, W, C_in), y (N, H′, W′, C_out); sequences x (N, T, C_in), y (N, T′, C_out); weights
+(taps, C_in, C_out). Mixed precision is promoted as by NumPy.
+Raises ValueError, naming the shapes, where they do not fit.
+Checked by: tests/autograd/test_conv.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .kernels import convolution as kernels
+from .taps import Taps
+from .tensor import Array, Tensor, TensorLike, node, primitive, value_of
+
+Size = tuple[int, ...]
+
+
+@primitive
+def conv(
+    x: TensorLike, w: TensorLike, taps: Taps, stride: int = 1, size: Size | None = None, plus: TensorLike = 0.0
+) -> Tensor:
+    """y(p) = plus + Σₜ x(s·p + oₜ) Wₜ
+
+    `size` is the spatial size of y, by default ⌈size of x / s⌉. `plus` is a bias (C_out,), or anything that broadcasts to y's
+    shape: what the sum starts from, at no cost.
+    """
+    u, v = _operands("conv", x, w, taps, stride, weight_axis=1)
+    out = _size("conv", taps, size, tuple(-(-n // stride) for n in u.shape[1:-1]))
+    start = _start("conv", plus, (u.shape[0], *out, v.shape[2]), u.dtype)
+    within = u.shape[1:-1]
+    return node(
+        "conv",
+        kernels.conv(u, v, taps, stride, out, start),
+        (x, lambda g, y: conv_transpose(g, w, taps, stride, within)),
+        (w, lambda g, y: conv_weight(x, g, taps, stride)),
+        (plus, lambda g, y: g),
+    )
+
+
+@primitive
+def conv_transpose(
+    y: TensorLike, w: TensorLike, taps: Taps, stride: int = 1, size: Size | None = None, plus: TensorLike = 0.0
+) -> Tensor:
+    """x(q) = plus + Σ y(p) Wₜᵀ over all p and t with s·p + oₜ = q: the adjoint of conv in x
+
+    `size` is the spatial size of x, by default s · size of y. Note the weight's shape: (taps, channels of x, channels of y).
+    """
+    u, v = _operands("conv_transpose", y, w, taps, stride, weight_axis=2)
+    out = _size("conv_transpose", taps, size, tuple(n * stride for n in u.shape[1:-1]))
+    start = _start("conv_transpose", plus, (u.shape[0], *out, v.shape[1]), u.dtype)
+    within = u.shape[1:-1]
+    return node(
+        "conv_transpose",
+        kernels.conv_transpose(u, v, taps, stride, out, start),
+        (y, lambda g, x: conv(g, w, taps, stride, within)),
+        (w, lambda g, x: conv_weight(g, y, taps, stride)),
+        (plus, lambda g, x: g),
+    )
+
+
+@primitive
+def conv_weight(x: TensorLike, y: TensorLike, taps: Taps, stride: int = 1) -> Tensor:
+    """Wₜ = Σₚ x(s·p + oₜ)ᵀ y(p): the adjoint of conv in the weights"""
+    u, v = _promoted(x, y)
+    if u.ndim != len(taps[0]) + 2 or v.ndim != u.ndim or u.shape[0] != v.shape[0]:
+        raise ValueError(
+            f"conv_weight: x {u.shape} and y {v.shape} do not fit taps of {len(taps[0])} axes; both are (N, *space, channels)"
+        )
+    x_size, y_size = u.shape[1:-1], v.shape[1:-1]
+    return node(
+        "conv_weight",
+        kernels.conv_weight(u, v, taps, stride),
+        (x, lambda g, w: conv_transpose(y, g, taps, stride, x_size)),
+        (y, lambda g, w: conv(x, g, taps, stride, y_size)),
+    )
+
+
+def _promoted(*operands: TensorLike) -> list[Array]:
+    values = [np.asarray(value_of(operand)) for operand in operands]
+    dtype = np.result_type(np.float32, *values)
+    return [v.astype(dtype, copy=False) for v in values]
+
+
+def _operands(name: str, x: Any, w: Any, taps: Taps, stride: int, weight_axis: int) -> list[Array]:
+    u, v = _promoted(x, w)
+    if stride < 1:
+        raise ValueError(f"{name}: stride = {stride}, it must be at least 1")
+    if not taps or u.ndim != len(taps[0]) + 2:
+        raise ValueError(
+            f"{name}: input of shape {u.shape} and {len(taps)} taps {taps[:1]}… do not fit; images (N, H, W, C) take "
+            f"offsets (dy, dx), sequences (N, T, C) take (dt,)"
+        )
+    if v.ndim != 3 or v.shape[0] != len(taps) or v.shape[weight_axis] != u.shape[-1]:
+        shape = ["taps", "C_in", "C_out"]
+        shape[0], shape[weight_axis] = str(len(taps)), str(u.shape[-1])
+        raise ValueError(f"{name}: weight has shape {v.shape}, needed is ({', '.join(shape)}) for input {u.shape}")
+    return [u, v]
+
+
+def _size(name: str, taps: Taps, size: Size | None, default: Size) -> Size:
+    if size is None:
+        return default
+    if len(size) != len(taps[0]) or min(size, default=0) < 0:
+        raise ValueError(f"{name}: size = {size}, needed is a length for each of {len(taps[0])} axes")
+    return tuple(size)
+
+
+def _start(name: str, plus: TensorLike, shape: tuple[int, ...], dtype: Any) -> Array | None:
+    """What the kernel's sums start from: nothing, a bias or an array of y's shape."""
+    p = np.asarray(value_of(plus), dtype)
+    if p.ndim == 0 and p == 0:
+        return None
+    if p.shape in (shape, shape[-1:]):
+        return p
+    try:
+        return np.broadcast_to(p, shape)
+    except ValueError as error:
+        raise ValueError(f"{name}: plus of shape {p.shape} does not broadcast to the output {shape}") from error

@@ -1,0 +1,108 @@
+"""Derivatives of functions, built on `grad` alone: any order, by nesting.
+
+    square = lambda x: (x * x).sum()
+    value_and_grad(square)(x)       jacobian(jacobian(f))(x)       hessian(square)(x)       hvp(square, x, v)
+
+f takes tensors and returns one tensor. All but value_and_grad keep the graph of the derivative, so that they nest.
+
+Checked by: tests/autograd/test_derivatives.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .reduce import sum
+from .shape import reshape, stack
+from .tensor import Tensor, TensorLike, grad, set_taping, value_and_release
+
+Function = Callable[..., Tensor]
+
+
+def value_and_grad(
+    f: Function, inputs: Sequence[Tensor] | None = None, allow_unreached: bool = False
+) -> Callable[..., tuple[Tensor, Any]]:
+    """Return a function that gives f's scalar value together with its derivative.
+
+    The derivative is by f's first argument, one tensor; or, if `inputs` are named (say model.parameters()), by each of
+    these, a list. The graph is released on the way: this is the cheapest derivative, and the one to train with.
+    Raises as `grad` does.
+    """
+
+    def value_and_derivative(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
+        with set_taping(True):
+            if inputs is None:
+                args = (_tensor(args[0]), *args[1:])
+            wanted = list(args[:1]) if inputs is None else inputs
+            value, derivatives = value_and_release([f(*args, **kwargs)], wanted, allow_unreached)
+        return value, derivatives[0] if inputs is None else derivatives
+
+    return value_and_derivative
+
+
+def vjp(f: Function, *xs: TensorLike) -> tuple[Tensor, Callable[[TensorLike], list[Tensor]]]:
+    """Return y = f(*xs) and the map that pulls a cotangent of y back to the xs: g ↦ [gᵀ ∂y/∂x for x in xs]"""
+    inputs = [_tensor(x) for x in xs]
+    with set_taping(True):
+        y = f(*inputs)
+    return y, lambda g: grad(y, inputs, g, create_graph=True, allow_unreached=True)
+
+
+def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -> tuple[Tensor, Tensor]:
+    """Return y = f(*xs) and how it moves when the xs move along the tangents: Σ ∂y/∂x ẋ
+
+    Reverse mode twice: g ↦ gᵀ ∂y/∂x is linear in g, so its own derivative along ẋ is ∂y/∂x ẋ.
+    """
+    for x, tangent in zip(xs, tangents, strict=True):
+        if np.shape(_tensor(x).value) != np.shape(_tensor(tangent).value):
+            raise ValueError(
+                f"jvp: a tangent of shape {_tensor(tangent).shape} for an input of shape {_tensor(x).shape}"
+            )
+    with set_taping(True):
+        y, pull_back = vjp(f, *xs)
+        probe = Tensor(np.zeros_like(y.value))
+        moved = Tensor(np.zeros_like(y.value))
+        for pulled, tangent in zip(pull_back(probe), tangents, strict=True):
+            along = sum(pulled * tangent)
+            moved = moved + grad(along, [probe], create_graph=True, allow_unreached=True)[0]
+    return y, moved
+
+
+def jacobian(f: Function) -> Callable[[TensorLike], Tensor]:
+    """Return x ↦ ∂f/∂x, of shape (*shape of f(x), *shape of x), one backward pass for each entry of f(x)"""
+
+    def derivative(x: TensorLike) -> Tensor:
+        with set_taping(True):
+            x = _tensor(x)
+            y = f(x)
+            flat = reshape(y, (-1,))
+            rows = [grad(flat[i], [x], create_graph=True, allow_unreached=True)[0] for i in range(y.size)]
+            return (
+                reshape(stack(rows), (*y.shape, *x.shape)) if rows else Tensor(np.zeros((*y.shape, *x.shape), y.dtype))
+            )
+
+    return derivative
+
+
+def hessian(f: Function) -> Callable[[TensorLike], Tensor]:
+    """Return x ↦ ∂²f/∂x∂x of a scalar f, of shape (*shape of x, *shape of x)"""
+    return jacobian(_gradient(f))
+
+
+def hvp(f: Function, x: TensorLike, v: TensorLike) -> Tensor:
+    """∂²f/∂x∂x v of a scalar f, without the Hessian: the derivative of ⟨∂f/∂x, v⟩"""
+    with set_taping(True):
+        x = _tensor(x)
+        along = sum(_gradient(f)(x) * v)
+        return grad(along, [x], create_graph=True, allow_unreached=True)[0]
+
+
+def _gradient(f: Function) -> Callable[[Tensor], Tensor]:
+    return lambda x: grad(f(x), [x], create_graph=True)[0]
+
+
+def _tensor(x: TensorLike) -> Tensor:
+    return x if isinstance(x, Tensor) else Tensor(x)

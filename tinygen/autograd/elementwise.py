@@ -1,0 +1,200 @@
+"""Elementwise operations, each with its derivative in the same glance.
+
+In every rule g is the cotangent of y. Rules ignore broadcasting: the engine sums a cotangent to its parent's shape.
+Kinks have a stated convention: relu′(0) = leaky_relu′(0⁻) side, |x|′(0) = 0, ties of maximum and minimum share equally.
+
+Checked by: tests/autograd/test_primitives.py
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .tensor import Array, Tensor, TensorLike, node, primitive, value_of
+
+
+def _broadcast(ufunc: Callable[..., Any], *operands: TensorLike) -> Any:
+    """Apply a ufunc to the operands' values; shapes that do not broadcast are named in the error."""
+    try:
+        return ufunc(*map(value_of, operands))
+    except ValueError as error:
+        shapes = " and ".join(str(np.shape(value_of(operand))) for operand in operands)
+        raise ValueError(
+            f"{ufunc.__name__}: shapes {shapes} do not broadcast; axes are matched from the last one and must be equal or 1"
+        ) from error
+
+
+@primitive
+def add(a: TensorLike, b: TensorLike) -> Tensor:
+    """y = a + b"""
+    return node("add", _broadcast(np.add, a, b), (a, lambda g, y: g), (b, lambda g, y: g))
+
+
+@primitive
+def subtract(a: TensorLike, b: TensorLike) -> Tensor:
+    """y = a − b"""
+    return node("subtract", _broadcast(np.subtract, a, b), (a, lambda g, y: g), (b, lambda g, y: -g))
+
+
+@primitive
+def multiply(a: TensorLike, b: TensorLike) -> Tensor:
+    """y = a b"""
+    return node("multiply", _broadcast(np.multiply, a, b), (a, lambda g, y: g * b), (b, lambda g, y: g * a))
+
+
+@primitive
+def divide(a: TensorLike, b: TensorLike) -> Tensor:
+    """y = a / b"""
+    return node("divide", _broadcast(np.divide, a, b), (a, lambda g, y: g / b), (b, lambda g, y: -g * y / b))
+
+
+@primitive
+def power(a: TensorLike, b: TensorLike) -> Tensor:
+    """y = aᵇ, where ∂y/∂a = 0 if b = 0 and ∂y/∂b = 0 if a = 0"""
+    return node(
+        "power",
+        _broadcast(operator.pow, a, b),
+        (a, lambda g, y: g * b * power(a, _one_less(b))),
+        (b, lambda g, y: g * y * log(where(value_of(a) == 0, 1, a))),
+    )
+
+
+def _one_less(b: TensorLike) -> TensorLike:
+    """b − 1, but 0 instead of −1: the derivative of a⁰ is 0 · a⁰ also at a = 0."""
+    return (b or 1) - 1 if isinstance(b, int | float) else where(value_of(b) == 0, 1, b) - 1
+
+
+@primitive
+def negative(x: TensorLike) -> Tensor:
+    """y = −x"""
+    return node("negative", np.negative(value_of(x)), (x, lambda g, y: -g))
+
+
+@primitive
+def exp(x: TensorLike) -> Tensor:
+    """y = eˣ"""
+    return node("exp", np.exp(value_of(x)), (x, lambda g, y: g * y))
+
+
+@primitive
+def log(x: TensorLike) -> Tensor:
+    """y = ln x"""
+    return node("log", np.log(value_of(x)), (x, lambda g, y: g / x))
+
+
+@primitive
+def sqrt(x: TensorLike) -> Tensor:
+    """y = √x"""
+    return node("sqrt", np.sqrt(value_of(x)), (x, lambda g, y: g / (2 * y)))
+
+
+@primitive
+def abs(x: TensorLike) -> Tensor:
+    """y = |x|"""
+    return node("abs", np.abs(value_of(x)), (x, lambda g, y: g * np.sign(value_of(x))))
+
+
+@primitive
+def sin(x: TensorLike) -> Tensor:
+    """y = sin x"""
+    return node("sin", np.sin(value_of(x)), (x, lambda g, y: g * cos(x)))
+
+
+@primitive
+def cos(x: TensorLike) -> Tensor:
+    """y = cos x"""
+    return node("cos", np.cos(value_of(x)), (x, lambda g, y: -g * sin(x)))
+
+
+@primitive
+def tanh(x: TensorLike) -> Tensor:
+    """y = tanh x"""
+    return node("tanh", np.tanh(value_of(x)), (x, lambda g, y: g * (1 - y * y)))
+
+
+@primitive
+def sigmoid(x: TensorLike) -> Tensor:
+    """y = 1 / (1 + e⁻ˣ), to full relative precision at both ends"""
+    e = np.exp(-np.abs(value_of(x)))  # never above 1, so it cannot overflow
+    return node("sigmoid", np.where(value_of(x) < 0, e, 1) / (1 + e), (x, lambda g, y: g * y * (1 - y)))
+
+
+@primitive
+def softplus(x: TensorLike) -> Tensor:
+    """y = ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)"""
+    v = value_of(x)
+    return node("softplus", np.maximum(v, 0) + np.log1p(np.exp(-np.abs(v))), (x, lambda g, y: g * sigmoid(x)))
+
+
+@primitive
+def log_sigmoid(x: TensorLike) -> Tensor:
+    """y = ln σ(x) = min(x, 0) − ln(1 + e^−|x|)"""
+    v = value_of(x)
+    return node("log_sigmoid", np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v))), (x, lambda g, y: g * sigmoid(-x)))
+
+
+@primitive
+def relu(x: TensorLike) -> Tensor:
+    """y = max(x, 0), with relu′(0) = 0"""
+    return node("relu", np.maximum(value_of(x), 0), (x, lambda g, y: g * (y.value > 0)))
+
+
+@primitive
+def leaky_relu(x: TensorLike, slope: float = 0.01) -> Tensor:
+    """y = x where x > 0, slope · x elsewhere (also the derivative at 0)"""
+    v = value_of(x)
+    return node("leaky_relu", np.where(v > 0, v, slope * v), (x, lambda g, y: where(v > 0, g, slope * g)))
+
+
+@primitive
+def maximum(a: TensorLike, b: TensorLike) -> Tensor:
+    """y = max(a, b); a tie gives half of its cotangent to each"""
+    return node(
+        "maximum", _broadcast(np.maximum, a, b), (a, lambda g, y: g * _won(a, b)), (b, lambda g, y: g * _won(b, a))
+    )
+
+
+@primitive
+def minimum(a: TensorLike, b: TensorLike) -> Tensor:
+    """y = min(a, b); a tie gives half of its cotangent to each"""
+    return node(
+        "minimum", _broadcast(np.minimum, a, b), (a, lambda g, y: g * _won(b, a)), (b, lambda g, y: g * _won(a, b))
+    )
+
+
+def _won(a: TensorLike, b: TensorLike) -> Array:
+    """1 where a > b, ½ where a = b, else 0, without widening a float32 graph."""
+    a, b = value_of(a), value_of(b)
+    return np.where(np.equal(a, b), np.float16(0.5), np.greater(a, b))  # type: ignore[no-any-return]
+
+
+@primitive
+def clip(x: TensorLike, low: float | Array, high: float | Array) -> Tensor:
+    """y = min(max(x, low), high); the cotangent passes where low ≤ x ≤ high"""
+    v = value_of(x)
+    return node("clip", np.clip(v, low, high), (x, lambda g, y: g * ((v >= low) & (v <= high))))
+
+
+@primitive
+def where(condition: Any, a: TensorLike, b: TensorLike) -> Tensor:
+    """y = a where the condition holds, b elsewhere"""
+    c = np.asarray(value_of(condition), bool)
+    y = _broadcast(_choose, c, a, b)
+    return node("where", y, (a, lambda g, y: where(c, g, 0)), (b, lambda g, y: where(c, 0, g)))
+
+
+def _choose(condition: Array, a: Any, b: Any) -> Array:
+    return np.where(condition, a, b)
+
+
+_choose.__name__ = "where"  # the name that an error gives
+
+
+@primitive
+def astype(x: TensorLike, dtype: Any) -> Tensor:
+    """y = x in another floating-point type; the cotangent comes back in x's"""
+    return node("astype", np.asarray(value_of(x)).astype(dtype), (x, lambda g, y: g))

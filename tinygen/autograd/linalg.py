@@ -1,0 +1,100 @@
+"""Products and solutions of linear systems.
+
+Checked by: tests/autograd/test_primitives.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .kernels.threads import matmul as threaded_matmul
+from .shape import reshape, transpose
+from .tensor import Array, Tensor, TensorLike, node, primitive, value_of
+
+
+@primitive
+def matmul(a: TensorLike, b: TensorLike) -> Tensor:
+    """y = a b, with NumPy's rules: leading axes broadcast, a vector is a row on the left and a column on the right"""
+    u, v = np.asarray(value_of(a)), np.asarray(value_of(b))
+    if not u.ndim or not v.ndim or u.shape[-1] != v.shape[-2 if v.ndim > 1 else 0]:
+        raise ValueError(f"matmul: shapes {u.shape} and {v.shape} do not fit; (…, n, k) @ (…, k, m) needs one k")
+    if u.ndim == 1:
+        y = matmul(reshape(a, (1, -1)), b)
+        return reshape(y, (*y.shape[:-2], y.shape[-1]))
+    if v.ndim == 1:
+        y = matmul(a, reshape(b, (-1, 1)))
+        return reshape(y, y.shape[:-1])
+    if u.ndim > 2 and v.ndim == 2:  # one tall product instead of many, forward and backward
+        return reshape(matmul(reshape(a, (-1, u.shape[-1])), b), (*u.shape[:-1], v.shape[-1]))
+    try:
+        y = threaded_matmul(u, v)
+    except ValueError as error:
+        raise ValueError(f"matmul: leading axes of {u.shape} and {v.shape} do not broadcast") from error
+    return node("matmul", y, (a, lambda g, y: matmul(g, _swap(b))), (b, lambda g, y: matmul(_swap(a), g)))
+
+
+@primitive
+def linear(x: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
+    """y = x w + b in one pass. Shapes: x (…, n), w (n, m), b (m,), y (…, m)"""
+    u, v, c = np.asarray(value_of(x)), np.asarray(value_of(w)), np.asarray(value_of(b))
+    if v.ndim != 2 or u.shape[-1:] != v.shape[:1] or c.shape != v.shape[1:]:
+        raise ValueError(
+            f"linear: x {u.shape}, w {v.shape} and b {c.shape} do not fit; they are (…, n), (n, m) and (m,)"
+        )
+    y = threaded_matmul(u.reshape(-1, u.shape[-1]), v)
+    y = np.add(y, c, out=y) if y.dtype == np.result_type(y, c) else y + c
+    return node(
+        "linear",
+        y.reshape(*u.shape[:-1], v.shape[1]),
+        (x, lambda g, y: matmul(g, transpose(w))),
+        (w, lambda g, y: matmul(transpose(reshape(x, (-1, v.shape[0]))), reshape(g, (-1, v.shape[1])))),
+        (b, lambda g, y: g),
+    )
+
+
+@primitive
+def inv(x: TensorLike) -> Tensor:
+    """y = x⁻¹. Shapes: x, y (…, n, n). Raises ValueError if a matrix is singular."""
+    y = _regular("inv", np.linalg.inv, value_of(x))
+    return node("inv", y, (x, lambda g, y: -matmul(matmul(_swap(y), g), _swap(y))))
+
+
+@primitive
+def solve(a: TensorLike, b: TensorLike) -> Tensor:
+    """y with a y = b. Shapes: a (…, n, n), b and y (…, n, m). Raises ValueError if a matrix is singular."""
+    u, v = np.asarray(value_of(a)), np.asarray(value_of(b))
+    if u.ndim < 2 or v.ndim < 2 or u.shape[-1] != v.shape[-2]:
+        raise ValueError(f"solve: shapes {u.shape} and {v.shape} do not fit; they are (…, n, n) and (…, n, m)")
+    y = _regular("solve", np.linalg.solve, u, v)
+    return node(
+        "solve", y, (a, lambda g, y: -matmul(solve(_swap(a), g), _swap(y))), (b, lambda g, y: solve(_swap(a), g))
+    )
+
+
+def slogdet(x: TensorLike) -> tuple[Array, Tensor]:
+    """Sign (a constant) and ln|det x|. Shapes: x (…, n, n), both results (…). Raises ValueError if singular."""
+    sign, _ = np.linalg.slogdet(value_of(x))
+    return sign, logabsdet(x)
+
+
+@primitive
+def logabsdet(x: TensorLike) -> Tensor:
+    """y = ln|det x|. Shapes: x (…, n, n), y (…). Raises ValueError if a matrix is singular."""
+    sign, y = _regular("slogdet", np.linalg.slogdet, value_of(x))
+    if np.any(sign == 0):
+        raise ValueError(f"slogdet: a matrix of x, shape {np.shape(value_of(x))}, is singular")
+    return node("logabsdet", y, (x, lambda g, y: reshape(g, (*g.shape, 1, 1)) * _swap(inv(x))))
+
+
+def _swap(x: TensorLike) -> Tensor:
+    """Transpose the last two axes."""
+    ndim = np.ndim(value_of(x))
+    return transpose(x, (*range(ndim - 2), ndim - 1, ndim - 2))
+
+
+def _regular(name: str, function: object, *operands: Array) -> Array:
+    try:
+        return function(*operands)  # type: ignore[operator, no-any-return]
+    except np.linalg.LinAlgError as error:
+        shapes = " and ".join(str(np.shape(v)) for v in operands)
+        raise ValueError(f"{name}: {error}; shapes {shapes}, needed: regular matrices (…, n, n)") from error

@@ -1,0 +1,174 @@
+"""Operations that move numbers and do not change them. They come in adjoint pairs, each the other's derivative:
+
+    sum_to / broadcast_to      index / scatter_add      pad / crop      concatenate / split
+    take_along_axis / put_along_axis                    reshape, transpose and flip are undone by their own kind
+
+Checked by: tests/autograd/test_primitives.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
+
+from .tensor import Array, Tensor, TensorLike, node, primitive, value_of
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@primitive
+def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
+    """y = x's numbers in the same order under another shape; one −1 is worked out"""
+    v = np.asarray(value_of(x))
+    return node("reshape", v.reshape(shape), (x, lambda g, y: reshape(g, v.shape)))
+
+
+@primitive
+def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
+    """y[…] with axis i of y being axis axes[i] of x; without axes, all of them reversed"""
+    v = np.asarray(value_of(x))
+    order = tuple(range(v.ndim)[::-1]) if axes is None else tuple(axes)
+    back = np.argsort([normalize_axis_index(axis, v.ndim) for axis in order])
+    return node("transpose", v.transpose(order), (x, lambda g, y: transpose(g, back)))
+
+
+@primitive
+def flip(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """y = x with the order along an axis reversed"""
+    return node("flip", np.flip(value_of(x), axis), (x, lambda g, y: flip(g, axis)))
+
+
+@primitive
+def broadcast_to(x: TensorLike, shape: Shape) -> Tensor:
+    """y = x repeated to a shape by NumPy's rules"""
+    v = np.asarray(value_of(x))
+    return node("broadcast_to", np.broadcast_to(v, shape), (x, lambda g, y: sum_to(g, v.shape)))
+
+
+@primitive
+def sum_to(x: TensorLike, shape: Shape) -> Tensor:
+    """y = x summed over the axes along which `shape` would be broadcast to x's shape: the adjoint of broadcast_to"""
+    v = np.asarray(value_of(x))
+    lead = v.ndim - len(shape)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, v.shape[lead:], strict=True)):
+        raise ValueError(
+            f"sum_to: shape {tuple(shape)} does not broadcast to {v.shape}, so {v.shape} cannot be summed to it"
+        )
+    stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and v.shape[i + lead] != 1)
+    y = v.sum(tuple(range(lead)) + stretched).reshape(shape)
+    return node("sum_to", y, (x, lambda g, y: broadcast_to(g, v.shape)))
+
+
+@primitive
+def index(x: TensorLike, key: Any) -> Tensor:
+    """y = x[key], with slices, integers, None, …, and integer or boolean arrays as in NumPy"""
+    v = np.asarray(value_of(x))
+    if any(isinstance(part, Tensor) for part in (key if isinstance(key, tuple) else (key,))):
+        raise TypeError("index: a Tensor is no index, positions have no derivative; index with its .value")
+    return node("index", v[key], (x, lambda g, y: scatter_add(g, key, v.shape)))
+
+
+@primitive
+def scatter_add(x: TensorLike, key: Any, shape: Shape) -> Tensor:
+    """y = 0; y[key] += x, where a place that the key names twice gets both: the adjoint of index"""
+    v = np.asarray(value_of(x))
+    y = np.zeros(shape, v.dtype)
+    if _names_each_place_once(key):
+        y[key] += v
+    else:
+        np.add.at(y, key, v)
+    return node("scatter_add", y, (x, lambda g, y: index(g, key)))
+
+
+def _names_each_place_once(key: Any) -> bool:
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(part is None or part is Ellipsis or isinstance(part, slice | int) for part in parts)
+
+
+@primitive
+def take_along_axis(x: TensorLike, positions: Array, axis: int) -> Tensor:
+    """y[…, i, …] = x[…, positions[…, i, …], …]"""
+    v = np.asarray(value_of(x))
+    y = np.take_along_axis(v, positions, axis)
+    return node("take_along_axis", y, (x, lambda g, y: put_along_axis(g, positions, axis, v.shape)))
+
+
+@primitive
+def put_along_axis(x: TensorLike, positions: Array, axis: int, shape: Shape) -> Tensor:
+    """y = 0; y[…, positions[…, i, …], …] += x[…, i, …]: the adjoint of take_along_axis"""
+    v = np.asarray(value_of(x))
+    y = np.zeros(shape, v.dtype)
+    if positions.shape[axis] == 1:
+        np.put_along_axis(y, positions, v, axis)  # one position a row: nothing can meet, and it is much faster
+    else:
+        places = list(np.indices(positions.shape, sparse=True))
+        places[axis] = positions
+        np.add.at(y, tuple(places), v)
+    return node("put_along_axis", y, (x, lambda g, y: take_along_axis(g, positions, axis)))
+
+
+@primitive
+def pad(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
+    """y = x with (before, after) zeros along each axis"""
+    return node("pad", np.pad(value_of(x), widths), (x, lambda g, y: crop(g, widths)))
+
+
+@primitive
+def crop(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
+    """y = x without (before, after) numbers along each axis: the adjoint of pad"""
+    v = np.asarray(value_of(x))
+    inside = tuple(slice(before, size - after) for size, (before, after) in zip(v.shape, widths, strict=True))
+    return node("crop", v[inside], (x, lambda g, y: pad(g, widths)))
+
+
+@primitive
+def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
+    """y = the tensors one after another along an axis they already have"""
+    values = [np.asarray(value_of(x)) for x in tensors]
+    try:
+        y = np.concatenate(values, axis)
+    except ValueError as error:
+        shapes = ", ".join(str(v.shape) for v in values)
+        raise ValueError(f"concatenate: shapes {shapes} do not agree outside axis {axis}") from error
+    ends = np.cumsum([v.shape[axis] for v in values]).tolist()
+
+    def part(i: int) -> Any:
+        start, stop = ends[i] - values[i].shape[axis], ends[i]
+        return lambda g, y: index(g, _along(axis, start, stop, y.ndim))
+
+    return node("concatenate", y, *((x, part(i)) for i, x in enumerate(tensors)))
+
+
+def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Cut x along an axis into so many equal parts, or at these positions: the parts that concatenate puts together."""
+    size = x.shape[axis]
+    if isinstance(sections, int):
+        if sections < 1 or size % sections:
+            raise ValueError(f"split: axis {axis} of shape {x.shape} has {size} entries, not a multiple of {sections}")
+        cuts = list(range(0, size + 1, max(size // sections, 1))) if size else [0] * (sections + 1)
+    else:
+        cuts = [0, *sections, size]
+        if cuts != sorted(cuts):
+            raise ValueError(f"split: positions {list(sections)} do not ascend within 0…{size}")
+    return [index(x, _along(axis, start, stop, x.ndim)) for start, stop in zip(cuts, cuts[1:], strict=False)]
+
+
+def _along(axis: int, start: int, stop: int, ndim: int) -> tuple[slice, ...]:
+    key = [slice(None)] * ndim
+    key[axis] = slice(start, stop)
+    return tuple(key)
+
+
+def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
+    """y = the tensors, all of one shape, one after another along a new axis"""
+    shapes = {np.shape(value_of(x)) for x in tensors}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"stack: needs one or more tensors of one shape, got {len(tensors)} of shapes {sorted(shapes)}"
+        )
+    shape = shapes.pop()
+    at = normalize_axis_index(axis, len(shape) + 1)
+    return concatenate([reshape(x, (*shape[:at], 1, *shape[at:])) for x in tensors], at)

@@ -1,0 +1,413 @@
+"""The engine: a tensor is a value and the edges to its parents; every edge carries a vector-Jacobian product.
+
+An operation y = f(a, b) computes y's value at once and notes, for each parent, how a cotangent of y (the derivative of
+some later scalar with respect to y) becomes a cotangent of that parent:
+
+    y.edges = ((a, lambda g, y: …), (b, lambda g, y: …))        ā = gᵀ ∂y/∂a
+
+The rules are themselves written in tensor operations, so a derivative can be differentiated again. A rule is handed its
+own output y rather than closing over it: a closure over y would be a reference cycle, and memory would wait for the
+garbage collector.
+
+A tensor is always made after its parents. Its `birth` number is therefore a topological order of every graph it is in,
+and `grad` needs neither recursion nor a tape: it walks the nodes from the youngest to the oldest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array: TypeAlias = NDArray[Any]
+VJP: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+Edge: TypeAlias = "tuple[TensorLike, VJP]"
+TensorLike: TypeAlias = "Tensor | Array | np.generic | float | Sequence[Any]"
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Every differentiable operation by its name. Operators below find theirs here, since this file knows of no operation;
+# the tests walk it, so an operation without a property test is a failing test.
+PRIMITIVES: dict[str, Callable[..., Tensor]] = {}
+
+
+def primitive(operation: F) -> F:
+    """Enter an operation that makes its own nodes into the list of those that a test must check."""
+    PRIMITIVES[operation.__name__] = operation
+    return operation
+
+
+class _Mode(threading.local):
+    taping = True
+
+
+_mode = _Mode()
+_births = itertools.count()
+
+
+def taping() -> bool:
+    """Whether operations keep edges in this thread just now."""
+    return _mode.taping
+
+
+@contextmanager
+def set_taping(on: bool) -> Iterator[None]:
+    """Keep edges, or keep none, inside a `with` block of this thread."""
+    previous, _mode.taping = _mode.taping, on
+    try:
+        yield
+    finally:
+        _mode.taping = previous
+
+
+def no_grad() -> Any:
+    """Inside `with no_grad():` operations keep no edges, so nothing is remembered for a derivative.
+
+    Holds for the current thread. Also a decorator: `@no_grad()`.
+    """
+    return set_taping(False)
+
+
+class Tensor:
+    """An array that remembers how it was computed. Follows NumPy: names, broadcasting, axis and keepdims, dtype rules.
+
+    Values are never changed in place. `==` and `<` compare values and give plain boolean arrays; a tensor hashes by
+    identity. Raises TypeError if the value is not real-numbered.
+
+    Checked by: tests/autograd/test_tensor.py
+    """
+
+    __slots__ = ("__weakref__", "birth", "edges", "op", "value")
+    __array_priority__ = 1000.0
+    __array_ufunc__ = None  # `array * tensor` becomes tensor.__rmul__(array)
+
+    value: Array
+    edges: tuple[tuple[Tensor, VJP], ...]
+    op: str
+    birth: int
+
+    def __init__(self, value: Any, dtype: DTypeLike | None = None) -> None:
+        if isinstance(value, Tensor):
+            raise TypeError(
+                "Tensor: the value is a Tensor already; pass tensor.value for a constant that keeps no edges"
+            )
+        array = np.asarray(value, dtype)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"Tensor: a value of dtype {array.dtype} is not real-numbered")
+        self.value, self.edges, self.op, self.birth = array, (), "", next(_births)
+
+    def __repr__(self) -> str:
+        made = f", op={self.op}" if self.op else ""
+        return f"{type(self).__name__}({np.array2string(self.value, prefix='Tensor(')}, dtype={self.dtype}{made})"
+
+    def __array__(self, *_: Any, **__: Any) -> Array:
+        raise TypeError("a Tensor does not silently become an array, its edges would be lost: pass tensor.value")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        return self.value.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.value.dtype
+
+    @property
+    def T(self) -> Tensor:
+        return PRIMITIVES["transpose"](self)
+
+    def item(self) -> float:
+        return self.value.item()  # type: ignore[no-any-return]
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> Array:  # type: ignore[override]
+        return self.value == value_of(other)  # type: ignore[no-any-return]
+
+    def __ne__(self, other: object) -> Array:  # type: ignore[override]
+        return self.value != value_of(other)  # type: ignore[no-any-return]
+
+    def __lt__(self, other: TensorLike) -> Array:
+        return self.value < value_of(other)  # type: ignore[no-any-return]
+
+    def __le__(self, other: TensorLike) -> Array:
+        return self.value <= value_of(other)  # type: ignore[no-any-return]
+
+    def __gt__(self, other: TensorLike) -> Array:
+        return self.value > value_of(other)  # type: ignore[no-any-return]
+
+    def __ge__(self, other: TensorLike) -> Array:
+        return self.value >= value_of(other)  # type: ignore[no-any-return]
+
+    def __add__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["add"](self, other)
+
+    def __radd__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["add"](other, self)
+
+    def __sub__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["subtract"](self, other)
+
+    def __rsub__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["subtract"](other, self)
+
+    def __mul__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["multiply"](self, other)
+
+    def __rmul__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["multiply"](other, self)
+
+    def __truediv__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["divide"](self, other)
+
+    def __rtruediv__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["divide"](other, self)
+
+    def __pow__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["power"](self, other)
+
+    def __rpow__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["power"](other, self)
+
+    def __matmul__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["matmul"](self, other)
+
+    def __rmatmul__(self, other: TensorLike) -> Tensor:
+        return PRIMITIVES["matmul"](other, self)
+
+    def __neg__(self) -> Tensor:
+        return PRIMITIVES["negative"](self)
+
+    def __abs__(self) -> Tensor:
+        return PRIMITIVES["abs"](self)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return PRIMITIVES["index"](self, key)
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["sum"](self, axis, keepdims)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["mean"](self, axis, keepdims)
+
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["max"](self, axis, keepdims)
+
+    def reshape(self, *shape: int) -> Tensor:
+        return PRIMITIVES["reshape"](self, shape)
+
+    def transpose(self, *axes: int) -> Tensor:
+        return PRIMITIVES["transpose"](self, axes or None)
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        return PRIMITIVES["astype"](self, dtype)
+
+
+class Parameter(Tensor):
+    """A tensor that is learned: an optimiser gives it new values, and a module finds it by its type.
+
+    Giving it a new value makes it younger than the graphs that were built from its old one, by which `grad` knows
+    that they are out of date. Raises ValueError if the new value has another shape.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, value: Any, dtype: DTypeLike = np.float32) -> None:
+        super().__init__(value, dtype)
+
+    def assign(self, value: Array) -> None:
+        """Replace the value (not in place: who holds the old array keeps it). The dtype stays."""
+        if np.shape(value) != self.shape:
+            raise ValueError(f"assign: a parameter of shape {self.shape} was given a value of shape {np.shape(value)}")
+        self.value, self.birth = np.asarray(value, self.dtype), next(_births)
+
+
+def value_of(x: Any) -> Any:
+    """Return the array of a tensor; anything else as it is (a Python number stays weakly typed, NEP 50)."""
+    return x.value if isinstance(x, Tensor) else x
+
+
+def node(op: str, value: Any, *edges: Edge) -> Tensor:
+    """Make the tensor that an operation returns; parents that are not tensors are constants and get no edge."""
+    tensor = Tensor.__new__(Tensor)
+    tensor.value = value if type(value) is np.ndarray else np.asarray(value)
+    tensor.op = op
+    tensor.edges = tuple([edge for edge in edges if isinstance(edge[0], Tensor)]) if _mode.taping else ()  # type: ignore[misc]
+    tensor.birth = next(_births)
+    return tensor
+
+
+def grad(
+    output: Tensor,
+    inputs: Sequence[Tensor],
+    cotangent: TensorLike | None = None,
+    create_graph: bool = False,
+    allow_unreached: bool = False,
+) -> list[Tensor]:
+    """Reverse-mode derivative: pull a cotangent of the output back to each of the inputs.
+
+        x̄ᵢ = gᵀ ∂output/∂xᵢ
+
+    Only nodes that lie on a way from an input to the output are visited. Nothing is consumed: a second call gives the
+    same answer. With `create_graph` the derivative keeps edges and can be differentiated again.
+
+    Shapes: cotangent like output (it may be left out if output has one element: then it is 1); results like inputs.
+    Raises ValueError if the output is not a scalar and no cotangent is given, if shapes differ, or if an input does
+    not reach the output (with `allow_unreached` it gets zeros); RuntimeError if a parameter on the way was given a new
+    value since; TypeError if an input is not a floating-point tensor.
+    Source: Griewank & Walther, "Evaluating Derivatives", 2008, chapter 3.
+    Checked by: tests/autograd/test_tensor.py and, for every operation, tests/autograd/test_primitives.py
+    """
+    _check_inputs(output, inputs)
+    seed = _seed(output, cotangent)
+    return _backward(_path(output, inputs), seed, inputs, create_graph, allow_unreached)
+
+
+def value_and_release(
+    output: list[Tensor], inputs: Sequence[Tensor], allow_unreached: bool = False
+) -> tuple[Tensor, list[Tensor]]:
+    """Value and derivative of a scalar whose graph nobody else needs: `output` is emptied, the graph freed on the way.
+
+    The list is the hand-over: the caller keeps no reference, so each activation is released as soon as the backward
+    pass has left it.
+    """
+    _check_inputs(output[0], inputs)
+    value, seed = Tensor(output[0].value), _seed(output[0], None)
+    path = _path(output.pop(), inputs)
+    return value, _backward(path, seed, inputs, False, allow_unreached)
+
+
+def _check_inputs(output: Tensor, inputs: Sequence[Tensor]) -> None:
+    if isinstance(inputs, Tensor):
+        raise TypeError("grad: inputs is a single Tensor; pass a sequence, grad(output, [x])")
+    if not isinstance(output, Tensor):
+        raise TypeError(f"grad: output is a {type(output).__name__}, not a Tensor: it was not computed by tinygen")
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Tensor) or x.dtype.kind != "f":
+            kind = f"Tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"grad: inputs[{i}] is a {kind}; derivatives are taken by floating-point Tensors")
+
+
+def _seed(output: Tensor, cotangent: TensorLike | None) -> Tensor:
+    if output.dtype.kind != "f":
+        raise TypeError(f"grad: an output of dtype {output.dtype} has no derivative; compute it in floating point")
+    if cotangent is None:
+        if output.size != 1:
+            raise ValueError(
+                f"grad: the output has shape {output.shape}, not one element; "
+                f"reduce it (output.sum()) or pass cotangent=… of that shape"
+            )
+        return Tensor(np.ones(output.shape, output.dtype))
+    seed = cotangent if isinstance(cotangent, Tensor) else Tensor(np.asarray(cotangent, output.dtype))
+    if seed.shape != output.shape:
+        raise ValueError(f"grad: the cotangent has shape {seed.shape}, the output {output.shape}; they must be equal")
+    return _like(seed, output)
+
+
+def _path(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """List the nodes on the ways from `inputs` to `output`, oldest first; empty if no input reaches the output."""
+    found, todo = {id(output): output}, [output]
+    while todo:
+        for parent, _ in todo.pop().edges:
+            if id(parent) not in found:
+                found[id(parent)] = parent
+                todo.append(parent)
+    reached = {id(x) for x in inputs}
+    path = []
+    for tensor in sorted(found.values(), key=lambda tensor: tensor.birth):
+        leads = id(tensor) in reached
+        for parent, _ in tensor.edges:
+            if parent.birth > tensor.birth:
+                raise RuntimeError(
+                    f"grad: a parameter of shape {parent.shape} was given a new value after '{tensor.op}' had used it; "
+                    f"compute the output again"
+                )
+            leads = leads or id(parent) in reached
+        if leads:
+            reached.add(id(tensor))
+            path.append(tensor)
+    return path if id(output) in reached else []
+
+
+def _backward(
+    path: list[Tensor], seed: Tensor, inputs: Sequence[Tensor], create_graph: bool, allow_unreached: bool
+) -> list[Tensor]:
+    """Run the VJPs from the youngest node to the oldest, emptying `path`, and return the adjoints of the inputs."""
+    wanted = {id(x) for x in inputs}
+    on_path = {id(tensor) for tensor in path}
+    adjoints = {id(path[-1]): seed} if path else {}
+    sums: set[int] = set()  # adjoints whose array was made here by adding, and may therefore be added to in place
+    with set_taping(create_graph):
+        while path:
+            tensor = path.pop()
+            key = id(tensor)
+            adjoint = adjoints[key] if key in wanted else adjoints.pop(key)
+            for parent, vjp in tensor.edges:
+                key = id(parent)
+                if key not in on_path:
+                    continue
+                contribution = _like(vjp(adjoint, tensor), parent)
+                if key not in adjoints:
+                    adjoints[key] = contribution
+                elif key in sums:
+                    adjoints[key].value += contribution.value
+                else:
+                    adjoints[key] = adjoints[key] + contribution
+                    if not create_graph and type(adjoints[key].value) is np.ndarray:
+                        sums.add(key)
+            del adjoint, tensor
+    return _collect(adjoints, seed, inputs, create_graph, allow_unreached)
+
+
+def _like(cotangent: Tensor, parent: Tensor) -> Tensor:
+    """Undo what broadcasting and type promotion did to a parent. This is the only place where either is undone."""
+    if cotangent.value.shape != parent.value.shape:
+        cotangent = PRIMITIVES["sum_to"](cotangent, parent.value.shape)
+    if cotangent.value.dtype != parent.value.dtype:
+        cotangent = PRIMITIVES["astype"](cotangent, parent.value.dtype)
+    return cotangent
+
+
+def _collect(
+    adjoints: dict[int, Tensor], seed: Tensor, inputs: Sequence[Tensor], create_graph: bool, allow_unreached: bool
+) -> list[Tensor]:
+    results, owners = [], {id(seed.value)}
+    for i, x in enumerate(inputs):
+        adjoint = adjoints.get(id(x))
+        if adjoint is None:
+            if not allow_unreached:
+                raise ValueError(
+                    f"grad: inputs[{i}] of shape {x.shape} does not reach the output (was it used, and outside "
+                    f"no_grad?); pass allow_unreached=True to get zeros"
+                )
+            adjoint = Tensor(np.zeros_like(x.value))
+        elif not create_graph:
+            # A rule may hand its cotangent on as it is or as a view; what leaves here shares memory with nothing.
+            if id(adjoint.value) in owners or adjoint.value.base is not None:
+                adjoint = Tensor(adjoint.value.copy())
+            owners.add(id(adjoint.value))
+        results.append(adjoint)
+    return results
