@@ -23,7 +23,7 @@ import numpy as np
 
 from .kernels import convolution as kernels
 from .taps import Taps
-from .tensor import Array, Tensor, TensorLike, node, primitive, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
 
 Size = tuple[int, ...]
 
@@ -34,8 +34,8 @@ def conv(
 ) -> Tensor:
     """y(p) = plus + Σₜ x(s·p + oₜ) Wₜ
 
-    `size` is the spatial size of y, by default ⌈size of x / s⌉. `plus` is a bias (C_out,), or anything that broadcasts to y's
-    shape: what the sum starts from, at no cost.
+    `size` is the spatial size of y, by default ⌈size of x / s⌉. `plus` is a bias (C_out,), or anything that broadcasts
+    to y's shape: what the sum starts from, at no cost.
     """
     u, v = _operands("conv", x, w, taps, stride, weight_axis=1)
     out = _size("conv", taps, size, tuple(-(-n // stride) for n in u.shape[1:-1]))
@@ -56,7 +56,8 @@ def conv_transpose(
 ) -> Tensor:
     """x(q) = plus + Σ y(p) Wₜᵀ over all p and t with s·p + oₜ = q: the adjoint of conv in x
 
-    `size` is the spatial size of x, by default s · size of y. Note the weight's shape: (taps, channels of x, channels of y).
+    `size` is the spatial size of x, by default s · size of y. The weight's shape is still (taps, channels of x,
+    channels of y).
     """
     u, v = _operands("conv_transpose", y, w, taps, stride, weight_axis=2)
     out = _size("conv_transpose", taps, size, tuple(n * stride for n in u.shape[1:-1]))
@@ -75,9 +76,12 @@ def conv_transpose(
 def conv_weight(x: TensorLike, y: TensorLike, taps: Taps, stride: int = 1) -> Tensor:
     """Wₜ = Σₚ x(s·p + oₜ)ᵀ y(p): the adjoint of conv in the weights"""
     u, v = _promoted(x, y)
-    if u.ndim != len(taps[0]) + 2 or v.ndim != u.ndim or u.shape[0] != v.shape[0]:
+    if stride < 1:
+        raise ValueError(f"conv_weight: stride = {stride}, it must be at least 1")
+    if not taps or u.ndim != len(taps[0]) + 2 or v.ndim != u.ndim or u.shape[0] != v.shape[0]:
         raise ValueError(
-            f"conv_weight: x {u.shape} and y {v.shape} do not fit taps of {len(taps[0])} axes; both are (N, *space, channels)"
+            f"conv_weight: x {u.shape}, y {v.shape} and {len(taps)} taps {taps[:1]}… do not fit; images (N, H, W, C) "
+            f"take offsets (dy, dx), sequences (N, T, C) take (dt,)"
         )
     x_size, y_size = u.shape[1:-1], v.shape[1:-1]
     return node(
@@ -89,7 +93,7 @@ def conv_weight(x: TensorLike, y: TensorLike, taps: Taps, stride: int = 1) -> Te
 
 
 def _promoted(*operands: TensorLike) -> list[Array]:
-    values = [np.asarray(value_of(operand)) for operand in operands]
+    values = [array_of(operand) for operand in operands]
     dtype = np.result_type(np.float32, *values)
     return [v.astype(dtype, copy=False) for v in values]
 
@@ -100,8 +104,8 @@ def _operands(name: str, x: Any, w: Any, taps: Taps, stride: int, weight_axis: i
         raise ValueError(f"{name}: stride = {stride}, it must be at least 1")
     if not taps or u.ndim != len(taps[0]) + 2:
         raise ValueError(
-            f"{name}: input of shape {u.shape} and {len(taps)} taps {taps[:1]}… do not fit; images (N, H, W, C) take "
-            f"offsets (dy, dx), sequences (N, T, C) take (dt,)"
+            f"{name}: input of shape {u.shape} and {len(taps)} taps {taps[:1]}… do not fit; images (N, H, W, C) "
+            f"take offsets (dy, dx), sequences (N, T, C) take (dt,)"
         )
     if v.ndim != 3 or v.shape[0] != len(taps) or v.shape[weight_axis] != u.shape[-1]:
         shape = ["taps", "C_in", "C_out"]

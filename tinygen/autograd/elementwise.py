@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Array, Tensor, TensorLike, node, primitive, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
 
 
 def _broadcast(ufunc: Callable[..., Any], *operands: TensorLike) -> Any:
@@ -24,7 +24,8 @@ def _broadcast(ufunc: Callable[..., Any], *operands: TensorLike) -> Any:
     except ValueError as error:
         shapes = " and ".join(str(np.shape(value_of(operand))) for operand in operands)
         raise ValueError(
-            f"{ufunc.__name__}: shapes {shapes} do not broadcast; axes are matched from the last one and must be equal or 1"
+            f"{ufunc.__name__}: shapes {shapes} do not broadcast; "
+            f"axes are matched from the last one and must be equal or 1"
         ) from error
 
 
@@ -134,7 +135,9 @@ def softplus(x: TensorLike) -> Tensor:
 def log_sigmoid(x: TensorLike) -> Tensor:
     """y = ln σ(x) = min(x, 0) − ln(1 + e^−|x|)"""
     v = value_of(x)
-    return node("log_sigmoid", np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v))), (x, lambda g, y: g * sigmoid(-x)))
+    return node(
+        "log_sigmoid", np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v))), (x, lambda g, y: g * sigmoid(negative(x)))
+    )
 
 
 @primitive
@@ -169,7 +172,7 @@ def minimum(a: TensorLike, b: TensorLike) -> Tensor:
 def _won(a: TensorLike, b: TensorLike) -> Array:
     """1 where a > b, ½ where a = b, else 0, without widening a float32 graph."""
     a, b = value_of(a), value_of(b)
-    return np.where(np.equal(a, b), np.float16(0.5), np.greater(a, b))  # type: ignore[no-any-return]
+    return np.where(np.equal(a, b), np.float16(0.5), np.greater(a, b))
 
 
 @primitive
@@ -182,12 +185,12 @@ def clip(x: TensorLike, low: float | Array, high: float | Array) -> Tensor:
 @primitive
 def where(condition: Any, a: TensorLike, b: TensorLike) -> Tensor:
     """y = a where the condition holds, b elsewhere"""
-    c = np.asarray(value_of(condition), bool)
+    c = array_of(condition).astype(bool)
     y = _broadcast(_choose, c, a, b)
     return node("where", y, (a, lambda g, y: where(c, g, 0)), (b, lambda g, y: where(c, 0, g)))
 
 
-def _choose(condition: Array, a: Any, b: Any) -> Array:
+def _choose(condition: Array, a: Any, b: Any) -> Any:
     return np.where(condition, a, b)
 
 
@@ -197,4 +200,4 @@ _choose.__name__ = "where"  # the name that an error gives
 @primitive
 def astype(x: TensorLike, dtype: Any) -> Tensor:
     """y = x in another floating-point type; the cotangent comes back in x's"""
-    return node("astype", np.asarray(value_of(x)).astype(dtype), (x, lambda g, y: g))
+    return node("astype", array_of(x).astype(dtype), (x, lambda g, y: g))

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels.threads import matmul as threaded_matmul
+from .kernels.threads import product
 from .shape import reshape, transpose
-from .tensor import Array, Tensor, TensorLike, node, primitive, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
 
 
 @primitive
 def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     """y = a b, with NumPy's rules: leading axes broadcast, a vector is a row on the left and a column on the right"""
-    u, v = np.asarray(value_of(a)), np.asarray(value_of(b))
+    u, v = array_of(a), array_of(b)
     if not u.ndim or not v.ndim or u.shape[-1] != v.shape[-2 if v.ndim > 1 else 0]:
         raise ValueError(f"matmul: shapes {u.shape} and {v.shape} do not fit; (…, n, k) @ (…, k, m) needs one k")
     if u.ndim == 1:
@@ -27,21 +27,21 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     if u.ndim > 2 and v.ndim == 2:  # one tall product instead of many, forward and backward
         return reshape(matmul(reshape(a, (-1, u.shape[-1])), b), (*u.shape[:-1], v.shape[-1]))
     try:
-        y = threaded_matmul(u, v)
+        uv = product(u, v)
     except ValueError as error:
         raise ValueError(f"matmul: leading axes of {u.shape} and {v.shape} do not broadcast") from error
-    return node("matmul", y, (a, lambda g, y: matmul(g, _swap(b))), (b, lambda g, y: matmul(_swap(a), g)))
+    return node("matmul", uv, (a, lambda g, y: matmul(g, _swap(b))), (b, lambda g, y: matmul(_swap(a), g)))
 
 
 @primitive
 def linear(x: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
     """y = x w + b in one pass. Shapes: x (…, n), w (n, m), b (m,), y (…, m)"""
-    u, v, c = np.asarray(value_of(x)), np.asarray(value_of(w)), np.asarray(value_of(b))
+    u, v, c = array_of(x), array_of(w), array_of(b)
     if v.ndim != 2 or u.shape[-1:] != v.shape[:1] or c.shape != v.shape[1:]:
         raise ValueError(
             f"linear: x {u.shape}, w {v.shape} and b {c.shape} do not fit; they are (…, n), (n, m) and (m,)"
         )
-    y = threaded_matmul(u.reshape(-1, u.shape[-1]), v)
+    y = product(u.reshape(-1, u.shape[-1]), v)
     y = np.add(y, c, out=y) if y.dtype == np.result_type(y, c) else y + c
     return node(
         "linear",
@@ -62,7 +62,7 @@ def inv(x: TensorLike) -> Tensor:
 @primitive
 def solve(a: TensorLike, b: TensorLike) -> Tensor:
     """y with a y = b. Shapes: a (…, n, n), b and y (…, n, m). Raises ValueError if a matrix is singular."""
-    u, v = np.asarray(value_of(a)), np.asarray(value_of(b))
+    u, v = array_of(a), array_of(b)
     if u.ndim < 2 or v.ndim < 2 or u.shape[-1] != v.shape[-2]:
         raise ValueError(f"solve: shapes {u.shape} and {v.shape} do not fit; they are (…, n, n) and (…, n, m)")
     y = _regular("solve", np.linalg.solve, u, v)

@@ -1,7 +1,7 @@
 """Operations that sum up an axis, and the stable forms of log-sum-exp.
 
-`axis` is None (all), an int or a tuple; `keepdims` leaves a 1 in its place. Stable at ±10⁴: the largest entry is taken out
-before anything is exponentiated.
+`axis` is None (all), an int or a tuple; `keepdims` leaves a 1 in its place. Stable at ±10⁴: the largest entry is taken
+out before anything is exponentiated.
 
 Checked by: tests/autograd/test_primitives.py
 """
@@ -16,7 +16,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .elementwise import exp
 from .shape import broadcast_to, reshape
-from .tensor import Array, Tensor, TensorLike, node, primitive, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, node, primitive
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 
@@ -24,7 +24,7 @@ Axis: TypeAlias = int | tuple[int, ...] | None
 @primitive
 def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = Σ x over the axis"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     kept = _kept(v.shape, axis)
     y = np.sum(v, axis, keepdims=keepdims)
     return node("sum", y, (x, lambda g, y: broadcast_to(reshape(g, kept), v.shape)))
@@ -33,9 +33,9 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @primitive
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = Σ x / n over the axis"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     kept = _kept(v.shape, axis)
-    n = v.size // max(math.prod(kept), 1)
+    n = math.prod(v.shape[i] for i in _axes(axis, v.ndim))
     if n == 0:
         raise ValueError(f"mean: nothing to take the mean of along axis {axis} of shape {v.shape}")
     y = np.mean(v, axis, keepdims=keepdims)
@@ -45,13 +45,14 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @primitive
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = max x over the axis; entries that tie for it share its cotangent equally"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     kept = _kept(v.shape, axis)
     y = np.max(v, axis, keepdims=keepdims)
 
     def share(g: Tensor, y: Tensor) -> Tensor:
         ties = v == y.value.reshape(kept)
-        return reshape(g, kept) * (ties / np.sum(ties, axis, keepdims=True)).astype(v.dtype)
+        shares: Array = (ties / np.sum(ties, axis, keepdims=True)).astype(v.dtype)
+        return reshape(g, kept) * shares
 
     return node("max", y, (x, share))
 
@@ -59,34 +60,36 @@ def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @primitive
 def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = ln Σ eˣ over the axis"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     kept = _kept(v.shape, axis)
     y = _logsumexp(v, axis)
-    rule = lambda g, y: reshape(g, kept) * exp(x - reshape(y, kept))
-    return node("logsumexp", y if keepdims else y.squeeze(axis), (x, rule))
+    y = y if keepdims else y.squeeze(axis)
+    return node("logsumexp", y, (x, lambda g, y: reshape(g, kept) * exp(x - reshape(y, kept))))
 
 
 @primitive
 def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     """y = x − ln Σ eˣ along the axis: log-probabilities from logits"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     return node("log_softmax", v - _logsumexp(v, axis), (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)))
 
 
 @primitive
 def softmax(x: TensorLike, axis: int = -1) -> Tensor:
     """y = eˣ / Σ eˣ along the axis: probabilities from logits"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     e = np.exp(v - _finite_max(v, axis))
     y = e / np.sum(e, axis, keepdims=True)
     return node("softmax", y, (x, lambda g, y: y * (g - sum(g * y, axis, keepdims=True))))
 
 
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    return tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
+
+
 def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """Give the shape with a 1 in place of every axis that is summed up."""
-    if axis is None:
-        return (1,) * len(shape)
-    gone = normalize_axis_tuple(axis, len(shape))
+    gone = _axes(axis, len(shape))
     return tuple(1 if i in gone else n for i, n in enumerate(shape))
 
 
@@ -97,6 +100,7 @@ def _finite_max(v: Array, axis: Axis) -> Array:
 
 
 def _logsumexp(v: Array, axis: Axis) -> Array:
-    top = _finite_max(v, axis)
+    top: Array = _finite_max(v, axis)
     with np.errstate(divide="ignore"):  # ln 0 = −inf is the right answer for a row of −inf, or an empty one
-        return np.log(np.sum(np.exp(v - top), axis, keepdims=True)) + top
+        top += np.log(np.sum(np.exp(v - top), axis, keepdims=True))
+    return top

@@ -9,12 +9,13 @@ Checked by: tests/autograd/test_primitives.py
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from .tensor import Array, Tensor, TensorLike, node, primitive, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -22,16 +23,16 @@ Shape: TypeAlias = tuple[int, ...]
 @primitive
 def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """y = x's numbers in the same order under another shape; one −1 is worked out"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     return node("reshape", v.reshape(shape), (x, lambda g, y: reshape(g, v.shape)))
 
 
 @primitive
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     """y[…] with axis i of y being axis axes[i] of x; without axes, all of them reversed"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     order = tuple(range(v.ndim)[::-1]) if axes is None else tuple(axes)
-    back = np.argsort([normalize_axis_index(axis, v.ndim) for axis in order])
+    back = np.argsort([normalize_axis_index(axis, v.ndim) for axis in order]).tolist()
     return node("transpose", v.transpose(order), (x, lambda g, y: transpose(g, back)))
 
 
@@ -44,14 +45,14 @@ def flip(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
 @primitive
 def broadcast_to(x: TensorLike, shape: Shape) -> Tensor:
     """y = x repeated to a shape by NumPy's rules"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     return node("broadcast_to", np.broadcast_to(v, shape), (x, lambda g, y: sum_to(g, v.shape)))
 
 
 @primitive
 def sum_to(x: TensorLike, shape: Shape) -> Tensor:
     """y = x summed over the axes along which `shape` would be broadcast to x's shape: the adjoint of broadcast_to"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     lead = v.ndim - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, v.shape[lead:], strict=True)):
         raise ValueError(
@@ -65,7 +66,7 @@ def sum_to(x: TensorLike, shape: Shape) -> Tensor:
 @primitive
 def index(x: TensorLike, key: Any) -> Tensor:
     """y = x[key], with slices, integers, None, …, and integer or boolean arrays as in NumPy"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     if any(isinstance(part, Tensor) for part in (key if isinstance(key, tuple) else (key,))):
         raise TypeError("index: a Tensor is no index, positions have no derivative; index with its .value")
     return node("index", v[key], (x, lambda g, y: scatter_add(g, key, v.shape)))
@@ -74,7 +75,7 @@ def index(x: TensorLike, key: Any) -> Tensor:
 @primitive
 def scatter_add(x: TensorLike, key: Any, shape: Shape) -> Tensor:
     """y = 0; y[key] += x, where a place that the key names twice gets both: the adjoint of index"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     y = np.zeros(shape, v.dtype)
     if _names_each_place_once(key):
         y[key] += v
@@ -91,7 +92,7 @@ def _names_each_place_once(key: Any) -> bool:
 @primitive
 def take_along_axis(x: TensorLike, positions: Array, axis: int) -> Tensor:
     """y[…, i, …] = x[…, positions[…, i, …], …]"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     y = np.take_along_axis(v, positions, axis)
     return node("take_along_axis", y, (x, lambda g, y: put_along_axis(g, positions, axis, v.shape)))
 
@@ -99,12 +100,12 @@ def take_along_axis(x: TensorLike, positions: Array, axis: int) -> Tensor:
 @primitive
 def put_along_axis(x: TensorLike, positions: Array, axis: int, shape: Shape) -> Tensor:
     """y = 0; y[…, positions[…, i, …], …] += x[…, i, …]: the adjoint of take_along_axis"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     y = np.zeros(shape, v.dtype)
     if positions.shape[axis] == 1:
         np.put_along_axis(y, positions, v, axis)  # one position a row: nothing can meet, and it is much faster
     else:
-        places = list(np.indices(positions.shape, sparse=True))
+        places: list[Array] = list(np.indices(positions.shape, sparse=True))
         places[axis] = positions
         np.add.at(y, tuple(places), v)
     return node("put_along_axis", y, (x, lambda g, y: take_along_axis(g, positions, axis)))
@@ -119,7 +120,7 @@ def pad(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
 @primitive
 def crop(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
     """y = x without (before, after) numbers along each axis: the adjoint of pad"""
-    v = np.asarray(value_of(x))
+    v = array_of(x)
     inside = tuple(slice(before, size - after) for size, (before, after) in zip(v.shape, widths, strict=True))
     return node("crop", v[inside], (x, lambda g, y: pad(g, widths)))
 
@@ -127,7 +128,7 @@ def crop(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
 @primitive
 def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """y = the tensors one after another along an axis they already have"""
-    values = [np.asarray(value_of(x)) for x in tensors]
+    values = [array_of(x) for x in tensors]
     try:
         y = np.concatenate(values, axis)
     except ValueError as error:
@@ -153,7 +154,7 @@ def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> list[Tenso
         cuts = [0, *sections, size]
         if cuts != sorted(cuts):
             raise ValueError(f"split: positions {list(sections)} do not ascend within 0…{size}")
-    return [index(x, _along(axis, start, stop, x.ndim)) for start, stop in zip(cuts, cuts[1:], strict=False)]
+    return [index(x, _along(axis, start, stop, x.ndim)) for start, stop in pairwise(cuts)]
 
 
 def _along(axis: int, start: int, stop: int, ndim: int) -> tuple[slice, ...]:

@@ -19,8 +19,8 @@ Taps: TypeAlias = tuple[tuple[int, ...], ...]
 def square(size: int, start: int | None = None) -> Taps:
     """All offsets of a size × size window.
 
-    It is centred on the pixel, or reaches from `start` on in both axes: (0, 0), …, (size−1, size−1) shifted by it. A window
-    of even size has no centre and needs a start.
+    It is centred on the pixel, or has offsets start, …, start + size − 1 in both axes. A window of even size has no
+    centre and needs a start.
     """
     _positive("square", "size", size)
     if start is None:

@@ -65,7 +65,7 @@ def set_taping(on: bool) -> Iterator[None]:
 
 
 def no_grad() -> Any:
-    """Inside `with no_grad():` operations keep no edges, so nothing is remembered for a derivative.
+    """Keep no edges inside a `with` block, so that nothing is remembered for a derivative.
 
     Holds for the current thread. Also a decorator: `@no_grad()`.
     """
@@ -248,6 +248,11 @@ class Parameter(Tensor):
 def value_of(x: Any) -> Any:
     """Return the array of a tensor; anything else as it is (a Python number stays weakly typed, NEP 50)."""
     return x.value if isinstance(x, Tensor) else x
+
+
+def array_of(x: Any) -> Array:
+    """Return the array of a tensor; a number or a list as an array."""
+    return x.value if isinstance(x, Tensor) else np.asarray(x)
 
 
 def node(op: str, value: Any, *edges: Edge) -> Tensor:
