@@ -1,0 +1,495 @@
+"""The three convolutions as direct loops over taps, on register tiles.
+
+    y(p) = Σₜ x(s·p + oₜ) wₜ        x zero outside; s the stride, oₜ the offset and wₜ (C_in, C_out) the matrix of tap t
+
+`conv` is y from x and w, `conv_transpose` its adjoint in x, `conv_weight` its adjoint in w. A mask, a causal shift, a
+dilation are only other offsets, so a tap that is masked out costs nothing.
+
+How it is fast: a tile of 7 or 8 pixels × 32 output channels stays in registers while all taps and input channels are
+added to it. The adjoint in x is the same kernel with negated offsets and transposed matrices, once per phase of the
+stride; the adjoint in w the same tile over input channels × output channels. Direct loops beat im2col + BLAS by 1.3-3
+times here: they touch each number once, and nothing is written that is not part of the answer.
+
+The functions `plain_*` state the definition, and are what runs where Numba's JIT is switched off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import product as cartesian
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from tinygen.autograd.kernels.threads import parallel, threads
+from tinygen.autograd.kernels.tile import VECTOR_BYTES, compiled, fma, lanes, load, store, zero
+
+Taps = tuple[tuple[int, ...], ...]
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+Slices = tuple[slice, ...]
+
+# A thread is worth waking for this many multiply-adds (about 20 µs on one core).
+_GRAIN = 1 << 20
+# With fewer channels than this, most lanes of a tile would idle: `_by_columns` is faster.
+_FEW = 8
+
+
+# --------------------------------------------------------------------------------------------------------------- plain
+
+
+def overlap(offset: tuple[int, ...], stride: int, size_x: Shape, size_y: Shape) -> tuple[Slices, Slices]:
+    """Where a tap meets the image: the pixels p of y with s·p + o inside x, and those pixels of x, as slices.
+
+    Per axis: ⌈-o/s⌉ ≤ p ≤ ⌊(size_x - 1 - o)/s⌋.  Empty slices where the tap misses the image altogether.
+    """
+    at, source = [], []
+    for o, x, y in zip(offset, size_x, size_y, strict=True):
+        start, stop = max(0, -(o // stride)), min(y, (x - 1 - o) // stride + 1)
+        if start >= stop:
+            start = stop = 0
+        at.append(slice(start, stop))
+        source.append(slice(stride * start + o, stride * (stop - 1) + o + 1, stride) if stop else slice(0, 0))
+    return tuple(at), tuple(source)
+
+
+def plain_conv(x: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
+    """y(p) = plus + Σₜ x(s·p + oₜ) wₜ in NumPy, tap by tap: what `conv` computes."""
+    y = np.zeros((len(x), *size, w.shape[2]), x.dtype)
+    if plus is not None:
+        y += plus
+    for offset, matrix in zip(taps, w, strict=True):
+        at, source = overlap(offset, stride, x.shape[1:-1], size)
+        y[:, *at] += x[:, *source] @ matrix
+    return y
+
+
+def plain_conv_transpose(y: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
+    """x(s·p + oₜ) += y(p) wₜᵀ in NumPy, tap by tap: what `conv_transpose` computes."""
+    x = np.zeros((len(y), *size, w.shape[1]), y.dtype)
+    if plus is not None:
+        x += plus
+    for offset, matrix in zip(taps, w, strict=True):
+        at, source = overlap(offset, stride, size, y.shape[1:-1])
+        x[:, *source] += y[:, *at] @ matrix.T
+    return x
+
+
+def plain_conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
+    """wₜ = Σₚ x(s·p + oₜ)ᵀ y(p) in NumPy, tap by tap: what `conv_weight` computes."""
+    w = np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
+    for offset, matrix in zip(taps, w, strict=True):
+        at, source = overlap(offset, stride, x.shape[1:-1], y.shape[1:-1])
+        matrix += np.tensordot(x[:, *source], y[:, *at], axes=[range(x.ndim - 1)] * 2)
+    return w
+
+
+# ------------------------------------------------------------------------------------------------------------- kernels
+
+
+class Layout(NamedTuple):
+    """The sizes that `_convolve` runs over; strides count numbers (not bytes) of the flat arrays."""
+
+    rows: int  # of y, per image
+    columns: int  # of y
+    channels: int  # of y
+    stride: int  # of the convolution
+    x_rows: int
+    x_row: int  # numbers in one row of x
+    x_pixel: int  # numbers in one pixel of x
+    left: int  # numbers in front of a row of x where taps reach beyond it, 0 if x is read where it lies
+    border_row: int  # numbers in one bordered row, 0 if x is read where it lies
+    reach_up: int  # the smallest row offset of a tap
+    reach_down: int  # the largest
+    y_first: int
+    y_image: int
+    y_row: int
+    y_pixel: int
+
+
+@compiled
+def _convolve(
+    pixels: Any,
+    vectors: Any,
+    x: Array,
+    w: Array,
+    runs: Array,
+    plus: Array,
+    plus_like_y: int,
+    y: Array,
+    z: Layout,
+    start: int,
+    stop: int,
+) -> None:
+    """Rows start … stop of y, counted over all images: y = plus + Σ x w.
+
+    x, y: flat images.  w: (blocks, taps · channels_in, lanes), a block of output channels after another.
+    runs: per run of taps that lie side by side in a row of x: row offset, address, length, first row of w.
+    """
+    tile_pixels, lanes, depth = len(pixels), w.shape[2], w.shape[1]
+    flat_w = w.reshape(-1)
+    source, x_row = x, z.x_row
+    if z.border_row:
+        source, x_row = np.zeros(z.x_rows * z.border_row, x.dtype), z.border_row
+    for image in range(start // z.rows, (stop + z.rows - 1) // z.rows):
+        first, last = max(start - image * z.rows, 0), min(stop - image * z.rows, z.rows)
+        base = image * z.x_rows * z.x_row
+        if z.border_row:
+            # Taps may reach beyond the ends of a row: copy the rows between zeros. (Rows above and below the image need
+            # no copy; their taps are skipped below.) Slices, not indices: those check for negative ones, 5 times slower.
+            for row in range(max(first * z.stride + z.reach_up, 0), min((last - 1) * z.stride + z.reach_down + 1, z.x_rows)):
+                inside = row * z.border_row + z.left
+                source[inside : inside + z.x_row] = x[base + row * z.x_row : base + (row + 1) * z.x_row]
+            base = 0
+        for i in range(first, last):
+            for block in range(w.shape[0]):
+                channel = block * lanes
+                width = z.channels - channel
+                for j in range(0, z.columns, tile_pixels):
+                    j = min(j, z.columns - tile_pixels)  # the last tile may overlap the one before
+                    at = image * z.y_image + i * z.y_row + j * z.y_pixel
+                    acc = load(pixels, vectors, plus, channel + plus_like_y * (z.y_first + at), plus_like_y * z.y_pixel, width)
+                    for run in range(runs.shape[0]):
+                        row = i * z.stride + runs[run, 0]
+                        if 0 <= row < z.x_rows:
+                            p = base + row * x_row + j * z.stride * z.x_pixel + runs[run, 1]
+                            q = (block * depth + runs[run, 3]) * lanes
+                            for k in range(runs[run, 2]):
+                                acc = fma(acc, source, p + k, z.stride * z.x_pixel, flat_w, q + k * lanes)
+                    store(y, z.y_first + at + channel, z.y_pixel, width, acc)
+
+
+class Meeting(NamedTuple):
+    """The strides with which `_correlate` walks over two images at once; both are flat arrays."""
+
+    rows: int
+    columns: int
+    a_image: int
+    a_row: int
+    a_pixel: int
+    b_image: int
+    b_row: int
+    b_pixel: int
+
+
+@compiled
+def _correlate(
+    height: Any,
+    vectors: Any,
+    a: Array,
+    b: Array,
+    w: Array,
+    spans: Array,
+    z: Meeting,
+    first_channel: int,
+    last_channel: int,
+    start: int,
+    stop: int,
+) -> None:
+    """w[t, k, n] += Σ a(k) b(n) over the pixels that tap t's span names, in images start … stop.
+
+    a, b: flat images.  w: (taps, channels_a, channels_b); only channels first … last of a.
+    spans: per tap: first row, last row, first column, last column, and the addresses of (0, 0) in a and in b.
+    """
+    tile_height, channels_a, channels_b = len(height), w.shape[1], w.shape[2]
+    lanes = (len(vectors) * VECTOR_BYTES) // w.itemsize
+    flat_w = w.reshape(-1)
+    # About 128 pixels of a and b stay in the first cache while all tiles of w pass over them.
+    block_columns = min(z.columns, 128)
+    block_rows = max(1, 128 // block_columns)
+    for image in range(start, stop):
+        for top in range(0, z.rows, block_rows):
+            for left in range(0, z.columns, block_columns):
+                for n in range(0, channels_b, lanes):
+                    for t in range(spans.shape[0]):
+                        i_first, i_last = max(top, spans[t, 0]), min(top + block_rows, spans[t, 1])
+                        j_first, j_last = max(left, spans[t, 2]), min(left + block_columns, spans[t, 3])
+                        if i_first >= i_last or j_first >= j_last:
+                            continue
+                        for k in range(first_channel, last_channel, tile_height):
+                            at = (t * channels_a + k) * channels_b + n
+                            acc = load(height, vectors, flat_w, at, channels_b, lanes)
+                            for i in range(i_first, i_last):
+                                p = image * z.a_image + i * z.a_row + spans[t, 4] + k
+                                q = image * z.b_image + i * z.b_row + spans[t, 5] + n
+                                for j in range(j_first, j_last):
+                                    acc = fma(acc, a, p + j * z.a_pixel, 1, b, q + j * z.b_pixel)
+                            store(flat_w, at, channels_b, lanes, acc)
+
+
+@compiled
+def _fold(a: Array, b: Array, spans: Array, z: Meeting, channels: int, start: int, stop: int) -> None:
+    """a(p) += b(q) of tap t, over the pixels that the tap's span names, in images start … stop."""
+    for image in range(start, stop):
+        for t in range(spans.shape[0]):
+            for i in range(spans[t, 0], spans[t, 1]):
+                p = image * z.a_image + i * z.a_row + spans[t, 4]
+                q = image * z.b_image + i * z.b_row + spans[t, 5]
+                for j in range(spans[t, 2], spans[t, 3]):
+                    for c in range(channels):
+                        a[p + j * z.a_pixel + c] += b[q + j * z.b_pixel + c]
+
+
+# ------------------------------------------------------------------------------------------------------------ geometry
+
+
+def _tile_pixels(columns: int) -> int:
+    """Pixels in a tile: what covers a row with the least overlap (28 = 4·7); 12 × 32 would spill, at half the speed."""
+    fitting = [pixels for pixels in (8, 7, 4, 1) if pixels <= columns]
+    return min(fitting, key=lambda pixels: (-(-columns // pixels) * pixels / (0.5 if pixels == 1 else 1), -pixels))
+
+
+def _aligned(shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """Zeros that start on a cache line: packed weights that straddle two lines cost 25 %."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    buffer = np.zeros(size + 64, np.uint8)
+    skip = -buffer.ctypes.data % 64
+    return buffer[skip : skip + size].view(dtype).reshape(shape)
+
+
+@lru_cache(maxsize=4096)
+def _runs(
+    taps: Taps, stride: int, size_x: tuple[int, int], size_y: tuple[int, int], channels: int
+) -> tuple[Array, int, int, int, int]:
+    """Group live taps into runs; also: numbers left of a row, in a bordered row (0: none needed), reach up and down."""
+    (height, width), (rows, columns) = size_x, size_y
+    live = []
+    for t, (dy, dx) in enumerate(taps):
+        at, _ = overlap((dy, dx), stride, size_x, size_y)
+        if at[0].start < at[0].stop and at[1].start < at[1].stop:
+            live.append((t, dy, dx))
+    if not live:
+        return np.zeros((0, 4), np.int64), 0, 0, 0, 0
+    left = max(0, *(-dx for _, _, dx in live))
+    right = max(0, *(stride * (columns - 1) + dx - (width - 1) for _, _, dx in live))
+    runs: list[list[int]] = []
+    previous = (-2, 0, 0)  # no tap has number -2
+    for t, dy, dx in live:
+        if previous == (t - 1, dy, dx - 1):
+            runs[-1][2] += channels  # side by side in x and in w: one longer run
+        else:
+            runs.append([dy, (left + dx) * channels, channels, t * channels])
+        previous = (t, dy, dx)
+    border_row = (left + width + right) * channels if left or right else 0
+    reach = [dy for _, dy, _ in live]
+    return np.array(runs, np.int64), left * channels, border_row, min(reach), max(reach)
+
+
+@lru_cache(maxsize=4096)
+def _spans(
+    taps: Taps, stride: int, shape_x: tuple[int, int, int], shape_y: tuple[int, int, int], per_tap_y: int = 0
+) -> tuple[Array, Meeting]:
+    """Where each tap meets the image, and the strides of x and y; tap t's numbers in y start at t · per_tap_y."""
+    (height, width, channels_x), (rows, columns, channels_y) = shape_x, shape_y
+    spans = np.zeros((len(taps), 6), np.int64)
+    for t, (dy, dx) in enumerate(taps):
+        (i, j), _ = overlap((dy, dx), stride, (height, width), (rows, columns))
+        spans[t] = i.start, i.stop, j.start, j.stop, (dy * width + dx) * channels_x, t * per_tap_y
+    x = (height * width * channels_x, stride * width * channels_x, stride * channels_x)
+    y = (rows * columns * channels_y, columns * channels_y, channels_y)
+    return spans, Meeting(rows, columns, *x, *y)
+
+
+@lru_cache(maxsize=4096)
+def _phases(taps: Taps, stride: int) -> tuple[tuple[tuple[int, int], tuple[int, ...], Taps], ...]:
+    """Per phase φ of the stride: the taps that reach pixels q = s·m + φ, and their offsets as seen from there.
+
+    s·p + o = s·m + φ has a solution p = m + (φ - o)/s only if s divides φ - o.
+    """
+    phases = []
+    for row, column in cartesian(range(stride), repeat=2):
+        live = tuple(t for t, (dy, dx) in enumerate(taps) if (row - dy) % stride == 0 and (column - dx) % stride == 0)
+        seen = tuple(((row - taps[t][0]) // stride, (column - taps[t][1]) // stride) for t in live)
+        phases.append(((row, column), live, seen))
+    return tuple(phases)
+
+
+# -------------------------------------------------------------------------------------------------------------- public
+
+
+def _behaved(x: Array) -> Array:
+    """x as the kernels know it (one compiled variant): C-contiguous, aligned, writable; a copy where it is not."""
+    return x if x.flags.carray else x.copy(order="C")
+
+
+def _planar(x: Array) -> Array:
+    """A sequence (N, T, C) as images of one row (N, 1, T, C)."""
+    return x[:, None] if x.ndim == 3 else x
+
+
+@lru_cache(maxsize=4096)
+def _planar_taps(taps: Taps) -> Taps:
+    return tuple(offset if len(offset) == 2 else (0, *offset) for offset in taps)
+
+
+def _check(x: Array, w: Array, taps: Taps, axis: int, stride: int, size: Shape) -> None:
+    if x.dtype != w.dtype or x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"expected two arrays of float32 or two of float64, got {x.dtype} and {w.dtype}")
+    if x.ndim not in (3, 4) or len(size) != x.ndim - 2 or stride < 1:
+        raise ValueError(f"expected (N, T, C) or (N, H, W, C), a size to match and a stride ≥ 1: {x.shape}, {size}, {stride}")
+    if w.ndim != 3 or w.shape[0] != len(taps) or w.shape[axis] != x.shape[-1]:
+        raise ValueError(f"weights {w.shape} do not fit {len(taps)} taps and {x.shape[-1]} channels")
+
+
+def _plus(plus: Array | None, y: Array) -> tuple[Array, int]:
+    """What the accumulators start from, as a flat array, and whether it has y's shape (1) or is one bias (0)."""
+    if plus is None:
+        return np.zeros(y.shape[-1], y.dtype), 0
+    if plus.shape not in (y.shape, y.shape[-1:]) or plus.dtype != y.dtype:
+        raise ValueError(f"plus {plus.shape} {plus.dtype} is neither a bias {y.shape[-1:]} nor of y's shape {y.shape}")
+    return _behaved(plus).reshape(-1), int(plus.ndim > 1)
+
+
+def _into(
+    y: Array, x: Array, w: Array, taps: Taps, stride: int, plus: Array, plus_like_y: int, phase: tuple[int, int] | None = None, step: int = 1
+) -> None:
+    """y(step·p + phase) = plus + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
+    (_, height, width, channels_in), (images, y_height, y_width, channels) = x.shape, y.shape
+    row, column = phase or (0, 0)
+    rows, columns = -((row - y_height) // step), -((column - y_width) // step)
+    if rows <= 0 or columns <= 0:
+        return
+    pixel = channels
+    y_row, y_first = y_width * channels, (row * y_width + column) * channels
+    if taps == ((0, 0),) and stride == step == 1 and (height, width) == (rows, columns):
+        height, width, rows, columns = 1, height * width, 1, rows * columns  # pointwise: an image is one long row
+        y_row = columns * channels
+        if images < threads():
+            height, width, rows, columns, y_row = y_height, y_width, y_height, y_width, y_width * channels
+    runs, left, border_row, up, down = _runs(taps, stride, (height, width), (rows, columns), channels_in)
+    layout = Layout(
+        rows, columns, channels, stride, height, width * channels_in, channels_in, left, border_row, up, down,
+        y_first, y_height * y_width * channels, step * y_row, step * pixel,
+    )  # fmt: skip
+    per_vector = lanes(y.dtype)
+    vectors = 1 if channels <= per_vector else 2
+    blocks, depth = -(-channels // (per_vector * vectors)), w.shape[0] * channels_in
+    packed = _aligned((blocks, depth, per_vector * vectors), y.dtype)
+    if channels % (per_vector * vectors) == 0:
+        packed[...] = w.reshape(depth, blocks, per_vector * vectors).swapaxes(0, 1)
+    else:
+        for block in range(blocks):
+            part = w.reshape(depth, channels)[:, block * per_vector * vectors : (block + 1) * per_vector * vectors]
+            packed[block, :, : part.shape[1]] = part
+    shape = (0,) * _tile_pixels(columns), (0,) * vectors
+    flat_x, flat_y = x.reshape(-1), y.reshape(-1)
+    grain = _GRAIN // max(1, columns * depth * blocks * per_vector * vectors) + 1
+
+    def task(start: int, stop: int) -> None:
+        _convolve(*shape, flat_x, packed, runs, plus, plus_like_y, flat_y, layout, start, stop)
+
+    parallel(task, images * rows, grain)
+
+
+def conv(x: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
+    """Convolution: every pixel of y gathers from x through its taps.
+
+        y(p) = plus + Σₜ x(s·p + oₜ) wₜ        x zero outside
+
+    Shapes: x (N, H, W, C_in) or (N, T, C_in); w (taps, C_in, C_out); y (N, *size, C_out); plus (C_out,) or y's.
+    Pads are multiplied by weights where taps cross the left or right end of a row, so there a weight of inf gives NaN.
+    Raises TypeError unless x and w are both float32 or both float64, ValueError if shapes do not fit.
+    Checked by: tests/autograd/kernels/test_convolution.py
+    """
+    _check(x, w, taps, 1, stride, size)
+    if numba.config.DISABLE_JIT:
+        return plain_conv(x, w, taps, stride, size, plus)
+    y = np.empty((len(x), *size, w.shape[2]), x.dtype)
+    start, like_y = _plus(plus, y)
+    if y.size:
+        flat = _planar_taps(taps)
+        _into(_planar(y), _planar(_behaved(x)), w, flat, stride, start, like_y)
+    return y
+
+
+def conv_transpose(y: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
+    """Transposed convolution, the adjoint of `conv` in x: every pixel of y is scattered through its taps.
+
+        x(q) = plus + Σₜ Σ_{p: s·p + oₜ = q} y(p) wₜᵀ
+
+    Shapes: y (N, H, W, C_out) or (N, T, C_out); w (taps, C_in, C_out); x (N, *size, C_in); plus (C_in,) or x's.
+    Raises TypeError unless y and w are both float32 or both float64, ValueError if shapes do not fit.
+    Checked by: tests/autograd/kernels/test_convolution.py
+    """
+    _check(y, w, taps, 2, stride, size)
+    if numba.config.DISABLE_JIT:
+        return plain_conv_transpose(y, w, taps, stride, size, plus)
+    x = np.empty((len(y), *size, w.shape[1]), y.dtype)
+    start, like_x = _plus(plus, x)
+    if not x.size:
+        return x
+    images, values, flat = _planar(x), _planar(_behaved(y)), _planar_taps(taps)
+    turned = w.swapaxes(1, 2)  # (taps, C_out, C_in)
+    if w.shape[1] < _FEW and len(taps) > 1 and y.size:
+        x.reshape(-1, w.shape[1])[...] = start.reshape(-1, w.shape[1])
+        _scatter_columns(images, values, turned, flat, stride)
+        return x
+    for phase, live, seen in _phases(flat, stride):
+        _into(images, values, turned[list(live)], seen, 1, start, like_x, phase, stride)
+    return x
+
+
+def _scatter_columns(x: Array, y: Array, turned: Array, taps: Taps, stride: int) -> None:
+    """x(s·p + oₜ) += y(p) wₜᵀ for few channels: one pointwise convolution to (tap, channel), then each tap is added."""
+    few, wide = x.shape[3], len(taps) * x.shape[3]
+    columns = np.empty((*y.shape[:3], wide), y.dtype)
+    matrix = turned.transpose(1, 0, 2).reshape(1, -1, wide)
+    _into(columns, y, matrix, ((0, 0),), 1, np.zeros(wide, y.dtype), 0)
+    spans, meeting = _spans(taps, stride, x.shape[1:], columns.shape[1:], few)
+    flat_x, flat_columns = x.reshape(-1), columns.reshape(-1)
+    parallel(lambda start, stop: _fold(flat_x, flat_columns, spans, meeting, few, start, stop), len(x))
+
+
+def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
+    """Correlation of x and y at each tap, the adjoint of `conv` in w.
+
+        wₜ = Σₚ x(s·p + oₜ)ᵀ y(p)        over all images and all p with s·p + oₜ inside x
+
+    Shapes: x (N, H, W, C_in) or (N, T, C_in); y (N, H', W', C_out) or (N, T', C_out); w (taps, C_in, C_out).
+    The bits of the result depend on threads(): each sums its own images.
+    Raises TypeError unless x and y are both float32 or both float64, ValueError if shapes do not fit.
+    Checked by: tests/autograd/kernels/test_convolution.py
+    """
+    if x.dtype != y.dtype or x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"expected two arrays of float32 or two of float64, got {x.dtype} and {y.dtype}")
+    if x.ndim not in (3, 4) or x.ndim != y.ndim or len(x) != len(y) or stride < 1:
+        raise ValueError(f"expected x and y of as many axes and images, and a stride ≥ 1, got {x.shape}, {y.shape}, {stride}")
+    if numba.config.DISABLE_JIT:
+        return plain_conv_weight(x, y, taps, stride)
+    if not (x.size and y.size and taps):
+        return np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
+    x, y = _planar(_behaved(x)), _planar(_behaved(y))
+    per_vector, channels_out = lanes(x.dtype), y.shape[-1]
+    if swap := channels_out % per_vector != 0 and x.shape[-1] % per_vector == 0:
+        pass  # the vectors run over x's channels, the scalars over y's
+    elif spare := -channels_out % per_vector:
+        y = np.concatenate([y, np.zeros((*y.shape[:3], spare), y.dtype)], axis=3)
+    spans, meeting = _spans(_planar_taps(taps), stride, x.shape[1:], y.shape[1:])
+    a, b = x, y
+    if swap:
+        a, b = y, x
+        spans = spans[:, [0, 1, 2, 3, 5, 4]]
+        meeting = Meeting(*meeting[:2], *meeting[5:], *meeting[2:5])
+    channels_a, channels_b = a.shape[-1], b.shape[-1]
+    whole = channels_a - channels_a % 8
+    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    parts: dict[int, Array] = {}
+
+    def task(start: int, stop: int) -> None:
+        part = parts[start] = _aligned((len(taps), channels_a, channels_b), a.dtype)
+        for height, first, last in ((8, 0, whole), (1, whole, channels_a)):
+            if first < last:
+                fitting = (4, 2, 1) if height == 1 else (2, 1)
+                vectors = next(v for v in fitting if channels_b % (v * per_vector) == 0)
+                shape = (0,) * height, (0,) * vectors
+                _correlate(*shape, flat_a, flat_b, part, spans, meeting, first, last, start, stop)
+
+    grain = _GRAIN // (y[0].size * channels_a * len(taps)) + 1
+    parallel(task, len(x), grain)
+    total: Array = sum((parts[start] for start in sorted(parts)[1:]), parts[0])
+    if swap:
+        return np.ascontiguousarray(total.swapaxes(1, 2))
+    return total if channels_b == channels_out else np.ascontiguousarray(total[:, :, :channels_out])
