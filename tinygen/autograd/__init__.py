@@ -28,6 +28,7 @@ from .elementwise import (
     tanh,
     where,
 )
+from .fused import gate
 from .graph import to_dot
 from .linalg import inv, linear, logabsdet, matmul, slogdet, solve
 from .reduce import log_softmax, logsumexp, max, mean, softmax, sum
@@ -69,6 +70,7 @@ __all__ = [
     "divide",
     "exp",
     "flip",
+    "gate",
     "grad",
     "hessian",
     "hvp",
