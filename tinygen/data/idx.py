@@ -1,0 +1,37 @@
+"""IDX, the file format of MNIST."""
+
+import gzip
+import math
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def decode_idx(content: bytes) -> NDArray[np.uint8]:
+    """Decode a gzipped IDX file of unsigned bytes.
+
+        0, 0, type, d  |  d big-endian uint32 sizes  |  prod(sizes) values, the last axis fastest
+
+    Shapes: the result has the d sizes; it is a fresh array.
+    Raises ValueError if the content is not gzip, not IDX, not of unsigned bytes (type 8), or not as long as it says.
+    Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
+    Checked by: tests/test_data_images.py
+    """
+    try:
+        raw = gzip.decompress(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"not a whole gzip file: {error}") from error
+    if len(raw) < 4 or raw[:2] != b"\0\0":
+        raise ValueError(f"not an IDX file: it must open with two zero bytes, type and rank, got {raw[:4]!r}")
+    kind, rank = raw[2:4]
+    if kind != 8:
+        raise ValueError(f"IDX values must be unsigned bytes (type 8), got type {kind}")
+    start = 4 + 4 * rank
+    if len(raw) < start:
+        raise ValueError(f"IDX header of rank {rank} must have {start} bytes, got {len(raw)}")
+    shape = struct.unpack(f">{rank}I", raw[4:start])
+    if len(raw) - start != math.prod(shape):
+        raise ValueError(f"IDX shape {shape} needs {math.prod(shape)} values, the file has {len(raw) - start}")
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()

@@ -1,0 +1,142 @@
+"""Three sets of handwritten digits, from the smallest up: 8×8 digits, binarised MNIST, MNIST."""
+
+import hashlib
+import io
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .folder import RemoteFile, load, optional
+from .idx import decode_idx
+
+MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MNIST_FILES = {  # split: (prefix, number of images, MD5 of the images, MD5 of the labels)
+    "train": ("train", 60_000, "f68b3c2dcbeaaa9fbdd348bbdeb94873", "d53e105ee54ea40749a09fcbcd1e9432"),
+    "test": ("t10k", 10_000, "9fb629c4189551a2d022fa330f9573f3", "ec29112dd5afa0611ce80d1b7f02629c"),
+}
+
+BINARIZED_MNIST_URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
+BINARIZED_MNIST_FILES = {  # split: (number of images, SHA-256 of the packed pixels)
+    "train": (50_000, "727146c35424b019f3e350e1e69faa05644a0abaf787e3f4e1a9632220a13906"),
+    "valid": (10_000, "a256ac44ae26be720fad8616a05ed6ecfd1619930d9a208379bb2a4405df5b6d"),
+    "test": (10_000, "9fcd8da6f0fdf09b2ba30fe63a0bb784042a0de82563172530229b983e294ff2"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """One split of an image data set: pixels in levels 0 … levels − 1, and labels if it has any.
+
+    Shapes: pixels (N, H, W, C) uint8; labels (N,) int64 or None.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    levels: int
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> Images:
+    """Load one split of the 8×8 digits that come with scikit-learn: 17 levels, or 2 after a threshold. Offline.
+
+        pixel ← 1 if pixel ≥ threshold else 0
+
+    Shapes: pixels (1437, 8, 8, 1) and labels (1437,), the first of the set, in "train"; the last 360 in "test".
+    Raises ValueError for an unknown split or a threshold outside 1 … 16, ImportError without scikit-learn.
+    Source: Alpaydin & Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998 (its test part).
+    Checked by: tests/test_data_images.py
+    """
+    part = {"train": slice(None, 1437), "test": slice(1437, None)}[_known(split, ("train", "test"))]
+    if threshold is not None and threshold not in range(1, 17):
+        raise ValueError(f"threshold must be None or one of 1, …, 16, got {threshold!r}")
+    bundle = optional("sklearn.datasets", "digits").load_digits()
+    pixels = bundle.images[part, :, :, None].astype(np.uint8)
+    labels = bundle.target[part].astype(np.int64)
+    if threshold is None:
+        return Images(pixels, labels, levels=17)
+    return Images((pixels >= threshold).astype(np.uint8), labels, levels=2)
+
+
+def mnist(split: Literal["train", "test"]) -> Images:
+    """Load one split of MNIST: 28×28 digits in 256 levels. Downloaded on first use, into `data_folder()`.
+
+    Shapes: pixels (60000, 28, 28, 1) and labels (60000,) in "train"; 10000 in "test".
+    Raises ValueError for an unknown split, DataFileError if a file cannot be had or is not the published one.
+    Source: LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition", 1998.
+    Checked by: tests/test_data_images.py
+    """
+    prefix, n, pixels_md5, labels_md5 = MNIST_FILES[_known(split, tuple(MNIST_FILES))]
+    pixels = _load_idx(f"{prefix}-images-idx3-ubyte.gz", pixels_md5, (n, 28, 28))
+    labels = _load_idx(f"{prefix}-labels-idx1-ubyte.gz", labels_md5, (n,))
+    return Images(pixels[..., None], labels.astype(np.int64), levels=256)
+
+
+def binarized_mnist(split: Literal["train", "valid", "test"]) -> Images:
+    """Load one split of static binarised MNIST: every pixel drawn once as a Bernoulli of its grey value, then fixed.
+
+    Without labels. Downloaded as text on first use (up to 78 MB) and kept packed in `data_folder()` (up to 1.6 MB).
+
+    Shapes: pixels (50000, 28, 28, 1) of 0 and 1 in "train"; 10000 each in "valid" and "test".
+    Raises ValueError for an unknown split, DataFileError if a file cannot be had or is not the published one.
+    Source: Larochelle & Murray, "The neural autoregressive distribution estimator", 2011, after
+    Salakhutdinov & Murray, "On the quantitative analysis of deep belief networks", 2008.
+    Checked by: tests/test_data_images.py
+    """
+    n, sha256 = BINARIZED_MNIST_FILES[_known(split, tuple(BINARIZED_MNIST_FILES))]
+    stem = f"binarized_mnist_{split}"
+    file = RemoteFile(f"{stem}.npz", f"{BINARIZED_MNIST_URL}{stem}.amat", f"SHA-256 {sha256} of its packed pixels")
+    pixels = load(file, partial(_unpack, n=n, sha256=sha256), _pack)
+    return Images(pixels, None, levels=2)
+
+
+def _known(split: str, splits: tuple[str, ...]) -> str:
+    if split not in splits:
+        raise ValueError(f"split must be one of {', '.join(map(repr, splits))}, got {split!r}")
+    return split
+
+
+def _load_idx(name: str, md5: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    def read(content: bytes) -> NDArray[np.uint8]:
+        # A broken file is told apart from a foreign one by what decoding it says, so the hash comes second.
+        values = decode_idx(content)
+        _verify("MD5", hashlib.md5(content, usedforsecurity=False).hexdigest(), md5)
+        if values.shape != shape:
+            raise ValueError(f"its shape must be {shape}, got {values.shape}")
+        return values
+
+    return load(RemoteFile(name, MNIST_URL + name, f"MD5 {md5}"), read)
+
+
+def _pack(text: bytes) -> bytes:
+    """Turn lines of 784 numbers 0 or 1 into an .npz of them, eight to a byte."""
+    bits = np.frombuffer(text.translate(None, delete=b" \t\r\n"), np.uint8) - ord("0")
+    if bits.size % 784 or (bits > 1).any():  # a character before "0" has wrapped around to a large number
+        raise ValueError(f"its source must be lines of 784 numbers 0 or 1, got {bits.size} characters besides blanks")
+    content = io.BytesIO()
+    np.savez_compressed(content, packed=np.packbits(bits.reshape(-1, 784), axis=1))
+    return content.getvalue()
+
+
+def _unpack(content: bytes, n: int, sha256: str) -> NDArray[np.uint8]:
+    """Return the (n, 28, 28, 1) pixels of such an .npz."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            packed = archive["packed"]
+    except (EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"not a whole .npz with a key 'packed': {error}") from error
+    if packed.dtype != np.uint8 or packed.shape != (n, 98):
+        raise ValueError(f"packed must be uint8 of shape ({n}, 98), got {packed.dtype} of shape {packed.shape}")
+    _verify("SHA-256 of the packed pixels", hashlib.sha256(packed.tobytes()).hexdigest(), sha256)
+    return np.unpackbits(packed, axis=1).reshape(n, 28, 28, 1)
+
+
+def _verify(what: str, got: str, expected: str) -> None:
+    if got != expected:
+        raise ValueError(f"its {what} must be {expected}, got {got}")
