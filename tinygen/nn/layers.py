@@ -1,0 +1,172 @@
+"""Layers: a few parameters and one formula each.
+
+Checked by: tests/nn/test_layers.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, sqrt
+from ..autograd.taps import Taps
+from ..autograd.tensor import array_of
+from .init import Initialiser, glorot_uniform, normal
+from .module import Module
+
+if TYPE_CHECKING:
+    from .memory import Memory
+
+Rng = np.random.Generator
+
+
+class Linear(Module):
+    """y = x w + b
+
+    Shapes: x (…, n_in), w (n_in, n_out), b (n_out,), y (…, n_out).  Raises ValueError if n_in or n_out is below 1.
+    """
+
+    def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True, init: Initialiser = glorot_uniform) -> None:
+        _at_least_one("Linear", n_in=n_in, n_out=n_out)
+        self.w = Parameter(init((n_in, n_out), (n_in, n_out), rng))
+        self.b = Parameter(np.zeros(n_out)) if bias else None
+
+    def __call__(self, x: TensorLike) -> Tensor:
+        return matmul(x, self.w) if self.b is None else linear(x, self.w, self.b)
+
+
+class Conv(Module):
+    """y(p) = plus + b + Σₜ x(s·p + oₜ) wₜ over the taps o, with stride s
+
+    With a `memory`, x is the activation at one position only and so is y: the layer's other inputs are remembered (see
+    `Memory`). `plus` is added to the output; what adds to a bias already needs no second one (bias=False saves a pass).
+
+    Shapes: x (N, H, W, n_in) or (N, T, n_in), w (taps, n_in, n_out), b (n_out,), y (N, ⌈H/s⌉, ⌈W/s⌉, n_out).
+    Raises ValueError if n_in, n_out or stride is below 1 or there are no taps.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        taps: Taps,
+        rng: Rng,
+        stride: int = 1,
+        bias: bool = True,
+        init: Initialiser = glorot_uniform,
+    ) -> None:
+        _at_least_one("Conv", n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
+        self.w = Parameter(init((len(taps), n_in, n_out), (len(taps) * n_in, len(taps) * n_out), rng))
+        self.b = Parameter(np.zeros(n_out)) if bias else None
+        self.taps, self.stride = taps, stride
+
+    def __call__(self, x: TensorLike | None, memory: Memory | None = None, plus: TensorLike = 0.0) -> Tensor:
+        if memory is not None:
+            return memory.conv(self, x, plus)
+        if x is None:
+            raise ValueError("Conv: x is None; only with a memory may the input come later")
+        return conv(x, self.w, self.taps, self.stride, plus=_with_bias(plus, self.b))
+
+
+class ConvTranspose(Module):
+    """x(q) = b + Σ y(p) wₜᵀ over all p and t with s·p + oₜ = q: the adjoint of a Conv, from small to large
+
+    Shapes: y (N, H, W, n_in), w (taps, n_out, n_in), b (n_out,), x (N, s·H, s·W, n_out), or of the `size` given.
+    Raises ValueError as Conv does.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        taps: Taps,
+        rng: Rng,
+        stride: int = 1,
+        bias: bool = True,
+        init: Initialiser = glorot_uniform,
+    ) -> None:
+        _at_least_one("ConvTranspose", n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
+        # Of the taps, one in s (in each axis) meets an output, so that is how many inputs it sums over.
+        fan_in = max(1, len(taps) * n_in // stride ** len(taps[0]))
+        self.w = Parameter(init((len(taps), n_out, n_in), (fan_in, len(taps) * n_out), rng))
+        self.b = Parameter(np.zeros(n_out)) if bias else None
+        self.taps, self.stride = taps, stride
+
+    def __call__(self, y: TensorLike, size: tuple[int, ...] | None = None) -> Tensor:
+        return conv_transpose(y, self.w, self.taps, self.stride, size, _with_bias(0.0, self.b))
+
+
+class Sequential(Module):
+    """y = fₙ(… f₂(f₁(x))), of modules and of plain functions such as tanh."""
+
+    def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
+        self.layers = list(layers)
+
+    def __call__(self, x: TensorLike) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x if isinstance(x, Tensor) else Tensor(x)
+
+
+class Embedding(Module):
+    """y = w[k]: one learned vector for each of n symbols
+
+    Shapes: k (…) integers in 0…n−1, w (n, dim), y (…, dim).  Raises ValueError if k is not of integers within 0…n−1.
+    """
+
+    def __init__(self, n: int, dim: int, rng: Rng) -> None:
+        _at_least_one("Embedding", n=n, dim=dim)
+        self.w = Parameter(normal((n, dim), 1.0, rng))
+
+    def __call__(self, k: Array) -> Tensor:
+        k = array_of(k)
+        n = self.w.shape[0]
+        if k.dtype.kind not in "iu" or (k.size and (k.min() < 0 or k.max() >= n)):
+            raise ValueError(f"Embedding: k of dtype {k.dtype} and shape {k.shape} must be of integers in 0…{n - 1}")
+        return self.w[k]
+
+
+class LayerNorm(Module):
+    """y = w (x − μ) / √(σ² + ε) + b, with mean μ and variance σ² of each vector along the last axis
+
+    Shapes: x, y (…, dim), w and b (dim,).  Raises ValueError if dim is below 1.
+    Source: Ba, Kiros & Hinton, "Layer normalization", 2016.
+    """
+
+    def __init__(self, dim: int, epsilon: float = 1e-5) -> None:
+        _at_least_one("LayerNorm", dim=dim)
+        self.w, self.b, self.epsilon = Parameter(np.ones(dim)), Parameter(np.zeros(dim)), epsilon
+
+    def __call__(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(-1, keepdims=True)
+        variance = (centred * centred).mean(-1, keepdims=True)
+        return centred / sqrt(variance + self.epsilon) * self.w + self.b
+
+
+def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
+    """y = x ⊙ m / (1 − rate) with m ~ Bernoulli(1 − rate), so that E y = x; without a generator, y = x
+
+    Shapes: x, y (…).  Raises ValueError if not 0 ≤ rate < 1.
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout: rate = {rate}, it must be at least 0 and below 1")
+    if rng is None or rate == 0:
+        return x
+    kept = rng.random(x.shape, np.float32) >= rate
+    return x * np.where(kept, 1 / (1 - rate), 0).astype(x.dtype)
+
+
+def _with_bias(plus: TensorLike, b: Parameter | None) -> TensorLike:
+    """plus + b, which is b itself where nothing else is added: the kernel then starts its sums from b at no cost."""
+    if b is None:
+        return plus
+    return b if isinstance(plus, int | float) and plus == 0 else plus + b
+
+
+def _at_least_one(layer: str, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{layer}: {name} = {size}, it must be at least 1")
