@@ -1,0 +1,313 @@
+"""Optimisers: from gradients to new values of the parameters.
+
+    adam = Adam(model.parameters(), lr=cosine(1e-3, steps=10_000, warmup=100))
+    value, gradients = value_and_grad(loss, inputs=model.parameters())(x)
+    gradients, norm = clip_by_global_norm(gradients, 1.0)
+    adam.step(gradients)
+
+Values are replaced, never changed in place. A step is taken wholly or, if a gradient is at fault, not at all. A
+learning rate is a number or a schedule: a function from the number of steps taken so far to a number.
+
+Checked by: tests/test_optim.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeAlias
+
+import numba
+import numpy as np
+
+from .autograd import Array, Parameter, Tensor
+from .autograd.kernels.threads import parallel
+from .nn.state import State, check_fit
+
+Schedule: TypeAlias = Callable[[int], float]
+
+
+class NonFiniteGradientError(FloatingPointError, ValueError):
+    """A gradient has entries that are NaN or infinite; `index` says which one of the gradients it is."""
+
+    def __init__(self, index: int, gradient: Array) -> None:
+        bad = np.count_nonzero(~np.isfinite(gradient))
+        super().__init__(
+            f"gradients[{index}] of shape {gradient.shape}: {bad} of {gradient.size} entries are NaN or infinite"
+        )
+        self.index = index
+
+
+class Optimizer:
+    """Keeps, for each parameter, the arrays named in `slots`; subclasses say how a value changes.
+
+    Raises ValueError if there are no parameters or one is given twice, or if lr is not positive.
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Iterable[Parameter], lr: float | Schedule, **settings: float) -> None:
+        self.parameters = _distinct(type(self).__name__, parameters)
+        if not callable(lr):
+            _require(0 < lr < math.inf, "lr", lr, "a positive number, or a schedule")
+        self.lr = lr if callable(lr) else constant(lr)
+        self.settings = settings
+        self.steps = 0
+        self.kept = {slot: [np.zeros_like(p.value) for p in self.parameters] for slot in self.slots}
+
+    def step(self, gradients: Sequence[Tensor | Array]) -> None:
+        """Give every parameter a new value.
+
+        Raises ValueError if there are not as many gradients as parameters or one has another shape, its subclass
+        NonFiniteGradientError if one is NaN or infinite; nothing has changed then.
+        """
+        checked = self._checked(gradients)
+        lr = float(self.lr(self.steps))
+        _require(0 <= lr < math.inf, f"lr at step {self.steps}", lr, "finite and not negative")
+        self.steps += 1
+        for i, value in enumerate(self._updated(checked, lr)):
+            self.parameters[i].assign(value)
+
+    def state(self) -> State:
+        """Return copies of all it has kept, by name."""
+        return {name: value.copy() for name, value in self._arrays().items()}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Go on from what `state` returned. Raises ValueError, having changed nothing, if names or shapes differ."""
+        check_fit(type(self).__name__, self._arrays(), state)
+        self.steps = int(state["steps"])
+        for slot, arrays in self.kept.items():
+            for i, array in enumerate(arrays):
+                array[...] = state[f"{slot}.{i}"]
+
+    def _arrays(self) -> State:
+        named = {f"{slot}.{i}": array for slot, arrays in self.kept.items() for i, array in enumerate(arrays)}
+        return {"steps": np.array(self.steps), **named}
+
+    def _updated(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+        raise NotImplementedError
+
+    def _checked(self, gradients: Sequence[Tensor | Array]) -> list[Array]:
+        if len(gradients) != len(self.parameters):
+            raise ValueError(
+                f"gradients: got {len(gradients)}, needed is one for each of {len(self.parameters)} parameters"
+            )
+        arrays = []
+        for i, (gradient, parameter) in enumerate(zip(gradients, self.parameters, strict=True)):
+            g = gradient.value if isinstance(gradient, Tensor) else np.asarray(gradient)
+            if g.shape != parameter.value.shape:
+                raise ValueError(f"gradients[{i}]: got shape {g.shape}, needed is the parameter's, {parameter.shape}")
+            arrays.append(g.astype(parameter.value.dtype, copy=False))
+        _sums_of_squares(arrays)
+        return arrays
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum μ, Nesterov's if wanted.
+
+        u ← μ u + g,   θ ← θ − lr · u        (Nesterov: θ ← θ − lr · (g + μ u))
+
+    Raises ValueError as Optimizer does, or if not 0 ≤ momentum < 1, or for Nesterov's without momentum.
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+    """
+
+    slots = ("velocity",)
+
+    def __init__(
+        self, parameters: Iterable[Parameter], lr: float | Schedule, momentum: float = 0.0, nesterov: bool = False
+    ) -> None:
+        _require(0 <= momentum < 1, "momentum", momentum, "at least 0 and below 1")
+        _require(momentum > 0 or not nesterov, "nesterov", nesterov, "False where momentum is 0")
+        super().__init__(parameters, lr, momentum=momentum, nesterov=nesterov)
+
+    def _updated(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+        momentum, nesterov = self.settings["momentum"], self.settings["nesterov"]
+        for parameter, g, u in zip(self.parameters, gradients, self.kept["velocity"], strict=True):
+            u *= momentum
+            u += g
+            yield parameter.value - lr * (g + momentum * u if nesterov else u)
+
+
+class Adam(Optimizer):
+    """Steps of about lr in every direction: the gradient's mean over the root of its square's, bias-corrected.
+
+        m ← m + (1 − β₁)(g − m),   v ← v + (1 − β₂)(g² − v)
+        θ ← θ − lr · m̂ / (√v̂ + ε),   m̂ = m / (1 − β₁ᵗ),   v̂ = v / (1 − β₂ᵗ)
+
+    Raises ValueError as Optimizer does, or if not 0 ≤ β < 1 or ε is not positive.
+    Source: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
+    """
+
+    slots = ("m", "v")
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        _weight_decay: float = 0.0,
+    ) -> None:
+        for i, beta in enumerate(betas):
+            _require(0 <= beta < 1, f"betas[{i}]", beta, "at least 0 and below 1")
+        _require(0 < eps < math.inf, "eps", eps, "positive")
+        super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=_weight_decay)
+
+    def _updated(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+        beta1, beta2, eps, decay = (self.settings[name] for name in ("beta1", "beta2", "eps", "weight_decay"))
+        scale, root = lr / (1 - beta1**self.steps), 1 / math.sqrt(1 - beta2**self.steps)
+        numbers = np.array([1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay])
+        for parameter, g, m, v in zip(self.parameters, gradients, self.kept["m"], self.kept["v"], strict=True):
+            new = np.empty_like(parameter.value)
+            flat = [a.reshape(-1) for a in (parameter.value, g, m, v, new)]
+            parallel(partial(_adam, *flat, numbers.astype(new.dtype)), new.size, grain=_GRAIN)
+            yield new
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay λ: θ ← (1 − lr · λ) θ before each step, not by way of the gradient.
+
+    Raises ValueError as Adam does, or if the weight decay is negative.
+    Source: Loshchilov & Hutter, "Decoupled weight decay regularization", 2019.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        _require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "not negative")
+        super().__init__(parameters, lr, betas, eps, _weight_decay=weight_decay)
+
+
+_GRAIN = 1 << 15  # a part smaller than this is done before another thread has woken up
+
+
+# One pass over memory where NumPy would make ten. No fastmath: entries are independent, so there is nothing to gain,
+# and the same bits come out compiled or not, on any number of threads.
+@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _adam(value: Any, g: Any, m: Any, v: Any, new: Any, numbers: Any, start: int, stop: int) -> None:
+    a, b, scale, root, eps, keep = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
+    for i in range(start, stop):
+        m[i] += a * (g[i] - m[i])
+        v[i] += b * (g[i] * g[i] - v[i])
+        new[i] = keep * value[i] - scale * m[i] / (root * np.sqrt(v[i]) + eps)
+
+
+def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    """Shorten all gradients by one factor if their common norm exceeds max_norm; also return the norm as it was.
+
+        g ← g · min(1, max_norm / ‖g‖),   ‖g‖² = Σᵢ ‖gᵢ‖²
+
+    Raises ValueError if max_norm is not positive, its subclass NonFiniteGradientError if a gradient is NaN or infinite.
+    Source: Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", 2013.
+    """
+    _require(max_norm > 0, "max_norm", max_norm, "positive")
+    norm = math.sqrt(math.fsum(_sums_of_squares([g.value for g in gradients])))
+    if norm <= max_norm:
+        return list(gradients), norm
+    return [Tensor(g.value * (max_norm / norm)) for g in gradients], norm
+
+
+def _sums_of_squares(gradients: Sequence[Array]) -> list[float]:
+    """Return ‖gᵢ‖² of each; a NaN or inf shows in it, so this is also the cheapest way to find one."""
+    sums = []
+    for i, g in enumerate(gradients):
+        total = float(np.vdot(g, g))
+        if not math.isfinite(total):
+            if not np.isfinite(g).all():
+                raise NonFiniteGradientError(i, g)
+            total = float(np.square(g, dtype=np.float64).sum())  # the squares alone were too large for float32
+        sums.append(total)
+    return sums
+
+
+def constant(lr: float) -> Schedule:
+    """lr at every step"""
+    return lambda step: lr
+
+
+def exponential(lr: float, rate: float) -> Schedule:
+    """lr · rateᵗ at step t.  Raises ValueError if not 0 < rate ≤ 1 or lr is not positive."""
+    _require(0 < lr < math.inf, "lr", lr, "positive")
+    _require(0 < rate <= 1, "rate", rate, "above 0 and at most 1")
+    return lambda step: lr * rate**step
+
+
+def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
+    """Rise linearly to lr over the first `warmup` steps, then fall along half a cosine to 0 after `steps` of them.
+
+    Raises ValueError if lr is not positive or not 0 ≤ warmup < steps.
+    Source: Loshchilov & Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, equation 5.
+    """
+    _require(0 < lr < math.inf, "lr", lr, "positive")
+    _require(0 <= warmup < steps, "warmup", warmup, f"at least 0 and below steps = {steps}")
+
+    def schedule(step: int) -> float:
+        if step < warmup:
+            return lr * (step + 1) / warmup
+        return lr * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (steps - warmup)))) / 2
+
+    return schedule
+
+
+class EMA:
+    """An exponential moving average of parameters: θ̄ ← θ̄ + (1 − decay)(θ − θ̄), starting at θ
+
+        ema.update()                            after every step
+        with ema.averaged(): model.sample(…)    the averages stand in for the parameters meanwhile
+
+    Raises ValueError if there are no parameters or one is given twice, or if not 0 ≤ decay < 1.
+    Source: Polyak & Juditsky, "Acceleration of stochastic approximation by averaging", 1992, with weights that fade.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter], decay: float) -> None:
+        _require(0 <= decay < 1, "decay", decay, "at least 0 and below 1")
+        self.parameters = _distinct("EMA", parameters)
+        self.decay = decay
+        self.averages = [p.value.copy() for p in self.parameters]
+
+    def update(self) -> None:
+        """Move the averages towards the parameters as they are now."""
+        for i, parameter in enumerate(self.parameters):
+            mean = self.averages[i]
+            self.averages[i] = mean + (1 - self.decay) * (parameter.value - mean)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the parameters their averages inside a `with` block, their own values back after it, come what may."""
+        own = [p.value for p in self.parameters]
+        try:
+            for parameter, mean in zip(self.parameters, self.averages, strict=True):
+                parameter.assign(mean)
+            yield
+        finally:
+            for parameter, value in zip(self.parameters, own, strict=True):
+                parameter.assign(value)
+
+    def state(self) -> State:
+        """Return copies of the averages, by name."""
+        return {str(i): mean.copy() for i, mean in enumerate(self.averages)}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Go on from what `state` returned. Raises ValueError, having changed nothing, if names or shapes differ."""
+        check_fit("EMA", self.state(), state)
+        self.averages = [np.array(state[str(i)], mean.dtype) for i, mean in enumerate(self.averages)]
+
+
+def _distinct(owner: str, parameters: Iterable[Parameter]) -> list[Parameter]:
+    parameters = list(parameters)
+    if not parameters or len({id(p) for p in parameters}) != len(parameters):
+        raise ValueError(f"{owner}: parameters must be one or more, each given once; got {len(parameters)}")
+    return parameters
+
+
+def _require(holds: bool, name: str, value: object, needed: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} = {value}, it must be {needed}")
