@@ -1,0 +1,24 @@
+"""Is my gradient, mask, density or sampler right? Checkers that say what is wrong, how much, and what it may be.
+
+    check_grads(f, x, rng=rng)      check_autoregressive(net, x, rng=rng)      check_normalised(model.log_prob, support)
+
+Each takes functions, not models, returns None if all is well and raises AssertionError if not; a check that would hold
+of anything is refused. `tinygen.testing.strategies` (which needs hypothesis) draws inputs for property tests.
+"""
+
+from .autoregressive import check_autoregressive, receptive_field
+from .densities import check_normalised, check_normalised_density, check_sampler, chi_square_tail, enumerate_support
+from .gradients import check_adjoint, check_grads, check_parameter_grads
+
+__all__ = [
+    "check_adjoint",
+    "check_autoregressive",
+    "check_grads",
+    "check_normalised",
+    "check_normalised_density",
+    "check_parameter_grads",
+    "check_sampler",
+    "chi_square_tail",
+    "enumerate_support",
+    "receptive_field",
+]
