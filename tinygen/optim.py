@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, TypeAlias
 
 import numba
@@ -55,7 +54,8 @@ class Optimizer:
         self.lr = lr if callable(lr) else constant(lr)
         self.settings = settings
         self.steps = 0
-        self.kept = {slot: [np.zeros_like(p.value) for p in self.parameters] for slot in self.slots}
+        # In C order whatever the values are in, so that a flat view can be written through.
+        self.kept = {slot: [np.zeros(p.shape, p.dtype) for p in self.parameters] for slot in self.slots}
 
     def step(self, gradients: Sequence[Tensor | Array]) -> None:
         """Give every parameter a new value.
@@ -161,9 +161,10 @@ class Adam(Optimizer):
         scale, root = lr / (1 - beta1**self.steps), 1 / math.sqrt(1 - beta2**self.steps)
         numbers = np.array([1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay])
         for parameter, g, m, v in zip(self.parameters, gradients, self.kept["m"], self.kept["v"], strict=True):
-            new = np.empty_like(parameter.value)
-            flat = [a.reshape(-1) for a in (parameter.value, g, m, v, new)]
-            parallel(partial(_adam, *flat, numbers.astype(new.dtype)), new.size, grain=_GRAIN)
+            new = np.empty(parameter.shape, parameter.dtype)
+            if new.dtype != numbers.dtype:
+                numbers = numbers.astype(new.dtype)
+            _adam_in_parts(numbers, parameter.value.ravel(), g.ravel(), m.ravel(), v.ravel(), new.ravel())
             yield new
 
 
@@ -189,12 +190,20 @@ class AdamW(Adam):
 _GRAIN = 1 << 15  # a part smaller than this is done before another thread has woken up
 
 
+def _adam_in_parts(numbers: Array, *arrays: Array) -> None:
+    size = arrays[0].size
+    if size < 2 * _GRAIN:
+        _adam(numbers, *arrays)
+    else:
+        parallel(lambda i, j: _adam(numbers, *(array[i:j] for array in arrays)), size, _GRAIN)
+
+
 # One pass over memory where NumPy would make ten. No fastmath: entries are independent, so there is nothing to gain,
 # and the same bits come out compiled or not, on any number of threads.
 @numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _adam(value: Any, g: Any, m: Any, v: Any, new: Any, numbers: Any, start: int, stop: int) -> None:
+def _adam(numbers: Any, value: Any, g: Any, m: Any, v: Any, new: Any) -> None:
     a, b, scale, root, eps, keep = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
-    for i in range(start, stop):
+    for i in range(value.size):
         m[i] += a * (g[i] - m[i])
         v[i] += b * (g[i] * g[i] - v[i])
         new[i] = keep * value[i] - scale * m[i] / (root * np.sqrt(v[i]) + eps)

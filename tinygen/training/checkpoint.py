@@ -1,0 +1,81 @@
+"""Checkpoints: named arrays and a header in one .npz, written whole, read without pickle, refused unless they fit.
+
+Checked by: tests/test_training_checkpoint.py
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Array
+from ..nn import Module
+from .files import write_whole
+
+FORMAT = "tinygen checkpoint 1"
+
+
+class CheckpointError(ValueError):
+    """A file is not a whole checkpoint, or is one of something else; the message names the file and what is wrong."""
+
+
+def save_checkpoint(path: str | Path, module: Module) -> None:
+    """Save a module's parameters and constants, replacing the file in one go.
+
+    Raises OSError if the file cannot be written.
+    """
+    write_checkpoint(path, {"module": module.state()}, {})
+
+
+def load_checkpoint(path: str | Path, module: Module) -> None:
+    """Restore a module from save_checkpoint, or from a training run's checkpoint: the best so far, if validated.
+
+    Raises CheckpointError, the module unchanged, if the file is damaged or foreign or does not fit the module by name
+    and shape; FileNotFoundError if there is none.
+    """
+    groups, _ = read_checkpoint(path)
+    try:
+        module.load(groups.get("best", groups["module"]))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def write_checkpoint(path: str | Path, groups: Mapping[str, Mapping[str, Array]], header: Mapping[str, Any]) -> None:
+    """Write groups of named arrays and a header that JSON can hold."""
+    arrays = {f"{group}.{name}": array for group, named in groups.items() for name, array in named.items()}
+    text = json.dumps({"format": FORMAT, "groups": list(groups), **header}, default=np.ndarray.tolist)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, header=np.frombuffer(text.encode(), np.uint8), **arrays)
+    write_whole(Path(path), content.getvalue())
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict[str, Any]]:
+    """Read what write_checkpoint wrote. Raises CheckpointError if it is not that, FileNotFoundError if there is none."""
+    content = Path(path).read_bytes()
+    try:
+        arrays = _arrays(content)
+        header = json.loads(arrays.pop("header").tobytes())
+        if header["format"] != FORMAT:
+            raise ValueError(f"its format is {header['format']!r}, needed is {FORMAT!r}")
+        groups: dict[str, dict[str, Array]] = {group: {} for group in header["groups"]}
+        for name, array in arrays.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = array
+    except Exception as error:  # whatever a damaged file makes zipfile, zlib, json or NumPy stumble over
+        raise CheckpointError(f"{path}: not a whole checkpoint of tinygen ({type(error).__name__}: {error})") from error
+    return groups, header
+
+
+def _arrays(content: bytes) -> dict[str, Array]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        damaged = archive.testzip()  # compare every checksum before a single number is believed
+    if damaged is not None:
+        raise ValueError(f"its part {damaged} is damaged")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return dict(arrays)

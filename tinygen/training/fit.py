@@ -1,0 +1,260 @@
+"""The training loop: minibatches, validation, the best parameters, and a checkpoint to go on from exactly.
+
+Checked by: tests/test_training_fit.py, tests/test_training_resume.py
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..autograd import Array, Tensor, no_grad, value_and_grad
+from ..nn import Module
+from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
+from .checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from .history import History, Record
+from .interrupt import deferred_interrupt
+from .progress import progress_bar
+
+Loss: TypeAlias = Callable[..., Tensor]
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or a gradient became NaN or infinite; the message says at which step, and of which parameter."""
+
+
+def fit(
+    loss: Loss,
+    module: Module,
+    data: Array | Sequence[Array],
+    *,
+    optimizer: Optimizer,
+    batch_size: int,
+    rng: np.random.Generator,
+    epochs: int | None = None,
+    steps: int | None = None,
+    validate: Callable[[], float] | None = None,
+    every: int | None = None,
+    unit: str = "nats",
+    ema: EMA | None = None,
+    clip: float | None = None,
+    checkpoint: str | Path | None = None,
+    history: str | Path | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> History:
+    """Minimise a loss over minibatches of the data, for so many epochs or so many steps.
+
+        for each epoch: shuffle; for each batch: optimizer.step(∂ loss(*batch, rng=rng) / ∂ parameters)
+
+    `loss` is given one minibatch of each array and returns a scalar: a mean over the batch, in `unit`. Every so many
+    steps (`every`, by default once per epoch) the mean of the training loss is recorded, `validate()` is asked for a
+    number that should fall, and `history` (lines of JSON) and `checkpoint` are written. Gradients are clipped to the
+    common norm `clip`.
+
+    **The module ends with the parameters that validated best**; without `validate`, with the averages of `ema` if there
+    is one, else with the last. With an `ema`, it is the averages that are validated and kept.
+
+    If the checkpoint exists, training goes on from it, with the same bits as if it had never stopped: parameters,
+    optimiser, averages, generator, history and the place in the epoch. More epochs may be asked for; data, seed, batch
+    size, optimiser, clip and decay must be those of the checkpoint. `resume=False` starts anew and replaces it. Ctrl-C
+    finishes the step, writes the checkpoint, then raises KeyboardInterrupt.
+
+    Shapes: data (N, …) or several of these, of one length; the last batch of an epoch may be smaller than batch_size.
+    Raises ValueError, naming the argument; CheckpointError if the checkpoint is damaged or of another configuration;
+    NonFiniteError if a loss or gradient is NaN or infinite, before it touches a parameter.
+    """
+    arrays = [np.asarray(array) for array in (data if isinstance(data, tuple | list) else [data])]
+    _check(module, arrays, optimizer, batch_size, rng, epochs, steps, every, ema, clip)
+    run = _Run(loss, module, arrays, optimizer, batch_size, rng, ema, clip, unit)
+    total = steps if steps is not None else run.per_epoch * (epochs or 0)
+    every = every or run.per_epoch
+    if checkpoint is not None:
+        if resume and Path(checkpoint).exists():
+            run.load(checkpoint)
+        else:
+            run.save(checkpoint)  # also what a run that breaks off before its first record starts again from
+    with deferred_interrupt() as interrupted, progress_bar(total, run.step, progress) as show:
+        while run.step < total and not interrupted():
+            run.advance()
+            show(run.step, f"{run.loss_sum / run.examples:.4g} {unit}")
+            if run.step % every == 0 or run.step == total:
+                run.record(validate)
+                if checkpoint is not None:
+                    run.save(checkpoint)
+                if history is not None:
+                    run.history.save(history)
+        if interrupted() and checkpoint is not None:
+            run.save(checkpoint)
+        if best := run.history.best:
+            show(run.step, f"{best.valid:.4g} {unit} at step {best.step}, the best, is restored")
+    if history is not None:
+        run.history.save(history)
+    run.finish()
+    return run.history
+
+
+class _Run:
+    """All that changes while training, and how it gets into a checkpoint and back."""
+
+    def __init__(
+        self,
+        loss: Loss,
+        module: Module,
+        arrays: list[Array],
+        optimizer: Optimizer,
+        batch_size: int,
+        rng: np.random.Generator,
+        ema: EMA | None,
+        clip: float | None,
+        unit: str,
+    ) -> None:
+        self.module, self.arrays, self.optimizer, self.batch_size = module, arrays, optimizer, batch_size
+        self.rng, self.ema, self.clip = rng, ema, clip
+        self.derivative = value_and_grad(loss, inputs=optimizer.parameters)
+        self.per_epoch = -(-len(arrays[0]) // batch_size)
+        self.step = 0
+        self.order = np.arange(len(arrays[0]))
+        self.loss_sum, self.examples = 0.0, 0  # since the last record
+        self.history = History(unit)
+        self.best: dict[str, Array] | None = None
+
+    def advance(self) -> None:
+        """Take one step."""
+        start = self.step % self.per_epoch * self.batch_size
+        if start == 0:
+            self.order = self.rng.permutation(len(self.order))
+        rows = self.order[start : start + self.batch_size]
+        value, gradients = self.derivative(*(array[rows] for array in self.arrays), rng=self.rng)
+        if not math.isfinite(value.item()):
+            raise NonFiniteError(f"step {self.step} (epoch {self.step // self.per_epoch}): the loss is {value.item()}")
+        try:
+            if self.clip is not None:
+                gradients, _ = clip_by_global_norm(gradients, self.clip)
+            self.optimizer.step(gradients)
+        except NonFiniteGradientError as error:
+            culprit = self.optimizer.parameters[error.index]
+            name = next(name for name, p in self.module.named_parameters().items() if p is culprit)
+            raise NonFiniteError(f"step {self.step} (epoch {self.step // self.per_epoch}), {name}: {error}") from error
+        if self.ema is not None:
+            self.ema.update()
+        self.step += 1
+        self.loss_sum += value.item() * len(rows)
+        self.examples += len(rows)
+
+    def record(self, validate: Callable[[], float] | None) -> None:
+        """Note the mean loss since the last record; validate, and keep the parameters if they are the best so far."""
+        loss, valid = self.loss_sum / self.examples, None
+        self.loss_sum, self.examples = 0.0, 0
+        with no_grad(), self.ema.averaged() if self.ema else nullcontext():
+            if validate is not None:
+                valid = float(validate())
+            self.history.records.append(Record(self.step, self.step / self.per_epoch, loss, valid))
+            if self.history.best is self.history.records[-1]:
+                self.best = self.module.state()
+
+    def finish(self) -> None:
+        """Leave the module with the parameters that are to be used."""
+        if self.best is not None:
+            self.module.load(self.best)
+        elif self.ema is not None:
+            for parameter, mean in zip(self.ema.parameters, self.ema.averages, strict=True):
+                parameter.assign(mean)
+
+    def save(self, path: str | Path) -> None:
+        groups = {"module": self.module.state(), "optimizer": self.optimizer.state(), "run": {"order": self.order}}
+        if self.ema is not None:
+            groups["ema"] = self.ema.state()
+        if self.best is not None:
+            groups["best"] = self.best
+        header = {
+            "configuration": self._configuration(),
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "examples": self.examples,
+            "rng": self.rng.bit_generator.state,
+            "records": [asdict(record) for record in self.history.records],
+        }
+        write_checkpoint(path, groups, header)
+
+    def load(self, path: str | Path) -> None:
+        groups, header = read_checkpoint(path)
+        if "configuration" not in header:
+            raise CheckpointError(f"{path}: a module alone, not a training run; use load_checkpoint for it")
+        here, there = json.loads(json.dumps(self._configuration())), header["configuration"]
+        differing = [key for key in here if here[key] != there.get(key)]
+        if differing:
+            said = "; ".join(f"{key} is {here[key]} here, {there.get(key)} there" for key in differing)
+            raise CheckpointError(
+                f"{path}: of another configuration; {said}. Use another path, or resume=False to replace it"
+            )
+        try:
+            self.module.load(groups["module"])
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        self.optimizer.load(groups["optimizer"])
+        if self.ema is not None:
+            self.ema.load(groups["ema"])
+        self.best = groups.get("best")
+        self.order = groups["run"]["order"]
+        self.step, self.loss_sum, self.examples = header["step"], header["loss_sum"], header["examples"]
+        self.rng.bit_generator.state = header["rng"]
+        self.history.records = [Record(**record) for record in header["records"]]
+
+    def _configuration(self) -> dict[str, Any]:
+        """What must be the same for a run to go on; not its length, and not how often it is recorded."""
+        names = {id(p): name for name, p in self.module.named_parameters().items()}
+        seed = getattr(self.rng.bit_generator, "seed_seq", None)
+        return {
+            "module": type(self.module).__name__,
+            "parameters": {name: f"{p.dtype} {p.shape}" for name, p in self.module.named_parameters().items()},
+            "trained": [names[id(p)] for p in self.optimizer.parameters],
+            "optimizer": type(self.optimizer).__name__,
+            **self.optimizer.settings,
+            # A schedule is a function; its values at a few steps tell it from another.
+            "lr": [float(self.optimizer.lr(step)) for step in (0, 1, 10, 100, 1_000, 10_000, 100_000)],
+            "batch_size": self.batch_size,
+            "clip": self.clip,
+            "ema_decay": self.ema.decay if self.ema else None,
+            "generator": type(self.rng.bit_generator).__name__,
+            "seed": [getattr(seed, "entropy", None), getattr(seed, "spawn_key", None)],
+            "data": [f"{a.dtype} {a.shape} crc32 {zlib.crc32(np.ascontiguousarray(a).data):08x}" for a in self.arrays],
+        }
+
+
+def _check(
+    module: Module,
+    arrays: list[Array],
+    optimizer: Optimizer,
+    batch_size: int,
+    rng: np.random.Generator,
+    epochs: int | None,
+    steps: int | None,
+    every: int | None,
+    ema: EMA | None,
+    clip: float | None,
+) -> None:
+    shapes = [array.shape for array in arrays]
+    if not shapes or () in shapes or len({shape[0] for shape in shapes}) != 1 or shapes[0][0] == 0:
+        raise ValueError(f"fit: data has shapes {shapes}, needed are arrays of one length, at least 1")
+    if (epochs is None) == (steps is None):
+        raise ValueError(f"fit: epochs = {epochs}, steps = {steps}; one of the two must be given")
+    for name, number in {"batch_size": batch_size, "epochs": epochs, "steps": steps, "every": every}.items():
+        if number is not None and (int(number) != number or number < 1):
+            raise ValueError(f"fit: {name} = {number}, it must be a whole number of at least 1")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"fit: clip = {clip}, it must be positive, or None")
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"fit: rng is a {type(rng).__name__}, it must be a np.random.Generator")
+    own = {id(parameter) for parameter in module.parameters()}
+    for name, owner in {"optimizer": optimizer, "ema": ema}.items():
+        if owner is not None and any(id(parameter) not in own for parameter in owner.parameters):
+            raise ValueError(f"fit: {name} has parameters that are not the module's; pass it module.parameters()")

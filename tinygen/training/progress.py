@@ -1,0 +1,25 @@
+"""A progress bar where tqdm is installed, silence where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar(total: int, done: int, shown: bool) -> Iterator[Callable[[int, str], None]]:
+    """Give a function (step, text) that moves the bar to a step and puts a text beside it."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        shown = False
+    if not shown:
+        yield lambda step, text: None
+        return
+    with tqdm(total=total, initial=done, unit="step") as bar:
+
+        def show(step: int, text: str) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(step - bar.n)
+
+        yield show
