@@ -5,6 +5,8 @@ Checked by: tests/autograd/test_primitives.py
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .kernels.threads import product
@@ -18,14 +20,15 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     u, v = array_of(a), array_of(b)
     if not u.ndim or not v.ndim or u.shape[-1] != v.shape[-2 if v.ndim > 1 else 0]:
         raise ValueError(f"matmul: shapes {u.shape} and {v.shape} do not fit; (…, n, k) @ (…, k, m) needs one k")
-    if u.ndim == 1:
-        y = matmul(reshape(a, (1, -1)), b)
-        return reshape(y, (*y.shape[:-2], y.shape[-1]))
     if v.ndim == 1:
         y = matmul(a, reshape(b, (-1, 1)))
         return reshape(y, y.shape[:-1])
+    if u.ndim == 1:
+        y = matmul(reshape(a, (1, -1)), b)
+        return reshape(y, (*y.shape[:-2], y.shape[-1]))
     if u.ndim > 2 and v.ndim == 2:  # one tall product instead of many, forward and backward
-        return reshape(matmul(reshape(a, (-1, u.shape[-1])), b), (*u.shape[:-1], v.shape[-1]))
+        tall = math.prod(u.shape[:-1]), u.shape[-1]
+        return reshape(matmul(reshape(a, tall), b), (*u.shape[:-1], v.shape[-1]))
     try:
         uv = product(u, v)
     except ValueError as error:
@@ -41,13 +44,14 @@ def linear(x: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
         raise ValueError(
             f"linear: x {u.shape}, w {v.shape} and b {c.shape} do not fit; they are (…, n), (n, m) and (m,)"
         )
-    y = product(u.reshape(-1, u.shape[-1]), v)
+    rows, n, m = math.prod(u.shape[:-1]), *v.shape
+    y = product(u.reshape(rows, n), v)
     y = np.add(y, c, out=y) if y.dtype == np.result_type(y, c) else y + c
     return node(
         "linear",
-        y.reshape(*u.shape[:-1], v.shape[1]),
+        y.reshape(*u.shape[:-1], m),
         (x, lambda g, y: matmul(g, transpose(w))),
-        (w, lambda g, y: matmul(transpose(reshape(x, (-1, v.shape[0]))), reshape(g, (-1, v.shape[1])))),
+        (w, lambda g, y: matmul(transpose(reshape(x, (rows, n))), reshape(g, (rows, m)))),
         (b, lambda g, y: g),
     )
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from hypothesis.strategies import DrawFn, SearchStrategy
 from numpy.typing import DTypeLike
 
@@ -24,6 +23,9 @@ from ..autograd.taps import Taps
 
 Shape = tuple[int, ...]
 ShapeLike = Shape | SearchStrategy[Shape]
+Sides = SearchStrategy[int]
+
+SIDES = st.integers(1, 4)
 
 
 def rngs() -> SearchStrategy[np.random.Generator]:
@@ -31,20 +33,26 @@ def rngs() -> SearchStrategy[np.random.Generator]:
     return st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
-def shapes(min_dims: int = 0, max_dims: int = 3, max_side: int = 4) -> SearchStrategy[Shape]:
-    """Shapes without zeros, () among them."""
-    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, max_side=max_side)
+def shapes(min_dims: int = 0, max_dims: int = 3, sides: Sides = SIDES) -> SearchStrategy[Shape]:
+    """Shapes, () among them; `sides` draws the length of an axis."""
+    return st.lists(sides, min_size=min_dims, max_size=max_dims).map(tuple)
 
 
 def empty_shapes(max_dims: int = 3) -> SearchStrategy[Shape]:
     """Shapes with a zero in them."""
-    return hnp.array_shapes(min_side=0, max_dims=max_dims, max_side=3).filter(lambda shape: 0 in shape)
+    return shapes(1, max_dims, st.integers(0, 2)).map(lambda shape: shape if 0 in shape else (0, *shape[1:]))
 
 
-def broadcastable_shapes(number: int = 2, max_dims: int = 3, max_side: int = 3) -> SearchStrategy[tuple[Shape, ...]]:
-    """Several shapes that broadcast together: with ones, and with axes missing in front."""
-    drawn = hnp.mutually_broadcastable_shapes(num_shapes=number, max_dims=max_dims, max_side=max_side)
-    return drawn.map(lambda found: tuple(found.input_shapes))
+@st.composite
+def broadcastable_shapes(draw: DrawFn, number: int = 2, max_dims: int = 3, sides: Sides = SIDES) -> tuple[Shape, ...]:
+    """Several shapes that broadcast together: with ones in them, and with axes missing in front."""
+    whole = draw(shapes(max_dims=max_dims, sides=sides))
+    found = []
+    for _ in range(number):
+        stretched = [n if draw(st.booleans()) else 1 for n in whole]
+        found.append(tuple(stretched[draw(st.integers(0, len(whole))) :]))
+    found[draw(st.integers(0, number - 1))] = whole
+    return tuple(found)
 
 
 def arrays(
