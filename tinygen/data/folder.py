@@ -86,7 +86,9 @@ def download(url: str) -> bytes:
     pooch = optional("pooch", purpose)
     optional("tqdm", purpose)
     body = io.BytesIO()
-    pooch.HTTPDownloader(progressbar=True, timeout=30)(url, body, None)
+    # pooch raises on a refusal without closing the response, whose socket then stays open until it is collected.
+    hooks = {"response": lambda response, **_: None if response.ok else response.close()}
+    pooch.HTTPDownloader(progressbar=True, timeout=30, hooks=hooks)(url, body, None)
     return body.getvalue()
 
 

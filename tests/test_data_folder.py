@@ -1,0 +1,185 @@
+"""The data folder and the download: what is in the folder is whole and verified, whatever the server does."""
+
+import hashlib
+import http.server
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tinygen.data import DataFileError, data_folder, folder
+
+CONTENT = bytes(range(256)) * 40
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT whole, cut short, altered, or not at all, by the first part of the path."""
+
+    requests: list[str]
+
+    def do_GET(self) -> None:
+        behaviour = self.path.split("/")[1]
+        self.requests.append(self.path)
+        if behaviour == "missing":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write({"truncated": CONTENT[:-100], "altered": CONTENT[::-1]}.get(behaviour, CONTENT))
+
+    def log_message(self, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """A local server: its address and the paths it was asked for."""
+    Handler.requests = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}", Handler.requests
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TINYGEN_DATA", str(tmp_path / "data"))
+    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    return tmp_path / "data"
+
+
+def verified(content: bytes) -> bytes:
+    if hashlib.sha256(content).hexdigest() != SHA256:
+        raise ValueError("its SHA-256 is another")
+    return content
+
+
+def fetch(address: str, behaviour: str) -> bytes:
+    return folder.load(
+        folder.RemoteFile("kept.bin", f"{address}/{behaviour}/source.bin", f"SHA-256 {SHA256}"), verified
+    )
+
+
+def test_a_download_is_kept_and_asked_for_once(server: tuple[str, list[str]], tree: Path) -> None:
+    address, requests = server
+    assert fetch(address, "whole") == CONTENT
+    assert fetch(address, "whole") == CONTENT
+    assert requests == ["/whole/source.bin"]
+    assert [p.name for p in tree.iterdir()] == ["kept.bin"]
+    assert (tree / "kept.bin").read_bytes() == CONTENT
+
+
+def test_a_source_is_converted_before_it_is_read_and_kept(server: tuple[str, list[str]], tree: Path) -> None:
+    file = folder.RemoteFile("kept.bin", f"{server[0]}/altered/source.bin", "")
+    assert folder.load(file, verified, convert=lambda content: content[::-1]) == CONTENT
+    assert (tree / "kept.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("behaviour", ["truncated", "altered", "missing"])
+def test_a_bad_download_leaves_nothing(server: tuple[str, list[str]], tree: Path, behaviour: str) -> None:
+    with pytest.raises(DataFileError) as error:
+        fetch(server[0], behaviour)
+    for part in ("kept.bin", f"put source.bin from {server[0]}/{behaviour}/source.bin into {tree}", SHA256):
+        assert part in str(error.value)
+    assert list(tree.iterdir()) == []
+    assert fetch(server[0], "whole") == CONTENT, "a later attempt must not find anything in its way"
+
+
+def test_a_refused_connection_leaves_nothing(tree: Path) -> None:
+    with pytest.raises(DataFileError, match=r"To go on, put source\.bin from http://127\.0\.0\.1:0/any/source\.bin"):
+        fetch("http://127.0.0.1:0", "any")
+    assert list(tree.iterdir()) == []
+
+
+def test_a_file_put_there_by_hand_is_used_and_left_alone(tree: Path) -> None:
+    tree.mkdir()
+    for name in ("kept.bin", "source.bin"):
+        (tree / name).write_bytes(CONTENT)
+        assert fetch("http://127.0.0.1:0", "any") == CONTENT
+        assert [p.name for p in tree.iterdir()] == [name]
+        (tree / name).unlink()
+
+
+def test_a_bad_file_put_there_by_hand_is_told_and_left_alone(server: tuple[str, list[str]], tree: Path) -> None:
+    tree.mkdir()
+    (tree / "kept.bin").write_bytes(CONTENT[:-1])
+    with pytest.raises(DataFileError, match="in place of any bad copy"):
+        fetch(server[0], "whole")
+    assert (tree / "kept.bin").read_bytes() == CONTENT[:-1]
+    assert server[1] == []
+
+
+def test_a_read_only_folder_works_if_it_has_the_file(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.mkdir()
+    (tree / "kept.bin").write_bytes(CONTENT)
+    # Permissions do not bind every user who may run this, so writing is forbidden here as well.
+    monkeypatch.setattr(Path, "mkdir", forbidden)
+    monkeypatch.setattr(folder, "write_whole", forbidden)
+    tree.chmod(0o555)
+    try:
+        assert fetch("http://127.0.0.1:0", "any") == CONTENT
+    finally:
+        tree.chmod(0o755)
+
+
+def forbidden(*_: object, **__: object) -> None:
+    raise AssertionError("nothing may be written")
+
+
+def test_a_read_only_folder_without_it_is_told_before_downloading(
+    server: tuple[str, list[str]], tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DataFileError, match=r"is read-only and has no kept\.bin"):
+        fetch(server[0], "whole")
+    assert server[1] == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(server: tuple[str, list[str]], tree: Path) -> None:
+    tree.write_bytes(b"a file where the folder should be")
+    with pytest.raises(DataFileError, match="TINYGEN_DATA"):
+        fetch(server[0], "whole")
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    folder.write_whole(path, b"old")
+
+    def full_disk(self: Path, content: bytes) -> int:
+        with open(self, "wb") as file:
+            file.write(content[:1])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        folder.write_whole(path, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("module", ["pooch", "tqdm"])
+def test_without_the_extra_it_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf'needs {module}; install it with: pip install "tinygen\[examples\]"'):
+        fetch("http://127.0.0.1:0", "any")
+
+
+def test_where_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for named, expected in {"~/mine": "mine", "": "cache/tinygen"}.items():
+        monkeypatch.setenv("TINYGEN_DATA", named)
+        assert data_folder() == tmp_path / expected
+    monkeypatch.delenv("TINYGEN_DATA")
+    for ignored in ("relative", ""):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert data_folder() == tmp_path / ".cache" / "tinygen"

@@ -1,0 +1,262 @@
+"""The image sets: what they hold, and that a broken or foreign file is told from a good one."""
+
+import gzip
+import hashlib
+import io
+import os
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from tinygen.data import DataFileError, Images, binarized_mnist, digits, images, mnist
+from tinygen.data.idx import decode_idx
+
+
+def idx(values: NDArray[np.uint8]) -> bytes:
+    """Encode an array as gzipped IDX."""
+    header = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+    return gzip.compress(header + values.tobytes(), mtime=0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder, and sources nobody answers at."""
+    monkeypatch.setenv("TINYGEN_DATA", str(tmp_path))
+    # Port 0 can be neither bound nor reached: the connection is refused without a network.
+    monkeypatch.setattr(images, "MNIST_URL", "http://127.0.0.1:0/")
+    monkeypatch.setattr(images, "BINARIZED_MNIST_URL", "http://127.0.0.1:0/")
+    return tmp_path
+
+
+def test_digits_are_the_bundle_split_in_order() -> None:
+    train, test = digits("train"), digits("test")
+    assert (train.pixels.shape, test.pixels.shape, train.levels) == ((1437, 8, 8, 1), (360, 8, 8, 1), 17)
+    assert train.labels is not None
+    assert test.labels is not None
+    assert (len(train), len(test)) == (len(train.labels), len(test.labels))
+    assert train.pixels.dtype == np.uint8
+    assert train.labels.dtype == np.int64
+    from sklearn.datasets import load_digits
+
+    bundle = load_digits()
+    np.testing.assert_array_equal(np.concatenate([train.pixels, test.pixels])[..., 0], bundle.images)
+    np.testing.assert_array_equal(np.concatenate([train.labels, test.labels]), bundle.target)
+    assert (train.pixels.min(), train.pixels.max()) == (0, 16)
+
+
+@pytest.mark.parametrize("threshold", [1, 8, 16])
+def test_a_threshold_leaves_two_levels(threshold: int) -> None:
+    grey, binary = digits("test"), digits("test", threshold=threshold)
+    assert binary.levels == 2
+    np.testing.assert_array_equal(binary.pixels == 1, grey.pixels >= threshold)
+    assert set(np.unique(binary.pixels)) == {0, 1}
+
+
+@pytest.mark.parametrize("threshold", [0, 17, -1, 7.5, "8"])
+def test_a_bad_threshold_is_named(threshold: int) -> None:
+    with pytest.raises(ValueError, match=r"threshold must be None or one of 1, …, 16, got"):
+        digits("train", threshold=threshold)
+
+
+def test_an_unknown_split_is_named() -> None:
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test', got 'valid'"):
+        digits("valid")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test', got 'dev'"):
+        mnist("dev")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="split must be one of 'train', 'valid', 'test', got ''"):
+        binarized_mnist("")  # type: ignore[arg-type]
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(ImportError, match=r'digits needs sklearn.*pip install "tinygen\[examples\]"'):
+        digits("train")
+
+
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)))
+def test_idx_comes_back(values: NDArray[np.uint8]) -> None:
+    decoded = decode_idx(idx(values))
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, values)
+
+
+GOOD_IDX = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "not an IDX file|not a whole gzip file"),
+        (b"<html>404</html>", "not a whole gzip file"),
+        (GOOD_IDX[:-9], "not a whole gzip file"),
+        (gzip.compress(b"\0\0"), "not an IDX file"),
+        (gzip.compress(b"\x08\0\0\x01"), "not an IDX file"),
+        (gzip.compress(b"\0\0\x0d\x01" + struct.pack(">If", 1, 0.5)), "unsigned bytes .type 8., got type 13"),
+        (gzip.compress(b"\0\0\x08\x03\0\0\0\x02"), "header of rank 3 must have 16 bytes, got 8"),
+        (gzip.compress(gzip.decompress(GOOD_IDX)[:-1]), "needs 24 values, the file has 23"),
+        (gzip.compress(gzip.decompress(GOOD_IDX) + b"\0"), "needs 24 values, the file has 25"),
+        # 2³² · 2³² values, which an int64 product would take for none
+        (gzip.compress(b"\0\0\x08\x04" + struct.pack(">4I", *[1 << 16] * 4)), "the file has 0"),
+    ],
+)
+def test_a_broken_idx_file_is_told(content: bytes, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        decode_idx(content)
+
+
+@given(st.data())
+def test_a_damaged_idx_file_is_never_anything_else_than_a_value_error(data: st.DataObject) -> None:
+    damaged = bytearray(GOOD_IDX)
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        decode_idx(bytes(damaged)[: data.draw(st.integers(0, len(damaged)))])
+    except ValueError:
+        return
+
+
+@pytest.fixture
+def small_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Images:
+    """A test split of three images, published under its own hashes and present in the folder."""
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (3, 28, 28), np.uint8), np.array([7, 2, 1], np.uint8)
+    files = {"t10k-images-idx3-ubyte.gz": idx(pixels), "t10k-labels-idx1-ubyte.gz": idx(labels)}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    md5s = [hashlib.md5(content, usedforsecurity=False).hexdigest() for content in files.values()]
+    monkeypatch.setitem(images.MNIST_FILES, "test", ("t10k", 3, *md5s))
+    return Images(pixels[..., None], labels.astype(np.int64), levels=256)
+
+
+def test_mnist_reads_what_is_there(small_mnist: Images) -> None:
+    test = mnist("test")
+    np.testing.assert_array_equal(test.pixels, small_mnist.pixels)
+    np.testing.assert_array_equal(test.labels, small_mnist.labels)
+    assert (test.levels, len(test)) == (256, 3)
+    assert test.pixels.dtype == np.uint8
+
+
+def test_mnist_rejects_another_file_of_the_same_form(small_mnist: Images, folder: Path) -> None:
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(idx(small_mnist.pixels[::-1, ..., 0]))
+    with pytest.raises(DataFileError, match="its MD5 must be") as error:
+        mnist("test")
+    for part in (path.name, f"http://127.0.0.1:0/{path.name}", str(folder), images.MNIST_FILES["test"][2]):
+        assert part in str(error.value)
+
+
+def test_mnist_rejects_a_truncated_file(small_mnist: Images, folder: Path) -> None:
+    path = folder / "t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(DataFileError, match="not a whole gzip file"):
+        mnist("test")
+
+
+def test_mnist_rejects_a_file_of_another_length(
+    small_mnist: Images, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(images.MNIST_FILES, "test", ("t10k", 4, *images.MNIST_FILES["test"][2:]))
+    with pytest.raises(DataFileError, match=r"shape must be \(4, 28, 28\), got \(3, 28, 28\)"):
+        mnist("test")
+
+
+def amat(pixels: NDArray[np.uint8]) -> bytes:
+    """Write binary images as the published text: a line of 784 numbers each."""
+    return b"".join(b" ".join(b"%d" % v for v in row) + b" \n" for row in pixels.reshape(len(pixels), 784).tolist())
+
+
+def npz(**arrays: NDArray[np.generic]) -> bytes:
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+@pytest.fixture
+def four(folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
+    """Four images as the whole of the "valid" split, published under their own hash."""
+    pixels = np.random.default_rng(0).integers(0, 2, (4, 28, 28, 1), np.uint8)
+    sha256 = hashlib.sha256(np.packbits(pixels.reshape(4, 784), axis=1).tobytes()).hexdigest()
+    monkeypatch.setitem(images.BINARIZED_MNIST_FILES, "valid", (4, sha256))
+    return pixels
+
+
+def test_binarized_mnist_reads_the_packed_file_or_the_text(four: NDArray[np.uint8], folder: Path) -> None:
+    packed = np.packbits(four.reshape(4, 784), axis=1)
+    for name, content in {"npz": npz(packed=packed), "amat": amat(four)}.items():
+        path = folder / f"binarized_mnist_valid.{name}"
+        path.write_bytes(content)
+        valid = binarized_mnist("valid")
+        np.testing.assert_array_equal(valid.pixels, four)
+        assert valid.labels is None
+        assert valid.levels == 2
+        assert valid.pixels.dtype == np.uint8
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "not a whole .npz"),
+        (b"PK\x03\x04", "not a whole .npz"),
+        (npz(packed=np.zeros((4, 98), np.uint8))[:-30], "not a whole .npz"),
+        (npz(unpacked=np.zeros((4, 98), np.uint8)), "not a whole .npz with a key 'packed'"),
+        (npz(packed=np.zeros((4, 98), np.int8)), r"uint8 of shape \(4, 98\), got int8"),
+        (npz(packed=np.zeros((2, 196), np.uint8)), r"got uint8 of shape \(2, 196\)"),
+        (npz(packed=np.zeros((4, 98), np.uint8)), "SHA-256 of the packed pixels must be"),
+        (npz(packed=np.array([[None]], object)), "allow_pickle=False"),
+    ],
+)
+def test_a_bad_packed_file_is_told(four: NDArray[np.uint8], folder: Path, content: bytes, complaint: str) -> None:
+    path = folder / "binarized_mnist_valid.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataFileError, match=complaint) as error:
+        binarized_mnist("valid")
+    # The remedy names the folder, the text and its address, and the hash that will be asked for.
+    sha256 = images.BINARIZED_MNIST_FILES["valid"][1]
+    for part in (str(folder), "http://127.0.0.1:0/binarized_mnist_valid.amat", sha256):
+        assert part in str(error.value)
+    assert path.read_bytes() == content, "a user's file must be left as it is"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_packed_file_is_never_read_as_something_else(
+    four: NDArray[np.uint8], folder: Path, data: st.DataObject
+) -> None:
+    damaged = bytearray(npz(packed=np.packbits(four.reshape(4, 784), axis=1)))
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
+    (folder / "binarized_mnist_valid.npz").write_bytes(damaged)
+    try:
+        pixels = binarized_mnist("valid").pixels
+    except DataFileError:
+        return
+    np.testing.assert_array_equal(pixels, four)
+
+
+@pytest.mark.parametrize("damage", [b"0 1 2 ", b"0 1 0", b"0.0 1.0 ", b"\xff"])
+def test_a_bad_text_is_told(four: NDArray[np.uint8], folder: Path, damage: bytes) -> None:
+    (folder / "binarized_mnist_valid.amat").write_bytes(amat(four) + damage)
+    with pytest.raises(DataFileError, match="lines of 784 numbers 0 or 1"):
+        binarized_mnist("valid")
+
+
+@pytest.mark.skipif("TINYGEN_DATA" not in os.environ, reason="needs TINYGEN_DATA")
+@pytest.mark.parametrize(
+    ("name", "fraction"), [("binarized_mnist_train", 0.1306), ("binarized_mnist_valid", 0.1311), ("t10k", 0.1325)]
+)
+def test_the_published_files(name: str, fraction: float) -> None:
+    if not any(Path(os.environ["TINYGEN_DATA"]).glob(f"{name}*")):
+        pytest.skip(f"no {name} in TINYGEN_DATA")
+    if name == "t10k":
+        data = mnist("test")
+        assert data.labels is not None
+        assert data.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    else:
+        data = binarized_mnist("train" if name.endswith("train") else "valid")
+    assert data.pixels.mean() / (data.levels - 1) == pytest.approx(fraction, abs=1e-4)

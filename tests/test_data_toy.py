@@ -1,0 +1,195 @@
+"""The toy densities: each figure against a computation that shares nothing with it, samplers against densities."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tinygen.data import (
+    Checkerboard,
+    GaussianMixture,
+    ToyDensity,
+    TwoMoons,
+    eight_gaussians,
+    grid_of_gaussians,
+    ring_of_gaussians,
+)
+
+Array = NDArray[np.float64]
+DENSITIES: dict[str, Callable[[], ToyDensity]] = {
+    "checkerboard": Checkerboard,
+    "eight_gaussians": eight_gaussians,
+    "ring_of_gaussians": ring_of_gaussians,
+    "grid_of_gaussians": grid_of_gaussians,
+    "two_moons": TwoMoons,
+    "two_moons_wide": lambda: TwoMoons(0.4),
+}
+every_density = pytest.mark.parametrize("density", [make() for make in DENSITIES.values()], ids=list(DENSITIES))
+
+
+def cell_masses(density: ToyDensity, cells: int, points: int) -> Array:
+    """Return the mass in each of cells² boxes by the midpoint rule with points² points each; index (x1, x2)."""
+    x1_from, x1_to, x2_from, x2_to = density.box
+    n = cells * points
+    middles = (np.arange(n) + 0.5) / n
+    x1, x2 = x1_from + middles * (x1_to - x1_from), x2_from + middles * (x2_to - x2_from)
+    p = np.exp(density.log_prob(np.stack(np.meshgrid(x1, x2, indexing="ij"), axis=-1).reshape(-1, 2)))
+    area = (x1_to - x1_from) * (x2_to - x2_from) / n**2
+    masses: Array = p.reshape(cells, points, cells, points).sum(axis=(1, 3)) * area
+    return masses
+
+
+def chi_square_score(x: Array, density: ToyDensity, cells: int = 16) -> float:
+    """Return (χ² − k) / √2k of sample counts on a grid: standard normal, roughly, if the density is theirs."""
+    box = density.box
+    counts = np.histogram2d(x[:, 0], x[:, 1], bins=cells, range=[box[:2], box[2:]])[0]
+    expected = len(x) * cell_masses(density, cells, points=40)
+    large = expected >= 5
+    # The rare cells together, with what fell outside, are one more cell.
+    e = np.append(expected[large], len(x) - expected[large].sum() + 1e-9)
+    c = np.append(counts[large], len(x) - counts[large].sum())
+    if e[-1] < 5:
+        e, c = e[:-1], c[:-1]
+    k = len(e) - 1
+    return float((((c - e) ** 2 / e).sum() - k) / math.sqrt(2 * k))
+
+
+def entropy_score(x: Array, density: ToyDensity, entropy: float) -> float:
+    """Return how many standard errors a claimed entropy is away from the Monte-Carlo mean of −log p over x."""
+    nll = -density.log_prob(x)
+    return float((nll.mean() - entropy) / (nll.std() / math.sqrt(len(nll)) + 1e-12))
+
+
+@every_density
+def test_integrates_to_one(density: ToyDensity) -> None:
+    # The box leaves out up to 1e-8.
+    assert cell_masses(density, cells=16, points=40).sum() == pytest.approx(1, abs=2e-8)
+
+
+@every_density
+def test_entropy_is_the_mean_of_minus_log_prob(density: ToyDensity) -> None:
+    x = density.sample(40_000, np.random.default_rng(1))
+    assert abs(entropy_score(x, density, density.entropy)) < 4
+
+
+@every_density
+def test_sampler_draws_from_the_density(density: ToyDensity) -> None:
+    x = density.sample(40_000, np.random.default_rng(2))
+    assert np.isfinite(density.log_prob(x)).all()
+    assert abs(chi_square_score(x, density)) < 4
+
+
+@pytest.mark.parametrize(
+    ("density", "entropy", "tolerance"),
+    [
+        (Checkerboard(), math.log(32), 0),
+        (eight_gaussians(), 2.833, 0.002),
+        (TwoMoons(), 1.00758, 0.0001),
+        # Far apart, a point tells which Gaussian it came from.
+        (ring_of_gaussians(), math.log(8) + math.log(2 * math.pi * math.e * 0.02**2), 1e-6),
+        (grid_of_gaussians(), math.log(25) + math.log(2 * math.pi * math.e * 0.05**2), 1e-6),
+        (GaussianMixture(np.array([[3.0, -1.0]]), 0.7), math.log(2 * math.pi * math.e * 0.7**2), 1e-6),
+    ],
+)
+def test_entropy_has_its_known_value(density: ToyDensity, entropy: float, tolerance: float) -> None:
+    assert density.entropy == pytest.approx(entropy, rel=0, abs=tolerance)
+
+
+def test_two_moons_by_brute_force() -> None:
+    # Every t in the definition as written, by the midpoint rule; then −∫ p log p with another grid than the library's.
+    sigma, n, middles = 0.1, 3000, (np.arange(3000) + 0.5) / 3000 * np.pi
+    x1, x2 = np.linspace(-1.7, 2.7, 111), np.linspace(-1.2, 1.7, 73)
+    p = np.zeros((111, 73))
+    for a, b in ((np.cos(middles), np.sin(middles)), (1 - np.cos(middles), 0.5 - np.sin(middles))):
+        g1 = np.exp(-((x1[:, None] - a) ** 2) / (2 * sigma**2))
+        g2 = np.exp(-((x2[:, None] - b) ** 2) / (2 * sigma**2))
+        p += g1 @ g2.T / (2 * n * 2 * np.pi * sigma**2)
+    moons = TwoMoons(sigma)
+    ours = np.exp(moons.log_prob(np.stack(np.meshgrid(x1, x2, indexing="ij"), axis=-1).reshape(-1, 2)))
+    # The midpoint rule has an error of order n⁻² at the ends of the curves: 1.7e-5 at n = 600.
+    np.testing.assert_allclose(ours, p.ravel(), rtol=0, atol=1e-6)
+    entropy = -(p * np.log(np.where(p > 0, p, 1))).sum() * (x1[1] - x1[0]) * (x2[1] - x2[0])
+    assert moons.entropy == pytest.approx(entropy, abs=1e-5)
+
+
+def test_checkerboard_is_half_open_and_nan_stays() -> None:
+    board, h = Checkerboard(), -math.log(32)
+    x = np.array([[-4, -4], [0, 0], [2, 0], [0, 2], [4, 0], [3.9, 3.9], [np.inf, 0], [0, np.nan], [np.inf, -np.inf]])
+    log_p = [h, h, -np.inf, -np.inf, -np.inf, h, -np.inf, np.nan, -np.inf]
+    np.testing.assert_array_equal(board.log_prob(x), log_p)
+
+
+@pytest.mark.parametrize("density", [eight_gaussians(), TwoMoons()])
+def test_far_away_is_minus_infinity_and_nan_stays(density: ToyDensity) -> None:
+    x = [[np.inf, 0], [1e200, 0], [np.nan, 0], [1e4, 0]]
+    log_p = density.log_prob(x)
+    np.testing.assert_array_equal(log_p[:3], [-np.inf, -np.inf, np.nan])
+    assert -1e11 < log_p[3] < -1e8  # far out in the tail, not underflowed to −∞
+
+
+@every_density
+def test_none_one_and_the_same_seed(density: ToyDensity) -> None:
+    assert density.sample(0, np.random.default_rng(0)).shape == (0, 2)
+    assert density.log_prob(np.empty((0, 2))).shape == (0,)
+    x = density.sample(5, np.random.default_rng(0))
+    assert x.shape == (5, 2)
+    assert x.dtype == np.float64
+    np.testing.assert_array_equal(x, density.sample(5, np.random.default_rng(0)))
+
+
+# Negative controls: what each check above has to reject.
+
+
+def test_a_wrong_entropy_fails() -> None:
+    moons = TwoMoons()
+    x = moons.sample(40_000, np.random.default_rng(1))
+    assert abs(entropy_score(x, moons, moons.entropy / 2)) > 50  # nats per dimension taken for nats per point
+    assert abs(entropy_score(x, moons, moons.entropy + 0.02)) > 4
+
+
+def test_a_wrong_sampler_fails() -> None:
+    rng = np.random.default_rng(2)
+    circle = eight_gaussians()
+    wider = GaussianMixture(circle.centres, 0.5)  # √2 forgotten in σ
+    assert chi_square_score(wider.sample(40_000, rng), circle) > 10
+    assert chi_square_score(circle.sample(40_000, rng)[:, ::-1] * [1.05, 1], circle) > 10
+    board = Checkerboard().sample(40_000, rng)
+    assert chi_square_score(np.stack([board[:, 0] + 2, board[:, 1]], axis=1), Checkerboard()) > 10  # colours swapped
+    assert chi_square_score(board[board[:, 1] > -2], Checkerboard()) > 10  # a row that is never drawn
+
+
+def test_an_unnormalised_density_fails() -> None:
+    class Doubled(Checkerboard):
+        def log_prob(self, x: object) -> Array:
+            return super().log_prob(np.asarray(x)) + math.log(2)
+
+    assert cell_masses(Doubled(), cells=16, points=4).sum() == pytest.approx(2)
+
+
+@pytest.mark.parametrize("n", [-1, 2.0, "3", None])
+@every_density
+def test_a_bad_count_is_named(density: ToyDensity, n: int) -> None:
+    with pytest.raises(ValueError, match="n must be an integer ≥ 0, got"):
+        density.sample(n, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("x", [0.0, [1.0, 2.0], [[1.0, 2.0, 3.0]]])
+@every_density
+def test_bad_points_are_named(density: ToyDensity, x: object) -> None:
+    with pytest.raises(ValueError, match=r"x must be \(n, 2\), got shape"):
+        density.log_prob(np.asarray(x))
+
+
+@pytest.mark.parametrize("sigma", [0, -1, math.inf, math.nan])
+def test_a_bad_width_is_named(sigma: float) -> None:
+    for make in (TwoMoons, lambda s: GaussianMixture(np.zeros((1, 2)), s)):
+        with pytest.raises(ValueError, match="sigma must be positive and finite, got"):
+            make(sigma)
+
+
+@pytest.mark.parametrize("centres", [np.zeros((0, 2)), np.zeros(2), np.zeros((2, 3)), np.full((1, 2), np.nan)])
+def test_bad_centres_are_named(centres: Array) -> None:
+    with pytest.raises(ValueError, match="centres must be"):
+        GaussianMixture(centres, 1)

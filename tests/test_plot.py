@@ -1,0 +1,217 @@
+"""The pictures: every pixel where it belongs, every number on its axis, and Matplotlib's global state untouched."""
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tinygen import plot
+
+
+def rendered(figure: Any) -> NDArray[np.uint8]:
+    """Return the figure's screen pixels (H, W, 3), row 0 on top."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
+
+
+def test_a_grid_shows_every_value_at_its_place() -> None:
+    images = np.random.default_rng(0).integers(0, 17, (5, 8, 6, 1))
+    screen = rendered(plot.sample_grid(images, levels=17, columns=3))
+    zoom, gap, margin = 10, 6, 20  # 84/8 rounded
+    height, width = 2 * (8 * zoom + gap) - gap, 3 * (6 * zoom + gap) - gap
+    # Truncating inches to pixels may shave one off the right or the top margin.
+    assert screen.shape[0] - height - 2 * margin in (-1, 0)
+    canvas = screen[screen.shape[0] - margin - height : screen.shape[0] - margin, margin : margin + width]
+    for i, image in enumerate(images[..., 0]):
+        top, left = i // 3 * (8 * zoom + gap), i % 3 * (6 * zoom + gap)
+        tile = canvas[top : top + 8 * zoom, left : left + 6 * zoom]
+        grey = np.kron(image / 16 * 255, np.ones((zoom, zoom)))[..., None]
+        np.testing.assert_allclose(tile, np.broadcast_to(grey, tile.shape), atol=1)
+    assert (canvas[8 * zoom : 8 * zoom + gap] == 255).all(), "the gaps are white"
+    assert (canvas[8 * zoom + gap :, 2 * (6 * zoom + gap) :] == 255).all(), "the place of the sixth image is empty"
+
+
+def test_a_grid_keeps_colours() -> None:
+    screen = rendered(plot.sample_grid(np.eye(3).reshape(3, 1, 1, 3), columns=3))
+    colours = {tuple(colour) for colour in screen.reshape(-1, 3).tolist()}
+    assert colours == {(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)}
+
+
+def test_labels_and_title_stay_on_the_picture_and_off_the_images() -> None:
+    images = np.zeros((6, 4, 4))
+    figure = plot.sample_grid(images, row_labels=["data", "a rather long name"], title="a title wider than the grid is")
+    screen = rendered(figure)
+    black = (screen == 0).all(axis=2)
+    rows, columns = black.any(axis=1).nonzero()[0], black.any(axis=0).nonzero()[0]
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= screen.shape[1]
+        assert box.y1 <= screen.shape[0]
+        assert box.x1 < columns[0] or screen.shape[0] - box.y0 < rows[0]
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "complaint"),
+    [
+        (np.zeros((2, 3)), {}, r"images must be \(N, H, W\).*got shape \(2, 3\)"),
+        (np.zeros((2, 3, 3, 2)), {}, "images must be .*got shape"),
+        (np.zeros((0, 3, 3)), {}, "images must be .*got shape"),
+        (np.full((1, 3, 3), 2), {}, r"within 0 … 1 for levels=2, got 2 … 2"),
+        (np.full((1, 3, 3), -1), {"levels": 17}, r"within 0 … 16"),
+        (np.full((1, 3, 3), np.nan), {}, "got nan"),
+        (np.zeros((1, 3, 3)), {"levels": 1}, "levels must be ≥ 2, got 1"),
+        (np.zeros((1, 3, 3)), {"columns": 0}, "columns must be ≥ 1, got 0"),
+        (np.zeros((4, 3, 3)), {"columns": 2, "row_labels": ["one"]}, "each of 2 rows, got 1"),
+    ],
+)
+def test_a_bad_grid_is_named(images: NDArray[np.float64], options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        plot.sample_grid(images, **options)
+
+
+HISTORY: dict[str, list[float]] = {
+    "step": [0, 10, 20, 30],
+    "training": [4.0, 3.0, 2.0, 1.9],
+    "validation": [4.1, np.nan, 2.2, np.nan],
+}
+
+
+def test_curves_draw_what_was_recorded() -> None:
+    figure = plot.curves(HISTORY, x="step", ylabel="loss (nats)", yardsticks={"entropy": 1.5}, title="A run")
+    (axes,) = figure.axes
+    training, validation, yardstick = axes.lines
+    np.testing.assert_array_equal(training.get_xydata(), [[0, 4], [10, 3], [20, 2], [30, 1.9]])
+    np.testing.assert_array_equal(validation.get_xydata(), [[0, 4.1], [20, 2.2]])
+    assert yardstick.get_ydata() == [1.5, 1.5]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title(loc="left")) == ("step", "loss (nats)", "A run")
+    assert {t.get_text(): t.get_color() for t in axes.texts} == {
+        "training": training.get_color(),
+        "validation": validation.get_color(),
+        "entropy": yardstick.get_color(),
+    }
+
+
+def test_names_of_curves_do_not_overlap_and_keep_their_order() -> None:
+    history: dict[str, list[float]] = {
+        "step": [0, 1],
+        **{f"run {i}": [5, 1 + i / 1000] for i in range(6)},
+        "far": [5, 4],
+    }
+    figure = plot.curves(history, x="step", ylabel="loss (nats)")
+    screen = rendered(figure)
+    texts = sorted(figure.axes[0].texts, key=lambda text: text.get_position()[1])
+    assert [text.get_text() for text in texts] == [*(f"run {i}" for i in range(6)), "far"]
+    boxes = [text.get_window_extent() for text in texts]
+    assert all(below.y1 <= above.y0 for below, above in pairwise(boxes))
+    assert all(box.x1 <= screen.shape[1] and box.y0 >= 0 for box in boxes)
+    # What stands alone is named at its own height.
+    ylim = figure.axes[0].get_ylim()
+    assert texts[-1].get_position()[1] == pytest.approx((4 - ylim[0]) / (ylim[1] - ylim[0]))
+
+
+def test_curves_of_nothing_yet_and_of_one_record() -> None:
+    for values in ([], [2.0], [np.nan]):
+        rendered(plot.curves({"step": range(len(values)), "loss": values}, x="step", ylabel="nats", ylim=(0, 3)))
+
+
+@pytest.mark.parametrize(
+    ("history", "complaint"),
+    [
+        ({"loss": [1.0]}, "a column x='step' and another, got 'loss'"),
+        ({"step": [1.0]}, "a column x='step' and another, got 'step'"),
+        ({"step": [0, 1], "loss": [1.0]}, r"history\['loss'\] must be one number for each of step"),
+    ],
+)
+def test_a_bad_history_is_named(history: dict[str, list[float]], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        plot.curves(history, x="step", ylabel="nats")
+
+
+def half_plane(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A density that is e at the upper left quarter and 0 elsewhere."""
+    return np.where((x[:, 0] < 0) & (x[:, 1] > 0), 1.0, -np.inf)
+
+
+def test_a_density_is_the_right_way_up() -> None:
+    figure = plot.density(half_plane, (-1, 1, -2, 2), samples=np.array([[0.5, 0.5], [3, 0]]), resolution=4)
+    left, right = figure.axes[:2]
+    values = np.asarray(left.images[0].get_array())  # row 0 is at the bottom: origin="lower"
+    assert left.images[0].origin == "lower"
+    assert tuple(left.images[0].get_extent()) == (-1, 1, -2, 2)
+    np.testing.assert_allclose(values, np.kron([[0, 0], [np.e, 0]], np.ones((2, 2))))
+    np.testing.assert_array_equal(right.lines[0].get_xydata(), [[0.5, 0.5], [3, 0]])
+    assert right.get_title(loc="left") == "2 samples, 1 of them outside"
+    assert right.get_xlim() == left.get_xlim() == (-1, 1)
+    screen = rendered(figure)
+    at = left.transData.transform([(-0.5, 1), (-0.5, -1), (0.5, 1)]).round().astype(int)
+    dark, *light = (int(screen[screen.shape[0] - y, x].sum()) for x, y in at)
+    assert dark < 200 < 700 < min(light)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"box": (1, -1, 0, 1)}, "box must be"),
+        ({"resolution": 0}, "resolution must be ≥ 1, got 0"),
+        ({"samples": [1.0, 2.0]}, r"samples must be \(m, 2\), got \(2,\)"),
+        ({"log_prob": lambda x: x}, r"log_prob must map .* got"),
+    ],
+)
+def test_a_bad_density_is_named(options: dict[str, Any], complaint: str) -> None:
+    arguments: dict[str, Any] = {"log_prob": half_plane, "box": (-1, 1, -1, 1), "resolution": 3}
+    with pytest.raises(ValueError, match=complaint):
+        plot.density(**arguments | options)
+
+
+def test_save_makes_folders_and_the_same_bytes(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "a.png" for folder in ("deep/er", "other")]
+    for path in paths:
+        assert plot.save(plot.sample_grid(np.zeros((2, 2, 2)), title="t"), str(path)) == path
+    first, second = (path.read_bytes() for path in paths)
+    assert first == second
+    assert first.startswith(b"\x89PNG")
+    assert [p.name for p in paths[0].parent.iterdir()] == ["a.png"]
+
+
+def test_a_failed_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    figure = plot.sample_grid(np.zeros((1, 2, 2)))
+
+    def full_disk(partial: Path, **_: object) -> None:
+        partial.write_bytes(b"part")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(figure, "savefig", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        plot.save(figure, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    assert path.read_bytes() == b"old"
+
+
+def test_another_suffix_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"path must end in \.png, got"):
+        plot.save(plot.sample_grid(np.zeros((1, 2, 2))), tmp_path / "a.pdf")
+
+
+def test_the_global_state_is_not_touched(tmp_path: Path) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    was_there = "matplotlib.pyplot" in sys.modules
+    plot.save(plot.curves(HISTORY, x="step", ylabel="loss (nats)"), tmp_path / "curves.png")
+    plot.save(plot.density(half_plane, (-1, 1, -1, 1), resolution=3), tmp_path / "density.png")
+    assert dict(matplotlib.rcParams) == before
+    assert ("matplotlib.pyplot" in sys.modules) == was_there
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'needs matplotlib; install it with: pip install "tinygen\[examples\]"'):
+        plot.sample_grid(np.zeros((1, 2, 2)))
