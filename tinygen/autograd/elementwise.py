@@ -8,7 +8,6 @@ Checked by: tests/autograd/test_primitives.py
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -58,10 +57,17 @@ def power(a: TensorLike, b: TensorLike) -> Tensor:
     """y = aᵇ, where ∂y/∂a = 0 if b = 0 and ∂y/∂b = 0 if a = 0"""
     return node(
         "power",
-        _broadcast(operator.pow, a, b),
+        _broadcast(_power, a, b),
         (a, lambda g, y: g * b * power(a, _one_less(b))),
         (b, lambda g, y: g * y * log(where(value_of(a) == 0, 1, a))),
     )
+
+
+def _power(a: Any, b: Any) -> Any:
+    return a**b  # faster than np.power for squares
+
+
+_power.__name__ = "power"  # the name that an error gives
 
 
 def _one_less(b: TensorLike) -> TensorLike:

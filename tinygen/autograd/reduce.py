@@ -71,7 +71,10 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
 def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     """y = x − ln Σ eˣ along the axis: log-probabilities from logits"""
     v = array_of(x)
-    return node("log_softmax", v - _logsumexp(v, axis), (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)))
+    y = v - _finite_max(v, axis)  # first: v − ln Σ eᵛ would round to the size of v
+    with np.errstate(divide="ignore"):  # an empty axis
+        y -= np.log(np.sum(np.exp(y), axis, keepdims=True))
+    return node("log_softmax", y, (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)))
 
 
 @primitive
