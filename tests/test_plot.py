@@ -42,7 +42,7 @@ def test_a_grid_keeps_colours() -> None:
 
 
 def test_labels_and_title_stay_on_the_picture_and_off_the_images() -> None:
-    images = np.zeros((6, 4, 4))
+    images = np.zeros((6, 4, 3))
     figure = plot.sample_grid(images, row_labels=["data", "a rather long name"], title="a title wider than the grid is")
     screen = rendered(figure)
     black = (screen == 0).all(axis=2)
@@ -54,6 +54,10 @@ def test_labels_and_title_stay_on_the_picture_and_off_the_images() -> None:
         assert box.x1 <= screen.shape[1]
         assert box.y1 <= screen.shape[0]
         assert box.x1 < columns[0] or screen.shape[0] - box.y0 < rows[0]
+    height = 4 * 21  # on the screen; the rows are 6 apart
+    for row, label in enumerate(figure.texts[:2]):
+        middle = screen.shape[0] - label.get_window_extent().get_points()[:, 1].mean()
+        assert middle == pytest.approx(rows[0] + row * (height + 6) + height / 2, abs=4)
 
 
 @pytest.mark.parametrize(
@@ -98,11 +102,8 @@ def test_curves_draw_what_was_recorded() -> None:
 
 
 def test_names_of_curves_do_not_overlap_and_keep_their_order() -> None:
-    history: dict[str, list[float]] = {
-        "step": [0, 1],
-        **{f"run {i}": [5, 1 + i / 1000] for i in range(6)},
-        "far": [5, 4],
-    }
+    runs = {f"run {i}": [5, 1 + i / 1000] for i in range(6)}
+    history: dict[str, list[float]] = {"step": [0, 1], **runs, "far": [5, 4]}
     figure = plot.curves(history, x="step", ylabel="loss (nats)")
     screen = rendered(figure)
     texts = sorted(figure.axes[0].texts, key=lambda text: text.get_position()[1])
