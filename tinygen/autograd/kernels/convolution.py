@@ -15,7 +15,7 @@ The functions `plain_*` state the definition, and are what runs where Numba's JI
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from functools import lru_cache
 from itertools import product as cartesian
 from typing import Any, NamedTuple
@@ -25,20 +25,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygen.autograd.kernels.threads import parallel, threads
-from tinygen.autograd.kernels.tile import VECTOR_BYTES, compiled, fma, lanes, load, store, zero
+from tinygen.autograd.kernels.tile import VECTOR_BYTES, compiled, fma, lanes, load, store
 
 Taps = tuple[tuple[int, ...], ...]
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 Slices = tuple[slice, ...]
+Phase = tuple[int, int]
 
-# A thread is worth waking for this many multiply-adds (about 20 µs on one core).
-_GRAIN = 1 << 20
+# A thread is worth waking for this many multiply-adds (about 40 µs on one core).
+_GRAIN = 1 << 21
 # With fewer channels than this, most lanes of a tile would idle: `_by_columns` is faster.
 _FEW = 8
-
-
-# --------------------------------------------------------------------------------------------------------------- plain
 
 
 def overlap(offset: tuple[int, ...], stride: int, size_x: Shape, size_y: Shape) -> tuple[Slices, Slices]:
@@ -80,14 +78,11 @@ def plain_conv_transpose(y: Array, w: Array, taps: Taps, stride: int, size: Shap
 
 def plain_conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     """wₜ = Σₚ x(s·p + oₜ)ᵀ y(p) in NumPy, tap by tap: what `conv_weight` computes."""
-    w = np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
+    w, pixels = np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype), list(range(x.ndim - 1))
     for offset, matrix in zip(taps, w, strict=True):
         at, source = overlap(offset, stride, x.shape[1:-1], y.shape[1:-1])
-        matrix += np.tensordot(x[:, *source], y[:, *at], axes=[range(x.ndim - 1)] * 2)
+        matrix += np.tensordot(x[:, *source], y[:, *at], axes=(pixels, pixels))
     return w
-
-
-# ------------------------------------------------------------------------------------------------------------- kernels
 
 
 class Layout(NamedTuple):
@@ -139,10 +134,13 @@ def _convolve(
         base = image * z.x_rows * z.x_row
         if z.border_row:
             # Taps may reach beyond the ends of a row: copy the rows between zeros. (Rows above and below the image need
-            # no copy; their taps are skipped below.) Slices, not indices: those check for negative ones, 5 times slower.
-            for row in range(max(first * z.stride + z.reach_up, 0), min((last - 1) * z.stride + z.reach_down + 1, z.x_rows)):
-                inside = row * z.border_row + z.left
-                source[inside : inside + z.x_row] = x[base + row * z.x_row : base + (row + 1) * z.x_row]
+            # no copy; their taps are skipped below.) Views of rows, because an index is checked for being negative,
+            # five times slower; a loop, because assigning a slice takes Numba another second to compile.
+            lowest, highest = first * z.stride + z.reach_up, (last - 1) * z.stride + z.reach_down
+            for row in range(max(lowest, 0), min(highest + 1, z.x_rows)):
+                bordered, row_of_x = source[row * z.border_row + z.left :], x[base + row * z.x_row :]
+                for number in range(z.x_row):
+                    bordered[number] = row_of_x[number]
             base = 0
         for i in range(first, last):
             for block in range(w.shape[0]):
@@ -151,7 +149,9 @@ def _convolve(
                 for j in range(0, z.columns, tile_pixels):
                     j = min(j, z.columns - tile_pixels)  # the last tile may overlap the one before
                     at = image * z.y_image + i * z.y_row + j * z.y_pixel
-                    acc = load(pixels, vectors, plus, channel + plus_like_y * (z.y_first + at), plus_like_y * z.y_pixel, width)
+                    acc = load(
+                        pixels, vectors, plus, channel + plus_like_y * (z.y_first + at), plus_like_y * z.y_pixel, width
+                    )
                     for run in range(runs.shape[0]):
                         row = i * z.stride + runs[run, 0]
                         if 0 <= row < z.x_rows:
@@ -224,16 +224,14 @@ def _correlate(
 def _fold(a: Array, b: Array, spans: Array, z: Meeting, channels: int, start: int, stop: int) -> None:
     """a(p) += b(q) of tap t, over the pixels that the tap's span names, in images start … stop."""
     for image in range(start, stop):
-        for t in range(spans.shape[0]):
-            for i in range(spans[t, 0], spans[t, 1]):
-                p = image * z.a_image + i * z.a_row + spans[t, 4]
-                q = image * z.b_image + i * z.b_row + spans[t, 5]
-                for j in range(spans[t, 2], spans[t, 3]):
-                    for c in range(channels):
-                        a[p + j * z.a_pixel + c] += b[q + j * z.b_pixel + c]
-
-
-# ------------------------------------------------------------------------------------------------------------ geometry
+        for i in range(z.rows):  # outside the taps, so that a row of b stays in the first cache
+            for t in range(spans.shape[0]):
+                if spans[t, 0] <= i < spans[t, 1]:
+                    p = image * z.a_image + i * z.a_row + spans[t, 4]
+                    q = image * z.b_image + i * z.b_row + spans[t, 5]
+                    for j in range(spans[t, 2], spans[t, 3]):
+                        for c in range(channels):
+                            a[p + j * z.a_pixel + c] += b[q + j * z.b_pixel + c]
 
 
 def _tile_pixels(columns: int) -> int:
@@ -244,38 +242,81 @@ def _tile_pixels(columns: int) -> int:
 
 def _aligned(shape: Shape, dtype: np.dtype[Any]) -> Array:
     """Zeros that start on a cache line: packed weights that straddle two lines cost 25 %."""
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     buffer = np.zeros(size + 64, np.uint8)
-    skip = -buffer.ctypes.data % 64
+    skip = -buffer.__array_interface__["data"][0] % 64  # .ctypes.data says the same four times slower
     return buffer[skip : skip + size].view(dtype).reshape(shape)
 
 
+class Plan(NamedTuple):
+    """All that `_convolve` needs to know about a call beside its arrays."""
+
+    pixels: tuple[int, ...]  # of a tile; its length is what counts
+    vectors: tuple[int, ...]  # of a tile; likewise
+    runs: Array
+    layout: Layout
+    units: int  # rows of y per image, which threads share out
+    grain: int
+
+
 @lru_cache(maxsize=4096)
-def _runs(
-    taps: Taps, stride: int, size_x: tuple[int, int], size_y: tuple[int, int], channels: int
-) -> tuple[Array, int, int, int, int]:
-    """Group live taps into runs; also: numbers left of a row, in a bordered row (0: none needed), reach up and down."""
-    (height, width), (rows, columns) = size_x, size_y
+def _plan(
+    taps: Taps,
+    stride: int,
+    shape_x: Shape,
+    shape_y: Shape,
+    phase: tuple[int, int],
+    step: int,
+    per_vector: int,
+    whole: bool,
+) -> Plan | None:
+    """Plan y(step·p + phase) = Σₜ x(s·p + oₜ) wₜ for images of shape_x and shape_y (H, W, C); None if there is no such p.
+
+    whole: whether a pointwise convolution may treat an image as one long row.
+    """
+    (x_rows, x_columns, channels_in), (y_rows, y_columns, channels) = shape_x, shape_y
+    rows, columns = -((phase[0] - y_rows) // step), -((phase[1] - y_columns) // step)
+    if rows <= 0 or columns <= 0:
+        return None
+    if whole and taps == ((0, 0),) and stride == step == 1 and (x_rows, x_columns) == (rows, columns):
+        x_columns = y_columns = columns = rows * columns
+        x_rows = rows = 1
     live = []
     for t, (dy, dx) in enumerate(taps):
-        at, _ = overlap((dy, dx), stride, size_x, size_y)
-        if at[0].start < at[0].stop and at[1].start < at[1].stop:
+        (i, j), _ = overlap((dy, dx), stride, (x_rows, x_columns), (rows, columns))
+        if i.stop and j.stop:
             live.append((t, dy, dx))
-    if not live:
-        return np.zeros((0, 4), np.int64), 0, 0, 0, 0
-    left = max(0, *(-dx for _, _, dx in live))
-    right = max(0, *(stride * (columns - 1) + dx - (width - 1) for _, _, dx in live))
+    left = max(0, *(-dx for _, _, dx in live), 0)
+    right = max(0, *(stride * (columns - 1) + dx - (x_columns - 1) for _, _, dx in live), 0)
     runs: list[list[int]] = []
-    previous = (-2, 0, 0)  # no tap has number -2
+    beside = (-1, 0, 0)  # the tap that would continue the run: its number and its offset
     for t, dy, dx in live:
-        if previous == (t - 1, dy, dx - 1):
-            runs[-1][2] += channels  # side by side in x and in w: one longer run
+        if (t, dy, dx) == beside:
+            runs[-1][2] += channels_in  # side by side in x and in w: one longer run
         else:
-            runs.append([dy, (left + dx) * channels, channels, t * channels])
-        previous = (t, dy, dx)
-    border_row = (left + width + right) * channels if left or right else 0
-    reach = [dy for _, dy, _ in live]
-    return np.array(runs, np.int64), left * channels, border_row, min(reach), max(reach)
+            runs.append([dy, (left + dx) * channels_in, channels_in, t * channels_in])
+        beside = (t + 1, dy, dx + 1)
+    layout = Layout(
+        rows=rows,
+        columns=columns,
+        channels=channels,
+        stride=stride,
+        x_rows=x_rows,
+        x_row=x_columns * channels_in,
+        x_pixel=channels_in,
+        left=left * channels_in,
+        border_row=(left + x_columns + right) * channels_in if left or right else 0,
+        reach_up=min((dy for _, dy, _ in live), default=0),
+        reach_down=max((dy for _, dy, _ in live), default=0),
+        y_first=(phase[0] * y_columns + phase[1]) * channels,
+        y_image=math.prod(shape_y),
+        y_row=step * y_columns * channels,
+        y_pixel=step * channels,
+    )
+    vectors = 1 if channels <= per_vector else 2
+    work = 1 + columns * len(live) * channels_in * channels
+    table = np.array(runs, np.int64).reshape(-1, 4)
+    return Plan((0,) * _tile_pixels(columns), (0,) * vectors, table, layout, rows, 1 + _GRAIN // work)
 
 
 @lru_cache(maxsize=4096)
@@ -307,9 +348,6 @@ def _phases(taps: Taps, stride: int) -> tuple[tuple[tuple[int, int], tuple[int, 
     return tuple(phases)
 
 
-# -------------------------------------------------------------------------------------------------------------- public
-
-
 def _behaved(x: Array) -> Array:
     """x as the kernels know it (one compiled variant): C-contiguous, aligned, writable; a copy where it is not."""
     return x if x.flags.carray else x.copy(order="C")
@@ -329,7 +367,9 @@ def _check(x: Array, w: Array, taps: Taps, axis: int, stride: int, size: Shape) 
     if x.dtype != w.dtype or x.dtype not in (np.float32, np.float64):
         raise TypeError(f"expected two arrays of float32 or two of float64, got {x.dtype} and {w.dtype}")
     if x.ndim not in (3, 4) or len(size) != x.ndim - 2 or stride < 1:
-        raise ValueError(f"expected (N, T, C) or (N, H, W, C), a size to match and a stride ≥ 1: {x.shape}, {size}, {stride}")
+        raise ValueError(
+            f"expected (N, T, C) or (N, H, W, C), a size to match and a stride ≥ 1: {x.shape}, {size}, {stride}"
+        )
     if w.ndim != 3 or w.shape[0] != len(taps) or w.shape[axis] != x.shape[-1]:
         raise ValueError(f"weights {w.shape} do not fit {len(taps)} taps and {x.shape[-1]} channels")
 
@@ -343,45 +383,41 @@ def _plus(plus: Array | None, y: Array) -> tuple[Array, int]:
     return _behaved(plus).reshape(-1), int(plus.ndim > 1)
 
 
+def _packed(w: Array, lanes: int) -> Array:
+    """Weights (taps, C_in, C_out) as (blocks of C_out, taps · C_in, lanes), so that a tile reads them front to back."""
+    depth, channels = w.shape[0] * w.shape[1], w.shape[2]
+    packed = _aligned((-(-channels // lanes), depth, lanes), w.dtype)
+    flat, even = w.reshape(depth, channels), channels // lanes
+    packed[:even] = flat[:, : even * lanes].reshape(depth, even, lanes).swapaxes(0, 1)
+    if even < len(packed):
+        packed[even, :, : channels - even * lanes] = flat[:, even * lanes :]
+    return packed
+
+
 def _into(
-    y: Array, x: Array, w: Array, taps: Taps, stride: int, plus: Array, plus_like_y: int, phase: tuple[int, int] | None = None, step: int = 1
+    y: Array,
+    x: Array,
+    w: Array,
+    taps: Taps,
+    stride: int,
+    plus: Array,
+    plus_like_y: int,
+    phase: tuple[int, int],
+    step: int,
 ) -> None:
     """y(step·p + phase) = plus + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
-    (_, height, width, channels_in), (images, y_height, y_width, channels) = x.shape, y.shape
-    row, column = phase or (0, 0)
-    rows, columns = -((row - y_height) // step), -((column - y_width) // step)
-    if rows <= 0 or columns <= 0:
-        return
-    pixel = channels
-    y_row, y_first = y_width * channels, (row * y_width + column) * channels
-    if taps == ((0, 0),) and stride == step == 1 and (height, width) == (rows, columns):
-        height, width, rows, columns = 1, height * width, 1, rows * columns  # pointwise: an image is one long row
-        y_row = columns * channels
-        if images < threads():
-            height, width, rows, columns, y_row = y_height, y_width, y_height, y_width, y_width * channels
-    runs, left, border_row, up, down = _runs(taps, stride, (height, width), (rows, columns), channels_in)
-    layout = Layout(
-        rows, columns, channels, stride, height, width * channels_in, channels_in, left, border_row, up, down,
-        y_first, y_height * y_width * channels, step * y_row, step * pixel,
-    )  # fmt: skip
     per_vector = lanes(y.dtype)
-    vectors = 1 if channels <= per_vector else 2
-    blocks, depth = -(-channels // (per_vector * vectors)), w.shape[0] * channels_in
-    packed = _aligned((blocks, depth, per_vector * vectors), y.dtype)
-    if channels % (per_vector * vectors) == 0:
-        packed[...] = w.reshape(depth, blocks, per_vector * vectors).swapaxes(0, 1)
-    else:
-        for block in range(blocks):
-            part = w.reshape(depth, channels)[:, block * per_vector * vectors : (block + 1) * per_vector * vectors]
-            packed[block, :, : part.shape[1]] = part
-    shape = (0,) * _tile_pixels(columns), (0,) * vectors
-    flat_x, flat_y = x.reshape(-1), y.reshape(-1)
-    grain = _GRAIN // max(1, columns * depth * blocks * per_vector * vectors) + 1
+    plan = _plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, per_vector, len(y) >= threads())
+    if plan is None:
+        return
+    packed, flat_x, flat_y = _packed(w, per_vector * len(plan.vectors)), x.reshape(-1), y.reshape(-1)
 
     def task(start: int, stop: int) -> None:
-        _convolve(*shape, flat_x, packed, runs, plus, plus_like_y, flat_y, layout, start, stop)
+        _convolve(
+            plan.pixels, plan.vectors, flat_x, packed, plan.runs, plus, plus_like_y, flat_y, plan.layout, start, stop
+        )
 
-    parallel(task, images * rows, grain)
+    parallel(task, len(y) * plan.units, plan.grain)
 
 
 def conv(x: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
@@ -401,7 +437,7 @@ def conv(x: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array |
     start, like_y = _plus(plus, y)
     if y.size:
         flat = _planar_taps(taps)
-        _into(_planar(y), _planar(_behaved(x)), w, flat, stride, start, like_y)
+        _into(_planar(y), _planar(_behaved(x)), w, flat, stride, start, like_y, (0, 0), 1)
     return y
 
 
@@ -437,7 +473,7 @@ def _scatter_columns(x: Array, y: Array, turned: Array, taps: Taps, stride: int)
     few, wide = x.shape[3], len(taps) * x.shape[3]
     columns = np.empty((*y.shape[:3], wide), y.dtype)
     matrix = turned.transpose(1, 0, 2).reshape(1, -1, wide)
-    _into(columns, y, matrix, ((0, 0),), 1, np.zeros(wide, y.dtype), 0)
+    _into(columns, y, matrix, ((0, 0),), 1, np.zeros(wide, y.dtype), 0, (0, 0), 1)
     spans, meeting = _spans(taps, stride, x.shape[1:], columns.shape[1:], few)
     flat_x, flat_columns = x.reshape(-1), columns.reshape(-1)
     parallel(lambda start, stop: _fold(flat_x, flat_columns, spans, meeting, few, start, stop), len(x))
@@ -456,7 +492,9 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     if x.dtype != y.dtype or x.dtype not in (np.float32, np.float64):
         raise TypeError(f"expected two arrays of float32 or two of float64, got {x.dtype} and {y.dtype}")
     if x.ndim not in (3, 4) or x.ndim != y.ndim or len(x) != len(y) or stride < 1:
-        raise ValueError(f"expected x and y of as many axes and images, and a stride ≥ 1, got {x.shape}, {y.shape}, {stride}")
+        raise ValueError(
+            f"expected x and y of as many axes and images, and a stride ≥ 1, got {x.shape}, {y.shape}, {stride}"
+        )
     if numba.config.DISABLE_JIT:
         return plain_conv_weight(x, y, taps, stride)
     if not (x.size and y.size and taps):

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -24,6 +25,8 @@ Array = npt.NDArray[Any]
 
 # OpenBLAS itself uses one thread up to m·n·k = 2¹⁸ (its GEMM_MULTITHREAD_THRESHOLD is 4).
 _SMALL_PRODUCT = 1 << 18
+# Multiply-adds in a part of a product that is worth waking a thread for: about 80 µs, three times a hand-off.
+_WORTH_A_THREAD = 1 << 22
 
 
 class _Pool:
@@ -126,7 +129,7 @@ def parallel(task: Task, size: int, grain: int = 1) -> None:
         pool.grow(parts - 1)
     bounds = [part * size // parts for part in range(parts + 1)]
     done: SimpleQueue[BaseException | None] = SimpleQueue()
-    for start, stop in zip(bounds[1:-1], bounds[2:], strict=True):
+    for start, stop in pairwise(bounds[1:]):
         pool.jobs.put((task, start, stop, done))
     errors: list[BaseException | None] = []
     pool.inside.task = True
@@ -138,9 +141,9 @@ def parallel(task: Task, size: int, grain: int = 1) -> None:
         pool.inside.task = False
         # The others write into the caller's arrays: wait for them also when our own part has failed.
         errors += [done.get() for _ in range(parts - 1)]
-    for error in errors:
-        if error is not None:
-            raise error
+    for raised in errors:
+        if raised is not None:
+            raise raised
 
 
 class _Blas:
@@ -197,14 +200,15 @@ def product(a: Array, b: Array, out: Array | None = None) -> Array:
     b is (K, N).  Raises ValueError if the shapes do not fit.
     Checked by: tests/autograd/kernels/test_threads.py
     """
-    if a.ndim < 2 or b.ndim < 2 or a.shape[-2] * a.shape[-1] * b.shape[-1] <= _SMALL_PRODUCT and a.ndim == 2:
-        return np.matmul(a, b, out=out)  # type: ignore[no-any-return]
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-2] * a.shape[-1] * b.shape[-1] <= _SMALL_PRODUCT:
+        return np.matmul(a, b, out=out)
     with _blas.one_thread():
         if a.ndim > 2 or b.ndim > 2 or a.dtype != b.dtype or a.shape[1] != b.shape[0]:
-            return np.matmul(a, b, out=out)  # type: ignore[no-any-return]
+            return np.matmul(a, b, out=out)
         result = np.empty((len(a), b.shape[1]), a.dtype) if out is None else out
+        grain = 1 + _WORTH_A_THREAD * max(result.shape) // (result.size * a.shape[1])
         if len(a) >= b.shape[1]:
-            parallel(lambda i, j: np.matmul(a[i:j], b, out=result[i:j]), len(a), grain=16)
+            parallel(lambda i, j: np.matmul(a[i:j], b, out=result[i:j]), len(a), grain)
         else:
-            parallel(lambda i, j: np.matmul(a, b[:, i:j], out=result[:, i:j]), b.shape[1], grain=16)
+            parallel(lambda i, j: np.matmul(a, b[:, i:j], out=result[:, i:j]), b.shape[1], grain)
     return result

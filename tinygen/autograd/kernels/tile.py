@@ -1,10 +1,9 @@
-"""Register tiles: the four operations on SIMD registers that every convolution here is made of.
+"""Register tiles: the three operations on SIMD registers that every convolution here is made of.
 
 A tile is rows × vectors SIMD registers: one row per pixel (or input channel), its columns consecutive output channels.
 LLVM keeps a tile in registers because it is *one value* of a Numba type; a small ordinary array would live in memory
 (5-23 GFLOP/s on a core that reaches 100 this way).
 
-    acc = zero(rows, vectors, like)                          acc[r, c]  = 0
     acc = load(rows, vectors, y, q, stride, width)           acc[r, c]  = y[q + r·stride + c]  where c < width, else 0
     acc = fma(acc, x, p, stride, w, q)                       acc[r, c] += x[p + r·stride] · w[q + c]
     store(y, q, stride, width, acc)                          y[q + r·stride + c] = acc[r, c]   where c < width
@@ -33,6 +32,8 @@ from numba.extending import intrinsic, models, register_model
 
 _SOURCE = f"_{zlib.crc32(Path(__file__).read_bytes()):08x}"
 
+_operation: Callable[[Callable[..., Any]], Any] = intrinsic  # Numba has no types: name one for its decorator
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -60,7 +61,7 @@ def lanes(dtype: np.dtype[Any]) -> int:
     return VECTOR_BYTES // dtype.itemsize
 
 
-class Tile(types.Type):  # type: ignore[misc]  # Numba has no types
+class Tile(types.Type):
     """The Numba type of rows × vectors registers of one dtype."""
 
     def __init__(self, rows: int, vectors: int, dtype: Any) -> None:
@@ -84,7 +85,7 @@ class Tile(types.Type):  # type: ignore[misc]  # Numba has no types
 
 
 @register_model(Tile)
-class TileModel(models.PrimitiveModel):  # type: ignore[misc]
+class TileModel(models.PrimitiveModel):
     """A tile is passed around as one LLVM array of vectors, which LLVM takes apart into registers."""
 
     def __init__(self, manager: Any, tile: Tile) -> None:
@@ -122,16 +123,7 @@ def _masked(builder: Any, tile: Tile, operation: str, result: Any, arguments: li
     return builder.call(function, arguments)
 
 
-@intrinsic  # type: ignore[misc]
-def zero(typing: Any, rows: Any, vectors: Any, like: Any) -> Any:
-    """acc[r, c] = 0, of the dtype of the array `like`."""
-    tile = Tile(rows.count, vectors.count, like.dtype)
-    return tile(rows, vectors, like), lambda context, builder, signature, arguments: ir.Constant(
-        context.get_value_type(tile), None
-    )
-
-
-@intrinsic  # type: ignore[misc]
+@_operation
 def load(typing: Any, rows: Any, vectors: Any, y: Any, q: Any, stride: Any, width: Any) -> Any:
     """acc[r, c] = y[q + r·stride + c] where c < width, else 0; what lies beyond width is not read."""
     tile = Tile(rows.count, vectors.count, y.dtype)
@@ -150,7 +142,7 @@ def load(typing: Any, rows: Any, vectors: Any, y: Any, q: Any, stride: Any, widt
     return tile(rows, vectors, y, types.intp, types.intp, types.intp), generate
 
 
-@intrinsic  # type: ignore[misc]
+@_operation
 def store(typing: Any, y: Any, q: Any, stride: Any, width: Any, acc: Any) -> Any:
     """y[q + r·stride + c] = acc[r, c] where c < width; what lies beyond width is not touched."""
     tile = acc
@@ -167,7 +159,7 @@ def store(typing: Any, y: Any, q: Any, stride: Any, width: Any, acc: Any) -> Any
     return types.void(y, types.intp, types.intp, types.intp, tile), generate
 
 
-@intrinsic  # type: ignore[misc]
+@_operation
 def fma(typing: Any, acc: Any, x: Any, p: Any, stride: Any, w: Any, q: Any) -> Any:
     """acc[r, c] += x[p + r·stride] · w[q + c]; w is read a whole register at a time."""
     tile = acc

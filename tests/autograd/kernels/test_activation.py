@@ -1,0 +1,82 @@
+"""The gate and its VJP against float64, at its limits, and for awkward shapes."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tinygen.autograd.kernels.activation import gate, gate_vjp
+
+
+def exact(x: Any) -> Any:
+    """The gate in float64, from exponentials."""
+    a, b = np.split(x.astype(np.float64), 2, axis=-1)
+    return np.tanh(a) / (1 + np.exp(-b))
+
+
+@given(
+    hnp.arrays(
+        np.float64, st.tuples(st.integers(0, 4), st.integers(0, 9).map(lambda n: 2 * n)), elements=st.floats(-30, 30)
+    )
+)
+def test_gate_in_both_dtypes(x: Any) -> None:
+    y = gate(x)
+    np.testing.assert_allclose(y, exact(x), rtol=1e-13, atol=1e-15)
+    single = x.astype(np.float32)
+    assert gate(single).dtype == np.float32
+    np.testing.assert_allclose(gate(single), exact(single), rtol=0, atol=4e-7)
+
+
+def test_float32_on_a_fine_grid() -> None:
+    """tanh keeps its relative precision near 0, where 1 - 2/(1 + exp 2x) would lose it."""
+    a = np.concatenate([np.linspace(-12, 12, 200_001), np.logspace(-30, 1, 10_001)]).astype(np.float32)
+    y = gate(np.stack([a, np.full_like(a, 40)], axis=-1))[:, 0]
+    tanh = np.tanh(a.astype(np.float64))
+    assert (np.abs(y - tanh) / np.spacing(np.abs(tanh).astype(np.float32))).max() < 6  # units in the last place
+    y = gate(np.stack([np.full_like(a, 40), a], axis=-1))[:, 0]
+    assert np.abs(y - 1 / (1 + np.exp(-a.astype(np.float64)))).max() < 3e-7
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_vjp_against_central_differences(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, g, v = rng.standard_normal((3, 5, 8)), rng.standard_normal((3, 5, 4)), rng.standard_normal((3, 5, 8))
+    # Central differences err by h²/6 · f''' ≈ 1e-12 and by rounding / h ≈ 1e-10.
+    slope = np.sum(g * (gate(x + 1e-6 * v) - gate(x - 1e-6 * v))) / 2e-6
+    np.testing.assert_allclose(np.vdot(gate_vjp(x, g), v), slope, rtol=1e-7, atol=1e-8)
+    ours = gate_vjp(x.astype(np.float32), g.astype(np.float32))
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, gate_vjp(x, g), rtol=0, atol=4e-6)  # |g| below 5, a few roundings
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_passes_and_infinity_has_its_limit(dtype: Any) -> None:
+    inf, nan = np.inf, np.nan
+    x = np.array([[inf, inf], [-inf, inf], [inf, -inf], [nan, 1], [1, nan]], dtype)
+    np.testing.assert_array_equal(gate(x), np.array([[1], [-1], [0], [nan], [nan]], dtype))
+    dx = gate_vjp(x, np.ones((5, 1), dtype))
+    np.testing.assert_array_equal(dx[:3], 0)
+    assert np.isnan(dx[3:]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shapes_strides_and_inputs_left_alone(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    for shape in (6,), (0, 6), (2, 0), (2, 3, 4, 6), (700, 128):
+        x = rng.standard_normal(shape).astype(dtype)
+        turned, before = np.asfortranarray(x), x.copy()
+        y = gate(x)
+        assert y.shape == (*shape[:-1], shape[-1] // 2)
+        np.testing.assert_array_equal(gate(turned), y)
+        np.testing.assert_array_equal(gate_vjp(turned, np.asfortranarray(y)), gate_vjp(x, y))
+        np.testing.assert_array_equal(x, before)
+
+
+def test_misfits_are_refused() -> None:
+    with pytest.raises(ValueError, match="even number"):
+        gate(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="cotangent"):
+        gate_vjp(np.zeros((2, 4)), np.zeros((2, 4)))

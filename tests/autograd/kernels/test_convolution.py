@@ -1,0 +1,255 @@
+"""The family of three against a literal loop over images, pixels and taps, against each other, and under odd inputs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen.autograd.kernels.convolution import (
+    Taps,
+    conv,
+    conv_transpose,
+    conv_weight,
+    plain_conv,
+    plain_conv_transpose,
+    plain_conv_weight,
+)
+from tinygen.autograd.kernels.threads import set_threads, threads
+
+Array = npt.NDArray[Any]
+
+
+def pairs(taps: Taps, stride: int, size_x: tuple[int, ...], size_y: tuple[int, ...]) -> Any:
+    """Yield (t, p, q) with q = stride·p + o_t, for every pixel p of y and q of x: the definition, nothing clever."""
+    for t, offset in enumerate(taps):
+        for p in product(*map(range, size_y)):
+            q = tuple(stride * a + o for a, o in zip(p, offset, strict=True))
+            if all(0 <= a < size for a, size in zip(q, size_x, strict=True)):
+                yield t, p, q
+
+
+class Case:
+    """Arrays that fit each other: x and y images, w weights, and something of either shape to add to."""
+
+    def __init__(
+        self, seed: int, images: int, size_x: Any, size_y: Any, channels: Any, taps: Taps, stride: int, dtype: Any
+    ):
+        rng = np.random.default_rng(seed)
+
+        def draw(*shape: int) -> Array:
+            return np.asarray(rng.standard_normal(shape), dtype)
+
+        self.taps, self.stride, self.size_x, self.size_y = taps, stride, tuple(size_x), tuple(size_y)
+        self.x, self.y = draw(images, *size_x, channels[0]), draw(images, *size_y, channels[1])
+        self.w = draw(len(taps), *channels)
+        self.plus_x = (None, draw(channels[0]), draw(*self.x.shape))
+        self.plus_y = (None, draw(channels[1]), draw(*self.y.shape))
+        # float32 sums of some hundred products of normal numbers: 1e-4 is 50 times their rounding, far below one term.
+        self.tolerance = 1e-11 if dtype == np.float64 else 1e-4
+
+    def close(self, ours: Array, oracle: Array) -> None:
+        assert ours.dtype == self.x.dtype
+        assert ours.shape == oracle.shape
+        np.testing.assert_allclose(ours, oracle, rtol=self.tolerance, atol=self.tolerance * 10)
+
+
+@st.composite
+def cases(draw: Callable[..., Any]) -> Case:
+    """Small random geometry: widths on both sides of every tile, channels that fill no vector, offsets far outside."""
+    axes = draw(st.integers(1, 2))
+    size = st.lists(st.integers(1, 10), min_size=axes, max_size=axes)
+    offset = st.tuples(*[st.integers(-4, 4) | st.sampled_from([-100, 100])] * axes)
+    channels = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 35])
+    return Case(
+        draw(st.integers(0, 2**32 - 1)),
+        draw(st.integers(0, 3)),
+        draw(size),
+        draw(size),
+        (draw(channels), draw(channels)),
+        tuple(draw(st.lists(offset, max_size=5))),
+        draw(st.integers(1, 3)),
+        draw(st.sampled_from([np.float64, np.float64, np.float32])),
+    )
+
+
+@given(cases())
+def test_equals_the_literal_loop(case: Case) -> None:
+    args = case.taps, case.stride
+    found = list(pairs(*args, case.size_x, case.size_y))
+    for plus_x, plus_y in zip(case.plus_x, case.plus_y, strict=True):
+        y, x, w = np.zeros(case.y.shape), np.zeros(case.x.shape), np.zeros(case.w.shape)
+        y += 0 if plus_y is None else plus_y
+        x += 0 if plus_x is None else plus_x
+        for n in range(len(x)):
+            for t, p, q in found:
+                y[n, *p] += case.x[n, *q].astype(float) @ case.w[t]
+                x[n, *q] += case.y[n, *p].astype(float) @ case.w[t].T
+                w[t] += np.outer(case.x[n, *q], case.y[n, *p])
+        case.close(conv(case.x, case.w, *args, case.size_y, plus_y), y)
+        case.close(plain_conv(case.x, case.w, *args, case.size_y, plus_y), y)
+        case.close(conv_transpose(case.y, case.w, *args, case.size_x, plus_x), x)
+        case.close(plain_conv_transpose(case.y, case.w, *args, case.size_x, plus_x), x)
+    case.close(conv_weight(case.x, case.y, *args), w)
+    case.close(plain_conv_weight(case.x, case.y, *args), w)
+
+
+@given(cases())
+def test_the_three_are_adjoint(case: Case) -> None:
+    """⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩ = ⟨conv_weight(x, y), w⟩: one trilinear form."""
+    args = case.taps, case.stride
+    forms = (
+        np.vdot(conv(case.x, case.w, *args, case.size_y), case.y),
+        np.vdot(case.x, conv_transpose(case.y, case.w, *args, case.size_x)),
+        np.vdot(conv_weight(case.x, case.y, *args), case.w),
+    )
+    scale = 1 + float(np.linalg.norm(case.x) * np.linalg.norm(case.y) * np.linalg.norm(case.w))
+    assert np.ptp(forms) <= case.tolerance * scale
+
+
+def image_case(dtype: Any = np.float32) -> Case:
+    """3×3 on 9×8 images, enough of them that two threads share the work."""
+    return Case(0, 64, (9, 8), (9, 8), (20, 33), tuple(product((-1, 0, 1), repeat=2)), 1, dtype)
+
+
+def family(case: Case, x: Array | None = None, y: Array | None = None, w: Array | None = None) -> list[Array]:
+    """All three members on a case, or on stand-ins for its arrays."""
+    x, y, w = (case.x if x is None else x), (case.y if y is None else y), (case.w if w is None else w)
+    args = case.taps, case.stride
+    return [conv(x, w, *args, case.size_y), conv_transpose(y, w, *args, case.size_x), conv_weight(x, y, *args)]
+
+
+def test_inputs_are_not_mutated() -> None:
+    case = image_case()
+    before = [a.copy() for a in (case.x, case.y, case.w, case.plus_y[2])]
+    conv(case.x, case.w, case.taps, 1, case.size_y, case.plus_y[2])
+    family(case)
+    for now, was in zip((case.x, case.y, case.w, case.plus_y[2]), before, strict=True):
+        np.testing.assert_array_equal(now, was)
+
+
+def test_strided_reversed_and_read_only_inputs() -> None:
+    case = image_case()
+    expected = family(case)
+    strided = [np.asfortranarray(a) for a in (case.x, case.y, case.w)]
+    turned = [a[::-1].copy()[::-1] for a in (case.x, case.y, case.w)]
+    frozen = [a.copy() for a in (case.x, case.y, case.w)]
+    for a in frozen:
+        a.flags.writeable = False
+    for x, y, w in (strided, turned, frozen):
+        for ours, same in zip(family(case, x, y, w), expected, strict=True):
+            np.testing.assert_array_equal(ours, same)
+
+
+@pytest.mark.parametrize(
+    ("images", "size_x", "size_y"), [(0, (4, 4), (4, 4)), (2, (0, 4), (3, 3)), (2, (3, 3), (4, 0))]
+)
+def test_nothing_in_nothing_out(images: int, size_x: tuple[int, int], size_y: tuple[int, int]) -> None:
+    """Without images or pixels to read, the result is what was to be added to."""
+    case = Case(0, images, size_x, size_y, (3, 5), ((0, 0), (0, 1)), 1, np.float64)
+    bias_y, bias_x = case.plus_y[1], case.plus_x[1]
+    np.testing.assert_array_equal(
+        conv(case.x, case.w, case.taps, 1, size_y, bias_y), np.broadcast_to(bias_y, case.y.shape)
+    )
+    np.testing.assert_array_equal(
+        conv_transpose(case.y, case.w, case.taps, 1, size_x, bias_x), np.broadcast_to(bias_x, case.x.shape)
+    )
+    np.testing.assert_array_equal(conv_weight(case.x, case.y, case.taps, 1), np.zeros_like(case.w))
+
+
+def test_nan_reaches_exactly_the_pixels_that_see_it() -> None:
+    case = image_case()
+    case.x[0, 4, 4, 0] = np.nan
+    seen = np.isnan(conv(case.x, case.w, case.taps, 1, case.size_y)).all(axis=-1)
+    expected = np.zeros_like(seen)
+    expected[0, 3:6, 3:6] = True
+    np.testing.assert_array_equal(seen, expected)
+    assert np.isnan(conv_weight(case.x, case.y, case.taps, 1)[:, 0]).all()
+
+
+def test_one_and_two_threads_agree() -> None:
+    case, before = image_case(), threads()
+    try:
+        set_threads(1)
+        alone = family(case)
+        set_threads(2)
+        together, again = family(case), family(case)
+    finally:
+        set_threads(before)
+    for a, b in zip(together, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(alone[0], together[0])  # pixels are summed in the same order whoever does it
+    np.testing.assert_array_equal(alone[1], together[1])
+    case.close(together[2] / len(case.x), alone[2] / len(case.x))
+
+
+def test_from_several_threads_at_once() -> None:
+    case = image_case()
+    expected = family(case)
+    with ThreadPoolExecutor(4) as users:
+        for results in users.map(lambda _: family(case), range(24)):
+            for ours, same in zip(results, expected, strict=True):
+                np.testing.assert_array_equal(ours, same)
+
+
+def test_misfits_are_refused() -> None:
+    x, w = np.zeros((1, 4, 4, 3)), np.zeros((1, 3, 5))
+    with pytest.raises(TypeError, match="float32"):
+        conv(x.astype(np.float32), w, ((0, 0),), 1, (4, 4))
+    with pytest.raises(TypeError, match="int64"):
+        conv(x.astype(np.int64), w.astype(np.int64), ((0, 0),), 1, (4, 4))
+    with pytest.raises(ValueError, match="do not fit"):
+        conv(x, w, ((0, 0), (0, 1)), 1, (4, 4))
+    with pytest.raises(ValueError, match="do not fit"):
+        conv_transpose(x, w, ((0, 0),), 1, (4, 4))
+    with pytest.raises(ValueError, match="plus"):
+        conv(x, w, ((0, 0),), 1, (4, 4), np.zeros(4))
+    with pytest.raises(ValueError, match="as many axes"):
+        conv_weight(x, x[0], ((0, 0),), 1)
+
+
+def fresh(code: str, **environment: str) -> str:
+    """What a new Python process prints."""
+    run = [sys.executable, "-c", code]
+    result = subprocess.run(run, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+_CHECKSUM = """
+import numpy as np
+from tinygen.autograd.kernels import conv, conv_transpose, conv_weight, gate, gate_vjp
+rng = np.random.default_rng(0)
+x, y, w = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((2, 5, 6, 4)), rng.standard_normal((2, 3, 4))
+taps = ((0, -1), (-1, 2))
+z = gate_vjp(y, gate(y))
+print([round(float((a * np.cos(np.arange(a.size)).reshape(a.shape)).sum()), 9) for a in
+    (conv(x, w, taps, 1, (5, 6)), conv_transpose(y, w, taps, 1, (5, 6)), conv_weight(x, y, taps, 1), z)])
+"""
+
+
+def test_the_same_without_the_compiler() -> None:
+    assert fresh(_CHECKSUM, NUMBA_DISABLE_JIT="1") == fresh(_CHECKSUM, NUMBA_DISABLE_JIT="0") != ""
+
+
+_CACHE = """
+import numpy as np
+from tinygen.autograd.kernels import convolution
+x, w = np.ones((1, 4, 4, 8), np.float32), np.ones((1, 8, 8), np.float32)
+convolution.conv(x, w, ((0, 0),), 1, (4, 4)), convolution.conv_weight(x, x, ((0, 0),), 1)
+stats = [kernel.stats for kernel in (convolution._convolve, convolution._correlate)]
+print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.values()) for s in stats))
+"""
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Any) -> None:
+    assert fresh(_CACHE, NUMBA_CACHE_DIR=str(tmp_path)) == "0 2"
+    assert fresh(_CACHE, NUMBA_CACHE_DIR=str(tmp_path)) == "2 0"
