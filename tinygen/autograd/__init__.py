@@ -30,6 +30,7 @@ from .elementwise import (
 )
 from .fused import gate
 from .graph import to_dot
+from .kernels.allocator import keep_freed_memory
 from .linalg import inv, linear, logabsdet, matmul, slogdet, solve
 from .reduce import log_softmax, logsumexp, max, mean, softmax, sum
 from .shape import (
@@ -49,6 +50,8 @@ from .shape import (
     transpose,
 )
 from .tensor import PRIMITIVES, Array, Parameter, Tensor, TensorLike, grad, no_grad
+
+keep_freed_memory()
 
 __all__ = [
     "PRIMITIVES",
