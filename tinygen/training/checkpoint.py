@@ -56,7 +56,7 @@ def write_checkpoint(path: str | Path, groups: Mapping[str, Mapping[str, Array]]
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict[str, Any]]:
-    """Read what write_checkpoint wrote. Raises CheckpointError if it is not that, FileNotFoundError if there is none."""
+    """Read what write_checkpoint wrote. Raises CheckpointError, or FileNotFoundError."""
     content = Path(path).read_bytes()
     try:
         arrays = _arrays(content)

@@ -13,8 +13,8 @@ from types import FrameType
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Hold back the first Ctrl-C to the end of a `with` block; the function it gives says whether there was one.
 
-    It then raises KeyboardInterrupt; a second Ctrl-C does so at once. Outside the main thread, or where Ctrl-C has been given another meaning, it does
-    nothing.
+    It then raises KeyboardInterrupt; a second Ctrl-C does so at once. Outside the main thread, or
+    where Ctrl-C has been given another meaning, this does nothing.
     Checked by: tests/test_training_resume.py
     """
     asked = False

@@ -1,0 +1,214 @@
+"""The training loop: what it does with data, loss and validation; when it stops; what it refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from training_runs import STEPS, Run, data, make_run, train
+
+from tinygen.autograd import Array, Parameter, Tensor, sqrt
+from tinygen.nn import Module
+from tinygen.optim import EMA, SGD, Adam
+from tinygen.training import NonFiniteError, fit
+
+
+class Point(Module):
+    """One parameter, so that every step can be worked out by hand."""
+
+    def __init__(self) -> None:
+        self.w = Parameter(np.zeros(1))
+
+
+def quiet(loss: Any, module: Module, arrays: Any, **settings: Any) -> Any:
+    return fit(loss, module, arrays, rng=np.random.default_rng(0), progress=False, **settings)
+
+
+@given(n=st.integers(1, 9), batch_size=st.integers(1, 10), epochs=st.integers(1, 3))
+def test_every_epoch_shows_every_example_once_in_another_order(n: int, batch_size: int, epochs: int) -> None:
+    point, seen = Point(), list[tuple[Array, Array]]()
+
+    def loss(x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
+        seen.append((x, y))
+        return (point.w * 0).sum()
+
+    sgd = SGD(point.parameters(), 0.1)
+    quiet(loss, point, [np.arange(n), -np.arange(n)], optimizer=sgd, batch_size=batch_size, epochs=epochs)
+    assert all(np.array_equal(x, -y) for x, y in seen)
+    xs = np.concatenate([x for x, _ in seen]).reshape(epochs, n)
+    assert np.array_equal(np.sort(xs), np.tile(np.arange(n), (epochs, 1)))
+    assert all(len(x) <= batch_size for x, _ in seen)
+    assert sgd.steps == len(seen) == epochs * -(-n // batch_size)
+
+
+def test_epochs_are_shuffled_differently() -> None:
+    point, seen = Point(), list[Array]()
+
+    def loss(x: Array, *, rng: np.random.Generator) -> Tensor:
+        seen.append(x)
+        return (point.w * 0).sum()
+
+    quiet(loss, point, np.arange(20), optimizer=SGD(point.parameters(), 0.1), batch_size=20, epochs=2)
+    assert not np.array_equal(seen[0], np.arange(20))
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_the_loss_recorded_is_the_mean_over_examples_since_the_last_record() -> None:
+    point = Point()
+
+    def loss(x: Array, *, rng: np.random.Generator) -> Tensor:
+        return (point.w * 0 + float(x.mean())).sum()
+
+    sgd = SGD(point.parameters(), 0.1)
+    history = quiet(loss, point, np.arange(5.0), optimizer=sgd, batch_size=2, epochs=2, unit="bits")
+    assert [(r.step, r.epoch, r.loss, r.valid) for r in history.records] == [(3, 1.0, 2.0, None), (6, 2.0, 2.0, None)]
+    assert history.unit == "bits"
+    assert history.best is None
+
+
+def climb(**settings: Any) -> tuple[Point, Any]:
+    """Each step moves w by exactly 1 upwards."""
+    point = Point()
+    settings = {"optimizer": SGD(point.parameters(), 1.0), "batch_size": 1, "steps": 6, "every": 1, **settings}
+    if "validate" in settings:
+        settings["validate"] = lambda judge=settings["validate"]: judge(point.w.value.item())
+    if "decay" in settings:
+        settings["ema"] = EMA(point.parameters(), settings.pop("decay"))
+    return point, quiet(lambda x, rng: -point.w.sum(), point, np.zeros(1), **settings)
+
+
+def test_the_module_ends_with_the_parameters_that_validated_best() -> None:
+    point, history = climb(validate=lambda w: abs(w - 4))
+    assert point.w.value.tolist() == [4.0]
+    assert [r.valid for r in history.records] == [3, 2, 1, 0, 1, 2]
+    assert history.best.step == 4
+
+
+def test_the_first_of_equals_is_the_best_and_nan_never_is() -> None:
+    assert climb(validate=lambda w: np.nan if w < 2 else 7.0)[0].w.value.tolist() == [2.0]
+    point, history = climb(validate=lambda w: np.nan)
+    assert point.w.value.tolist() == [6.0]
+    assert history.best is None
+
+
+def test_averages_are_what_is_validated_and_what_is_kept() -> None:
+    means = [0.5, 1.25, 2.125, 3.0625, 4.03125, 5.015625]
+    point, history = climb(validate=lambda w: abs(w - 2), decay=0.5)
+    assert [r.valid for r in history.records] == [abs(mean - 2) for mean in means]
+    assert point.w.value.tolist() == [2.125]
+    assert climb(decay=0.5)[0].w.value.tolist() == [5.015625]
+
+
+def test_gradients_are_clipped() -> None:
+    assert climb(clip=0.25)[0].w.value.tolist() == [1.5]
+
+
+def test_only_the_optimisers_parameters_are_trained() -> None:
+    run = make_run()
+    before = run.net.state()
+    loss = lambda x, y, rng: run.net.loss(x, y)
+    quiet(loss, run.net, data(), optimizer=Adam(run.net.last.parameters()), batch_size=5, steps=2)
+    changed = {name for name, value in run.net.state().items() if not np.array_equal(value, before[name])}
+    assert changed == {"last.w", "last.b"}
+
+
+def spoiled(kind: str, at: int, run: Run) -> Any:
+    """Make run's loss go wrong at a step: the loss itself, or one gradient while the loss stays finite."""
+    calls, bias = iter(range(100)), run.net.parameters()[-1]
+
+    def loss(x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
+        value = run.net.loss(x, y, rng=rng)
+        if next(calls) < at:
+            return value
+        if kind == "gradient":
+            return value + sqrt(bias * 0).sum()  # 0, of slope 0/0
+        return value * (np.float32(np.nan) if kind == "nan" else np.float32(np.inf))
+
+    return loss
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("nan", r"step 4 \(epoch 1\): the loss is nan"),
+        ("inf", r"step 4 \(epoch 1\): the loss is inf"),
+        ("gradient", r"step 4 \(epoch 1\), last\.b: gradients\[3\].*1 of 1 entries"),
+    ],
+)
+def test_a_number_that_is_not_finite_stops_the_run_before_it_is_trained_on(
+    kind: str, said: str, clip: float | None, tmp_path: Path
+) -> None:
+    good = make_run()
+    settings: dict[str, Any] = {"batch_size": 4, "clip": clip, "every": 1, "progress": False}
+    fit(good.net.loss, good.net, data(), optimizer=good.optimizer, rng=good.rng, steps=4, **settings)
+    run, path = make_run(), tmp_path / "run.npz"
+    with pytest.raises(NonFiniteError, match=said):
+        fit(
+            spoiled(kind, 4, run),
+            run.net,
+            data(),
+            optimizer=run.optimizer,
+            rng=run.rng,
+            steps=9,
+            checkpoint=path,
+            **settings,
+        )
+    assert all(np.array_equal(value, good.net.state()[name]) for name, value in run.net.state().items())
+    assert issubclass(NonFiniteError, FloatingPointError)
+    fit(run.net.loss, run.net, data(), optimizer=run.optimizer, rng=run.rng, steps=4, checkpoint=path, **settings)
+    assert all(np.array_equal(value, good.net.state()[name]) for name, value in run.net.state().items())
+
+
+def test_the_progress_bar_shows_loss_and_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path, 3, progress=True, unit="nats per image")
+    shown = capsys.readouterr().err
+    assert f"{STEPS}/{STEPS}" in shown
+    assert "nats per image at step" in shown
+
+
+def test_without_tqdm_training_runs_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert len(train(tmp_path, 3, progress=True).history.records) == 3  # type: ignore[union-attr]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": []}, r"data has shapes \[\]"),
+        ({"data": np.zeros((0, 2))}, r"data has shapes \[\(0, 2\)\]"),
+        ({"data": np.float64(1)}, r"data has shapes \[\(\)\]"),
+        ({"data": [np.zeros(3), np.zeros(4)]}, r"data has shapes \[\(3,\), \(4,\)\]"),
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"batch_size": 2.5}, "batch_size = 2.5"),
+        ({"epochs": 0}, "epochs = 0"),
+        ({"epochs": None}, "one of the two"),
+        ({"steps": 3}, "one of the two"),
+        ({"epochs": None, "steps": -1}, "steps = -1"),
+        ({"every": 0}, "every = 0"),
+        ({"clip": 0.0}, "clip = 0.0"),
+        ({"rng": 3}, "rng is a int"),
+        ({"optimizer": SGD([Parameter(np.zeros(1))], 0.1)}, "optimizer has parameters that are not the module's"),
+        ({"ema": EMA([Parameter(np.zeros(1))], 0.1)}, "ema has parameters that are not the module's"),
+    ],
+)
+def test_bad_input_is_refused_by_name(changes: dict[str, Any], said: str) -> None:
+    run = make_run()
+    settings: dict[str, Any] = {
+        "data": data(),
+        "optimizer": run.optimizer,
+        "batch_size": 2,
+        "epochs": 1,
+        "rng": run.rng,
+    }
+    with pytest.raises(ValueError, match=said):
+        fit(run.net.loss, run.net, progress=False, **{**settings, **changes})

@@ -1,0 +1,39 @@
+"""Histories: lines of JSON that are always whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tinygen.training import History, Record
+
+numbers = st.floats(allow_nan=False)
+records = st.builds(Record, st.integers(0), numbers, numbers, st.none() | numbers)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(records, min_size=1, max_size=5), st.text(max_size=5))
+def test_save_and_load(tmp_path: Path, made: list[Record], unit: str) -> None:
+    History(unit, made).save(tmp_path / "h.jsonl")
+    assert History.load(tmp_path / "h.jsonl") == History(unit, made)
+
+
+def test_a_line_is_a_record_with_its_unit(tmp_path: Path) -> None:
+    History("nats", [Record(2, 0.5, 1.25), Record(4, 1.0, 1.0, 0.75)]).save(tmp_path / "h.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "h.jsonl").read_text().splitlines()]
+    assert lines == [
+        {"step": 2, "epoch": 0.5, "loss": 1.25, "valid": None, "unit": "nats"},
+        {"step": 4, "epoch": 1.0, "loss": 1.0, "valid": 0.75, "unit": "nats"},
+    ]
+
+
+def test_best_is_the_first_of_the_lowest_numbers() -> None:
+    losses = [None, math.nan, 2.0, 1.0, 1.0, 3.0]
+    history = History("nats", [Record(step, 0.0, 0.0, valid) for step, valid in enumerate(losses)])
+    assert history.best == history.records[3]
+    assert History("nats").best is None
+    assert History("nats", history.records[:2]).best is None
