@@ -1,0 +1,162 @@
+"""The convolution family: three partial derivatives of one form, closed under differentiation.
+
+That each of the three computes what it should, with its first and second derivative, for random taps and strides, is in
+test_primitives.py; here is what holds of the three together, and what the options do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from tinygen.autograd import Array, Tensor, conv, conv_transpose, conv_weight, grad, taps
+from tinygen.autograd.taps import Taps
+from tinygen.testing import check_adjoint, check_grads
+from tinygen.testing import strategies as draws
+
+
+class Form(NamedTuple):
+    """One trilinear form with a point in it."""
+
+    taps: Taps
+    stride: int
+    x: Array
+    w: Array
+    y: Array
+
+    @property
+    def x_size(self) -> tuple[int, ...]:
+        return self.x.shape[1:-1]
+
+    @property
+    def y_size(self) -> tuple[int, ...]:
+        return self.y.shape[1:-1]
+
+    def conv(self, x: Any, w: Any, plus: Any = 0.0) -> Tensor:
+        return conv(x, w, self.taps, self.stride, self.y_size, plus)
+
+    def conv_transpose(self, y: Any, w: Any, plus: Any = 0.0) -> Tensor:
+        return conv_transpose(y, w, self.taps, self.stride, self.x_size, plus)
+
+    def conv_weight(self, x: Any, y: Any) -> Tensor:
+        return conv_weight(x, y, self.taps, self.stride)
+
+
+@st.composite
+def forms(draw: DrawFn) -> Form:
+    offsets, n, c, d = draw(draws.taps()), *(draw(st.integers(1, 3)) for _ in range(3))
+    offsets = ((0,) * len(offsets[0]), *(tap for tap in offsets if any(tap)))  # one tap that meets something
+    sizes = [draw(draws.shapes(len(offsets[0]), len(offsets[0]))) for _ in range(2)]
+    shapes = (n, *sizes[0], c), (len(offsets), c, d), (n, *sizes[1], d)
+    return Form(offsets, draw(st.integers(1, 3)), *(draw(draws.arrays(shape)) for shape in shapes))
+
+
+@given(form=forms(), rng=draws.rngs())
+def test_each_is_the_adjoint_of_another_in_each_argument(form: Form, rng: np.random.Generator) -> None:
+    x, w, y = form.x.shape, form.w.shape, form.y.shape
+    check_adjoint(lambda u: form.conv(u, form.w), lambda v: form.conv_transpose(v, form.w), x, y, rng=rng)
+    check_adjoint(lambda u: form.conv(form.x, u), lambda v: form.conv_weight(form.x, v), w, y, rng=rng)
+    check_adjoint(lambda u: form.conv_transpose(form.y, u), lambda v: form.conv_weight(v, form.y), w, x, rng=rng)
+
+
+@given(form=forms())
+def test_the_three_pairings_are_one_number(form: Form) -> None:
+    x, w, y = form.x, form.w, form.y
+    pairings = [
+        np.sum(form.conv(x, w).value * y),
+        np.sum(form.conv_transpose(y, w).value * x),
+        np.sum(form.conv_weight(x, y).value * w),
+    ]
+    np.testing.assert_allclose(pairings, pairings[0], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "stride", "x_size", "y_size"),
+    [
+        (taps.causal(3), 1, (3, 4), (3, 4)),
+        (taps.square(2, 0), 2, (4, 3), (2, 2)),
+        (taps.dilated(2, 2), 1, (5,), (5,)),
+        (taps.point(), 1, (2, 2), (2, 2)),
+    ],
+)
+def test_third_order(offsets: Taps, stride: int, x_size: tuple[int, ...], y_size: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    x, w, y = (rng.normal(size=s) for s in ((2, *x_size, 2), (len(offsets), 2, 3), (2, *y_size, 3)))
+    form = Form(offsets, stride, x, w, y)
+    # Quadratic in each argument, so that the third derivative is none of zeros.
+    check_grads(lambda x, w: form.conv(x * x, w * w), x, w, order=3, rng=rng, draws=1)
+    check_grads(lambda y, w: form.conv_transpose(y * y, w * w), y, w, order=3, rng=rng, draws=1)
+    check_grads(lambda x, y: form.conv_weight(x * x, y * y), x, y, order=3, rng=rng, draws=1)
+
+
+@given(form=forms(), data=st.data(), rng=draws.rngs())
+def test_plus_is_added(form: Form, data: st.DataObject, rng: np.random.Generator) -> None:
+    """A bias, a whole array, or whatever broadcasts; and its derivative is a sum."""
+    of: list[tuple[Callable[..., Tensor], Array, Array]] = [
+        (form.conv, form.x, form.y),
+        (form.conv_transpose, form.y, form.x),
+    ]
+    for f, u, like in of:
+        shape = data.draw(st.sampled_from([like.shape, like.shape[-1:], (len(like), *(1,) * (like.ndim - 1)), ()]))
+        plus = rng.normal(size=shape)
+        y = f(u, form.w, plus)
+        np.testing.assert_allclose(y.value, f(u, form.w).value + plus, rtol=1e-12, atol=1e-13)
+        check_grads(lambda p, f=f, u=u: f(u, form.w, p), plus, rng=rng, draws=1)
+
+
+def test_default_sizes() -> None:
+    x, w = np.ones((1, 5, 4, 1)), np.ones((9, 1, 1))
+    assert conv(x, w, taps.square(3)).shape == (1, 5, 4, 1)
+    assert conv(x, w, taps.square(3), stride=2).shape == (1, 3, 2, 1)
+    assert conv_transpose(x, w, taps.square(3), stride=2).shape == (1, 10, 8, 1)
+    assert conv(np.ones((1, 7, 1)), np.ones((2, 1, 1)), taps.dilated(2), 3).shape == (1, 3, 1)
+
+
+def test_a_causal_convolution_by_hand() -> None:
+    x = np.array([1.0, 10, 100, 1000]).reshape(1, 4, 1)
+    w = np.array([2.0, 3]).reshape(2, 1, 1)
+    np.testing.assert_array_equal(conv(x, w, taps.dilated(2)).value.ravel(), [3, 32, 320, 3200])
+    np.testing.assert_array_equal(conv(x, w, taps.dilated(2, 2)).value.ravel(), [3, 30, 302, 3020])
+    np.testing.assert_array_equal(conv(x, w, taps.dilated(2, centre=False)).value.ravel(), [0, 3, 32, 320])
+
+
+def test_precision_is_numpys_but_never_integer() -> None:
+    x, w = np.ones((1, 3, 1), np.float32), np.ones((1, 1, 1))
+    assert conv(x, w, taps.point(1)).dtype == np.float64
+    assert conv(x, w.astype(np.float32), taps.point(1)).dtype == np.float32
+    assert conv(x.astype(np.uint8), w.astype(np.float32), taps.point(1)).dtype == np.float32
+    narrow, wide = Tensor(x), Tensor(w)
+    gradients = grad(conv(narrow, wide, taps.point(1)).sum(), [narrow, wide])
+    assert [g.dtype for g in gradients] == [np.float32, np.float64]
+
+
+IMAGE, WEIGHT = np.zeros((1, 4, 4, 2)), np.zeros((9, 2, 3))
+ERRORS: dict[str, Callable[[], Tensor]] = {
+    "conv: weight has shape (8, 2, 3), needed is (9, 2, C_out)": lambda: conv(IMAGE, WEIGHT[1:], taps.square(3)),
+    "conv: weight has shape (9, 1, 3), needed is (9, 2, C_out)": lambda: conv(IMAGE, WEIGHT[:, :1], taps.square(3)),
+    "conv_transpose: weight has shape (9, 2, 3), needed is (9, C_in, 2)": lambda: conv_transpose(
+        IMAGE, WEIGHT, taps.square(3)
+    ),
+    "conv: input of shape (1, 4, 4, 2) and 2 taps": lambda: conv(IMAGE, WEIGHT, taps.dilated(2)),
+    "conv: stride = 0": lambda: conv(IMAGE, WEIGHT, taps.square(3), stride=0),
+    "conv: size = (4,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), size=(4,)),
+    "conv: plus of shape (2,) does not broadcast to the output (1, 4, 4, 3)": lambda: conv(
+        IMAGE, WEIGHT, taps.square(3), plus=np.zeros(2)
+    ),
+    "conv_weight: x (1, 4, 4, 2), y (2, 4, 4, 3) and 1 taps": lambda: conv_weight(
+        IMAGE, np.zeros((2, 4, 4, 3)), taps.point()
+    ),
+}
+
+
+@pytest.mark.parametrize("message", ERRORS)
+def test_errors_name_the_operation_and_the_shapes(message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        ERRORS[message]()
+    assert message in str(caught.value)

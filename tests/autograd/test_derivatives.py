@@ -1,0 +1,145 @@
+"""Derivatives of functions, against closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygen.autograd as ag
+from tinygen.autograd import Parameter, Tensor, no_grad
+
+RNG = np.random.default_rng(0)
+A = RNG.normal(size=(3, 3))
+X = RNG.normal(size=3)
+V = RNG.normal(size=3)
+
+
+def near(actual: Tensor, expected: Any) -> None:
+    np.testing.assert_allclose(actual.value, expected, rtol=1e-12, atol=1e-14)
+
+
+def cubic(x: Tensor) -> Tensor:
+    """⟨x³, A x⟩"""
+    return ag.sum(x**3 * (A @ x))
+
+
+CUBIC_GRADIENT = 3 * X**2 * (A @ X) + A.T @ X**3
+CUBIC_HESSIAN = np.diag(6 * X * (A @ X)) + 3 * X[:, None] ** 2 * A + 3 * A.T * X[None, :] ** 2
+
+
+def outer(x: Tensor) -> Tensor:
+    """x xᵀ"""
+    return ag.reshape(x, (3, 1)) * ag.reshape(x, (1, 3))
+
+
+EYE = np.eye(3)
+OUTER_JACOBIAN = EYE[:, None, :] * X[None, :, None] + X[:, None, None] * EYE[None, :, :]
+
+
+def test_value_and_grad_by_its_argument() -> None:
+    value, gradient = ag.value_and_grad(cubic)(Tensor(X))
+    near(value, np.sum(X**3 * (A @ X)))
+    near(gradient, CUBIC_GRADIENT)
+    assert value.edges == ()
+
+
+def test_value_and_grad_by_named_inputs_and_with_other_arguments() -> None:
+    w, b = Parameter([1.0, 2.0], np.float64), Parameter([3.0], np.float64)
+
+    def loss(x: Any, scale: float = 1.0) -> Tensor:
+        return scale * ag.sum(w * x + b)
+
+    value, gradients = ag.value_and_grad(loss, [w, b])(np.array([5.0, 7.0]), scale=2.0)
+    assert value.item() == 50
+    near(gradients[0], [10, 14])
+    near(gradients[1], [4])
+
+
+def test_value_and_grad_raises_as_grad_does() -> None:
+    unused = Parameter(np.ones(2))
+    with pytest.raises(ValueError, match=r"inputs\[0\] of shape \(2,\) does not reach"):
+        ag.value_and_grad(cubic, [unused])(Tensor(X))
+    assert not ag.value_and_grad(cubic, [unused], allow_unreached=True)(Tensor(X))[1][0].value.any()
+    with pytest.raises(ValueError, match="output has shape"):
+        ag.value_and_grad(outer)(Tensor(X))
+
+
+def test_vjp_and_jvp() -> None:
+    g = RNG.normal(size=(3, 3))
+    y, pull_back = ag.vjp(outer, X)
+    near(y, np.outer(X, X))
+    near(pull_back(g)[0], np.tensordot(g, OUTER_JACOBIAN, 2))
+    y, moved = ag.jvp(outer, [X], [V])
+    near(y, np.outer(X, X))
+    near(moved, OUTER_JACOBIAN @ V)
+
+
+def test_jvp_of_several_inputs() -> None:
+    b, db = RNG.normal(size=(2, 3))
+    y, moved = ag.jvp(lambda a, b: ag.sin(a) * b, [X, b], [V, db])
+    near(y, np.sin(X) * b)
+    near(moved, np.cos(X) * V * b + np.sin(X) * db)
+    with pytest.raises(ValueError, match=r"jvp: a tangent of shape \(2,\) for an input of shape \(3,\)"):
+        ag.jvp(outer, [X], [np.ones(2)])
+
+
+def test_jacobian_hessian_hvp() -> None:
+    near(ag.jacobian(outer)(X), OUTER_JACOBIAN)
+    near(ag.hessian(cubic)(X), CUBIC_HESSIAN)
+    near(ag.hvp(cubic, X, V), CUBIC_HESSIAN @ V)
+    assert ag.jacobian(lambda x: x[:0])(X).shape == (0, 3)
+    near(ag.jacobian(cubic)(X), CUBIC_GRADIENT)
+
+
+def test_what_does_not_depend_has_derivative_zero() -> None:
+    near(ag.jacobian(lambda x: Tensor(np.ones(2)))(X), np.zeros((2, 3)))
+    near(ag.jvp(lambda x: Tensor(np.ones(2)), [X], [V])[1], np.zeros(2))
+    near(ag.vjp(lambda x: Tensor(np.ones(2)), X)[1](np.ones(2))[0], np.zeros(3))
+    near(ag.hessian(lambda x: ag.sum(x))(X), np.zeros((3, 3)))
+    near(ag.hvp(lambda x: ag.sum(x), X, V), np.zeros(3))
+
+
+THIRD: dict[str, Callable[[Tensor], Tensor]] = {
+    "jacobian of jacobian of jacobian": ag.jacobian(ag.jacobian(ag.jacobian(cubic))),
+    "jacobian of hessian": ag.jacobian(ag.hessian(cubic)),
+    "hessian of jvp": lambda x: ag.stack([ag.hessian(lambda x, e=e: ag.jvp(cubic, [x], [e])[1])(x) for e in EYE], 2),
+    "jacobian of hvp": lambda x: ag.stack([ag.jacobian(lambda x, e=e: ag.hvp(cubic, x, e))(x) for e in EYE], 2),
+}
+
+
+@pytest.mark.parametrize("name", THIRD)
+def test_they_nest(name: str) -> None:
+    expected = np.zeros((3, 3, 3))
+    for i, j, k in np.ndindex(3, 3, 3):
+        # ∂³ of Σ xᵢ³ Aᵢₗ xₗ: the cube differentiated three times, or twice and x once.
+        expected[i, j, k] = (i == j == k) * 6 * (A @ X)[i]
+        expected[i, j, k] += 6 * ((i == j) * X[i] * A[i, k] + (i == k) * X[i] * A[i, j] + (j == k) * X[j] * A[j, i])
+    near(THIRD[name](Tensor(X)), expected)
+
+
+def test_all_work_inside_no_grad() -> None:
+    with no_grad():
+        near(ag.value_and_grad(cubic)(Tensor(X))[1], CUBIC_GRADIENT)
+        near(ag.vjp(cubic, X)[1](1.0)[0], CUBIC_GRADIENT)
+        near(ag.jvp(cubic, [X], [V])[1], CUBIC_GRADIENT @ V)
+        near(ag.jacobian(outer)(X), OUTER_JACOBIAN)
+        near(ag.hessian(cubic)(X), CUBIC_HESSIAN)
+        near(ag.hvp(cubic, X, V), CUBIC_HESSIAN @ V)
+
+
+def test_a_gradient_penalty_reaches_the_parameters() -> None:
+    """The critic's penalty (|∂D/∂x| − 1)² differentiated by D's weights: second order, mixed."""
+    w = Parameter(X, np.float64)
+
+    def penalty() -> Tensor:
+        (g,) = ag.grad(ag.sum(ag.sin(ag.sum(w * x))), [x], create_graph=True)
+        return (ag.sqrt(ag.sum(g * g)) - 1) ** 2
+
+    x = Tensor(V)
+    _, (gradient,) = ag.value_and_grad(penalty, [w])()
+    s, norm = X @ V, np.linalg.norm(X)
+    slope = abs(np.cos(s)) * X / norm - np.sign(np.cos(s)) * np.sin(s) * norm * V
+    near(gradient, 2 * (norm * abs(np.cos(s)) - 1) * slope)

@@ -1,0 +1,79 @@
+"""Taps against pictures of them, and against the masks of the papers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinygen.autograd import taps
+from tinygen.autograd.taps import Taps
+
+
+def drawn(picture: str) -> Taps:
+    """Read offsets off a picture: x is a tap, o the centre, X a tap at the centre."""
+    marks = [(y, x, mark) for y, row in enumerate(picture.split()) for x, mark in enumerate(row)]
+    (cy, cx) = next((y, x) for y, x, mark in marks if mark in "oX")
+    return tuple((y - cy, x - cx) for y, x, mark in marks if mark in "xX")
+
+
+PICTURES = {
+    "xxx xXx xxx": taps.square(3),
+    "X": taps.square(1),
+    "Xx xx": taps.square(2, 0),
+    "xx xX": taps.square(2, -1),
+    "xxx xo.": taps.causal(3),
+    "xxx xX.": taps.causal(3, centre=True),
+    "xxxxx xxxxx xxo..": taps.causal(5),
+    "xxxxx xxxxx xxX..": taps.causal(5, centre=True),
+    "xxx .o.": taps.vertical(3),
+    "xXx": taps.vertical(3, centre=True),
+    "xxxxx xxxxx ..o..": taps.vertical(5),
+    "xxxxx xxXxx": taps.vertical(5, centre=True),
+    "xo": taps.horizontal(3),
+    "xX": taps.horizontal(3, centre=True),
+    "xxX": taps.horizontal(5, centre=True),
+    "xx oo": taps.rectangle(range(-1, 0), range(2)),
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_pictures(picture: str) -> None:
+    assert PICTURES[picture] == drawn(picture)
+
+
+def test_dilated() -> None:
+    assert taps.dilated(2) == ((-1,), (0,))
+    assert taps.dilated(3, 4) == ((-8,), (-4,), (0,))
+    assert taps.dilated(2, 4, centre=False) == ((-8,), (-4,))
+    assert taps.dilated(1) == taps.point(1) == ((0,),)
+    assert taps.point() == ((0, 0),)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+def test_the_masks_differ_in_the_centre_only(size: int) -> None:
+    assert taps.causal(size, centre=True) == (*taps.causal(size), (0, 0))
+    assert taps.horizontal(size, centre=True) == (*taps.horizontal(size), (0, 0))
+    assert 2 * len(taps.causal(size)) + 1 == len(taps.square(size))
+
+
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_the_two_stacks_of_the_gated_pixelcnn_together_are_mask_a(size: int) -> None:
+    assert {*taps.vertical(size), *taps.horizontal(size)} == set(taps.causal(size))
+
+
+@pytest.mark.parametrize("made", [*PICTURES.values(), taps.dilated(4, 3)])
+def test_taps_are_distinct_hashable_and_in_raster_order(made: Taps) -> None:
+    assert list(made) == sorted(set(made))
+    hash(made)
+
+
+def test_errors_name_the_function_and_the_value() -> None:
+    with pytest.raises(ValueError, match="square: size = 4 is even and has no centre"):
+        taps.square(4)
+    with pytest.raises(ValueError, match="square: size = 0"):
+        taps.square(0, 0)
+    with pytest.raises(ValueError, match="vertical: size = 4"):
+        taps.vertical(4)
+    with pytest.raises(ValueError, match="horizontal: size = -1"):
+        taps.horizontal(-1)
+    with pytest.raises(ValueError, match="dilated: dilation = 0"):
+        taps.dilated(2, 0)

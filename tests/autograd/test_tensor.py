@@ -1,0 +1,420 @@
+"""The engine itself: what grad promises, what is remembered and for how long, and how tensors mix with NumPy."""
+
+from __future__ import annotations
+
+import gc
+import operator
+import threading
+import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+import tinygen.autograd as ag
+from tinygen.autograd import Array, Parameter, Tensor, grad, no_grad, value_and_grad
+from tinygen.autograd.tensor import node
+from tinygen.testing import check_grads
+from tinygen.testing import strategies as draws
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Whatever is freed in here was freed because nothing refers to it."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def counting(x: Tensor, calls: list[int]) -> Tensor:
+    """Return x through a node that counts how often its VJP runs."""
+
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
+        calls.append(1)
+        return g
+
+    return node("counting", x.value, (x, vjp))
+
+
+def chain(x: Tensor, length: int) -> Tensor:
+    for _ in range(length):
+        x = ag.sin(x)
+    return x
+
+
+# What grad promises.
+
+
+def test_nothing_is_consumed() -> None:
+    x = Tensor(np.array([1.0, 2.0]))
+    y = (ag.exp(x) * x).sum()
+    first, second = (grad(y, [x])[0].value for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, np.exp(x.value) * (1 + x.value), rtol=1e-15)
+
+
+def test_only_the_vjps_on_the_way_run() -> None:
+    a, b = Tensor(2.0), Tensor(3.0)
+    on_a: list[int] = []
+    on_b: list[int] = []
+    y = counting(a, on_a) * counting(counting(b, on_b), on_b)
+    assert grad(y, [a])[0].item() == 3
+    assert (len(on_a), len(on_b)) == (1, 0)
+    grad(y, [a, b])
+    assert (len(on_a), len(on_b)) == (2, 2)
+
+
+def test_a_vjp_runs_once_where_ways_meet() -> None:
+    x = Tensor(2.0)
+    calls: list[int] = []
+    y = counting(x, calls)
+    for _ in range(30):  # 2³⁰ ways
+        y = y + y
+    assert grad(y, [x])[0].item() == 2**30
+    assert len(calls) == 1
+
+
+def test_an_inner_node_is_an_input_too() -> None:
+    x = Tensor(2.0)
+    y = x * x
+    z = y * y
+    assert [g.item() for g in grad(z, [y, x, z])] == [8, 32, 1]
+
+
+def test_the_same_input_twice() -> None:
+    x = Tensor(3.0)
+    assert [g.item() for g in grad(x * x, [x, x])] == [6, 6]
+
+
+def test_a_shared_parameter_gets_the_sum() -> None:
+    w = Parameter([2.0], np.float64)
+    y = w * 3.0 + ag.exp(w) + w * w
+    np.testing.assert_allclose(grad(y, [w])[0].value, [3 + np.exp(2.0) + 4], rtol=1e-15)
+
+
+def test_ten_thousand_uses_are_summed() -> None:
+    x = Tensor(np.ones(3))
+    total = Tensor(np.zeros(3))
+    for _ in range(10_000):
+        total = total + x
+    np.testing.assert_array_equal(grad(total.sum(), [x])[0].value, [1e4] * 3)
+
+
+def test_gradients_share_no_memory() -> None:
+    x, y, c = Tensor(np.ones((2, 3))), Tensor(np.ones((2, 3))), np.ones((2, 3))
+    z = x + y + ag.reshape(ag.reshape(x, (6,)), (2, 3))
+    gradients = [g.value for g in grad(z, [x, y, x, z], c)]
+    for i, g in enumerate(gradients):
+        others = [x.value, y.value, z.value, c, *gradients[:i]]
+        assert not any(np.shares_memory(g, other) for other in others)
+        assert g.flags.writeable
+    gradients[0][...] = 7
+    np.testing.assert_array_equal(grad(z, [x], c)[0].value, 2 * np.ones((2, 3)))
+
+
+def test_create_graph_keeps_edges_and_its_absence_does_not() -> None:
+    x = Tensor(2.0)
+    y = x * x * x
+    (once,) = grad(y, [x], create_graph=True)
+    (twice,) = grad(once, [x], create_graph=True)
+    assert (once.item(), twice.item(), grad(twice, [x])[0].item()) == (12, 12, 6)
+    with pytest.raises(ValueError, match="does not reach"):
+        grad(grad(y, [x])[0], [x])
+
+
+def test_create_graph_works_inside_no_grad() -> None:
+    x = Tensor(2.0)
+    y = x * x * x
+    with no_grad():
+        (once,) = grad(y, [x], create_graph=True)
+    assert grad(once, [x])[0].item() == 12
+
+
+def test_depth_of_100_000() -> None:
+    x = Tensor(0.5)
+    y = chain(x, 100_000)
+    (g,) = grad(y, [x])
+    assert 0 < g.item() < 1
+    del y, g  # deletes as deep a chain: must not overflow the C stack
+
+
+def test_unreached_input() -> None:
+    x, y = Tensor(np.ones(2)), Tensor(np.ones((3, 1), np.float32))
+    with pytest.raises(ValueError, match=r"inputs\[1\] of shape \(3, 1\) does not reach"):
+        grad(x.sum(), [x, y])
+    zeros = grad(x.sum(), [x, y], allow_unreached=True)[1]
+    assert zeros.dtype == np.float32
+    np.testing.assert_array_equal(zeros.value, np.zeros((3, 1)))
+
+
+def test_an_output_that_is_not_scalar_needs_a_cotangent() -> None:
+    x = Tensor(np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"output has shape \(2, 3\)"):
+        grad(x * 2, [x])
+    with pytest.raises(ValueError, match=r"cotangent has shape \(3,\), the output \(2, 3\)"):
+        grad(x * 2, [x], np.ones(3))
+    assert grad(x[:1, :1], [x])[0].shape == (2, 3)  # one element is scalar enough
+
+
+def test_a_cotangent_that_is_a_tensor_is_differentiated_through() -> None:
+    x, c = Tensor(np.array([2.0, 3.0])), Tensor(np.array([5.0, 7.0]))
+    (g,) = grad(x * x, [x], c, create_graph=True)
+    np.testing.assert_array_equal(grad(g.sum(), [c])[0].value, 2 * x.value)
+
+
+def test_inputs_must_be_floating_tensors_in_a_sequence() -> None:
+    x = Tensor(np.ones(2))
+    with pytest.raises(TypeError, match="pass a sequence"):
+        grad(x.sum(), x)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"inputs\[0\] is a ndarray"):
+        grad(x.sum(), [np.ones(2)])  # type: ignore[list-item]
+    integers = Tensor(np.arange(3))
+    with pytest.raises(TypeError, match="int64"):
+        grad(integers.sum() * 1.0, [integers])
+    with pytest.raises(TypeError, match="not a Tensor"):
+        grad(1.0, [x])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="no derivative"):
+        grad(integers.sum(), [x])
+
+
+# Parameters.
+
+
+def test_a_parameter_assigned_after_use_is_noticed() -> None:
+    w = Parameter(np.ones(2))
+    loss = (w * w).sum()
+    w.assign(np.zeros(2))
+    with pytest.raises(RuntimeError, match=r"parameter of shape \(2,\) was given a new value after 'multiply'"):
+        grad(loss, [w])
+    np.testing.assert_array_equal(grad((w * w).sum(), [w])[0].value, [0, 0])
+
+
+def test_parameters_are_float32_and_keep_dtype_and_shape() -> None:
+    w = Parameter(np.ones(2))
+    old = w.value
+    w.assign(np.zeros(2, np.float64))
+    assert w.dtype == np.float32
+    np.testing.assert_array_equal(old, [1, 1])  # not in place: who holds the old array keeps it
+    with pytest.raises(ValueError, match=r"shape \(2,\) was given a value of shape \(3,\)"):
+        w.assign(np.zeros(3))
+
+
+# Memory.
+
+
+def test_graphs_have_no_reference_cycles() -> None:
+    x = Tensor(np.linspace(0.5, 1, 6).reshape(2, 3))
+    with without_collector():
+        y = ag.softmax(ag.exp(x) @ ag.sqrt(x).T) + ag.logsumexp(ag.tanh(x), 1) + ag.sigmoid(ag.max(x, 1)) ** 2
+        loss = (y / ag.sum(y)).sum()
+        graph = [weakref.ref(y), weakref.ref(loss), weakref.ref(loss.edges[0][0])]
+        (g,) = grad(loss, [x], create_graph=True)
+        second = grad((g * g).sum(), [x])[0]
+        graph += [weakref.ref(g), weakref.ref(second)]
+        del y, loss, g, second
+        assert [ref() for ref in graph] == [None] * len(graph)
+
+
+def peak(f: Callable[[], object]) -> int:
+    """Give the most bytes that f holds at a time."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        f()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_value_and_grad_releases_activations_on_the_way() -> None:
+    layers, numbers = 60, 20_000
+    x = Tensor(np.linspace(0, 1, numbers))
+
+    def f(x: Tensor) -> Tensor:
+        for _ in range(layers):
+            x = ag.tanh(x)
+        return x.sum()
+
+    def held() -> None:
+        y = f(x)
+        gc.collect()
+        grad(y, [x])
+
+    alive: list[int] = []
+
+    def watched(x: Tensor) -> Tensor:
+        """Count, when the backward pass is halfway, how many of the activations after that point are still there."""
+        later: list[weakref.ref[Tensor]] = []
+
+        def vjp(g: Tensor, y: Tensor) -> Tensor:
+            alive.append(sum(ref() is not None for ref in later))
+            return g
+
+        x = chain(x, layers // 2)
+        x = node("watched", x.value, (x, vjp))
+        for _ in range(layers // 2):
+            x = ag.tanh(x)
+            later.append(weakref.ref(x))
+        return x.sum()
+
+    value_and_grad(watched)(x)
+    assert alive == [0]
+    with without_collector():
+        assert peak(lambda: value_and_grad(f)(x)) < (layers + 8) * x.value.nbytes
+        assert peak(held) < (layers + 8) * x.value.nbytes
+
+
+def test_backward_holds_few_buffers() -> None:
+    """The adjoints of inner nodes are dropped: a second pass over a held graph peaks at a few arrays, not at sixty."""
+    x = Tensor(np.linspace(0, 1, 20_000))
+    y = chain(x, 60).sum()
+    assert peak(lambda: grad(y, [x])) < 8 * x.value.nbytes
+
+
+# no_grad.
+
+
+def test_no_grad_keeps_no_edges() -> None:
+    x = Tensor(2.0)
+    with no_grad():
+        assert ag.exp(x).edges == ()
+        with pytest.raises(ValueError, match="outside no_grad"):
+            grad(ag.exp(x), [x])
+    assert ag.exp(x).edges != ()
+
+
+def test_no_grad_decorates_and_nests_and_survives_errors() -> None:
+    x = Tensor(2.0)
+
+    @no_grad()  # type: ignore[untyped-decorator]
+    def f() -> Tensor:
+        with no_grad():
+            pass
+        return x * x
+
+    assert f().edges == ()
+    assert f().edges == ()  # also the second time
+    with pytest.raises(ZeroDivisionError), no_grad():
+        raise ZeroDivisionError
+    assert (x * x).edges != ()
+
+
+def test_no_grad_holds_for_its_thread_only() -> None:
+    x = Tensor(2.0)
+    found: list[bool] = []
+    with no_grad():
+        thread = threading.Thread(target=lambda: found.append(bool((x * x).edges)))
+        thread.start()
+        thread.join()
+    assert found == [True]
+
+
+# Tensors among NumPy's arrays and Python's numbers.
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("other", [2, 2.0, True, np.float64(2), np.float32(2), np.ones(3), np.ones(3, np.float32)])
+@pytest.mark.parametrize("op", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow])
+def test_dtypes_are_numpys(op: Callable[[Any, Any], Any], other: Any, dtype: type) -> None:
+    array: Array = np.ones(3, dtype)
+    for y, expected in ((op(Tensor(array), other), op(array, other)), (op(other, Tensor(array)), op(other, array))):
+        assert type(y) is Tensor
+        assert y.dtype == expected.dtype
+        np.testing.assert_array_equal(y.value, expected)
+
+
+def test_arrays_on_the_left_give_tensors() -> None:
+    a, x = np.ones((2, 2)), Tensor(np.full((2, 2), 2.0))
+    results = [a + x, a - x, a * x, a / x, a**x, a @ x, np.float64(3) * x]
+    assert all(type(y) is Tensor for y in results)
+    np.testing.assert_array_equal(grad((a - x).sum(), [x])[0].value, -a)
+
+
+def test_mixed_precision_gives_each_its_own_gradient() -> None:
+    narrow, wide = Tensor(np.ones(2, np.float32)), Tensor(np.ones(2))
+    y = narrow * wide
+    assert y.dtype == np.float64
+    assert [g.dtype for g in grad(y.sum(), [narrow, wide])] == [np.float32, np.float64]
+
+
+def test_a_tensor_does_not_silently_become_an_array() -> None:
+    x = Tensor(np.ones(2))
+    for convert in (np.asarray, np.array, np.exp, lambda t: np.add(np.ones(2), t)):
+        with pytest.raises(TypeError):
+            convert(x)
+    with pytest.raises(TypeError, match="is a Tensor already"):
+        Tensor(x)
+
+
+@pytest.mark.parametrize("value", [1j, "one", None, np.array(["a"])])
+def test_values_are_real_numbers(value: Any) -> None:
+    with pytest.raises(TypeError, match="not real-numbered"):
+        Tensor(value)
+
+
+def test_comparisons_are_plain_arrays_and_hash_is_identity() -> None:
+    x = Tensor(np.array([1.0, 2.0]))
+    for y in (x == 1, x != 2, x < 2, x <= 1, x < np.array([2, 2]), x < 2):
+        assert type(y) is np.ndarray
+        np.testing.assert_array_equal(y, [True, False])
+    np.testing.assert_array_equal(x > 1, [False, True])
+    np.testing.assert_array_equal(x >= 2, [False, True])
+    assert len({x, Tensor(x.value)}) == 2
+
+
+def test_tensors_read_like_arrays() -> None:
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    assert (x.shape, x.ndim, x.size, len(x), x.dtype.name) == ((2, 3), 2, 6, 2, "float64")
+    assert x.T.shape == x.transpose().shape == (3, 2)
+    assert x.transpose(1, 0).shape == x.reshape(3, 2).shape == x.reshape(3, -1).shape == (3, 2)
+    assert [row.shape for row in x] == [(3,), (3,)]
+    assert (x.sum().item(), float(x.mean()), x.max().item()) == (15, 2.5, 5)
+    assert x.sum(0).shape == x.mean(0).shape == x.max(0).shape == (3,)
+    assert x.sum(1, keepdims=True).shape == (2, 1)
+    assert abs(-x).value[1, 2] == 5
+    assert bool(Tensor(1.0))
+    assert "op=sum" in repr(x.sum())
+    assert repr(Parameter([1.0])).startswith("Parameter(")
+
+
+# Random programs.
+
+UNARY: list[Callable[[Tensor], Tensor]] = [ag.sin, ag.tanh, ag.exp, ag.sigmoid, ag.softplus, lambda x: x * x]
+BINARY: list[Callable[[Tensor, Tensor], Tensor]] = [
+    lambda a, b: a + b,
+    lambda a, b: a - b,
+    lambda a, b: a * b,
+    lambda a, b: a / (2 + ag.tanh(b)),
+    lambda a, b: a @ ag.transpose(b) @ a,
+]
+
+
+@st.composite
+def programs(draw: DrawFn) -> Callable[..., Tensor]:
+    """Expressions of 3 × 3 matrices in which any earlier result may be used again: diamonds of all shapes."""
+    steps: list[tuple[Any, list[int]]] = []
+    for number in range(2, 2 + draw(st.integers(1, 10))):
+        f = draw(st.sampled_from([*UNARY, *BINARY]))
+        steps.append((f, [draw(st.integers(0, number - 1)) for _ in range(1 if f in UNARY else 2)]))
+
+    def program(*inputs: Tensor) -> Tensor:
+        results = list(inputs)
+        for f, arguments in steps:
+            results.append(ag.tanh(f(*(results[i] for i in arguments))))  # tanh keeps everything of O(1)
+        return ag.stack(results).sum(0)
+
+    return program
+
+
+@given(program=programs(), a=draws.arrays((3, 3)), b=draws.arrays((3, 3)), rng=draws.rngs())
+def test_random_programs(program: Callable[..., Tensor], a: Array, b: Array, rng: np.random.Generator) -> None:
+    check_grads(program, a, b, order=2, rng=rng, draws=1)
