@@ -125,6 +125,7 @@ def _convolve(
     runs: per run of taps that lie side by side in a row of x: row offset, address, length, first row of w.
     """
     tile_pixels, lanes, depth = len(pixels), w.shape[2], w.shape[1]
+    strip_pixels, x_step = 8 * tile_pixels, z.stride * z.x_pixel
     flat_w = w.reshape(-1)
     source, x_row = x, z.x_row
     if z.border_row:
@@ -143,23 +144,24 @@ def _convolve(
                     bordered[number] = row_of_x[number]
             base = 0
         for i in range(first, last):
-            for block in range(w.shape[0]):
-                channel = block * lanes
-                width = z.channels - channel
-                for j in range(0, z.columns, tile_pixels):
-                    j = min(j, z.columns - tile_pixels)  # the last tile may overlap the one before
-                    at = image * z.y_image + i * z.y_row + j * z.y_pixel
-                    acc = load(
-                        pixels, vectors, plus, channel + plus_like_y * (z.y_first + at), plus_like_y * z.y_pixel, width
-                    )
-                    for run in range(runs.shape[0]):
-                        row = i * z.stride + runs[run, 0]
-                        if 0 <= row < z.x_rows:
-                            p = base + row * x_row + j * z.stride * z.x_pixel + runs[run, 1]
-                            q = (block * depth + runs[run, 3]) * lanes
-                            for k in range(runs[run, 2]):
-                                acc = fma(acc, source, p + k, z.stride * z.x_pixel, flat_w, q + k * lanes)
-                    store(y, z.y_first + at + channel, z.y_pixel, width, acc)
+            # A strip of x stays in the first cache while the blocks of output channels pass over it.
+            for strip in range(0, z.columns, strip_pixels):
+                for block in range(w.shape[0]):
+                    channel = block * lanes
+                    width = z.channels - channel
+                    for j in range(strip, min(strip + strip_pixels, z.columns), tile_pixels):
+                        j = min(j, z.columns - tile_pixels)  # the last tile may overlap the one before
+                        at = z.y_first + image * z.y_image + i * z.y_row + j * z.y_pixel
+                        plus_at, plus_pixel = plus_like_y * at + channel, plus_like_y * z.y_pixel
+                        acc = load(pixels, vectors, plus, plus_at, plus_pixel, width)
+                        for run in range(runs.shape[0]):
+                            row = i * z.stride + runs[run, 0]
+                            if 0 <= row < z.x_rows:
+                                p = base + row * x_row + j * x_step + runs[run, 1]
+                                q = (block * depth + runs[run, 3]) * lanes
+                                for k in range(runs[run, 2]):
+                                    acc = fma(acc, source, p + k, x_step, flat_w, q + k * lanes)
+                        store(y, at + channel, z.y_pixel, width, acc)
 
 
 class Meeting(NamedTuple):
@@ -229,8 +231,8 @@ def _fold(a: Array, b: Array, spans: Array, z: Meeting, channels: int, start: in
                 if spans[t, 0] <= i < spans[t, 1]:
                     p = image * z.a_image + i * z.a_row + spans[t, 4]
                     q = image * z.b_image + i * z.b_row + spans[t, 5]
-                    for j in range(spans[t, 2], spans[t, 3]):
-                        for c in range(channels):
+                    for c in range(channels):  # few: the long loop is the inner one
+                        for j in range(spans[t, 2], spans[t, 3]):
                             a[p + j * z.a_pixel + c] += b[q + j * z.b_pixel + c]
 
 
@@ -270,7 +272,7 @@ def _plan(
     per_vector: int,
     whole: bool,
 ) -> Plan | None:
-    """Plan y(step·p + phase) = Σₜ x(s·p + oₜ) wₜ for images of shape_x and shape_y (H, W, C); None if there is no such p.
+    """Plan y(step·p + phase) = Σₜ x(s·p + oₜ) wₜ for images x, y of these shapes (H, W, C); None if no such p.
 
     whole: whether a pointwise convolution may treat an image as one long row.
     """

@@ -85,7 +85,7 @@ class Tile(types.Type):
 
 
 @register_model(Tile)
-class TileModel(models.PrimitiveModel):
+class TileModel(models.PrimitiveModel):  # type: ignore[misc]  # Numba has no types
     """A tile is passed around as one LLVM array of vectors, which LLVM takes apart into registers."""
 
     def __init__(self, manager: Any, tile: Tile) -> None:
