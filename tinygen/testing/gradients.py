@@ -281,9 +281,9 @@ class _Stage:
             for place in np.ndindex(g.shape):
                 directions = [np.zeros_like(x) for x in self.xs]
                 directions[k][place] = 1
-                measured, _ = self.slope(cotangents, directions, 0.0)
-                # 10⁻⁵ here only finds the entries to show: that there is an error is known already.
-                if not abs(g[place] - measured) <= allowed + 1e-5 * abs(measured):
+                measured, doubt = self.slope(cotangents, directions, 0.0)
+                # That there is an error is known already: this only has to find the entries to show.
+                if not abs(g[place] - measured) <= 10 * doubt + 1e-9 * abs(measured) + 1e-3 * allowed:
                     wrong.append((place, float(g[place]), measured))
             if wrong:
                 place, computed, measured = max(wrong, key=lambda entry: abs(entry[1] - entry[2]))

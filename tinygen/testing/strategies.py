@@ -86,7 +86,8 @@ def regular_matrices(shape: ShapeLike) -> SearchStrategy[Array]:
 
     def fill(rng: np.random.Generator, size: Shape) -> Array:
         left, right = (np.linalg.qr(rng.normal(size=size))[0] for _ in range(2))
-        return np.asarray(left * rng.uniform(0.5, 2, size[:-1])[..., None, :] @ right)
+        stretch = rng.uniform(0.5, 2, size[:-1]) * rng.choice([-1, 1], size[:-1])
+        return np.asarray(left * stretch[..., None, :] @ right)
 
     return _filled(shape, fill, np.float64)
 

@@ -1,0 +1,107 @@
+"""The strategies keep what they promise; and tinygen.testing does without hypothesis."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from tinygen.autograd import Array, Tensor
+from tinygen.autograd.taps import Taps
+from tinygen.testing import strategies as draws
+from tinygen.testing.strategies import Shape
+
+
+@given(x=draws.arrays())
+def test_arrays_are_float64_and_of_order_one(x: Array) -> None:
+    assert x.dtype == np.float64
+    assert np.all(np.abs(x) <= 2)
+
+
+@given(x=draws.tensors((2, 3), np.float32))
+def test_tensors_have_the_shape_and_dtype_asked_for(x: Tensor) -> None:
+    assert x.shape == (2, 3)
+    assert x.dtype == np.float32
+
+
+@given(x=draws.separated(draws.shapes(1, 3)), gap=st.just(0.2))
+def test_separated_numbers_keep_apart_from_each_other_and_from_zero(x: Array, gap: float) -> None:
+    ordered = np.sort(x.ravel())
+    assert np.all(np.diff(ordered) >= gap * (1 - 1e-12))
+    assert np.all(np.abs(ordered) >= gap / 2 * (1 - 1e-12))
+
+
+@given(shapes=draws.broadcastable_shapes(3))
+def test_broadcastable_shapes_broadcast(shapes: tuple[Shape, ...]) -> None:
+    assert np.broadcast_shapes(*shapes) in shapes
+
+
+@given(shape=draws.empty_shapes())
+def test_empty_shapes_are_empty(shape: Shape) -> None:
+    assert 0 in shape
+
+
+@given(data=st.data(), x=draws.arrays())
+def test_layouts_keep_the_numbers(data: st.DataObject, x: Array) -> None:
+    y = data.draw(draws.layouts(x))
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(y, x)
+
+
+@given(a=draws.regular_matrices((2, 3, 3)))
+def test_regular_matrices_are_well_conditioned(a: Array) -> None:
+    assert np.all(np.linalg.cond(a) <= 4 * (1 + 1e-9))
+
+
+@given(taps=draws.taps())
+def test_taps_are_distinct_offsets(taps: Taps) -> None:
+    assert taps
+    assert len(set(taps)) == len(taps)
+    assert len({len(tap) for tap in taps}) == 1
+
+
+@given(mask=draws.masks(draws.shapes(1)))
+def test_masks_are_boolean_and_let_something_through(mask: Array) -> None:
+    assert mask.dtype == bool
+    assert mask.any()
+
+
+@given(order=draws.orders(5))
+def test_orders_are_permutations(order: Array) -> None:
+    np.testing.assert_array_equal(np.sort(order), np.arange(5))
+
+
+@given(data=st.data(), ndim=st.integers(0, 3))
+def test_axes_are_valid(data: st.DataObject, ndim: int) -> None:
+    np.sum(np.ones((2,) * ndim), axis=data.draw(draws.axes_of(ndim)))
+
+
+KINDS: dict[str, tuple[SearchStrategy[Any], Callable[[Any], bool]]] = {
+    "broadcasting that stretches": (draws.broadcastable_shapes(), lambda s: s[0] != s[1] and () not in s),
+    "not contiguous": (draws.layouts(np.ones((2, 2))), lambda x: not x.flags.c_contiguous),
+    "backwards": (draws.layouts(np.ones(3)), lambda x: x.strides[0] < 0),
+    "read-only": (draws.layouts(np.ones(3)), lambda x: not x.flags.writeable),
+    "dilated taps": (draws.taps(2), lambda t: all(i % 2 == 0 for tap in t for i in tap) and len(t) > 2),
+    "taps in one axis": (draws.taps(), lambda t: len(t[0]) == 1),
+    "taps out of order": (draws.taps(2), lambda t: list(t) != sorted(t)),
+    "determinants of both signs": (draws.regular_matrices((2, 2)), lambda a: bool(np.linalg.det(a) < 0)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_drawn(kind: str) -> None:
+    """Find raises NoSuchExample otherwise."""
+    strategy, condition = KINDS[kind]
+    find(strategy, condition, settings=settings(database=None, max_examples=500))
+
+
+def test_the_checkers_do_without_hypothesis() -> None:
+    code = "import sys; sys.modules['hypothesis'] = None; import tinygen.testing as t; t.check_grads"
+    subprocess.run([sys.executable, "-c", code], check=True)
