@@ -74,6 +74,15 @@ def test_every_flipped_byte_of_the_numbers_is_refused(path: Path) -> None:
         check_refused(path)
 
 
+def test_a_shape_that_was_made_smaller_is_refused(path: Path) -> None:
+    """Fewer numbers are read then than there are, so that reading alone would not come to the checksum."""
+    content = path.read_bytes()
+    assert content.count(b"'shape': (2, 5)") == 1
+    path.write_bytes(content.replace(b"'shape': (2, 5)", b"'shape': (1, 5)"))
+    with pytest.raises(CheckpointError, match=r"first\.w\.npy is damaged"):
+        read_checkpoint(path)
+
+
 def test_foreign_files_are_refused(path: Path) -> None:
     np.savez(path, w=np.ones(3))
     check_refused(path)
