@@ -1,6 +1,6 @@
 """Numba kernels on arrays: the convolution family and the gate, and the one thread pool they share."""
 
-from tinygen.autograd.kernels.activation import gate, gate_vjp
+from tinygen.autograd.kernels.activation import gate, gate_vjp, sum_rows
 from tinygen.autograd.kernels.convolution import Taps, conv, conv_transpose, conv_weight
 from tinygen.autograd.kernels.threads import parallel, product, set_threads, threads
 
@@ -14,5 +14,6 @@ __all__ = [
     "parallel",
     "product",
     "set_threads",
+    "sum_rows",
     "threads",
 ]

@@ -70,6 +70,20 @@ def _gate_vjp(x: Array, g: Array, dx: Array, start: int, stop: int) -> None:
             db[j] = cotangent[j] * t * s * (_ONE - s)
 
 
+@compiled
+def _sum_rows(x: Array, total: Array, start: int, stop: int) -> None:
+    """total[j] += Σ x[i, j] for rows start … stop: 64 rows at a time in x's precision, their sums in total's."""
+    block = np.zeros(x.shape[1], x.dtype)
+    for first in range(start, stop, 64):
+        block[:] = 0
+        for i in range(first, min(first + 64, stop)):
+            row = x[i]
+            for j in range(row.size):
+                block[j] += row[j]
+        for j in range(block.size):
+            total[j] += block[j]
+
+
 def _rows(x: Array) -> Array:
     """x as (rows, channels) the way the kernels know it: C-contiguous, aligned, writable."""
     x = x if x.flags.carray else x.copy(order="C")
@@ -128,3 +142,25 @@ def gate_vjp(x: Array, g: Array) -> Array:
     rows, cotangents, flat = _rows(x), _rows(g), dx.reshape(-1, x.shape[-1])
     parallel(lambda start, stop: _gate_vjp(rows, cotangents, flat, start, stop), len(rows), _GRAIN // rows.shape[1] + 1)
     return dx
+
+
+def sum_rows(x: Array) -> Array:
+    """Sum over all axes but the last: the cotangent of a bias.
+
+        y(c) = Σₚ x(p, c)
+
+    Shapes: x (…, C); y (C,), of x's dtype. float32 is summed in blocks of 64 whose sums are added in float64, so the
+    error does not grow with the number of rows. Other dtypes, and everything without the JIT: as NumPy sums.
+    Checked by: tests/autograd/kernels/test_activation.py
+    """
+    if not _fast(x):
+        return np.asarray(x.sum(axis=tuple(range(x.ndim - 1))), x.dtype)
+    rows = _rows(x)
+    parts: dict[int, Array] = {}
+
+    def task(start: int, stop: int) -> None:
+        part = parts[start] = np.zeros(rows.shape[1])
+        _sum_rows(rows, part, start, stop)
+
+    parallel(task, len(rows), _GRAIN // rows.shape[1] + 1)
+    return np.asarray(sum(parts[start] for start in sorted(parts)), x.dtype)
