@@ -1,7 +1,7 @@
 """Gated PixelCNN beside the same network in PyTorch: same weights, same batch, same number of threads, one process.
 
-A training step (forward, backward, Adam) in float32, against the better of PyTorch's two memory formats; and sampling, by
-remembered activations against the naive sampler in PyTorch.
+A training step (forward, backward, Adam) in float32, against the better of PyTorch's two memory formats; and sampling,
+by remembered activations against the naive sampler in PyTorch.
 
     python benchmarks/pixelcnn.py [--threads 2] [--quick]
 """
@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from timing import medians
 from torch import nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from tinygen import value_and_grad
 from tinygen.autograd.kernels.threads import set_threads
@@ -26,7 +26,7 @@ from tinygen.optim import Adam
 
 
 class TorchConv(nn.Module):
-    """A tinygen convolution in PyTorch: its taps fill a rectangle, which becomes the kernel; padding puts it in place."""
+    """A tinygen convolution in PyTorch: its taps fill a rectangle, which is the kernel; padding puts it in place."""
 
     def __init__(self, conv: Conv) -> None:
         super().__init__()
@@ -88,7 +88,9 @@ def training_step(batch: int, side: int, channels: int, layers: int, seconds: fl
     for name, layout in (("torch NCHW", torch.contiguous_format), ("torch NHWC", torch.channels_last)):
         twin = TorchPixelCNN(model).to(memory_format=layout)
         image = torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32)).contiguous(memory_format=layout)
-        candidates[name] = torch_step(twin, image, torch.from_numpy(x[..., 0]), torch.optim.Adam(twin.parameters(), 1e-3))
+        candidates[name] = torch_step(
+            twin, image, torch.from_numpy(x[..., 0]), torch.optim.Adam(twin.parameters(), 1e-3)
+        )
     parameters = model.parameters()
     optimizer = Adam(parameters, 1e-3)
     derivative = value_and_grad(model.loss, parameters)
@@ -129,10 +131,12 @@ def sampling(n: int, side: int, channels: int, layers: int) -> str:
         start = time.perf_counter()
         x = model.sample(n, np.random.default_rng(1))
         ours.append(time.perf_counter() - start)
-        for twin in twins:
-            naive.append(naive_torch(twin, x, side) * side)
+        naive += [naive_torch(twin, x, side) * side for twin in twins]
     a, b = np.median(ours), min(np.median(naive[::2]), np.median(naive[1::2]))
-    return f"sampling {n} images of {side}×{side}, {layers} layers of {channels}: {a:.3f} s, naive PyTorch {b:.1f} s, {b / a:.0f} × faster"
+    return (
+        f"sampling {n} images of {side}×{side}, {layers} layers of {channels}: "
+        f"{a:.3f} s, naive PyTorch {b:.1f} s, {b / a:.0f} × faster"
+    )
 
 
 def naive_torch(twin: TorchPixelCNN, x: np.ndarray, pixels: int) -> float:

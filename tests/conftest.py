@@ -2,6 +2,8 @@
 
 import os
 
+import numpy as np
+import pytest
 from hypothesis import settings
 
 # deadline=None: the first call of a kernel compiles it, and two noisy cores are no ground for a time limit.
@@ -9,3 +11,8 @@ settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What every generative model with a tractable likelihood is, and the distributions over a single pixel that they end in.
+"""What every generative model with a tractable likelihood is, and the distribution over a pixel that it ends in.
 
 Checked by: tests/test_distributions.py
 """

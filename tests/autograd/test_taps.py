@@ -17,7 +17,6 @@ def drawn(picture: str) -> Taps:
 
 PICTURES = {
     "xxx xXx xxx": taps.square(3),
-    "X": taps.square(1),
     "Xx xx": taps.square(2, 0),
     "xx xX": taps.square(2, -1),
     "xxx xo.": taps.causal(3),
@@ -25,9 +24,10 @@ PICTURES = {
     "xxxxx xxxxx xxo..": taps.causal(5),
     "xxxxx xxxxx xxX..": taps.causal(5, centre=True),
     "xxx .o.": taps.vertical(3),
-    "xXx": taps.vertical(3, centre=True),
+    "xxx xXx": taps.vertical(3, centre=True),
+    "X": taps.vertical(1, centre=True),
     "xxxxx xxxxx ..o..": taps.vertical(5),
-    "xxxxx xxXxx": taps.vertical(5, centre=True),
+    "xxxxx xxxxx xxXxx": taps.vertical(5, centre=True),
     "xo": taps.horizontal(3),
     "xX": taps.horizontal(3, centre=True),
     "xxX": taps.horizontal(5, centre=True),
@@ -51,13 +51,16 @@ def test_dilated() -> None:
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 def test_the_masks_differ_in_the_centre_only(size: int) -> None:
     assert taps.causal(size, centre=True) == (*taps.causal(size), (0, 0))
-    assert taps.horizontal(size, centre=True) == (*taps.horizontal(size), (0, 0))
     assert 2 * len(taps.causal(size)) + 1 == len(taps.square(size))
 
 
 @pytest.mark.parametrize("size", [3, 5, 7])
 def test_the_two_stacks_of_the_gated_pixelcnn_together_are_mask_a(size: int) -> None:
     assert {*taps.vertical(size), *taps.horizontal(size)} == set(taps.causal(size))
+    assert taps.horizontal(size, centre=True) == (*taps.horizontal(size), (0, 0))
+    assert set(taps.vertical(size, centre=True)) - set(taps.vertical(size)) == {
+        tap for tap in taps.square(size) if not tap[0]
+    }
 
 
 @pytest.mark.parametrize("made", [*PICTURES.values(), taps.dilated(4, 3)])
@@ -73,6 +76,8 @@ def test_errors_name_the_function_and_the_value() -> None:
         taps.square(0, 0)
     with pytest.raises(ValueError, match="vertical: size = 4"):
         taps.vertical(4)
+    with pytest.raises(ValueError, match="vertical: size = 1, it must be odd, to have a middle, and at least 3"):
+        taps.vertical(1)
     with pytest.raises(ValueError, match="horizontal: size = -1"):
         taps.horizontal(-1)
     with pytest.raises(ValueError, match="dilated: dilation = 0"):

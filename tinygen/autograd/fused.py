@@ -1,7 +1,7 @@
 """Operations that a kernel computes in one pass, where a chain of NumPy calls would go through memory many times.
 
-Each has its plain form beside it. The kernel serves the value and the first derivative; a derivative that is itself to be
-differentiated is written in tensor operations, as everywhere else.
+Each has its plain form beside it. The kernel serves the value and the first derivative; a derivative that is itself to
+be differentiated is written in tensor operations, as everywhere else.
 
 Checked by: tests/autograd/test_fused.py
 """
@@ -27,15 +27,15 @@ def gate(x: TensorLike) -> Tensor:
     return node("gate", kernels.gate(v), (x, lambda g, y: _gate_vjp(g, x)))
 
 
-def plain_gate(x: Tensor) -> Tensor:
+def plain_gate(x: TensorLike) -> Tensor:
     """Compute what `gate` computes, in tensor operations."""
     a, b = split(x, 2, axis=-1)
     return tanh(a) * sigmoid(b)
 
 
-def _gate_vjp(g: Tensor, x: Tensor) -> Tensor:
+def _gate_vjp(g: Tensor, x: TensorLike) -> Tensor:
     if not taping():
-        return node("gate_vjp", kernels.gate_vjp(x.value, g.value))
+        return node("gate_vjp", kernels.gate_vjp(array_of(x), g.value))
     a, b = split(x, 2, axis=-1)
     t, s = tanh(a), sigmoid(b)
     return concatenate([g * s * (1 - t * t), g * t * s * (1 - s)], axis=-1)

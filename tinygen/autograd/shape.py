@@ -143,18 +143,19 @@ def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     return node("concatenate", y, *((x, part(i)) for i, x in enumerate(tensors)))
 
 
-def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Cut x along an axis into so many equal parts, or at these positions: the parts that concatenate puts together."""
-    size = x.shape[axis]
+    shape = array_of(x).shape
+    size = shape[axis]
     if isinstance(sections, int):
         if sections < 1 or size % sections:
-            raise ValueError(f"split: axis {axis} of shape {x.shape} has {size} entries, not a multiple of {sections}")
+            raise ValueError(f"split: axis {axis} of shape {shape} has {size} entries, not a multiple of {sections}")
         cuts = list(range(0, size + 1, max(size // sections, 1))) if size else [0] * (sections + 1)
     else:
         cuts = [0, *sections, size]
         if cuts != sorted(cuts):
             raise ValueError(f"split: positions {list(sections)} do not ascend within 0…{size}")
-    return [index(x, _along(axis, start, stop, x.ndim)) for start, stop in pairwise(cuts)]
+    return [index(x, _along(axis, start, stop, len(shape))) for start, stop in pairwise(cuts)]
 
 
 def _along(axis: int, start: int, stop: int, ndim: int) -> tuple[slice, ...]:

@@ -64,10 +64,8 @@ def vertical(size: int, centre: bool = False) -> Taps:
     themselves know of the rows above only.
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016, figure 2.
     """
-    _odd("vertical", size)
-    reach = size // 2
-    rows = range(1 - max(reach, 1), 1) if centre else range(-max(reach, 1), 0)
-    return rectangle(rows, range(-reach, reach + 1))
+    reach = _reach("vertical", size, centre)
+    return rectangle(range(-reach, 1 if centre else 0), range(-reach, reach + 1))
 
 
 def horizontal(size: int, centre: bool = False) -> Taps:
@@ -75,8 +73,7 @@ def horizontal(size: int, centre: bool = False) -> Taps:
 
     Without the centre a pixel does not see itself (first layer); with it, it sees its own features (later layers).
     """
-    _odd("horizontal", size)
-    return rectangle(range(1), range(-(size // 2), 1 if centre else 0))
+    return rectangle(range(1), range(-_reach("horizontal", size, centre), 1 if centre else 0))
 
 
 def point(axes: int = 2) -> Taps:
@@ -89,6 +86,9 @@ def _positive(function: str, name: str, value: int) -> None:
         raise ValueError(f"{function}: {name} = {value}, it must be at least 1")
 
 
-def _odd(function: str, size: int) -> None:
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"{function}: size = {size}, it must be odd and positive, so that a pixel is in the middle")
+def _reach(function: str, size: int, centre: bool) -> int:
+    """How far a window reaches from its middle."""
+    if size % 2 == 0 or size < (1 if centre else 3):
+        need = "positive" if centre else "at least 3 where the centre is left out"
+        raise ValueError(f"{function}: size = {size}, it must be odd, to have a middle, and {need}")
+    return size // 2

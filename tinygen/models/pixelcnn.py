@@ -2,8 +2,8 @@
 
     ln p(x) = Σᵢⱼ ln p(xᵢⱼ | the rows above, the pixels to the left)
 
-The vertical stack sees all rows above, to both sides; the horizontal stack sees the row to the left and is told, at every
-layer, what the vertical stack has found. Together they see every earlier pixel: there is no blind spot.
+The vertical stack sees all rows above, to both sides; the horizontal stack sees the row to the left and is told, at
+every layer, what the vertical stack has found. Together they see every earlier pixel: there is no blind spot.
 
     v ── vertical conv ─┬───────── gate ──────────────→ v of the next layer
                         1×1
@@ -19,8 +19,8 @@ Checked by: tests/models/test_pixelcnn.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import zip_longest
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -31,6 +31,7 @@ from ..nn import Conv, Embedding, Module, dropout
 from ..nn.memory import Memory
 
 Rng: TypeAlias = np.random.Generator
+Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing
 
 
 class GatedLayer(Module):
@@ -47,23 +48,24 @@ class GatedLayer(Module):
         self.residual = None if last else Conv(channels, channels, taps.point(), rng, bias=first)
         self.skip = Conv(channels, channels, taps.point(), rng, bias=first)
 
-    def rows(self, v: Tensor | None, plus: TensorLike = 0.0, memory: Memory | None = None) -> tuple[Tensor, Tensor]:
+    def rows(self, v: Tensor | None, plus: TensorLike, drop: Drop, memory: Memory | None) -> tuple[Tensor, Tensor]:
         """Vertical stack: its features before their gate, for the next layer, and what the horizontal stack is told.
 
         The gate opens the next layer instead of closing this one, since nobody needs the last layer's.
         """
-        v = self.vertical(v if self.first else gate(v), memory, plus)
+        v = self.vertical(v if self.first or v is None else drop(gate(v)), memory, plus)
         return v, self.across(v, memory)
 
     def pixels(
-        self, h: Tensor | None, told: Tensor, skip: TensorLike, rate: float, rng: Rng | None, memory: Memory | None = None
+        self, h: Tensor | None, told: Tensor, skip: TensorLike, drop: Drop, memory: Memory | None
     ) -> tuple[Tensor | None, Tensor]:
         """Horizontal stack: its features for the next layer, and the sum over layers that the output reads."""
-        features = dropout(gate(self.horizontal(h, memory, plus=told)), rate, rng)
+        features = drop(gate(self.horizontal(h, memory, plus=told)))
         skip = self.skip(features, memory, plus=skip)
         if self.residual is None:
             return None, skip
-        return self.residual(features, memory, plus=0.0 if self.first else h), skip  # the image is not passed on
+        passed_on = 0.0 if self.first or h is None else h  # the image itself is not passed on
+        return self.residual(features, memory, plus=passed_on), skip
 
 
 class GatedPixelCNN(Module):
@@ -86,6 +88,12 @@ class GatedPixelCNN(Module):
         labels: int = 0,
         dropout: float = 0.0,
     ) -> None:
+        at_least = {"height": (shape[0], 1), "width": (shape[1], 1), "levels": (levels, 2), "layers": (layers, 1)}
+        for name, (value, least) in {**at_least, "labels": (labels, 0)}.items():
+            if value < least:
+                raise ValueError(f"GatedPixelCNN: {name} = {value}, it must be at least {least}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"GatedPixelCNN: dropout = {dropout}, it must be at least 0 and below 1")
         self.shape, self.levels, self.labels, self.dropout = shape, levels, labels, dropout
         self.layers = [
             GatedLayer(1 if i == 0 else channels, channels, size if i else first_size, rng, i == 0, i == layers - 1)
@@ -98,7 +106,7 @@ class GatedPixelCNN(Module):
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
         """Logits of every pixel's levels, (N, H, W, levels), from the pixels before it; with an rng, under dropout."""
         image = Tensor(self._scaled(x))
-        return self._pixels(image, self._rows(image, self._given(labels, x)), rng)
+        return self._pixels(image, self._rows(image, self._given(labels, x), rng), rng)
 
     def log_prob(self, x: Array, labels: Array | None = None) -> Tensor:
         """ln p(x | labels) in nats per image: x (N, H, W, 1), result (N,)."""
@@ -112,13 +120,16 @@ class GatedPixelCNN(Module):
 
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
         """Draw n images (n, H, W, 1) by remembered activations: about the cost of one forward pass in total."""
+        if n < 0:
+            raise ValueError(f"n: expected at least 0 images, got {n}")
+        self._check_labels(labels, n)
         x = np.zeros((n, *self.shape, 1), np.int64)
         for _ in self.draw(x, rng, labels):
             pass
         return x
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[tuple[int, int, Array]]:
-        """Fill the images x (n, H, W, 1) in place, pixel by pixel: yields row, column and the logits (n, levels) drawn from.
+        """Fill the images x (n, H, W, 1) in place and yield, for each pixel, row, column and its logits (n, levels).
 
         The first layer's convolutions exclude the pixel itself, so they are asked (None) before it is drawn, and
         remember it after.
@@ -128,11 +139,11 @@ class GatedPixelCNN(Module):
         for i in range(self.shape[0]):
             memory.position = i, slice(None)
             with no_grad():
-                told = self._rows(None, self._given(labels, x[:, i]), memory)  # [(n, W, 2C)]
+                told = self._rows(None, self._given(labels, x[:, i]), memory=memory)  # [(n, W, 2C)]
             for j in range(self.shape[1]):
                 memory.position = i, j
                 with no_grad():
-                    logits = self._pixels(None, [row[:, j] for row in told], None, memory)
+                    logits = self._pixels(None, [row[:, j] for row in told], memory=memory)
                 x[:, i, j, 0] = sample_categorical(logits, rng)
                 pixel = self._scaled(x[:, i, j])
                 memory.remember(first.vertical, pixel)
@@ -147,27 +158,32 @@ class GatedPixelCNN(Module):
             x[:, i, j, 0] = sample_categorical(logits, rng)
             yield i, j, logits.value
 
-    def _rows(self, x: Tensor | None, given: list[Tensor], memory: Memory | None = None) -> list[Tensor]:
-        v, told = x, []
-        for layer, plus in zip_longest(self.layers, given, fillvalue=0.0):
-            v, news = layer.rows(v, plus, memory)
+    def _rows(
+        self, x: Tensor | None, given: list[TensorLike], rng: Rng | None = None, memory: Memory | None = None
+    ) -> list[Tensor]:
+        v, told, drop = x, [], partial(dropout, rate=self.dropout, rng=rng)
+        for layer, plus in zip(self.layers, given, strict=True):
+            v, news = layer.rows(v, plus, drop, memory)
             told.append(news)
         return told
 
-    def _pixels(self, x: Tensor | None, told: list[Tensor], rng: Rng | None, memory: Memory | None = None) -> Tensor:
-        h, skip = x, 0.0
+    def _pixels(
+        self, x: Tensor | None, told: list[Tensor], rng: Rng | None = None, memory: Memory | None = None
+    ) -> Tensor:
+        h, drop = x, partial(dropout, rate=self.dropout, rng=rng)
+        skip: TensorLike = 0.0
         for layer, news in zip(self.layers, told, strict=True):
-            h, skip = layer.pixels(h, news, skip, self.dropout, rng, memory)
+            h, skip = layer.pixels(h, news, skip, drop, memory)
         return self.logits(relu(self.hidden(relu(skip), memory)), memory)
 
     def _scaled(self, x: Array) -> Array:
         """Levels to −1…1, so that the zeros beyond the border are no level of the image."""
         return (x * (2 / (self.levels - 1)) - 1).astype(self.logits.w.dtype)
 
-    def _given(self, labels: Array | None, x: Array) -> list[Tensor]:
+    def _given(self, labels: Array | None, x: Array) -> list[TensorLike]:
         """What each layer is told of the label, with axes of one beside those of x: (N, 1, 1, 2C)."""
         if labels is None:
-            return []
+            return [0.0] * len(self.layers)
         return [e(labels).reshape(len(x), *(1,) * (x.ndim - 2), -1) for e in self.embeddings]
 
     def _check(self, x: Array, labels: Array | None) -> None:
@@ -180,7 +196,9 @@ class GatedPixelCNN(Module):
 
     def _check_labels(self, labels: Array | None, n: int) -> None:
         if (labels is None) != (self.labels == 0):
-            raise ValueError(f"labels: expected {'none' if labels is not None else 'some'}, the model has {self.labels} classes")
+            raise ValueError(
+                f"labels: expected {'none' if labels is not None else 'some'}, the model has {self.labels} classes"
+            )
         if labels is None:
             return
         wanted = f"integers 0…{self.labels - 1} of shape ({n},)"

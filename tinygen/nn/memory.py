@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..autograd import Array, Parameter, Tensor, TensorLike
+from ..autograd import Parameter, Tensor, TensorLike
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 
@@ -54,7 +54,7 @@ class Memory:
         canvas.inputs[:, canvas.places[self.position]] = array_of(x)
 
     def conv(self, layer: Convolution, x: TensorLike | None, plus: TensorLike = 0.0) -> Tensor:
-        """Evaluate the layer at this position: plus + bias + Σₜ x(p + oₜ) Wₜ, one matrix product for all taps together."""
+        """Evaluate the layer at this position: plus + bias + Σₜ x(p + oₜ) Wₜ, as one matrix product for all taps."""
         weights = layer.w.value
         if len(layer.taps) == 1 and not any(layer.taps[0]):  # a 1×1 convolution has nothing to remember
             y = array_of(x) @ weights[0]
@@ -63,7 +63,8 @@ class Memory:
                 self.remember(layer, x)
             canvas = self._canvas(layer)
             seen = canvas.inputs.take(canvas.places[self.position][..., None] + canvas.offsets, axis=1)
-            y = seen.reshape(*seen.shape[:-2], -1) @ weights.reshape(-1, weights.shape[2])
+            taps, channels_in, channels_out = weights.shape
+            y = seen.reshape(*seen.shape[:-2], taps * channels_in) @ weights.reshape(-1, channels_out)
         if layer.b is not None:
             y += layer.b.value
         y += array_of(plus)

@@ -1,0 +1,88 @@
+"""Memory: a convolution evaluated position by position gives what it gives for the whole image."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen.autograd import taps
+from tinygen.autograd.taps import Taps
+from tinygen.nn import Conv
+from tinygen.nn.memory import Memory
+
+SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5))
+CAUSAL = st.sampled_from(
+    [
+        taps.causal(3, centre=True),
+        taps.causal(5, centre=True),
+        taps.horizontal(5, centre=True),
+        taps.point(),
+        ((-7, 2), (0, 0)),
+    ]
+)
+
+
+def layer_of(offsets: Taps, rng: np.random.Generator, bias: bool = True) -> Any:
+    layer = Conv(2, 3, offsets, rng, bias=bias).astype(np.float64)
+    for parameter in layer.parameters():
+        parameter.assign(rng.normal(size=parameter.shape))
+    return layer
+
+
+@given(size=SIZES, offsets=CAUSAL, bias=st.booleans(), seed=st.integers(0, 2**32))
+def test_pixel_by_pixel(size: Any, offsets: Taps, bias: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layer, x = layer_of(offsets, rng, bias), rng.normal(size=(2, *size, 2))
+    plus, memory = rng.normal(size=(2, *size, 3)), Memory(2, size)
+    for i, j in np.ndindex(size):
+        memory.position = i, j
+        here = layer(x[:, i, j], memory, plus=plus[:, i, j])
+        np.testing.assert_allclose(here.value, layer(x, plus=plus).value[:, i, j], rtol=1e-9, atol=1e-11)
+
+
+@given(size=SIZES, width=st.sampled_from([3, 5]), seed=st.integers(0, 2**32))
+def test_row_by_row(size: tuple[int, int], width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layer, memory = layer_of(taps.vertical(width, centre=True), rng), Memory(2, size)
+    x = rng.normal(size=(2, *size, 2))
+    for i in range(size[0]):
+        memory.position = i, slice(None)
+        np.testing.assert_allclose(layer(x[:, i], memory).value, layer(x).value[:, i], rtol=1e-9, atol=1e-11)
+
+
+@given(length=st.integers(1, 9), size=st.integers(1, 3), dilation=st.integers(1, 4), seed=st.integers(0, 2**32))
+def test_sequences(length: int, size: Any, dilation: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layer, x = layer_of(taps.dilated(size, dilation), rng), rng.normal(size=(2, length, 2))
+    memory = Memory(2, (length,))
+    for t in range(length):
+        memory.position = (t,)
+        np.testing.assert_allclose(layer(x[:, t], memory).value, layer(x).value[:, t], rtol=1e-9, atol=1e-11)
+
+
+def test_mask_a_is_asked_before_its_input_is_drawn(rng: np.random.Generator) -> None:
+    layer, x, memory = layer_of(taps.causal(3), rng), rng.normal(size=(2, 3, 3, 2)), Memory(2, (3, 3))
+    for i, j in np.ndindex(3, 3):
+        memory.position = i, j
+        np.testing.assert_allclose(layer(None, memory).value, layer(x).value[:, i, j], rtol=1e-9, atol=1e-11)
+        memory.remember(layer, x[:, i, j])
+
+
+@pytest.mark.parametrize(
+    ("offsets", "stride", "position"),
+    [
+        (taps.square(3), 1, (0, 0)),
+        (taps.vertical(3, centre=True), 1, (0, 0)),  # looks right in its own row: a row at a time, not a pixel
+        (((1, 0),), 1, (0, slice(None))),
+        (taps.causal(3), 2, (0, 0)),
+    ],
+)
+def test_layers_that_look_ahead_are_refused(
+    offsets: Taps, stride: int, position: Any, rng: np.random.Generator
+) -> None:
+    layer, memory = Conv(2, 3, offsets, rng, stride=stride), Memory(2, (3, 3))
+    memory.position = position
+    with pytest.raises(ValueError, match="position by position"):
+        layer(np.zeros((2, 3, 2) if isinstance(position[1], slice) else (2, 2)), memory)

@@ -1,0 +1,46 @@
+"""The categorical distribution that a pixel's logits stand for."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen.distributions import categorical_log_prob, sample_categorical
+from tinygen.testing import check_grads, check_sampler
+
+
+@given(levels=st.integers(1, 5), seed=st.integers(0, 2**32))
+def test_log_prob_is_a_normalised_softmax(levels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(2, 3, levels))
+    each = [categorical_log_prob(logits, np.full((2, 3), k)).value for k in range(levels)]
+    np.testing.assert_allclose(np.exp(each).sum(0), 1, rtol=1e-12)
+    np.testing.assert_allclose(np.stack(each, -1) - each[0][..., None], logits - logits[..., :1], atol=1e-12)
+    k = rng.integers(0, levels, (2, 3))
+    if levels > 1:
+        check_grads(lambda z: categorical_log_prob(z, k), logits, rng=rng)
+
+
+def test_samples_follow_the_softmax(rng: np.random.Generator) -> None:
+    logits = np.array([1.0, -2.0, 0.5, -1e4])
+    support = np.arange(4)[:, None]
+
+    def sample(n: int, rng: np.random.Generator) -> np.ndarray:
+        return sample_categorical(np.broadcast_to(logits, (n, 1, 4)), rng)
+
+    check_sampler(
+        sample, lambda k: categorical_log_prob(np.broadcast_to(logits, (len(k), 4)), k[:, 0]), support, 20_000, rng=rng
+    )
+
+
+def test_impossible_levels_are_never_drawn() -> None:
+    class Extremes(np.random.Generator):
+        """A generator whose numbers are the least and the greatest that random() can give."""
+
+        def random(self, shape: Any) -> Any:  # type: ignore[override]
+            return np.resize([0.0, 1 - 2.0**-53], shape)
+
+    certain = np.full((4, 5), -1e4)
+    certain[:, 2] = 1e4
+    np.testing.assert_array_equal(sample_categorical(certain, Extremes(np.random.PCG64())), 2)
