@@ -3,7 +3,7 @@
 A training step (forward, backward, Adam) in float32, against the better of PyTorch's two memory formats; and sampling,
 by remembered activations against the naive sampler in PyTorch.
 
-    python benchmarks/pixelcnn.py [--threads 2] [--quick]
+    python -m benchmarks.pixelcnn [--threads 2] [--quick]
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 import torch
-from timing import medians
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from benchmarks.timing import medians
 from tinygen import value_and_grad
 from tinygen.autograd.kernels.threads import set_threads
 from tinygen.models import GatedPixelCNN

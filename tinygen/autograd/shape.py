@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from .kernels.activation import sum_rows
 from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
 
 Shape: TypeAlias = tuple[int, ...]
@@ -59,7 +60,10 @@ def sum_to(x: TensorLike, shape: Shape) -> Tensor:
             f"sum_to: shape {tuple(shape)} does not broadcast to {v.shape}, so {v.shape} cannot be summed to it"
         )
     stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and v.shape[i + lead] != 1)
-    y = v.sum(tuple(range(lead)) + stretched).reshape(shape)
+    if v.dtype == np.float32 and len(shape) == 1 and not stretched:  # the gradient of every bias
+        y = sum_rows(v)
+    else:
+        y = v.sum(tuple(range(lead)) + stretched).reshape(shape)
     return node("sum_to", y, (x, lambda g, y: broadcast_to(g, v.shape)))
 
 

@@ -1,33 +1,39 @@
-"""Freed memory is kept: touching a large array of the size just freed brings no new pages."""
+"""Freed memory is kept: touching large arrays of the sizes just freed brings no new pages."""
 
-import resource
+import os
 import subprocess
 import sys
 
 import pytest
 
 PROGRAM = """
-import resource, numpy as np
-if {keep}:
-    from tinygen.autograd.kernels.allocator import keep_freed_memory
-    assert keep_freed_memory()
+import resource
+import numpy as np
+import tinygen
+
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     arrays = [np.ones(3 << 20, np.uint8) for _ in range(20)]  # below the size for which NumPy asks for huge pages
     del arrays
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
 faults()
 print(min(faults() for _ in range(5)))
 """
 
 
-def faults(keep: bool) -> int:
-    done = subprocess.run([sys.executable, "-c", PROGRAM.format(keep=keep)], capture_output=True, text=True, check=True)
-    return int(done.stdout)
+def run(keep: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TINYGEN_KEEP_MEMORY": keep}
+    return subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
 def test_kept_memory_needs_no_new_pages() -> None:
-    pages = 20 * (3 << 20) // resource.getpagesize()
-    assert faults(keep=False) > pages / 2
-    assert faults(keep=True) < pages / 10
+    pages = 20 * (3 << 20) // os.sysconf("SC_PAGESIZE")
+    assert int(run(keep="0").stdout) > pages / 2
+    assert int(run(keep="1024").stdout) < pages / 10
+
+
+@pytest.mark.parametrize("wanted", ["-1", "much", "1.5", ""])
+def test_what_is_no_amount(wanted: str) -> None:
+    assert f"at least 0, got {wanted!r}" in run(wanted).stderr

@@ -1,0 +1,32 @@
+"""What every example does around its model: arguments, a folder for what it makes, a table, `metrics.json`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tinygen.training.files import write_whole
+
+
+def arguments(description: str, name: str) -> argparse.Namespace:
+    """Parse --seed, --out and --quick. `out` is a folder, made if it is missing."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of the one random generator (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("out") / name, help="folder for pictures and metrics.json")
+    parser.add_argument("--quick", action="store_true", help="a few steps only: a smoke test, the numbers mean nothing")
+    parsed = parser.parse_args()
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    return parsed
+
+
+def report(out: Path, metrics: Mapping[str, float], yardsticks: Mapping[str, float], unit: str) -> None:
+    """Print the metrics and, in their unit, the yardsticks beside them; write the metrics to `metrics.json`."""
+    write_whole(out / "metrics.json", (json.dumps(dict(metrics), indent=2) + "\n").encode())
+    rows = [(f"{name} ({unit})", value) for name, value in yardsticks.items()] + list(metrics.items())
+    width = max(len(name) for name, _ in rows)
+    print()
+    for name, value in rows:
+        print(f"  {name:<{width}}  {value:>12,.2f}" if isinstance(value, float) else f"  {name:<{width}}  {value:>9,}")
+    print(f"\n  {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))} in {out}/")
