@@ -450,6 +450,8 @@ def test_float32_stays_float32(name: str, data: st.DataObject, rng: np.random.Ge
     y = example.f(*map(Tensor, single))
     assert y.dtype == np.float32
     cotangent = rng.normal(size=y.shape).astype(np.float32)
+    # Already what a rule returns, not only what grad makes of it: nothing is widened on the way.
+    assert all(vjp(Tensor(cotangent), y).dtype == np.float32 for _, vjp in y.edges)
     narrow = gradients_of(example, single, cotangent)
     wide = gradients_of(example, tuple(x.astype(np.float64) for x in single), cotangent.astype(np.float64))
     for x, g, expected in zip(single, narrow, wide, strict=True):

@@ -73,6 +73,16 @@ def test_only_the_vjps_on_the_way_run() -> None:
     assert (len(on_a), len(on_b)) == (2, 2)
 
 
+def test_of_two_edges_only_the_one_on_the_way_is_followed() -> None:
+    a, b = Tensor(2.0), Tensor(3.0)
+
+    def refuse(g: Tensor, y: Tensor) -> Tensor:
+        raise AssertionError("the rule of an edge that leads nowhere was run")
+
+    y = node("pair", a.value + b.value, (a, refuse), (b, lambda g, y: g))
+    assert grad(y, [b])[0].item() == 1
+
+
 def test_a_vjp_runs_once_where_ways_meet() -> None:
     x = Tensor(2.0)
     calls: list[int] = []

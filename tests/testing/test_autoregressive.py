@@ -20,11 +20,6 @@ STRICT = np.tril(np.ones((5, 5)), -1)
 ORDER = [3, 0, 4, 1, 2]
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 def stack_of(*layers: Taps) -> Network:
     """Convolutions with tanh between them, from 2 channels over 4 to 3."""
     widths = [2, *[4] * (len(layers) - 1), 3]

@@ -25,11 +25,6 @@ SUPPORT = enumerate_support(LEVELS, (DIMS,))
 WEIGHTS = np.random.default_rng(0).normal(size=(DIMS, DIMS + 1, LEVELS))
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 def logits_at(x: Array, i: int) -> Array:
     """Logits of entry i given the entries before it. Shape: (N, levels)"""
     seen = np.concatenate([x[:, :i], np.ones((len(x), 1))], 1)

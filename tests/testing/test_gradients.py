@@ -15,11 +15,6 @@ from tinygen.testing import check_adjoint, check_grads, check_parameter_grads
 X = np.random.default_rng(1).uniform(0.5, 1.5, (3, 4))
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 def cube(x: Tensor, vjp: VJP) -> Tensor:
     """x³ with the derivative that is given."""
     return node("cube", x.value**3, (x, vjp))
@@ -75,7 +70,7 @@ def test_wrong_rules_are_rejected(name: str, rng: np.random.Generator) -> None:
 
 def test_right_rules_pass_to_fourth_order(rng: np.random.Generator) -> None:
     check_grads(lambda x: cube(x, lambda g, y: g * 3 * x * x), X, order=4, rng=rng)
-    check_grads(lambda x, y: ag.exp(x) * ag.sin(y), Tensor(X), X[0], order=4, rng=rng, tolerance=1e-9)
+    check_grads(lambda x, y: ag.exp(x) * ag.sin(y), Tensor(X), X[0], order=4, rng=rng, tolerance=1e-11)
 
 
 def test_a_missing_term_is_blamed_on_its_input(rng: np.random.Generator) -> None:
