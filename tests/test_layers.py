@@ -34,7 +34,11 @@ FREE = {""}
 
 BUDGETS = {"autograd": 1500, "models": 200, "examples": 80, "tinygen": 6000}
 # Going over is no sin, but it is agreed upon: the new limit and the reason stand here.
-AGREED = {"autograd": 1600}  # the fused gate came on top of the engine as it was planned
+AGREED = {
+    "autograd": 1600,  # the fused gate came on top of the engine as it was planned
+    "models/pixelcnn": 220,  # two models, PixelCNN and its gated successor
+    "tinygen": 9000,  # a dozen models, the kernels and the checkers come to more than was guessed
+}
 
 
 def modules() -> dict[str, Path]:

@@ -92,6 +92,7 @@ LINES: dict[str, tuple[Network, str]] = {
     "the mask transposed in one layer": (made(STRICT, np.triu(np.ones((5, 5)))), "must not see"),
     "no mask": (made(np.ones((5, 5))), "Is a mask missing"),
     "a leak of 1e-12 at one pixel": (leaks_at_one_pixel, r"in 1 of 25 pairs .*: 2 on 4\. Few pairs only"),
+    "the second channel leaks": (lambda x: np.stack([x @ STRICT.T, x @ (STRICT + np.eye(5)).T], -1), "mask B"),
     "the batch is read": (reads_the_batch, "must not see"),
     "its input is ignored": (lambda x: np.ones(x.shape), "ignores all of its input"),
     "its input is multiplied by 0": (lambda x: 0 * x, "ignores all of its input"),
@@ -160,6 +161,15 @@ def test_integer_canvases_stay_in_their_range(dtype: type, rng: np.random.Genera
     assert set(np.unique(seen)) == set(range(levels))
     with pytest.raises(ValueError, match="integer constant"):
         check_autoregressive(network, np.zeros_like(canvas), rng=rng)
+
+
+def test_units_that_are_dead_half_of_the_time_take_more_draws(rng: np.random.Generator) -> None:
+    def network(x: Array) -> Array:
+        return np.asarray(np.maximum(x - 1, 0) @ STRICT.T)
+
+    with pytest.raises(AssertionError, match="dead units"):
+        check_autoregressive(network, ROW[:1], rng=rng, draws=1)
+    check_autoregressive(network, ROW[:1], rng=rng, draws=30)
 
 
 def test_requests_without_sense_are_refused(rng: np.random.Generator) -> None:

@@ -82,6 +82,23 @@ def test_a_missing_term_is_blamed_on_its_input(rng: np.random.Generator) -> None
     assert "xs[0]" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda g: g, r"gradient by xs\[0\] shares memory with the cotangent"),
+        (lambda g: g.astype(np.float32), r"xs\[0\] is float64 \(3, 4\) but its gradient float32"),
+        (lambda g: g.reshape(4, 3).copy(), r"xs\[0\] is float64 \(3, 4\) but its gradient float64 \(4, 3\)"),
+    ],
+)
+def test_an_engine_that_spoils_its_gradients_is_noticed(
+    spoil: Callable[[Array], Array], message: str, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """The gradient of x ↦ x is its cotangent; tinygen's grad copies it."""
+    monkeypatch.setattr("tinygen.testing.gradients.grad", lambda y, xs, c, *_, **__: [Tensor(spoil(c))])
+    with pytest.raises(AssertionError, match=message):
+        check_grads(lambda x: x, X, order=1, rng=rng)
+
+
 def test_a_graph_that_was_cut_is_noticed(rng: np.random.Generator) -> None:
     with pytest.raises(AssertionError, match=r"cut by \.value"):
         check_grads(lambda x: Tensor(x.value**2) + 0 * x, X, rng=rng)
