@@ -9,6 +9,7 @@ looked at once, at the end.
 import time
 
 import numpy as np
+from numpy.typing import ArrayLike
 from reporting import arguments, report
 from yardsticks import yardsticks
 
@@ -57,7 +58,7 @@ def main() -> None:
     }
 
     baselines = yardsticks(train.pixels, test.pixels)
-    columns = {
+    columns: dict[str, ArrayLike] = {
         "step": [record.step for record in history.records],
         "training (under dropout)": [record.loss for record in history.records],
         "held out": np.array([record.valid for record in history.records], float),
