@@ -1,7 +1,8 @@
 """Gated PixelCNN beside the same network in PyTorch: same weights, same batch, same number of threads, one process.
 
-A training step (forward, backward, Adam) in float32, against the better of PyTorch's two memory formats; and sampling,
-by remembered activations against the naive sampler in PyTorch.
+A training step (forward, backward, Adam) in float32, as one graph and in as many shards of the batch as there are
+threads (what `fit(shards=…)` does), against the better of PyTorch's two memory formats; and sampling, by remembered
+activations against the naive sampler in PyTorch.
 
     python -m benchmarks.pixelcnn [--threads 2] [--quick]
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,11 +21,13 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from benchmarks.timing import medians
 from tinygen import value_and_grad
-from tinygen.autograd.kernels.threads import set_threads
+from tinygen.autograd import Tensor
+from tinygen.autograd.kernels.threads import set_threads, threads
 from tinygen.models import GatedPixelCNN
 from tinygen.models.pixelcnn import GatedLayer
 from tinygen.nn import Conv
 from tinygen.optim import Adam
+from tinygen.training import sharded
 
 
 class TorchConv(nn.Module):
@@ -93,21 +98,22 @@ def training_step(batch: int, side: int, channels: int, layers: int, seconds: fl
         )
     parameters = model.parameters()
     optimizer = Adam(parameters, 1e-3)
-    derivative = value_and_grad(model.loss, parameters)
+    whole = value_and_grad(model.loss, parameters)
 
-    def step() -> float:
-        loss, gradients = derivative(x)
+    def step(derivative: Callable[..., tuple[Tensor, list[Tensor]]]) -> float:
+        loss, gradients = derivative(x, rng=rng)
         optimizer.step(gradients)
         return loss.item()
 
-    candidates = {"tinygen": step, **candidates}
+    ours = {"tinygen": partial(step, whole), "tinygen, shards": partial(step, sharded(whole, threads()))}
+    candidates = {**ours, **candidates}
     for _ in range(3):  # the same descent, so the same network
-        losses = [candidate() for candidate in candidates.values()]
+        losses = [candidate() for name, candidate in candidates.items() if name != "tinygen"]
         assert np.ptp(losses) < 1e-4 * abs(losses[0]), losses
     times = medians(candidates, seconds=seconds)
-    ratio = times["tinygen"] / min(times["torch NCHW"], times["torch NHWC"])
-    figures = " | ".join(f"{times[name]:.1f}" for name in candidates)
-    return f"| step: {layers} layers of {channels}, {batch} images of {side}×{side} | {figures} | {ratio:.2f} |"
+    theirs = min(times["torch NCHW"], times["torch NHWC"])
+    figures = " | ".join([f"{times[name]:.1f}" for name in candidates] + [f"{times[n] / theirs:.2f}" for n in ours])
+    return f"| {layers} layers of {channels}, {batch} images of {side}×{side} | {figures} |"
 
 
 def torch_step(twin: nn.Module, image: torch.Tensor, target: torch.Tensor, optimizer: torch.optim.Optimizer):  # type: ignore[no-untyped-def]
@@ -157,7 +163,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     set_threads(arguments.threads)
-    print("| training step, ms | tinygen | torch NCHW | torch NHWC | ratio to the better |\n|---|---|---|---|---|")
+    print("| training step, ms | tinygen | in shards | torch NCHW | torch NHWC | ratio to the better | in shards |")
+    print("|---|---|---|---|---|---|---|")
     if arguments.quick:
         print(training_step(4, 8, 8, 2, 0.01))
         print(sampling(2, 8, 8, 2))

@@ -3,5 +3,15 @@
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .fit import NonFiniteError, fit
 from .history import History, Record
+from .shards import sharded
 
-__all__ = ["CheckpointError", "History", "NonFiniteError", "Record", "fit", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "CheckpointError",
+    "History",
+    "NonFiniteError",
+    "Record",
+    "fit",
+    "load_checkpoint",
+    "save_checkpoint",
+    "sharded",
+]

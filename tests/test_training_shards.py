@@ -1,0 +1,84 @@
+"""Shards: the same derivative, whatever the parts and the threads, and errors that reach the caller."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen import nn, value_and_grad
+from tinygen.autograd import Array, Tensor, tanh
+from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.training.shards import sharded
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.first, self.last = nn.Linear(2, 5, rng), nn.Linear(5, 1, rng)
+        self.astype(np.float64)
+
+    def loss(self, x: Array, y: Array, *, rng: np.random.Generator, rate: float = 0.0) -> Tensor:
+        error = self.last(nn.dropout(tanh(self.first(x)), rate, rng)) - y
+        return (error * error).mean()
+
+    def dropped(self, x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
+        return self.loss(x, y, rng=rng, rate=0.5)
+
+
+@given(n=st.integers(1, 9), shards=st.integers(1, 12), seed=st.integers(0, 2**32))
+def test_shards_change_nothing_but_rounding(n: int, shards: int, seed: int) -> None:
+    rng, net = np.random.default_rng(seed), Net()
+    x, y = rng.normal(size=(n, 2)), rng.normal(size=(n, 1))
+    whole = value_and_grad(net.loss, net.parameters())
+    value, gradients = whole(x, y, rng=rng)
+    sharded_value, sharded_gradients = sharded(whole, shards)(x, y, rng=rng)
+    assert sharded_value.item() == pytest.approx(value.item(), rel=1e-12)
+    for ours, theirs in zip(sharded_gradients, gradients, strict=True):
+        np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-10, atol=1e-13)
+
+
+def test_shards_drop_different_units(rng: np.random.Generator) -> None:
+    net, seen = Net(), []
+
+    def loss(x: Array, *, rng: np.random.Generator) -> Tensor:
+        seen.append(rng.random())
+        return net.loss(x, np.zeros((len(x), 1)), rng=rng)
+
+    sharded(value_and_grad(loss, net.parameters()), 4)(np.ones((8, 2)), rng=rng)
+    assert len(set(seen)) == 4
+
+
+def test_the_number_of_threads_changes_no_bit(rng: np.random.Generator) -> None:
+    net, before = Net(), threads()
+    x, y = rng.normal(size=(7, 2)), rng.normal(size=(7, 1))
+    derivative = sharded(value_and_grad(net.dropped, net.parameters()), 3)
+    results = []
+    try:
+        for number in (1, 2, 3):
+            set_threads(number)
+            _, gradients = derivative(x, y, rng=np.random.default_rng(5))
+            results.append([gradient.value for gradient in gradients])
+    finally:
+        set_threads(before)
+    for result in results[1:]:
+        for ours, theirs in zip(result, results[0], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_error_in_any_shard_reaches_the_caller(rng: np.random.Generator) -> None:
+    net = Net()
+
+    def loss(x: Array, *, rng: np.random.Generator) -> Tensor:
+        if x[0, 0] == 3:
+            raise ArithmeticError("the fourth example")
+        return net.loss(x, np.zeros((len(x), 1)), rng=rng)
+
+    with pytest.raises(ArithmeticError, match="fourth"):
+        sharded(value_and_grad(loss, net.parameters()), 4)(np.arange(4.0).repeat(2).reshape(4, 2), rng=rng)
+
+
+def test_fewer_than_one_shard() -> None:
+    with pytest.raises(ValueError, match="shards: expected at least 1, got 0"):
+        sharded(value_and_grad(Net().loss), 0)
