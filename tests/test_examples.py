@@ -1,0 +1,35 @@
+"""Every example runs from any folder, within its budget of lines, and leaves what it promises."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+HELPERS = {"reporting.py", "yardsticks.py"}
+SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.name not in HELPERS)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_smoke(script: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(script), "--quick", "--seed", "1", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics
+    for name, value in metrics.items():
+        assert isinstance(value, int | float), name
+        assert name in done.stdout
+    assert list((tmp_path / "out").glob("*.png"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_says_what_it_does(script: Path) -> None:
+    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=True)
+    for argument in ("--seed", "--out", "--quick"):
+        assert argument in done.stdout
