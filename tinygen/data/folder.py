@@ -37,7 +37,7 @@ def data_folder() -> Path:
     """Return the folder of data files: $TINYGEN_DATA, else tinygen/ in $XDG_CACHE_HOME, else ~/.cache/tinygen.
 
     It need not exist, and it may be read-only if what is asked for is in it.
-    Checked by: tests/test_data_folder.py
+    Checked by: tests/data/test_folder.py
     """
     if named := os.environ.get("TINYGEN_DATA"):
         return Path(named).expanduser()
@@ -53,7 +53,7 @@ def load(file: RemoteFile, read: Callable[[bytes], T], convert: Callable[[bytes]
     verifies, raising ValueError; only what it has accepted is written, whole. `convert` makes the file from its source.
 
     Raises DataFileError if the file cannot be had or is not the published one, ImportError if a download lacks pooch.
-    Checked by: tests/test_data_folder.py
+    Checked by: tests/data/test_folder.py
     """
     folder = data_folder()
     kept, source = folder / file.name, folder / file.source_name
@@ -80,7 +80,7 @@ def download(url: str) -> bytes:
     """Return the body behind a URL, with a progress bar; nothing touches the disk.
 
     Raises OSError if the server cannot be reached, refuses, or stops early; ImportError if pooch or tqdm is missing.
-    Checked by: tests/test_data_folder.py
+    Checked by: tests/data/test_folder.py
     """
     purpose = f"downloading {url}"
     pooch = optional("pooch", purpose)
@@ -95,7 +95,7 @@ def download(url: str) -> bytes:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: no reader ever sees a part of it, and a failure leaves nothing behind.
 
-    Checked by: tests/test_data_folder.py
+    Checked by: tests/data/test_folder.py
     """
     # In the same folder, so that the replacement is one rename; opened plainly, so that the umask sets who may read it.
     partial = path.with_name(f".{path.name}.{os.getpid()}")

@@ -17,7 +17,7 @@ def decode_idx(content: bytes) -> NDArray[np.uint8]:
     Shapes: the result has the d sizes; it is a fresh array.
     Raises ValueError if the content is not gzip, not IDX, not of unsigned bytes (type 8), or not as long as it says.
     Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
-    Checked by: tests/test_data_images.py
+    Checked by: tests/data/test_images.py
     """
     try:
         raw = gzip.decompress(content)

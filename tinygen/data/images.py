@@ -51,7 +51,7 @@ def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> 
     Shapes: pixels (1437, 8, 8, 1) and labels (1437,), the first of the set, in "train"; the last 360 in "test".
     Raises ValueError for an unknown split or a threshold outside 1 … 16, ImportError without scikit-learn.
     Source: Alpaydin & Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998 (its test part).
-    Checked by: tests/test_data_images.py
+    Checked by: tests/data/test_images.py
     """
     part = {"train": slice(None, 1437), "test": slice(1437, None)}[_known(split, ("train", "test"))]
     if threshold is not None and threshold not in range(1, 17):
@@ -70,7 +70,7 @@ def mnist(split: Literal["train", "test"]) -> Images:
     Shapes: pixels (60000, 28, 28, 1) and labels (60000,) in "train"; 10000 in "test".
     Raises ValueError for an unknown split, DataFileError if a file cannot be had or is not the published one.
     Source: LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition", 1998.
-    Checked by: tests/test_data_images.py
+    Checked by: tests/data/test_images.py
     """
     prefix, n, pixels_md5, labels_md5 = MNIST_FILES[_known(split, tuple(MNIST_FILES))]
     pixels = _load_idx(f"{prefix}-images-idx3-ubyte.gz", pixels_md5, (n, 28, 28))
@@ -87,7 +87,7 @@ def binarized_mnist(split: Literal["train", "valid", "test"]) -> Images:
     Raises ValueError for an unknown split, DataFileError if a file cannot be had or is not the published one.
     Source: Larochelle & Murray, "The neural autoregressive distribution estimator", 2011, after
     Salakhutdinov & Murray, "On the quantitative analysis of deep belief networks", 2008.
-    Checked by: tests/test_data_images.py
+    Checked by: tests/data/test_images.py
     """
     n, sha256 = BINARIZED_MNIST_FILES[_known(split, tuple(BINARIZED_MNIST_FILES))]
     stem = f"binarized_mnist_{split}"

@@ -48,7 +48,7 @@ class Checkerboard:
 
     The cells are those where ⌊u₁⌋ + ⌊u₂⌋ is even, each half-open; outside log p = −∞.
     Source: Grathwohl et al., "FFJORD", 2019 (the accompanying code).
-    Checked by: tests/test_data_toy.py
+    Checked by: tests/data/test_toy.py
     """
 
     @property
@@ -87,7 +87,7 @@ class GaussianMixture:
     The entropy is a quadrature, good to 1e-6; for far-apart centres it is ln K + ln 2πeσ².
 
     Shapes: centres (K, 2).  Raises ValueError unless K ≥ 1, the centres are finite and σ > 0.
-    Checked by: tests/test_data_toy.py
+    Checked by: tests/data/test_toy.py
     """
 
     centres: Array
@@ -125,7 +125,7 @@ def eight_gaussians() -> GaussianMixture:
     """Eight Gaussians on a circle that overlap a little: radius 4/1.414, at multiples of 45°, σ = 0.5/1.414; H ≈ 2.833.
 
     Source: Grathwohl et al., "FFJORD", 2019 (the accompanying code, hence 1.414 for √2).
-    Checked by: tests/test_data_toy.py
+    Checked by: tests/data/test_toy.py
     """
     return GaussianMixture(_circle(4 / 1.414), 0.5 / 1.414)
 
@@ -134,7 +134,7 @@ def ring_of_gaussians() -> GaussianMixture:
     """Eight narrow Gaussians on a circle, far apart in units of σ: radius 2, at multiples of 45°, σ = 0.02.
 
     Source: Metz et al., "Unrolled generative adversarial networks", 2017.
-    Checked by: tests/test_data_toy.py
+    Checked by: tests/data/test_toy.py
     """
     return GaussianMixture(_circle(2), 0.02)
 
@@ -143,7 +143,7 @@ def grid_of_gaussians() -> GaussianMixture:
     """Twenty-five narrow Gaussians on a 5×5 grid: both coordinates of the centres in {−4, −2, 0, 2, 4}, σ = 0.05.
 
     Source: the mode-counting experiment of the GAN literature, which has several spacings and widths; this is one.
-    Checked by: tests/test_data_toy.py
+    Checked by: tests/data/test_toy.py
     """
     at = np.linspace(-4, 4, 5)
     return GaussianMixture(np.stack(np.meshgrid(at, at), axis=-1).reshape(25, 2), 0.05)
@@ -160,7 +160,7 @@ class TwoMoons:
 
     Raises ValueError unless σ > 0.
     Source: scikit-learn's `make_moons`, with t drawn where it is equally spaced there.
-    Checked by: tests/test_data_toy.py
+    Checked by: tests/data/test_toy.py
     """
 
     sigma: float = 0.1

@@ -1,4 +1,7 @@
-"""A state is named arrays: what a module, an optimiser or an average of parameters is saved as and restored from."""
+"""A state is named arrays: what a module, an optimiser or an average of parameters is saved as and restored from.
+
+Checked by: tests/nn/test_module.py, tests/test_optim.py
+"""
 
 from __future__ import annotations
 

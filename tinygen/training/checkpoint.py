@@ -1,6 +1,6 @@
 """Checkpoints: named arrays and a header in one .npz, written whole, read without pickle, refused unless they fit.
 
-Checked by: tests/test_training_checkpoint.py
+Checked by: tests/training/test_checkpoint.py
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file in one go: whoever reads it, even after a crash, finds the old content or the new, never a part.
 
-    Checked by: tests/test_training_checkpoint.py
+    Checked by: tests/training/test_checkpoint.py
     """
     # In the same folder, so that the replacement is one rename; and on the disk before its name is.
     partial = path.with_name(f".{path.name}.{os.getpid()}")

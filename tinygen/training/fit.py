@@ -1,6 +1,6 @@
 """The training loop: minibatches, validation, the best parameters, and a checkpoint to go on from exactly.
 
-Checked by: tests/test_training_fit.py, tests/test_training_resume.py
+Checked by: tests/training/test_fit.py, tests/training/test_resume.py
 """
 
 from __future__ import annotations

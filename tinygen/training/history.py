@@ -1,6 +1,6 @@
 """What a training run has measured, a record every so many steps, kept as lines of JSON.
 
-Checked by: tests/test_training_history.py
+Checked by: tests/training/test_history.py
 """
 
 from __future__ import annotations

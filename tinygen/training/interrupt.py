@@ -15,7 +15,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
     It then raises KeyboardInterrupt; a second Ctrl-C does so at once. Outside the main thread, or
     where Ctrl-C has been given another meaning, this does nothing.
-    Checked by: tests/test_training_resume.py
+    Checked by: tests/training/test_resume.py
     """
     asked = False
 

@@ -1,4 +1,7 @@
-"""A progress bar where tqdm is installed, silence where it is not."""
+"""A progress bar where tqdm is installed, silence where it is not.
+
+Checked by: tests/training/test_fit.py
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ The derivative of a mean over examples is the mean of its parts' derivatives, we
 Threads that share out one operation after another meet at the end of each; threads that share out the examples meet
 once in a step, and what NumPy does on one core only is shared out too.
 
-Checked by: tests/test_training_shards.py
+Checked by: tests/training/test_shards.py
 """
 
 from __future__ import annotations

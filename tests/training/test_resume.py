@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import training_runs
 from training_runs import BATCH, EXAMPLES, STEPS, Run, data, make_run, train
 
 from tinygen.nn import Linear
@@ -139,7 +140,7 @@ def test_outside_the_main_thread_signals_are_left_alone(unbroken: dict[int, tupl
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill outright")
 @pytest.mark.parametrize("call", [0, 4, 7])
 def test_a_killed_process(call: int, unbroken: dict[int, tuple[Run, str]], tmp_path: Path) -> None:
-    program = str(Path(__file__).with_name("training_runs.py"))
+    program = training_runs.__file__
     process = subprocess.Popen(
         [sys.executable, program, str(tmp_path), "2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
