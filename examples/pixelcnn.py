@@ -53,7 +53,7 @@ def main() -> None:
     samples = model.sample(64, rng)
     metrics = {
         "test_nats_per_image": nats_per_image(model, test.pixels),
-        "parameters": sum(parameter.size for parameter in parameters),
+        "parameter_count": sum(parameter.size for parameter in parameters),
         "seconds": time.perf_counter() - start,
     }
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinygen.training.files import write_whole
+from tinygen.files import write_whole
 
 
 def arguments(description: str, name: str) -> argparse.Namespace:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +45,15 @@ def test_impossible_levels_are_never_drawn() -> None:
     certain = np.full((4, 5), -1e4)
     certain[:, 2] = 1e4
     np.testing.assert_array_equal(sample_categorical(certain, Extremes(np.random.PCG64())), 2)
+
+
+@pytest.mark.parametrize("k", [np.array([-1]), np.array([3]), np.array([1.0]), np.array([[1]]), np.array([True])])
+def test_what_is_no_level(k: Any) -> None:
+    with pytest.raises(ValueError, match="k: expected integers 0…2"):
+        categorical_log_prob(np.zeros((1, 3)), k)
+
+
+@pytest.mark.parametrize("logits", [[np.nan, 0.0], [np.inf, 0.0], [-np.inf, -np.inf]])
+def test_nothing_is_drawn_from_what_is_no_distribution(logits: list[float], rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match="diverged"):
+        sample_categorical(np.array([logits]), rng)

@@ -25,14 +25,46 @@ class Distribution(Protocol):
 
 
 def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:
-    """ln softmax(logits)ₖ in nats. Shapes: logits (…, K), k (…) integers in 0…K−1, result (…)."""
+    """ln softmax(logits)ₖ in nats. Shapes: logits (…, K), k (…) integers in 0…K−1, else ValueError; result (…)."""
+    shape, levels = np.shape(array_of(logits))[:-1], np.shape(array_of(logits))[-1]
+    if k.dtype.kind not in "iu" or k.shape != shape or (k.size and not (k.min() >= 0 and k.max() < levels)):
+        seen = f", values {k.min()}…{k.max()}" if k.size else ""
+        raise ValueError(f"k: expected integers 0…{levels - 1} of shape {shape}, got {k.dtype} of {k.shape}{seen}")
     picked = take_along_axis(log_softmax(logits), k[..., None], axis=-1)
     return picked.reshape(*k.shape)
 
 
 def sample_categorical(logits: TensorLike, rng: np.random.Generator) -> Array:
-    """Draw k ~ softmax(logits) by inverting the cumulative distribution. Shapes: logits (…, K), result (…) of int64."""
+    """Draw k ~ softmax(logits) by inverting the cumulative distribution. Shapes: logits (…, K), result (…) of int64.
+
+    Raises ValueError if a logit is NaN or +inf, or all of a row are −inf.
+    """
     v = array_of(logits)
+    if not np.all(np.isfinite(v.max(-1))):
+        raise ValueError(f"logits: expected a finite maximum in each row of shape {v.shape}: has the model diverged?")
     cumulative = np.cumsum(np.exp(v - v.max(-1, keepdims=True), dtype=np.float64), -1)
     u = rng.random(v.shape[:-1]) * cumulative[..., -1]
     return np.sum(cumulative[..., :-1] <= u[..., None], -1)  # type: ignore[no-any-return]
+
+
+def check_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:
+    """Return x as int64 if it is (N, *shape) of 0…levels−1, boolean for two levels; raise ValueError if it is not."""
+    wanted = f"integers 0…{levels - 1} of shape (N, {', '.join(map(str, shape))})"
+    if x.dtype.kind not in "iub" or x.shape[1:] != shape:
+        raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
+    if x.size and not (x.min() >= 0 and x.max() < levels):
+        raise ValueError(f"x: expected {wanted}, got values {x.min()}…{x.max()}")
+    return x.astype(np.int64)
+
+
+def check_labels(labels: Array | None, n: int, classes: int) -> None:
+    """Raise ValueError unless labels are (n,) integers of 0…classes−1, or None where there are no classes."""
+    if (labels is None) != (classes == 0):
+        raise ValueError(f"labels: expected {'some' if classes else 'none'}, the model has {classes} classes")
+    if labels is None:
+        return
+    wanted = f"integers 0…{classes - 1} of shape ({n},)"
+    if labels.dtype.kind not in "iu" or labels.shape != (n,):
+        raise ValueError(f"labels: expected {wanted}, got {labels.dtype} of shape {labels.shape}")
+    if n and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(f"labels: expected {wanted}, got values {labels.min()}…{labels.max()}")

@@ -1,7 +1,6 @@
 """The Gated PixelCNN: no leak and no blind spot, normalised, drawn as it says, and both evaluators equal."""
 
 from functools import partial
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from tinygen.testing import (
     check_normalised,
     check_parameter_grads,
     check_sampler,
+    draw_naively,
     enumerate_support,
 )
 
@@ -99,11 +99,10 @@ def test_remembered_activations_equal_the_naive_sampler_step_by_step(
     model = small(shape, levels, seed, layers=layers, first_size=first_size, size=size, labels=labels)
     given = np.array([0, 1]) if labels else None
     fast, slow = np.zeros((2, 2, *shape, 1), np.int64)
-    generators = np.random.default_rng(seed), np.random.default_rng(seed)
-    steps = zip_longest(model.draw(fast, generators[0], given), model.draw_naively(slow, generators[1], given))
-    for (i, j, remembered), (k, l, naive) in steps:
-        assert (i, j) == (k, l)
-        np.testing.assert_allclose(remembered, naive, rtol=1e-9, atol=1e-10)
+    remembering = model.draw(fast, np.random.default_rng(seed), given)
+    naive = draw_naively(partial(model, labels=given), slow, np.random.default_rng(seed))
+    for remembered, anew in zip(remembering, naive, strict=True):
+        np.testing.assert_allclose(remembered, anew, rtol=1e-9, atol=1e-10)
         np.testing.assert_array_equal(fast, slow)
 
 
@@ -123,6 +122,12 @@ def test_gradients(rng: np.random.Generator) -> None:
         assert head.b is not None
         head.b.assign(np.full(head.b.shape, 30.0))
     check_parameter_grads(lambda: model.log_prob(x, labels), model.parameters(), rng=rng)
+
+
+def test_boolean_images_are_images_of_two_levels(rng: np.random.Generator) -> None:
+    model = small(levels=2)
+    x = images(model, 3, rng)
+    np.testing.assert_array_equal(model.log_prob(x.astype(bool)).value, model.log_prob(x.astype(np.uint8)).value)
 
 
 def test_loss_is_minus_the_mean_log_prob_and_dropout_needs_a_generator(rng: np.random.Generator) -> None:

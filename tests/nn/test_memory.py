@@ -67,7 +67,7 @@ def test_mask_a_is_asked_before_its_input_is_drawn(rng: np.random.Generator) -> 
     for i, j in np.ndindex(3, 3):
         memory.position = i, j
         np.testing.assert_allclose(layer(None, memory).value, layer(x).value[:, i, j], rtol=1e-9, atol=1e-11)
-        memory.remember(layer, x[:, i, j])
+        memory.drawn(x[:, i, j])
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,37 @@ def test_layers_that_look_ahead_are_refused(
     memory.position = position
     with pytest.raises(ValueError, match="position by position"):
         layer(np.zeros((2, 3, 2) if isinstance(position[1], slice) else (2, 2)), memory)
+
+
+def test_a_layer_that_stands_in_a_network_twice_is_refused(rng: np.random.Generator) -> None:
+    layer, memory = layer_of(taps.dilated(2), rng), Memory(1, (3,))
+    memory.position = (0,)
+    square = Conv(2, 2, taps.dilated(2), rng)
+    once = square(np.zeros((1, 2)), memory)
+    with pytest.raises(ValueError, match="second input at position"):
+        square(once, memory)
+    memory.position = (1,)
+    with pytest.raises(ValueError, match=r"an input of shape \(3, 2\)"):
+        layer(np.zeros((3, 2)), memory)
+
+
+def test_what_was_never_given_is_not_taken_for_zero(rng: np.random.Generator) -> None:
+    x = np.zeros((1, 2))
+    layer, memory = layer_of(taps.dilated(2), rng), Memory(1, (5,))
+    with pytest.raises(ValueError, match="set it first"):
+        layer(x, memory)
+    memory.position = (0,)
+    layer(x, memory)
+    memory.position = (2,)
+    with pytest.raises(ValueError, match="never given"):
+        layer(x, memory)
+    first, memory = layer_of(taps.dilated(2, centre=False), rng), Memory(1, (5,))
+    memory.position = (0,)
+    first(None, memory)
+    memory.position = (1,)
+    with pytest.raises(ValueError, match="`drawn`"):
+        first(None, memory)
+    image = Memory(1, (2, 2))
+    image.position = (0, 0)
+    with pytest.raises(ValueError, match="of 2 axes"):
+        layer(x, image)

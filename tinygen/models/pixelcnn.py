@@ -5,12 +5,14 @@
 The vertical stack sees all rows above, to both sides; the horizontal stack sees the row to the left and is told, at
 every layer, what the vertical stack has found. Together they see every earlier pixel: there is no blind spot.
 
-    v ── vertical conv ─┬───────── gate ──────────────→ v of the next layer
-                        1×1
-                        ↓
-    h ┬─ horizontal conv + ─ gate ─┬─ 1×1 ─ + ────────→ h
-      └────────────────────────────│────────┘
-                                   └─ 1×1 ─ + skip ───→ skip
+    v ── gate ── vertical conv ─┬─────────────────────────→ v of the next layer
+                               1×1
+                                ↓
+    h ┬─── horizontal conv ──── + ─ gate ─┬─ 1×1 ─ + ─────→ h of the next layer
+      └───────────────────────────────────│────────┘
+                                          └─ 1×1 ─ + ─────→ skip
+
+A class label adds a learned vector to the vertical features of every layer, which carry it to the horizontal ones.
 
 Source: van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves & Kavukcuoglu, "Conditional Image Generation with PixelCNN
 Decoders", 2016, figure 2; the skip connections as in WaveNet.
@@ -26,7 +28,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
-from ..distributions import categorical_log_prob, sample_categorical
+from ..distributions import categorical_log_prob, check_labels, check_levels, sample_categorical
 from ..nn import Conv, Embedding, Module, dropout
 from ..nn.memory import Memory
 
@@ -38,7 +40,7 @@ class GatedLayer(Module):
     """One layer of both stacks. The `first` reads the image: its taps leave out the pixel itself, as mask A does."""
 
     def __init__(
-        self, channels_in: int, channels: int, size: int, rng: Rng, first: bool = False, last: bool = False
+        self, channels_in: int, channels: int, size: int, rng: Rng, *, first: bool = False, last: bool = False
     ) -> None:
         self.first = first
         self.vertical = Conv(channels_in, 2 * channels, taps.vertical(size, centre=not first), rng)
@@ -48,19 +50,21 @@ class GatedLayer(Module):
         self.residual = None if last else Conv(channels, channels, taps.point(), rng, bias=first)
         self.skip = Conv(channels, channels, taps.point(), rng, bias=first)
 
-    def rows(self, v: Tensor | None, plus: TensorLike, drop: Drop, memory: Memory | None) -> tuple[Tensor, Tensor]:
-        """Vertical stack: its features before their gate, for the next layer, and what the horizontal stack is told.
+    def vertical_stack(
+        self, v: Tensor | None, condition: TensorLike, drop: Drop, memory: Memory | None
+    ) -> tuple[Tensor, Tensor]:
+        """Features of the rows above, for the next layer's gate, and what the horizontal stack is told of them.
 
-        The gate opens the next layer instead of closing this one, since nobody needs the last layer's.
+        The gate opens a layer instead of closing it, since nobody needs the last layer's.
         """
-        v = self.vertical(v if self.first or v is None else drop(gate(v)), memory, plus)
+        v = self.vertical(v if self.first or v is None else drop(gate(v)), memory, plus=condition)
         return v, self.across(v, memory)
 
-    def pixels(
-        self, h: Tensor | None, told: Tensor, skip: TensorLike, drop: Drop, memory: Memory | None
+    def horizontal_stack(
+        self, h: Tensor | None, above: Tensor, skip: TensorLike, drop: Drop, memory: Memory | None
     ) -> tuple[Tensor | None, Tensor]:
-        """Horizontal stack: its features for the next layer, and the sum over layers that the output reads."""
-        features = drop(gate(self.horizontal(h, memory, plus=told)))
+        """Features of all earlier pixels, for the next layer, and the sum over layers that the output reads."""
+        features = drop(gate(self.horizontal(h, memory, plus=above)))
         skip = self.skip(features, memory, plus=skip)
         if self.residual is None:
             return None, skip
@@ -91,14 +95,13 @@ class GatedPixelCNN(Module):
         at_least = {"height": (shape[0], 1), "width": (shape[1], 1), "levels": (levels, 2), "layers": (layers, 1)}
         for name, (value, least) in {**at_least, "labels": (labels, 0)}.items():
             if value < least:
-                raise ValueError(f"GatedPixelCNN: {name} = {value}, it must be at least {least}")
+                raise ValueError(f"{name}: expected at least {least}, got {value}")
         if not 0 <= dropout < 1:
-            raise ValueError(f"GatedPixelCNN: dropout = {dropout}, it must be at least 0 and below 1")
+            raise ValueError(f"dropout: expected at least 0 and below 1, got {dropout}")
         self.shape, self.levels, self.labels, self.dropout = shape, levels, labels, dropout
-        self.layers = [
-            GatedLayer(1 if i == 0 else channels, channels, size if i else first_size, rng, i == 0, i == layers - 1)
-            for i in range(layers)
-        ]
+        self.layers = [GatedLayer(1, channels, first_size, rng, first=True, last=layers == 1)]
+        for layer in range(1, layers):
+            self.layers.append(GatedLayer(channels, channels, size, rng, last=layer == layers - 1))
         self.embeddings = [Embedding(labels, 2 * channels, rng) for _ in self.layers] if labels else []
         self.hidden = Conv(channels, channels, taps.point(), rng)
         self.logits = Conv(channels, levels, taps.point(), rng)
@@ -106,103 +109,70 @@ class GatedPixelCNN(Module):
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
         """Logits of every pixel's levels, (N, H, W, levels), from the pixels before it; with an rng, under dropout."""
         image = Tensor(self._scaled(x))
-        return self._pixels(image, self._rows(image, self._given(labels, x), rng), rng)
+        return self._horizontal(image, self._vertical(image, self._conditions(labels, x.ndim), rng), rng)
 
-    def log_prob(self, x: Array, labels: Array | None = None) -> Tensor:
-        """ln p(x | labels) in nats per image: x (N, H, W, 1), result (N,)."""
-        self._check(x, labels)
-        return categorical_log_prob(self(x, labels), x[..., 0]).sum((1, 2))
+    def log_prob(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
+        """ln p(x | labels) in nats per image: x (N, H, W, 1), result (N,); with an rng, under dropout."""
+        x = check_levels(x, (*self.shape, 1), self.levels)
+        check_labels(labels, len(x), self.labels)
+        return categorical_log_prob(self(x, labels, rng), x[..., 0]).sum((1, 2))
 
     def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """Mean of −ln p in nats per image, to be minimised; with an rng, under dropout."""
-        self._check(x, labels)
-        return -categorical_log_prob(self(x, labels, rng), x[..., 0]).sum((1, 2)).mean()
+        return -self.log_prob(x, labels, rng=rng).mean()
 
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
         """Draw n images (n, H, W, 1) by remembered activations: about the cost of one forward pass in total."""
         if n < 0:
             raise ValueError(f"n: expected at least 0 images, got {n}")
-        self._check_labels(labels, n)
         x = np.zeros((n, *self.shape, 1), np.int64)
         for _ in self.draw(x, rng, labels):
             pass
         return x
 
-    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[tuple[int, int, Array]]:
-        """Fill the images x (n, H, W, 1) in place and yield, for each pixel, row, column and its logits (n, levels).
+    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
+        """Fill the images x (n, H, W, 1) in place, in raster order, and yield each pixel's logits (n, levels).
 
-        The first layer's convolutions exclude the pixel itself, so they are asked (None) before it is drawn, and
-        remember it after.
+        The vertical stack looks to the right in the rows above, so it is evaluated a row at a time.
         """
+        check_labels(labels, len(x), self.labels)
         memory = Memory(len(x), self.shape)
-        first = self.layers[0]
         for i in range(self.shape[0]):
             memory.position = i, slice(None)
             with no_grad():
-                told = self._rows(None, self._given(labels, x[:, i]), memory=memory)  # [(n, W, 2C)]
+                above = self._vertical(None, self._conditions(labels, 3), memory=memory)  # [(n, W, 2C)]
             for j in range(self.shape[1]):
                 memory.position = i, j
                 with no_grad():
-                    logits = self._pixels(None, [row[:, j] for row in told], memory=memory)
+                    logits = self._horizontal(None, [row[:, j] for row in above], memory=memory)
                 x[:, i, j, 0] = sample_categorical(logits, rng)
-                pixel = self._scaled(x[:, i, j])
-                memory.remember(first.vertical, pixel)
-                memory.remember(first.horizontal, pixel)
-                yield i, j, logits.value
+                memory.drawn(self._scaled(x[:, i, j]))
+                yield logits.value
 
-    def draw_naively(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[tuple[int, int, Array]]:
-        """What `draw` must equal: the whole network is evaluated anew for every pixel."""
-        for i, j in np.ndindex(self.shape):
-            with no_grad():
-                logits = self(x, labels)[:, i, j]
-            x[:, i, j, 0] = sample_categorical(logits, rng)
-            yield i, j, logits.value
-
-    def _rows(
-        self, x: Tensor | None, given: list[TensorLike], rng: Rng | None = None, memory: Memory | None = None
+    def _vertical(
+        self, x: Tensor | None, conditions: list[TensorLike], rng: Rng | None = None, memory: Memory | None = None
     ) -> list[Tensor]:
-        v, told, drop = x, [], partial(dropout, rate=self.dropout, rng=rng)
-        for layer, plus in zip(self.layers, given, strict=True):
-            v, news = layer.rows(v, plus, drop, memory)
-            told.append(news)
-        return told
+        v, above, drop = x, [], partial(dropout, rate=self.dropout, rng=rng)
+        for layer, condition in zip(self.layers, conditions, strict=True):
+            v, features = layer.vertical_stack(v, condition, drop, memory)
+            above.append(features)
+        return above
 
-    def _pixels(
-        self, x: Tensor | None, told: list[Tensor], rng: Rng | None = None, memory: Memory | None = None
+    def _horizontal(
+        self, x: Tensor | None, above: list[Tensor], rng: Rng | None = None, memory: Memory | None = None
     ) -> Tensor:
         h, drop = x, partial(dropout, rate=self.dropout, rng=rng)
         skip: TensorLike = 0.0
-        for layer, news in zip(self.layers, told, strict=True):
-            h, skip = layer.pixels(h, news, skip, drop, memory)
+        for layer, features in zip(self.layers, above, strict=True):
+            h, skip = layer.horizontal_stack(h, features, skip, drop, memory)
         return self.logits(relu(self.hidden(relu(skip), memory)), memory)
 
     def _scaled(self, x: Array) -> Array:
         """Levels to −1…1, so that the zeros beyond the border are no level of the image."""
         return (x * (2 / (self.levels - 1)) - 1).astype(self.logits.w.dtype)
 
-    def _given(self, labels: Array | None, x: Array) -> list[TensorLike]:
-        """What each layer is told of the label, with axes of one beside those of x: (N, 1, 1, 2C)."""
+    def _conditions(self, labels: Array | None, ndim: int) -> list[TensorLike]:
+        """What the label adds in each layer, with ones for the axes between: (N, 1, 1, 2C) beside images, ndim = 4."""
         if labels is None:
             return [0.0] * len(self.layers)
-        return [e(labels).reshape(len(x), *(1,) * (x.ndim - 2), -1) for e in self.embeddings]
-
-    def _check(self, x: Array, labels: Array | None) -> None:
-        wanted = f"integers 0…{self.levels - 1} of shape (N, {self.shape[0]}, {self.shape[1]}, 1)"
-        if x.dtype.kind not in "iub" or x.shape[1:] != (*self.shape, 1):
-            raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
-        if x.size and not (x.min() >= 0 and x.max() < self.levels):
-            raise ValueError(f"x: expected {wanted}, got values {x.min()}…{x.max()}")
-        self._check_labels(labels, len(x))
-
-    def _check_labels(self, labels: Array | None, n: int) -> None:
-        if (labels is None) != (self.labels == 0):
-            raise ValueError(
-                f"labels: expected {'none' if labels is not None else 'some'}, the model has {self.labels} classes"
-            )
-        if labels is None:
-            return
-        wanted = f"integers 0…{self.labels - 1} of shape ({n},)"
-        if labels.dtype.kind not in "iu" or labels.shape != (n,):
-            raise ValueError(f"labels: expected {wanted}, got {labels.dtype} of shape {labels.shape}")
-        if n and not (labels.min() >= 0 and labels.max() < self.labels):
-            raise ValueError(f"labels: expected {wanted}, got values {labels.min()}…{labels.max()}")
+        return [e(labels).reshape(len(labels), *(1,) * (ndim - 2), e.w.shape[1]) for e in self.embeddings]

@@ -9,6 +9,7 @@ of anything is refused. `tinygen.testing.strategies` (which needs hypothesis) dr
 from .autoregressive import check_autoregressive, receptive_field
 from .densities import check_normalised, check_normalised_density, check_sampler, chi_square_tail, enumerate_support
 from .gradients import check_adjoint, check_grads, check_parameter_grads
+from .sampling import draw_naively
 
 __all__ = [
     "check_adjoint",
@@ -19,6 +20,7 @@ __all__ = [
     "check_parameter_grads",
     "check_sampler",
     "chi_square_tail",
+    "draw_naively",
     "enumerate_support",
     "receptive_field",
 ]
