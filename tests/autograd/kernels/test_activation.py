@@ -24,7 +24,7 @@ def exact(x: Any) -> Any:
 )
 def test_gate_in_both_dtypes(x: Any) -> None:
     y = gate(x)
-    np.testing.assert_allclose(y, exact(x), rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(y, exact(x), rtol=1e-14, atol=0)
     single = x.astype(np.float32)
     assert gate(single).dtype == np.float32
     np.testing.assert_allclose(gate(single), exact(single), rtol=0, atol=4e-7)
@@ -38,6 +38,20 @@ def test_float32_on_a_fine_grid() -> None:
     assert (np.abs(y - tanh) / np.spacing(np.abs(tanh).astype(np.float32))).max() < 6  # units in the last place
     y = gate(np.stack([np.full_like(a, 40), a], axis=-1))[:, 0]
     assert np.abs(y - 1 / (1 + np.exp(-a.astype(np.float64)))).max() < 3e-7
+
+
+# Far from 0, tanh a · σ(b) and its derivatives lie within a factor 1 + 2 exp(-40) of these exponentials.
+@pytest.mark.parametrize("b", [-700.0, -50.0, -40.0])
+@pytest.mark.parametrize("a", [-300.0, -30.0, 20.0, 250.0])
+def test_float64_keeps_its_precision_where_it_is_tiny(a: float, b: float) -> None:
+    x, sign = np.array([a, b]), np.sign(a)
+    np.testing.assert_allclose(gate(x), [sign * np.exp(b)], rtol=1e-14)
+    slope_a = 4 * np.exp(-2 * abs(a))
+    with np.errstate(under="ignore"):
+        np.testing.assert_allclose(gate_vjp(x, np.ones(1)), [slope_a * np.exp(b), sign * np.exp(b)], rtol=1e-14)
+        # σ(-b), by now almost 1, and 1 - σ(-b), which is what b's derivative needs
+        x = np.array([a, -b])
+        np.testing.assert_allclose(gate_vjp(x, np.ones(1)), [slope_a, sign * np.exp(b)], rtol=1e-14)
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -1,4 +1,4 @@
-"""Elementwise kernels where NumPy makes too many passes over memory: the gate, relu, and sums over rows.
+"""Elementwise kernels where NumPy makes too many passes over memory: the gate, and sums over rows.
 
 float32 runs in Numba over the thread pool; float64, which is for checking gradients, is plain NumPy at full precision.
 """
@@ -91,7 +91,9 @@ def _rows(x: Array) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    return 0.5 + 0.5 * np.tanh(0.5 * x)
+    """σ(x), also where it is tiny: ½ + ½ tanh ½x would cancel to 0, 1/(1 + exp(-x)) overflow."""
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, e, 1) / (1 + e))
 
 
 def _fast(x: Array) -> bool:
@@ -136,8 +138,9 @@ def gate_vjp(x: Array, g: Array) -> Array:
     if g.shape != a.shape:
         raise ValueError(f"the cotangent of a gate of {x.shape} has shape {a.shape}, got {g.shape}")
     if not (_fast(x) and g.dtype == x.dtype):
-        t, s = np.tanh(a), _sigmoid(b)
-        return np.concatenate([g * s * (1 - t * t), g * t * s * (1 - s)], axis=-1)
+        s = g * _sigmoid(b)
+        slope = 4 * _sigmoid(2 * a) * _sigmoid(-2 * a)  # 1 - tanh² a = 4 σ(2a) σ(-2a), which does not cancel
+        return np.concatenate([s * slope, s * np.tanh(a) * _sigmoid(-b)], axis=-1)  # 1 - σ(b) = σ(-b)
     dx = np.empty(x.shape, x.dtype)
     rows, cotangents, flat = _rows(x), _rows(g), dx.reshape(-1, x.shape[-1])
     parallel(lambda start, stop: _gate_vjp(rows, cotangents, flat, start, stop), len(rows), _GRAIN // rows.shape[1] + 1)
