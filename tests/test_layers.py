@@ -19,7 +19,7 @@ LAYERS = [
     {"autograd.conv"},
     {"autograd.derivatives", "autograd.graph"},
     {"autograd"},
-    {"nn"},
+    {"nn", "files"},
     {"optim", "distributions", "bijections", "data", "training", "metrics", "plot"},
     {"models"},
     {"testing"},

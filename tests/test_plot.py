@@ -1,5 +1,6 @@
 """The pictures: every pixel where it belongs, every number on its axis, and Matplotlib's global state untouched."""
 
+import os
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -185,11 +186,10 @@ def test_a_failed_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest
     path.write_bytes(b"old")
     figure = plot.sample_grid(np.zeros((1, 2, 2)))
 
-    def full_disk(partial: Path, **_: object) -> None:
-        partial.write_bytes(b"part")
+    def full_disk(number: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(figure, "savefig", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="no space"):
         plot.save(figure, path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]

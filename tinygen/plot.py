@@ -4,6 +4,9 @@ Every function returns a new Matplotlib `Figure`; `save` writes one. No window, 
 rcParams is touched. Colours are Okabe & Ito's, which stay apart for colour-blind eyes.
 """
 
+from __future__ import annotations
+
+import io
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +34,7 @@ def sample_grid(
     columns: int | None = None,
     row_labels: Sequence[str] = (),
     title: str | None = None,
-) -> "Figure":
+) -> Figure:
     """Lay images out in rows, each pixel a square of whole screen pixels.
 
         grey = value / (levels − 1)
@@ -87,7 +92,7 @@ def curves(
     yardsticks: Mapping[str, float] | None = None,
     ylim: tuple[float, float] | None = None,
     title: str | None = None,
-) -> "Figure":
+) -> Figure:
     """Draw every other column of a history against column `x`, each named at its right end.
 
     A NaN is a value not recorded there, as where validation is rarer than training: its neighbours are joined.
@@ -136,7 +141,7 @@ def density(
     samples: ArrayLike | None = None,
     resolution: int = 200,
     title: str | None = None,
-) -> "Figure":
+) -> Figure:
     """Show exp log_prob over a box of the plane, and samples beside it on the same axes.
 
     Shapes: log_prob (n, 2) → (n,) nats, asked at resolution² cell middles; box (x₁ from, x₁ to, x₂ from, x₂ to);
@@ -181,7 +186,7 @@ def density(
     return figure
 
 
-def save(figure: "Figure", path: str | os.PathLike[str]) -> Path:
+def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure as a PNG, whole or not at all, making the folders on the way; return the path.
 
     The same figure gives the same bytes. Raises ValueError unless the path ends in .png.
@@ -190,13 +195,10 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"path must end in .png, got {os.fspath(path)!r}")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=figure.dpi, metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(partial, format="png", dpi=figure.dpi, metadata={"Software": None})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, content.getvalue())
     return path
 
 
@@ -215,7 +217,7 @@ def _grey(images: ArrayLike, levels: int) -> NDArray[np.float64]:
     return np.broadcast_to(values.astype(np.float64) / (levels - 1), (*values.shape[:3], 3))
 
 
-def _figure(width: float, height: float, **options: Any) -> "Figure":
+def _figure(width: float, height: float, **options: Any) -> Figure:
     """Return an empty white figure, in inches, whose canvas draws into memory."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -233,7 +235,7 @@ def _extent(text: Any) -> tuple[float, float]:
     return box.width, box.height
 
 
-def _plain(axes: "Axes", title: str | None) -> None:
+def _plain(axes: Axes, title: str | None) -> None:
     """Take away the frame's upper and right sides, soften what is left, set the sizes."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(FAINT)
@@ -242,7 +244,7 @@ def _plain(axes: "Axes", title: str | None) -> None:
         axes.set_title(title, fontsize=10, color=INK, loc="left")
 
 
-def _name_ends(axes: "Axes", ends: list[tuple[float, str, str]]) -> None:
+def _name_ends(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     """Write each (value, name, colour) to the right of the axes at its height, or as near as keeps the names apart."""
     low, high = axes.get_ylim()
     line = 0.055  # of the height of the axes

@@ -149,22 +149,6 @@ def test_a_folder_that_cannot_be_made_is_told(server: tuple[str, list[str]], tre
         fetch(server[0], "whole")
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    folder.write_whole(path, b"old")
-
-    def full_disk(self: Path, content: bytes) -> int:
-        with open(self, "wb") as file:
-            file.write(content[:1])
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        folder.write_whole(path, b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    assert path.read_bytes() == b"old"
-
-
 @pytest.mark.parametrize("module", ["pooch", "tqdm"])
 def test_without_the_extra_it_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)

@@ -16,7 +16,6 @@ from training_runs import Net, train
 from tinygen.nn import Linear
 from tinygen.training import CheckpointError, load_checkpoint, save_checkpoint
 from tinygen.training.checkpoint import read_checkpoint, write_checkpoint
-from tinygen.training.files import write_whole
 
 
 @pytest.fixture
@@ -133,19 +132,6 @@ def test_any_names_and_numbers_come_back(tmp_path: Path, arrays: dict[str, list[
     assert groups["b"] == {}
     assert groups["a"].keys() == group.keys()
     assert all(np.array_equal(groups["a"][name], value, equal_nan=True) for name, value in group.items())
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = path.read_bytes()
-
-    def fail(number: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, b"half of it")
-    assert path.read_bytes() == content
-    assert [file.name for file in path.parent.iterdir()] == ["net.npz"]
 
 
 def test_a_damaged_checkpoint_stops_a_run_before_it_starts(tmp_path: Path) -> None:

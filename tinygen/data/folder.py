@@ -1,5 +1,7 @@
 """The folder of downloaded files: each is whole and verified, or an error says what to put where."""
 
+from __future__ import annotations
+
 import importlib
 import io
 import os
@@ -7,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from ..files import write_whole
 
 T = TypeVar("T")
 
@@ -90,20 +94,6 @@ def download(url: str) -> bytes:
     hooks = {"response": lambda response, **_: None if response.ok else response.close()}
     pooch.HTTPDownloader(progressbar=True, timeout=30, hooks=hooks)(url, body, None)
     return body.getvalue()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: no reader ever sees a part of it, and a failure leaves nothing behind.
-
-    Checked by: tests/data/test_folder.py
-    """
-    # In the same folder, so that the replacement is one rename; opened plainly, so that the umask sets who may read it.
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def optional(module: str, purpose: str) -> Any:

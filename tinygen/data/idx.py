@@ -1,5 +1,7 @@
 """IDX, the file format of MNIST."""
 
+from __future__ import annotations
+
 import gzip
 import math
 import struct

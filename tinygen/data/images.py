@@ -1,5 +1,7 @@
 """Three sets of handwritten digits, from the smallest up: 8×8 digits, binarised MNIST, MNIST."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import zipfile

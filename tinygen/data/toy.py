@@ -5,6 +5,8 @@
 No model has an expected negative log-likelihood below H; the gap is KL(p‖model). Everything is float64.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

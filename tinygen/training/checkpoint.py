@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array
+from ..files import write_whole
 from ..nn import Module
-from .files import write_whole
 
 FORMAT = "tinygen checkpoint 1"
 
@@ -52,7 +52,7 @@ def write_checkpoint(path: str | Path, groups: Mapping[str, Mapping[str, Array]]
     text = json.dumps({"format": FORMAT, "groups": list(groups), **header}, default=np.ndarray.tolist)
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, header=np.frombuffer(text.encode(), np.uint8), **arrays)
-    write_whole(Path(path), content.getvalue())
+    write_whole(path, content.getvalue())
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict[str, Any]]:

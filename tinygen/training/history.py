@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .files import write_whole
+from ..files import write_whole
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class History:
     def save(self, path: str | Path) -> None:
         """Write the records as lines of JSON, all of them or none, so that a kill leaves no half line behind."""
         lines = [json.dumps({**asdict(record), "unit": self.unit}) + "\n" for record in self.records]
-        write_whole(Path(path), "".join(lines).encode())
+        write_whole(path, "".join(lines).encode())
 
     @classmethod
     def load(cls, path: str | Path) -> History:
