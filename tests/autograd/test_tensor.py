@@ -208,6 +208,45 @@ def test_a_parameter_assigned_after_use_is_noticed() -> None:
     np.testing.assert_array_equal(grad((w * w).sum(), [w])[0].value, [0, 0])
 
 
+def test_a_new_value_off_the_way_does_not_matter() -> None:
+    """The critic's loss after the generator's step: of the generator, only the images are read, and they are stored."""
+    g, d = Parameter([3.0]), Parameter([5.0])
+    loss = (g * 2 * d).sum()
+    g.assign(np.array([7.0]))
+    assert grad(loss, [d])[0].item() == 6
+    with pytest.raises(RuntimeError, match="after 'multiply' had used it"):
+        grad(loss, [g])
+    with pytest.raises(RuntimeError, match="after 'multiply' had used it"):
+        grad(loss, [g], allow_unreached=True)
+
+
+def test_a_new_value_beside_the_way_is_noticed() -> None:
+    """∂(g d)/∂d is g, which the rule reads."""
+    g, d = Parameter([3.0]), Parameter([5.0])
+    loss = (g * d).sum()
+    g.assign(np.array([7.0]))
+    with pytest.raises(RuntimeError, match="after 'multiply' had used it"):
+        grad(loss, [d])
+
+
+def test_what_is_older_than_the_inputs_is_not_visited() -> None:
+    class Watched(Tensor):
+        @property
+        def edges(self) -> Any:
+            raise AssertionError("a tensor behind the inputs was visited")
+
+        @edges.setter
+        def edges(self, value: Any) -> None: ...
+
+    w, behind = Parameter([2.0], np.float64), Watched(3.0)
+    w.assign(np.array([5.0]))  # younger than `behind` now, but not than what may depend on it
+    x = Tensor(2.0)
+    assert grad(behind * x, [x])[0].item() == 3
+    y = w * x
+    z = y * Tensor(1.0)
+    assert [g.item() for g in grad(z.sum(), [w, y])] == [2, 1]
+
+
 def test_parameters_are_float32_and_keep_dtype_and_shape() -> None:
     w = Parameter(np.ones(2))
     old = w.value
@@ -386,6 +425,8 @@ def test_tensors_read_like_arrays() -> None:
     assert (x.shape, x.ndim, x.size, len(x), x.dtype.name) == ((2, 3), 2, 6, 2, "float64")
     assert x.T.shape == x.transpose().shape == (3, 2)
     assert x.transpose(1, 0).shape == x.reshape(3, 2).shape == x.reshape(3, -1).shape == (3, 2)
+    assert x.transpose((1, 0)).shape == x.transpose(None).shape == x.reshape((3, 2)).shape == x.reshape([3, 2]).shape
+    assert x.reshape(6).shape == x.reshape((6,)).shape == x.reshape(np.int64(6)).shape == (6,)
     assert [row.shape for row in x] == [(3,), (3,)]
     assert (x.sum().item(), float(x.mean()), x.max().item()) == (15, 2.5, 5)
     assert x.sum(0).shape == x.mean(0).shape == x.max(0).shape == (3,)

@@ -216,11 +216,11 @@ class Tensor:
     def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         return PRIMITIVES["max"](self, axis, keepdims)
 
-    def reshape(self, *shape: int) -> Tensor:
-        return PRIMITIVES["reshape"](self, shape)
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        return PRIMITIVES["reshape"](self, _one_or_several(shape))
 
-    def transpose(self, *axes: int) -> Tensor:
-        return PRIMITIVES["transpose"](self, axes or None)
+    def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
+        return PRIMITIVES["transpose"](self, _one_or_several(axes) or None)
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         return PRIMITIVES["astype"](self, dtype)
@@ -233,16 +233,24 @@ class Parameter(Tensor):
     that they are out of date. Raises ValueError if the new value has another shape.
     """
 
-    __slots__ = ()
+    __slots__ = ("made",)
+
+    made: int  # the first birth: whatever depends on the parameter is younger than that, under any of its values
 
     def __init__(self, value: Any, dtype: DTypeLike = np.float32) -> None:
         super().__init__(value, dtype)
+        self.made = self.birth
 
     def assign(self, value: Array) -> None:
         """Replace the value (not in place: who holds the old array keeps it). The dtype stays."""
         if np.shape(value) != self.shape:
             raise ValueError(f"assign: a parameter of shape {self.shape} was given a value of shape {np.shape(value)}")
         self.value, self.birth = np.asarray(value, self.dtype), next(_births)
+
+
+def _one_or_several(arguments: tuple[Any, ...]) -> Any:
+    """Read f(2, 3) and f((2, 3)) alike, as NumPy does."""
+    return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer) else arguments
 
 
 def value_of(x: Any) -> Any:
@@ -281,8 +289,8 @@ def grad(
 
     Shapes: cotangent like output (it may be left out if output has one element: then it is 1); results like inputs.
     Raises ValueError if the output is not a scalar and no cotangent is given, if shapes differ, or if an input does
-    not reach the output (with `allow_unreached` it gets zeros); RuntimeError if a parameter on the way was given a new
-    value since; TypeError if an input is not a floating-point tensor.
+    not reach the output (with `allow_unreached` it gets zeros); RuntimeError if a parameter that a node on the way was
+    computed from was given a new value since; TypeError if an input is not a floating-point tensor.
     Source: Griewank & Walther, "Evaluating Derivatives", 2008, chapter 3.
     Checked by: tests/autograd/test_tensor.py and, for every operation, tests/autograd/test_primitives.py
     """
@@ -334,27 +342,32 @@ def _seed(output: Tensor, cotangent: TensorLike | None) -> Tensor:
 
 def _path(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     """List the nodes on the ways from `inputs` to `output`, oldest first; empty if no input reaches the output."""
+    # What is older than the oldest input cannot depend on any of them, and is not looked at.
+    oldest = min((x.made if isinstance(x, Parameter) else x.birth for x in inputs), default=output.birth)
     found, todo = {id(output): output}, [output]
     while todo:
         for parent, _ in todo.pop().edges:
-            if id(parent) not in found:
+            if parent.birth >= oldest and id(parent) not in found:
                 found[id(parent)] = parent
                 todo.append(parent)
     reached = {id(x) for x in inputs}
     path = []
     for tensor in sorted(found.values(), key=lambda tensor: tensor.birth):
-        leads = id(tensor) in reached
-        for parent, _ in tensor.edges:
-            if parent.birth > tensor.birth:
-                raise RuntimeError(
-                    f"grad: a parameter of shape {parent.shape} was given a new value after '{tensor.op}' had used it; "
-                    f"compute the output again"
-                )
-            leads = leads or id(parent) in reached
-        if leads:
+        if id(tensor) in reached or any(id(parent) in reached for parent, _ in tensor.edges):
+            _check_fresh(tensor)
             reached.add(id(tensor))
             path.append(tensor)
     return path if id(output) in reached else []
+
+
+def _check_fresh(tensor: Tensor) -> None:
+    """Refuse a node on the way of which a parent, on the way or not, has a new value: the node's rules may read it."""
+    for parent, _ in tensor.edges:
+        if parent.birth > tensor.birth:
+            raise RuntimeError(
+                f"grad: a parameter of shape {parent.shape} was given a new value after '{tensor.op}' had used it; "
+                f"compute the output again"
+            )
 
 
 def _backward(
@@ -381,7 +394,7 @@ def _backward(
                     adjoints[key].value += contribution.value
                 else:
                     adjoints[key] = adjoints[key] + contribution
-                    if not create_graph and type(adjoints[key].value) is np.ndarray:
+                    if not create_graph:
                         sums.add(key)
             del adjoint, tensor
     return _collect(adjoints, seed, inputs, create_graph, allow_unreached)
