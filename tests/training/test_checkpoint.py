@@ -114,6 +114,11 @@ def test_a_checkpoint_of_another_module_is_refused_by_name_and_shape(path: Path)
     check_refused(path, r"first\.w has shape \(3, 5\), needed is \(2, 5\)")
 
 
+def test_a_checkpoint_without_a_module_is_refused(path: Path) -> None:
+    write_checkpoint(path, {"optimizer": {"m": np.ones(3)}}, {})
+    check_refused(path, r"expected a module or a training run, got groups \['optimizer'\]")
+
+
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_checkpoint(tmp_path / "none.npz", Net(0))

@@ -127,7 +127,9 @@ def spoiled(kind: str, at: int, run: Run) -> Any:
             return value
         if kind == "gradient":
             return value + sqrt(bias * 0).sum()  # 0, of slope 0/0
-        return value * (np.float32(np.nan) if kind == "nan" else np.float32(np.inf))
+        if kind == "gradient and loss":
+            return value + (bias * np.float32(np.inf)).sum()
+        return value + (np.float32(np.nan) if kind == "nan" else np.float32(np.inf))
 
     return loss
 
@@ -137,9 +139,10 @@ def spoiled(kind: str, at: int, run: Run) -> Any:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("nan", r"step 4 \(epoch 1\): the loss is nan"),
-        ("inf", r"step 4 \(epoch 1\): the loss is inf"),
-        ("gradient", r"step 4 \(epoch 1\), last\.b: gradients\[3\].*1 of 1 entries"),
+        ("nan", r"step 4 \(epoch 1\): the loss is nan; every parameter and gradient is finite, the loss alone is not"),
+        ("inf", r"step 4 \(epoch 1\): the loss is inf; every parameter and gradient is finite, the loss alone is not"),
+        ("gradient", r"step 4 \(epoch 1\): the loss is \d.*; 1 of 1 entries of the gradient of last\.b are NaN"),
+        ("gradient and loss", r"step 4 .*: the loss is -?inf; 1 of 1 entries of the gradient of last\.b are NaN"),
     ],
 )
 def test_a_number_that_is_not_finite_stops_the_run_before_it_is_trained_on(
@@ -164,6 +167,15 @@ def test_a_number_that_is_not_finite_stops_the_run_before_it_is_trained_on(
     assert issubclass(NonFiniteError, FloatingPointError)
     fit(run.net.loss, run.net, data(), optimizer=run.optimizer, rng=run.rng, steps=4, checkpoint=path, **settings)
     assert all(np.array_equal(value, good.net.state()[name]) for name, value in run.net.state().items())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_parameter_that_is_not_finite_is_named_before_the_gradients_it_spoils() -> None:
+    run = make_run()
+    run.net.last.w.assign(np.array([[1], [np.nan], [1], [np.inf], [1]], np.float32))
+    settings: dict[str, Any] = {"optimizer": run.optimizer, "rng": run.rng, "batch_size": 4, "progress": False}
+    with pytest.raises(NonFiniteError, match=r"step 0 .*: the loss is nan; 2 of 5 entries of parameter last\.w"):
+        fit(run.net.loss, run.net, data(), steps=1, **settings)
 
 
 def test_the_progress_bar_shows_loss_and_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import training_runs
 from training_runs import BATCH, EXAMPLES, STEPS, Run, data, make_run, train
 
 from tinygen.nn import Linear
-from tinygen.optim import EMA, SGD, Adam
+from tinygen.optim import EMA, SGD, Adam, cosine
 from tinygen.training import CheckpointError, load_checkpoint, save_checkpoint
 
 
@@ -193,6 +193,7 @@ def other_constant(run: Run) -> dict[str, Any]:
         (lambda run: {"ema": EMA(run.net.parameters(), 0.8)}, "ema_decay is 0.8"),
         (lambda run: {"optimizer": SGD(run.net.parameters(), 0.1)}, "optimizer is SGD here, Adam there"),
         (lambda run: {"optimizer": Adam(run.net.parameters(), 0.05)}, "lr is"),
+        (lambda run: {"optimizer": Adam(run.net.parameters(), cosine(0.05, 2 * STEPS, 2)), "epochs": 6}, "lr is"),
         (lambda run: {"optimizer": Adam(run.net.parameters()[:2], run.optimizer.lr)}, "trained is"),
         (lambda run: {"optimizer": Adam(run.net.parameters(), run.optimizer.lr, (0.8, 0.999))}, "beta1 is 0.8"),
         (lambda run: {"rng": np.random.default_rng(1)}, r"seed is \[1, \[\]\] here, \[0, \[\]\] there"),
@@ -229,9 +230,17 @@ def test_a_module_alone_is_no_training_run(tmp_path: Path) -> None:
         train(tmp_path, 3)
 
 
-def test_load_checkpoint_takes_the_best_of_a_training_run(unbroken: dict[int, tuple[Run, str]], tmp_path: Path) -> None:
-    train(tmp_path, 2)
+@pytest.mark.parametrize("changes", [{}, {"validate": None}, {"validate": None, "ema": None}, {"ema": None}])
+def test_load_checkpoint_restores_what_fit_left_in_the_module(changes: dict[str, Any], tmp_path: Path) -> None:
+    left = train(tmp_path, 2, **changes).net.state()
     net = make_run(1).net
     load_checkpoint(tmp_path / "run.npz", net)
-    wanted = unbroken[2][0].net.state()
-    assert all(np.array_equal(value, wanted[name]) for name, value in net.state().items())
+    assert all(np.array_equal(value, left[name]) for name, value in net.state().items())
+
+
+def test_averages_go_on_from_a_shorter_run_that_was_not_validated(tmp_path: Path) -> None:
+    """What a checkpoint keeps for load_checkpoint are averages here, no best that later ones have to beat."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    train(tmp_path / "a", 3, epochs=1, validate=None)
+    assert same(train(tmp_path / "a", 3, validate=None), train(tmp_path / "b", 3, validate=None))

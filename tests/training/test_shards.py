@@ -39,6 +39,25 @@ def test_shards_change_nothing_but_rounding(n: int, shards: int, seed: int) -> N
         np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("what", ["a sum over the batch", "batch statistics"])
+def test_a_loss_that_is_not_a_mean_over_examples_becomes_another(what: str, rng: np.random.Generator) -> None:
+    """Why `fit` says what a loss must be: nothing here could notice, and the derivative is wrong by far."""
+    net, x, y = Net(), rng.normal(size=(8, 2)), rng.normal(size=(8, 1))
+
+    def loss(x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
+        error = net.last(net.first(x)) - y
+        if what == "a sum over the batch":
+            return (error * error).sum()
+        error = error - error.mean()
+        return (error * error).mean()
+
+    whole = value_and_grad(loss, net.parameters())
+    _, gradients = whole(x, y, rng=rng)
+    _, sharded_gradients = sharded(whole, 4)(x, y, rng=rng)
+    ours, theirs = sharded_gradients[-2].value, gradients[-2].value
+    assert np.linalg.norm(ours - theirs) > 0.1 * np.linalg.norm(theirs)
+
+
 def test_shards_drop_different_units(rng: np.random.Generator) -> None:
     net, seen = Net(), []
 

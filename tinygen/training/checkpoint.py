@@ -34,14 +34,17 @@ def save_checkpoint(path: str | Path, module: Module) -> None:
 
 
 def load_checkpoint(path: str | Path, module: Module) -> None:
-    """Restore a module from save_checkpoint, or from a training run's checkpoint: the best so far, if validated.
+    """Restore a module from save_checkpoint, or as `fit` leaves it from a training run's checkpoint: best, or averaged.
 
     Raises CheckpointError, the module unchanged, if the file is damaged or foreign or does not fit the module by name
     and shape; FileNotFoundError if there is none.
     """
     groups, _ = read_checkpoint(path)
+    state = groups.get("best", groups.get("module"))
+    if state is None:
+        raise CheckpointError(f"{path}: expected a module or a training run, got groups {list(groups)}")
     try:
-        module.load(groups.get("best", groups["module"]))
+        module.load(state)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

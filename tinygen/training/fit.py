@@ -60,16 +60,18 @@ def fit(
     `loss` is given one minibatch of each array and returns a scalar: a mean over the batch, in `unit`. Every so many
     steps (`every`, by default once per epoch) the mean of the training loss is recorded, `validate()` is asked for a
     number that should fall, and `history` (lines of JSON) and `checkpoint` are written. With `shards`, so many parts of
-    each batch are differentiated side by side, which is faster (see `sharded`). Gradients are clipped to the
-    common norm `clip`.
+    each batch are differentiated side by side, which is faster (see `sharded`), but right only if the loss is a mean of
+    one term per example: a sum over the batch, or anything computed from several examples together, such as batch
+    statistics, silently becomes another loss. Gradients are clipped to the common norm `clip`.
 
     **The module ends with the parameters that validated best**; without `validate`, with the averages of `ema` if there
     is one, else with the last. With an `ema`, it is the averages that are validated and kept.
 
     If the checkpoint exists, training goes on from it, with the same bits as if it had never stopped: parameters,
-    optimiser, averages, generator, history and the place in the epoch. More epochs may be asked for; data, seed, batch
-    size, optimiser, clip and decay must be those of the checkpoint. `resume=False` starts anew and replaces it. Ctrl-C
-    finishes the step, writes the checkpoint, then raises KeyboardInterrupt.
+    optimiser, averages, generator, history and the place in the epoch. Data, seed, batch size, optimiser, learning
+    rate or schedule, clip, shards and decay must be those of the checkpoint. More epochs may be asked for where the
+    schedule stays the same: `cosine` over more steps is another one, and refused. `resume=False` starts anew and
+    replaces the checkpoint. Ctrl-C finishes the step, writes the checkpoint, then raises KeyboardInterrupt.
 
     Shapes: data (N, …) or several of these, of one length; the last batch of an epoch may be smaller than batch_size.
     Raises ValueError, naming the argument; CheckpointError if the checkpoint is damaged or of another configuration;
@@ -101,7 +103,7 @@ def fit(
             show(run.step, f"{best.valid:.4g} {unit} at step {best.step}, the best, is restored")
     if history is not None:
         run.history.save(history)
-    run.finish()
+    module.load(run.result())
     return run.history
 
 
@@ -139,20 +141,31 @@ class _Run:
         rows = self.order[start : start + self.batch_size]
         value, gradients = self.derivative(*(array[rows] for array in self.arrays), rng=self.rng)
         if not math.isfinite(value.item()):
-            raise NonFiniteError(f"step {self.step} (epoch {self.step // self.per_epoch}): the loss is {value.item()}")
+            raise self._not_finite(value, gradients)
         try:
             if self.clip is not None:
                 gradients, _ = clip_by_global_norm(gradients, self.clip)
             self.optimizer.step(gradients)
         except NonFiniteGradientError as error:
-            culprit = self.optimizer.parameters[error.index]
-            name = next(name for name, p in self.module.named_parameters().items() if p is culprit)
-            raise NonFiniteError(f"step {self.step} (epoch {self.step // self.per_epoch}), {name}: {error}") from error
+            raise self._not_finite(value, gradients) from error
         if self.ema is not None:
             self.ema.update()
         self.step += 1
         self.loss_sum += value.item() * len(rows)
         self.examples += len(rows)
+
+    def _not_finite(self, value: Tensor, gradients: Sequence[Tensor]) -> NonFiniteError:
+        """Say where a NaN or inf is: in a parameter, which spoils the rest, else in a gradient, else in the loss."""
+        named = self.module.named_parameters()
+        names = {id(p): name for name, p in named.items()}
+        suspects = [(f"parameter {name}", p.value) for name, p in named.items()]
+        for p, g in zip(self.optimizer.parameters, gradients, strict=True):
+            suspects.append((f"the gradient of {names[id(p)]}", g.value.astype(p.dtype)))
+        bad = ((what, array.size, np.count_nonzero(~np.isfinite(array))) for what, array in suspects)
+        said = (f"{count} of {size} entries of {what} are NaN or infinite" for what, size, count in bad if count)
+        culprit = next(said, "every parameter and gradient is finite, the loss alone is not")
+        epoch = self.step // self.per_epoch
+        return NonFiniteError(f"step {self.step} (epoch {epoch}): the loss is {value.item()}; {culprit}")
 
     def record(self, validate: Callable[[], float] | None) -> None:
         """Note the mean loss since the last record; validate, and keep the parameters if they are the best so far."""
@@ -165,20 +178,19 @@ class _Run:
             if self.history.best is self.history.records[-1]:
                 self.best = self.module.state()
 
-    def finish(self) -> None:
-        """Leave the module with the parameters that are to be used."""
+    def result(self) -> dict[str, Array]:
+        """Return the module's state as it is to be used: validated best, else averaged, else as it is."""
         if self.best is not None:
-            self.module.load(self.best)
-        elif self.ema is not None:
-            for parameter, mean in zip(self.ema.parameters, self.ema.averages, strict=True):
-                parameter.assign(mean)
+            return self.best
+        with self.ema.averaged() if self.ema else nullcontext():
+            return self.module.state()
 
     def save(self, path: str | Path) -> None:
         groups = {"module": self.module.state(), "optimizer": self.optimizer.state(), "run": {"order": self.order}}
         if self.ema is not None:
             groups["ema"] = self.ema.state()
-        if self.best is not None:
-            groups["best"] = self.best
+        if self.best is not None or self.ema is not None:
+            groups["best"] = self.result()
         header = {
             "configuration": self._configuration(),
             "step": self.step,
@@ -207,11 +219,11 @@ class _Run:
         self.optimizer.load(groups["optimizer"])
         if self.ema is not None:
             self.ema.load(groups["ema"])
-        self.best = groups.get("best")
         self.order = groups["run"]["order"]
         self.step, self.loss_sum, self.examples = header["step"], header["loss_sum"], header["examples"]
         self.rng.bit_generator.state = header["rng"]
         self.history.records = [Record(**record) for record in header["records"]]
+        self.best = groups["best"] if self.history.best else None  # else it holds averages, which go on changing
 
     def _configuration(self) -> dict[str, Any]:
         """What must be the same for a run to go on; not its length, and not how often it is recorded."""
