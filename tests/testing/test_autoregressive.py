@@ -93,7 +93,7 @@ LINES: dict[str, tuple[Network, str]] = {
     "no mask": (made(np.ones((5, 5))), "Is a mask missing"),
     "a leak of 1e-12 at one pixel": (leaks_at_one_pixel, r"in 1 of 25 pairs .*: 2 on 4\. Few pairs only"),
     "the second channel leaks": (lambda x: np.stack([x @ STRICT.T, x @ (STRICT + np.eye(5)).T], -1), "mask B"),
-    "the batch is read": (reads_the_batch, "must not see"),
+    "the batch is read": (reads_the_batch, "when only example 0 is changed"),
     "its input is ignored": (lambda x: np.ones(x.shape), "ignores all of its input"),
     "its input is multiplied by 0": (lambda x: 0 * x, "ignores all of its input"),
     "only the last one is seen": (
@@ -190,3 +190,15 @@ def test_receptive_fields() -> None:
     assert receptive_field((3, 3), taps.square(3), taps.square(3)).all()
     centre = receptive_field((3, 3), A3)[4].reshape(3, 3)
     np.testing.assert_array_equal(centre, [[1, 1, 1], [1, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: x @ STRICT.T + (x @ STRICT.T).mean(0),  # normalised over the batch
+        lambda x: (x @ STRICT.T)[::-1],
+    ],
+)
+def test_a_leak_from_one_example_to_another_is_rejected(wrong: Network, rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match="examples 1… change when only example 0"):
+        check_autoregressive(wrong, ROW, rng=rng)

@@ -83,7 +83,7 @@ NOT_NORMALISED: dict[str, tuple[LogProb, str]] = {
     "negative": (lambda x: -log_prob(x), "negative log-likelihood: flip its sign"),
     "negative bits per dimension": (lambda x: -log_prob(x) / DIMS / math.log(2), "likelihood in bits per dimension"),
     "not a logarithm": (lambda x: np.exp(log_prob(x)), "take its logarithm"),
-    "softmax over the batch": (lambda x: conditionals(x, axis=0).sum(1), "softmax over the wrong axis"),
+    "softmax over the batch": (lambda x: conditionals(x, axis=0).sum(1), "normalisation over the batch"),
     "a term twice": (lambda x: log_prob(x) + conditionals(x)[:, 0], "a term twice"),
     "a term missing": (lambda x: conditionals(x)[:, 1:].sum(1), "it should be 1"),
     "its own target is seen": (sees_its_target, "sees its own target"),
@@ -207,3 +207,17 @@ def test_chi_square_tail_of_one_is_twice_that_of_a_normal() -> None:
     for z in (0.1, 1.0, 2.0, 5.0, 10.0):
         assert chi_square_tail(z * z, 1) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=1e-10)
     assert chi_square_tail(0.0, 3) == 1
+
+
+def test_a_softmax_over_the_batch_is_rejected(rng: np.random.Generator) -> None:
+    # It sums to one over the support, and a sampler that agrees with it exists: only one example alone tells.
+    def over_the_batch(x: Array) -> Array:
+        return log_softmax(x @ np.array([0.5, -1.0, 2.0, 0.1]), axis=0)
+
+    def sample(n: int, rng: np.random.Generator) -> Array:
+        return SUPPORT[rng.choice(len(SUPPORT), n, p=np.exp(over_the_batch(SUPPORT)))]
+
+    with pytest.raises(AssertionError, match=r"among the others and .* alone"):
+        check_normalised(over_the_batch, SUPPORT)
+    with pytest.raises(AssertionError, match=r"among the others and .* alone"):
+        check_sampler(sample, over_the_batch, SUPPORT, rng=rng)

@@ -2,6 +2,18 @@
 
 from . import init
 from .layers import Conv, ConvTranspose, Embedding, LayerNorm, Linear, Sequential, dropout
+from .memory import Memory
 from .module import Module
 
-__all__ = ["Conv", "ConvTranspose", "Embedding", "LayerNorm", "Linear", "Module", "Sequential", "dropout", "init"]
+__all__ = [
+    "Conv",
+    "ConvTranspose",
+    "Embedding",
+    "LayerNorm",
+    "Linear",
+    "Memory",
+    "Module",
+    "Sequential",
+    "dropout",
+    "init",
+]

@@ -33,7 +33,8 @@ def check_autoregressive(
     An output must keep every bit (but the sign of a zero) when an input that it may not see changes: a leak of one
     rounding error is a leak. And it must change, in one of the draws and examples, when an input changes that it may
     see, or a network that ignores its input would pass. It may see all earlier positions, or those that
-    `receptive_field` allows. One evaluation of f for each position and draw, always on an array of x's shape.
+    `receptive_field` allows. Nor may it see another example of the batch. One evaluation of f for each position and
+    draw, always on an array of x's shape.
 
     Shapes: x (N, *space, *channels), f(x) (N, *space, …); `space` is the first `axes` axes after N, by default all but
     the last, (N, D) being D positions; positions are counted in raster order. order: a permutation of the positions,
@@ -48,6 +49,15 @@ def check_autoregressive(
     y = _outputs(f, x, space)
     if not np.array_equal(y, _outputs(f, x, space)):
         raise AssertionError("check_autoregressive: f called twice gives two values; seed it, or turn off its dropout")
+    if len(x) > 1:
+        others = x.copy()
+        for j in range(len(allowed)):
+            others[:1] = _with_another(others, j, axes, rng)[:1]
+        if not np.array_equal(_outputs(f, others, space)[1:], y[1:]):
+            raise AssertionError(
+                "check_autoregressive: examples 1… change when only example 0 is changed; a normalisation or a mean "
+                "over the batch, or rows in another order?"
+            )
     depends = np.zeros(allowed.shape, bool)
     for _ in range(draws):
         for j in range(len(allowed)):

@@ -55,14 +55,14 @@ def check_normalised(log_prob: LogProb, support: Array, *, tolerance: float = 1e
             "log_prob is a probability: take its logarithm": np.log(np.maximum(values, 1e-300)),
         }
         causes = [cause for cause, other in others.items() if abs(_total(other) - 1) < 1e-6]
-        likely = (
-            causes[0]
-            if causes
-            else "A softmax over the wrong axis, a conditional that sees its own target, a term twice?"
+        if abs(total - 1) < 1e-4:
+            causes.append("Is it float32 (model.astype(np.float64), or a tolerance of 1e-6)?")
+        causes.append(
+            "A softmax over the wrong axis, a conditional that sees its own target, a term twice, an incomplete support?"
         )
         raise AssertionError(
             f"check_normalised: Σ exp log_prob = {total:.15g} over {len(values)} values, it should be 1; the error is "
-            f"{abs(total - 1):.3g}, allowed is {tolerance:g}. {likely}"
+            f"{abs(total - 1):.3g}, allowed is {tolerance:g}. {causes[0]}"
         )
 
 
@@ -213,6 +213,17 @@ def _log_prob(checker: str, log_prob: LogProb, x: Array) -> Array:
         )
     if np.any(np.isnan(values)) or np.any(values == np.inf):
         raise AssertionError(f"{checker}: log_prob is NaN or inf at {x[~(values < np.inf)][0].tolist()}")
+    for i in {0, len(x) // 2, len(x) - 1} if len(x) > 1 else ():
+        single = log_prob(x[i : i + 1])
+        alone = float(np.squeeze(single.value if isinstance(single, Tensor) else single))
+        # The order of a sum may depend on the size of the batch: a few last places may differ.
+        if not np.isclose(
+            alone, values[i], rtol=1e3 * np.finfo(values.dtype).eps, atol=1e3 * np.finfo(values.dtype).eps
+        ):
+            raise AssertionError(
+                f"{checker}: log_prob of example {i} is {values[i]:.9g} among the others and {alone:.9g} alone; "
+                f"a softmax, a mean or a normalisation over the batch?"
+            )
     return values.astype(np.float64)
 
 
