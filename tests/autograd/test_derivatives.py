@@ -130,6 +130,17 @@ def test_all_work_inside_no_grad() -> None:
         near(ag.hvp(cubic, X, V), CUBIC_HESSIAN @ V)
 
 
+def test_inside_no_grad_results_keep_no_edges() -> None:
+    x = Tensor(X)
+    with no_grad():
+        y, pull_back = ag.vjp(outer, x)
+        results = [y, *pull_back(EYE), *ag.jvp(outer, [x], [V]), *ag.value_and_grad(cubic)(x)]
+        results += [ag.jacobian(outer)(x), ag.hessian(cubic)(x), ag.hvp(cubic, x, V)]
+    assert [result.edges for result in results] == [()] * len(results)
+    y, moved = ag.jvp(outer, [x], [V])
+    assert all(result.edges for result in (y, moved, ag.jacobian(outer)(x), ag.hvp(cubic, x, V)))
+
+
 def test_a_gradient_penalty_reaches_the_parameters() -> None:
     """The critic's penalty (|∂D/∂x| − 1)² differentiated by D's weights: second order, mixed."""
     w = Parameter(X, np.float64)

@@ -3,7 +3,8 @@
     square = lambda x: (x * x).sum()
     value_and_grad(square)(x)       jacobian(jacobian(f))(x)       hessian(square)(x)       hvp(square, x, v)
 
-f takes tensors and returns one tensor. All but value_and_grad keep the graph of the derivative, so that they nest.
+f takes tensors and returns one tensor. All but value_and_grad keep the graph of the derivative, so that they nest;
+inside no_grad they work as well, and what they return keeps no edges.
 
 Checked by: tests/autograd/test_derivatives.py
 """
@@ -17,7 +18,7 @@ import numpy as np
 
 from .reduce import sum
 from .shape import reshape, stack
-from .tensor import Tensor, TensorLike, grad, set_taping, value_and_release
+from .tensor import Tensor, TensorLike, grad, set_taping, taping, value_and_release, value_of
 
 Function = Callable[..., Tensor]
 
@@ -48,7 +49,7 @@ def vjp(f: Function, *xs: TensorLike) -> tuple[Tensor, Callable[[TensorLike], li
     inputs = [_tensor(x) for x in xs]
     with set_taping(True):
         y = f(*inputs)
-    return y, lambda g: grad(y, inputs, g, create_graph=True, allow_unreached=True)
+    return _handed_out(y), lambda g: grad(y, inputs, g, create_graph=taping(), allow_unreached=True)
 
 
 def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -> tuple[Tensor, Tensor]:
@@ -57,32 +58,26 @@ def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -
     Reverse mode twice: g ↦ gᵀ ∂y/∂x is linear in g, so its own derivative along ẋ is ∂y/∂x ẋ.
     """
     for x, tangent in zip(xs, tangents, strict=True):
-        if np.shape(_tensor(x).value) != np.shape(_tensor(tangent).value):
+        if np.shape(value_of(x)) != np.shape(value_of(tangent)):
             raise ValueError(
-                f"jvp: a tangent of shape {_tensor(tangent).shape} for an input of shape {_tensor(x).shape}"
+                f"jvp: a tangent of shape {np.shape(value_of(tangent))} for an input of shape {np.shape(value_of(x))}"
             )
     with set_taping(True):
         y, pull_back = vjp(f, *xs)
-        probe = Tensor(np.zeros_like(y.value))
-        moved = Tensor(np.zeros_like(y.value))
+        probe, along = Tensor(np.zeros_like(y.value)), Tensor(np.zeros((), y.dtype))
         for pulled, tangent in zip(pull_back(probe), tangents, strict=True):
-            along = sum(pulled * tangent)
-            moved = moved + grad(along, [probe], create_graph=True, allow_unreached=True)[0]
-    return y, moved
+            along = along + sum(pulled * tangent)
+    return _handed_out(y), grad(along, [probe], create_graph=taping(), allow_unreached=True)[0]
 
 
 def jacobian(f: Function) -> Callable[[TensorLike], Tensor]:
     """Return x ↦ ∂f/∂x, of shape (*shape of f(x), *shape of x), one backward pass for each entry of f(x)"""
 
     def derivative(x: TensorLike) -> Tensor:
-        with set_taping(True):
-            x = _tensor(x)
-            y = f(x)
-            flat = reshape(y, (-1,))
-            rows = [grad(flat[i], [x], create_graph=True, allow_unreached=True)[0] for i in range(y.size)]
-            return (
-                reshape(stack(rows), (*y.shape, *x.shape)) if rows else Tensor(np.zeros((*y.shape, *x.shape), y.dtype))
-            )
+        y, pull_back = vjp(f, x)
+        shape = (*y.shape, *np.shape(value_of(x)))
+        rows = [pull_back(np.eye(1, y.size, i).reshape(y.shape))[0] for i in range(y.size)]
+        return reshape(stack(rows), shape) if rows else Tensor(np.zeros(shape, y.dtype))
 
     return derivative
 
@@ -94,14 +89,16 @@ def hessian(f: Function) -> Callable[[TensorLike], Tensor]:
 
 def hvp(f: Function, x: TensorLike, v: TensorLike) -> Tensor:
     """∂²f/∂x∂x v of a scalar f, without the Hessian: the derivative of ⟨∂f/∂x, v⟩"""
-    with set_taping(True):
-        x = _tensor(x)
-        along = sum(_gradient(f)(x) * v)
-        return grad(along, [x], create_graph=True, allow_unreached=True)[0]
+    return vjp(_gradient(f), x)[1](v)[0]
 
 
 def _gradient(f: Function) -> Callable[[Tensor], Tensor]:
     return lambda x: grad(f(x), [x], create_graph=True)[0]
+
+
+def _handed_out(y: Tensor) -> Tensor:
+    """Drop the edges that only the derivative needed, if the caller keeps none."""
+    return y if taping() else Tensor(y.value)
 
 
 def _tensor(x: TensorLike) -> Tensor:
