@@ -148,16 +148,15 @@ class Adam(Optimizer):
         lr: float | Schedule = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        *,
-        _weight_decay: float = 0.0,
     ) -> None:
         for i, beta in enumerate(betas):
             _require(0 <= beta < 1, f"betas[{i}]", beta, "at least 0 and below 1")
         _require(0 < eps < math.inf, "eps", eps, "positive")
-        super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=_weight_decay)
+        super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps)
 
     def _updated(self, gradients: list[Array], lr: float) -> Iterator[Array]:
-        beta1, beta2, eps, decay = (self.settings[name] for name in ("beta1", "beta2", "eps", "weight_decay"))
+        beta1, beta2, eps = (self.settings[name] for name in ("beta1", "beta2", "eps"))
+        decay = self.settings.get("weight_decay", 0.0)  # AdamW's
         scale, root = lr / (1 - beta1**self.steps), 1 / math.sqrt(1 - beta2**self.steps)
         numbers = np.array([1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay])
         for parameter, g, m, v in zip(self.parameters, gradients, self.kept["m"], self.kept["v"], strict=True):
@@ -184,7 +183,8 @@ class AdamW(Adam):
         weight_decay: float = 0.01,
     ) -> None:
         _require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "not negative")
-        super().__init__(parameters, lr, betas, eps, _weight_decay=weight_decay)
+        super().__init__(parameters, lr, betas, eps)
+        self.settings["weight_decay"] = weight_decay
 
 
 _GRAIN = 1 << 15  # a part smaller than this is done before another thread has woken up

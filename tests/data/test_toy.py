@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tinygen.data import (
     Checkerboard,
@@ -16,8 +15,8 @@ from tinygen.data import (
     grid_of_gaussians,
     ring_of_gaussians,
 )
+from tinygen.data.toy import Reals
 
-Array = NDArray[np.float64]
 DENSITIES: dict[str, Callable[[], ToyDensity]] = {
     "checkerboard": Checkerboard,
     "eight_gaussians": eight_gaussians,
@@ -29,7 +28,7 @@ DENSITIES: dict[str, Callable[[], ToyDensity]] = {
 every_density = pytest.mark.parametrize("density", [make() for make in DENSITIES.values()], ids=list(DENSITIES))
 
 
-def cell_masses(density: ToyDensity, cells: int, points: int) -> Array:
+def cell_masses(density: ToyDensity, cells: int, points: int) -> Reals:
     """Return the mass in each of cells² boxes by the midpoint rule with points² points each; index (x1, x2)."""
     x1_from, x1_to, x2_from, x2_to = density.box
     n = cells * points
@@ -37,11 +36,11 @@ def cell_masses(density: ToyDensity, cells: int, points: int) -> Array:
     x1, x2 = x1_from + middles * (x1_to - x1_from), x2_from + middles * (x2_to - x2_from)
     p = np.exp(density.log_prob(np.stack(np.meshgrid(x1, x2, indexing="ij"), axis=-1).reshape(-1, 2)))
     area = (x1_to - x1_from) * (x2_to - x2_from) / n**2
-    masses: Array = p.reshape(cells, points, cells, points).sum(axis=(1, 3)) * area
+    masses: Reals = p.reshape(cells, points, cells, points).sum(axis=(1, 3)) * area
     return masses
 
 
-def chi_square_score(x: Array, density: ToyDensity, cells: int = 16) -> float:
+def chi_square_score(x: Reals, density: ToyDensity, cells: int = 16) -> float:
     """Return (χ² − k) / √2k of sample counts on a grid: standard normal, roughly, if the density is theirs."""
     box = density.box
     counts = np.histogram2d(x[:, 0], x[:, 1], bins=cells, range=[box[:2], box[2:]])[0]
@@ -56,7 +55,7 @@ def chi_square_score(x: Array, density: ToyDensity, cells: int = 16) -> float:
     return float((((c - e) ** 2 / e).sum() - k) / math.sqrt(2 * k))
 
 
-def entropy_score(x: Array, density: ToyDensity, entropy: float) -> float:
+def entropy_score(x: Reals, density: ToyDensity, entropy: float) -> float:
     """Return how many standard errors a claimed entropy is away from the Monte-Carlo mean of −log p over x."""
     nll = -density.log_prob(x)
     return float((nll.mean() - entropy) / (nll.std() / math.sqrt(len(nll)) + 1e-12))
@@ -162,7 +161,7 @@ def test_a_wrong_sampler_fails() -> None:
 
 def test_an_unnormalised_density_fails() -> None:
     class Doubled(Checkerboard):
-        def log_prob(self, x: object) -> Array:
+        def log_prob(self, x: object) -> Reals:
             return super().log_prob(np.asarray(x)) + math.log(2)
 
     assert cell_masses(Doubled(), cells=16, points=4).sum() == pytest.approx(2)
@@ -190,6 +189,6 @@ def test_a_bad_width_is_named(sigma: float) -> None:
 
 
 @pytest.mark.parametrize("centres", [np.zeros((0, 2)), np.zeros(2), np.zeros((2, 3)), np.full((1, 2), np.nan)])
-def test_bad_centres_are_named(centres: Array) -> None:
+def test_bad_centres_are_named(centres: Reals) -> None:
     with pytest.raises(ValueError, match="centres must be"):
         GaussianMixture(centres, 1)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen import nn
-from tinygen.autograd import Array, Parameter, Tensor, grad, taps
+from tinygen.autograd import Array, Parameter, Tensor, grad, tanh, taps
 from tinygen.autograd.tensor import array_of
 from tinygen.nn.memory import Memory
 from tinygen.testing import check_grads
@@ -76,7 +76,7 @@ def test_conv_hands_a_memory_what_it_was_given() -> None:
     for i, j in np.ndindex(3, 3):
         memory.position = i, j
         assert np.allclose(layer(None, memory, plus=1.0).value, whole.value[:, i, j] + 1, atol=1e-5)
-        memory.remember(layer, x[:, i, j])
+        memory.drawn(x[:, i, j])
     with pytest.raises(ValueError, match="only with a memory"):
         layer(None)
 
@@ -103,6 +103,24 @@ def test_sequential_mixes_modules_and_functions() -> None:
     assert np.array_equal(net(x).value, second(first(x) * first(x)).value)
     assert len(net.parameters()) == 4
     assert np.array_equal(nn.Sequential()(x).value, x)
+
+
+@pytest.mark.parametrize("mask_a", [True, False])
+def test_sequential_evaluates_position_by_position_what_it_evaluates_as_a_whole(mask_a: bool) -> None:
+    """One network, two evaluators: nested, with plain functions, and first of all a layer whose input comes later."""
+    first, second, last = (taps.causal(3, centre=not mask_a), taps.causal(3, centre=True), taps.point())
+    inner = nn.Sequential(tanh, nn.Conv(3, 4, second, rng()), nn.LayerNorm(4))
+    net = nn.Sequential(nn.Conv(2, 3, first, rng()), inner, nn.Conv(4, 2, last, rng()))
+    filled(net, np.float64)
+    x, memory = noise(2, 4, 3, 2, dtype=np.float64), Memory(2, (4, 3))
+    whole = net(x)
+    for i, j in np.ndindex(4, 3):
+        memory.position = i, j
+        here = net(None if mask_a else x[:, i, j], memory)
+        # Sums of at most 20 products in float64, in another order.
+        np.testing.assert_allclose(here.value, whole.value[:, i, j], rtol=1e-11, atol=1e-12)
+        if mask_a:
+            memory.drawn(x[:, i, j])
 
 
 def test_embedding_looks_up_and_gathers_gradients_of_what_is_named_twice() -> None:

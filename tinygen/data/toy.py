@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array: TypeAlias = NDArray[np.float64]
+Reals: TypeAlias = NDArray[np.float64]
 Box: TypeAlias = tuple[float, float, float, float]  # x₁ from, x₁ to, x₂ from, x₂ to: Matplotlib's `extent`
 
 
@@ -35,10 +35,10 @@ class ToyDensity(Protocol):
     def box(self) -> Box:
         """Where to look: (x₁ from, x₁ to, x₂ from, x₂ to)."""
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: np.random.Generator) -> Reals:
         """Draw n independent points, (n, 2)."""
 
-    def log_prob(self, x: ArrayLike) -> Array:
+    def log_prob(self, x: ArrayLike) -> Reals:
         """Return log p of each point, (n, 2) → (n,) nats."""
 
 
@@ -63,14 +63,14 @@ class Checkerboard:
         """The board."""
         return -4.0, 4.0, -4.0, 4.0
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: np.random.Generator) -> Reals:
         """Draw n independent points, (n, 2)."""
         _check_count(n)
         u1 = rng.uniform(-2, 2, n)
         u2 = rng.random(n) - 2 * rng.integers(0, 2, n) + np.floor(u1) % 2
         return 2 * np.stack([u1, u2], axis=1)
 
-    def log_prob(self, x: ArrayLike) -> Array:
+    def log_prob(self, x: ArrayLike) -> Reals:
         """Return −ln 32 on the board's cells and −∞ elsewhere, (n, 2) → (n,) nats; NaN stays NaN."""
         u = _points(x) / 2
         on_board = ((u >= -2) & (u < 2)).all(axis=1)
@@ -92,7 +92,7 @@ class GaussianMixture:
     Checked by: tests/data/test_toy.py
     """
 
-    centres: Array
+    centres: Reals
     sigma: float
 
     def __post_init__(self) -> None:
@@ -112,12 +112,12 @@ class GaussianMixture:
         """Six σ around the centres."""
         return _around(self.centres, self.sigma)
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: np.random.Generator) -> Reals:
         """Draw n independent points, (n, 2)."""
         _check_count(n)
         return self.centres[rng.integers(0, len(self.centres), n)] + self.sigma * rng.standard_normal((n, 2))
 
-    def log_prob(self, x: ArrayLike) -> Array:
+    def log_prob(self, x: ArrayLike) -> Reals:
         """Return log p of each point, (n, 2) → (n,) nats."""
         weights = np.full(len(self.centres), 1 / len(self.centres))
         return _log_mixture(_points(x), self.centres, weights, self.sigma)
@@ -180,13 +180,13 @@ class TwoMoons:
         """Six σ around the two curves."""
         return _around(np.array([[-1.0, -0.5], [2.0, 1.0]]), self.sigma)
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: np.random.Generator) -> Reals:
         """Draw n independent points, (n, 2)."""
         _check_count(n)
         t, lower = rng.uniform(0, np.pi, n), rng.integers(0, 2, n)
         return _moons(t, lower) + self.sigma * rng.standard_normal((n, 2))
 
-    def log_prob(self, x: ArrayLike) -> Array:
+    def log_prob(self, x: ArrayLike) -> Reals:
         """Return log p of each point, (n, 2) → (n,) nats: a mixture of Gaussians at the nodes of the quadrature."""
         # Seen from x, t is a Gaussian of width about σ/√|x|; 16/σ nodes stand at most 0.31 σ apart.
         nodes, weights = np.polynomial.legendre.leggauss(math.ceil(16 + 16 / self.sigma))
@@ -195,23 +195,23 @@ class TwoMoons:
         return _log_mixture(_points(x), centres, np.concatenate([weights, weights]) / 4, self.sigma)
 
 
-def _moons(t: Array, lower: NDArray[np.int64] | int) -> Array:
+def _moons(t: Reals, lower: NDArray[np.int64] | int) -> Reals:
     """Return the points (n, 2) at angles t of the upper moon (0) or the lower one (1), its half-turn about (½, ¼)."""
     upper = np.stack([np.cos(t), np.sin(t)], axis=1)
     return np.where(np.reshape(lower, (-1, 1)) == 1, np.array([1.0, 0.5]) - upper, upper)
 
 
-def _circle(radius: float) -> Array:
+def _circle(radius: float) -> Reals:
     angle = np.arange(8) * np.pi / 4
     return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _around(points: Array, sigma: float) -> Box:
+def _around(points: Reals, sigma: float) -> Box:
     low, high = points.min(axis=0) - 6 * sigma, points.max(axis=0) + 6 * sigma
     return float(low[0]), float(high[0]), float(low[1]), float(high[1])
 
 
-def _log_mixture(x: Array, centres: Array, weights: Array, sigma: float) -> Array:
+def _log_mixture(x: Reals, centres: Reals, weights: Reals, sigma: float) -> Reals:
     """Return log Σₖ wₖ N(x; cₖ, σ²I), (n, 2) → (n,)."""
     log_weights = np.log(weights) - math.log(2 * math.pi * sigma**2)
     log_p = np.empty(len(x))
@@ -226,7 +226,7 @@ def _log_mixture(x: Array, centres: Array, weights: Array, sigma: float) -> Arra
     return log_p
 
 
-def _entropy(log_prob: Callable[[Array], Array], box: Box, step: float) -> float:
+def _entropy(log_prob: Callable[[Reals], Reals], box: Box, step: float) -> float:
     """Return −∫ p log p by the trapezoidal rule, which for a smooth p that vanishes at the edges is all but exact."""
     x1, x2 = (np.linspace(a, b, math.ceil((b - a) / step) + 1) for a, b in (box[:2], box[2:]))
     log_p = log_prob(np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2))
@@ -243,7 +243,7 @@ def _check_width(name: str, value: float) -> None:
         raise ValueError(f"{name} must be positive and finite, got {value!r}")
 
 
-def _points(x: ArrayLike) -> Array:
+def _points(x: ArrayLike) -> Reals:
     points = np.asarray(x, np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"x must be (n, 2), got shape {points.shape}")

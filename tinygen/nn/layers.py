@@ -37,7 +37,32 @@ class Linear(Module):
         return matmul(x, self.w) if self.b is None else linear(x, self.w, self.b)
 
 
-class Conv(Module):
+class _Convolution(Module):
+    """Weights over taps and a bias: a Conv reads them one way round, a ConvTranspose the other."""
+
+    transposed = False
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        taps: Taps,
+        rng: Rng,
+        stride: int = 1,
+        bias: bool = True,
+        init: Initialiser = glorot_uniform,
+    ) -> None:
+        _at_least_one(type(self).__name__, n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
+        shape, fan_in, fan_out = (len(taps), n_in, n_out), len(taps) * n_in, len(taps) * n_out
+        if self.transposed:
+            # Of the taps, one in s (in each axis) meets an output, so that is how many inputs it sums over.
+            shape, fan_in = (len(taps), n_out, n_in), max(1, fan_in // stride ** len(taps[0]))
+        self.w = Parameter(init(shape, (fan_in, fan_out), rng))
+        self.b = Parameter(np.zeros(n_out)) if bias else None
+        self.taps, self.stride = taps, stride
+
+
+class Conv(_Convolution):
     """y(p) = plus + b + Σₜ x(s·p + oₜ) wₜ over the taps o, with stride s
 
     With a `memory`, x is the activation at one position only and so is y: the layer's other inputs are remembered (see
@@ -47,21 +72,6 @@ class Conv(Module):
     Raises ValueError if n_in, n_out or stride is below 1 or there are no taps.
     """
 
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        taps: Taps,
-        rng: Rng,
-        stride: int = 1,
-        bias: bool = True,
-        init: Initialiser = glorot_uniform,
-    ) -> None:
-        _at_least_one("Conv", n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
-        self.w = Parameter(init((len(taps), n_in, n_out), (len(taps) * n_in, len(taps) * n_out), rng))
-        self.b = Parameter(np.zeros(n_out)) if bias else None
-        self.taps, self.stride = taps, stride
-
     def __call__(self, x: TensorLike | None, memory: Memory | None = None, plus: TensorLike = 0.0) -> Tensor:
         if memory is not None:
             return memory.conv(self, x, plus)
@@ -70,44 +80,33 @@ class Conv(Module):
         return conv(x, self.w, self.taps, self.stride, plus=_with_bias(plus, self.b))
 
 
-class ConvTranspose(Module):
+class ConvTranspose(_Convolution):
     """x(q) = b + Σ y(p) wₜᵀ over all p and t with s·p + oₜ = q: the adjoint of a Conv, from small to large
 
     Shapes: y (N, H, W, n_in), w (taps, n_out, n_in), b (n_out,), x (N, s·H, s·W, n_out), or of the `size` given.
     Raises ValueError as Conv does.
     """
 
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        taps: Taps,
-        rng: Rng,
-        stride: int = 1,
-        bias: bool = True,
-        init: Initialiser = glorot_uniform,
-    ) -> None:
-        _at_least_one("ConvTranspose", n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
-        # Of the taps, one in s (in each axis) meets an output, so that is how many inputs it sums over.
-        fan_in = max(1, len(taps) * n_in // stride ** len(taps[0]))
-        self.w = Parameter(init((len(taps), n_out, n_in), (fan_in, len(taps) * n_out), rng))
-        self.b = Parameter(np.zeros(n_out)) if bias else None
-        self.taps, self.stride = taps, stride
+    transposed = True
 
     def __call__(self, y: TensorLike, size: tuple[int, ...] | None = None) -> Tensor:
         return conv_transpose(y, self.w, self.taps, self.stride, size, _with_bias(0.0, self.b))
 
 
 class Sequential(Module):
-    """y = fₙ(… f₂(f₁(x))), of modules and of plain functions such as tanh."""
+    """y = fₙ(… f₂(f₁(x))), of modules and of plain functions such as tanh
+
+    A `memory` is handed to every Conv and Sequential; all else must work pointwise then (see `Memory`).
+    """
 
     def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
         self.layers = list(layers)
 
-    def __call__(self, x: TensorLike) -> Tensor:
+    def __call__(self, x: TensorLike | None, memory: Memory | None = None) -> Tensor:
+        y: Any = x
         for layer in self.layers:
-            x = layer(x)
-        return x if isinstance(x, Tensor) else Tensor(x)
+            y = layer(y, memory) if isinstance(layer, Conv | Sequential) else layer(y)
+        return y if isinstance(y, Tensor) else Tensor(y)
 
 
 class Embedding(Module):
