@@ -188,6 +188,14 @@ def test_settings_that_make_no_network(settings: Any) -> None:
         small(**settings)
 
 
+@pytest.mark.parametrize(
+    "canvas", [np.zeros((1, 3, 5, 1), int), np.zeros((1, 3, 4, 1)), np.zeros((1, 3, 4, 1), np.int8)]
+)
+def test_canvases_that_cannot_be_drawn_on(canvas: Array, rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match="x: expected integers that hold 300 levels"):
+        next(small(levels=300).draw(canvas, rng))
+
+
 def test_fewer_than_no_samples() -> None:
     with pytest.raises(ValueError, match="n: "):
         small().sample(-1, np.random.default_rng(0))

@@ -108,14 +108,15 @@ class GatedPixelCNN(Module):
 
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
         """Logits of every pixel's levels, (N, H, W, levels), from the pixels before it; with an rng, under dropout."""
+        x = check_levels(x, (*self.shape, 1), self.levels)
+        check_labels(labels, len(x), self.labels)
         image = Tensor(self._scaled(x))
         return self._horizontal(image, self._vertical(image, self._conditions(labels, x.ndim), rng), rng)
 
     def log_prob(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """ln p(x | labels) in nats per image: x (N, H, W, 1), result (N,); with an rng, under dropout."""
-        x = check_levels(x, (*self.shape, 1), self.levels)
-        check_labels(labels, len(x), self.labels)
-        return categorical_log_prob(self(x, labels, rng), x[..., 0]).sum((1, 2))
+        logits = self(x, labels, rng)
+        return categorical_log_prob(logits, x[..., 0].astype(np.int64)).sum((1, 2))
 
     def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """Mean of −ln p in nats per image, to be minimised; with an rng, under dropout."""
@@ -135,6 +136,10 @@ class GatedPixelCNN(Module):
 
         The vertical stack looks to the right in the rows above, so it is evaluated a row at a time.
         """
+        if x.shape[1:] != (*self.shape, 1) or x.dtype.kind not in "iu" or np.iinfo(x.dtype).max < self.levels - 1:
+            raise ValueError(
+                f"x: expected integers that hold {self.levels} levels, (n, {self.shape[0]}, {self.shape[1]}, 1)"
+            )
         check_labels(labels, len(x), self.labels)
         memory = Memory(len(x), self.shape)
         for i in range(self.shape[0]):

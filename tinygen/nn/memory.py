@@ -53,7 +53,7 @@ class Memory:
     def conv(self, layer: Convolution, x: TensorLike | None, plus: TensorLike = 0.0) -> Tensor:
         """Evaluate the layer at this position: plus + bias + Σₜ x(p + oₜ) Wₜ, as one matrix product for all taps."""
         taps, channels_in, channels_out = layer.w.shape
-        if taps == 1 and not any(layer.taps[0]):  # a 1×1 convolution has nothing to remember
+        if taps == layer.stride == 1 and not any(layer.taps[0]):  # a 1×1 convolution has nothing to remember
             y = array_of(x) @ layer.w.value[0]
         else:
             canvas = self._canvas(layer)

@@ -58,7 +58,7 @@ def check_normalised(log_prob: LogProb, support: Array, *, tolerance: float = 1e
         if abs(total - 1) < 1e-4:
             causes.append("Is it float32 (model.astype(np.float64), or a tolerance of 1e-6)?")
         causes.append(
-            "A softmax over the wrong axis, a conditional that sees its own target, a term twice, an incomplete support?"
+            "A softmax over the wrong axis, a conditional that sees its own target, a term twice, part of a support?"
         )
         raise AssertionError(
             f"check_normalised: Σ exp log_prob = {total:.15g} over {len(values)} values, it should be 1; the error is "
