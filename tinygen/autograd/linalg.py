@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from .kernels.threads import product
+from .kernels.blas import product
 from .shape import reshape, transpose
 from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
 

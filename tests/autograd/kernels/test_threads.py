@@ -1,4 +1,4 @@
-"""The thread pool: every part runs once, errors surface, nothing deadlocks, forks survive; and the product on it."""
+"""The thread pool: every part runs once, errors surface, nothing deadlocks, forks survive."""
 
 import os
 import signal
@@ -6,16 +6,19 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygen.autograd import kernels
 from tinygen.autograd.kernels.convolution import conv
-from tinygen.autograd.kernels.threads import parallel, product, set_threads, threads
+from tinygen.autograd.kernels.threads import parallel, set_threads, threads
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +27,10 @@ def three_threads() -> Iterator[None]:
     set_threads(3)
     yield
     set_threads(before)
+
+
+def test_the_package_does_not_hide_its_module() -> None:
+    assert isinstance(kernels.threads, types.ModuleType)
 
 
 @given(st.integers(0, 50), st.integers(0, 20))
@@ -88,9 +95,69 @@ def test_many_callers_at_once() -> None:
         assert list(users.map(total, range(200))) == [n * (n - 1) // 2 for n in range(100, 300)]
 
 
+@pytest.fixture(params=[0, 1, 1000, 1_000_000], ids=lambda looks: f"{looks} looks")
+def spinning(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait awake, however few CPUs there are: not at all, in vain, sometimes, and nearly always."""
+    monkeypatch.setattr(kernels.threads, "_CPUS", 3)
+    monkeypatch.setattr(kernels.threads, "_LOOKS", request.param)
+
+
+@pytest.mark.usefixtures("spinning")
+def test_every_part_is_handed_over_whether_the_wait_ends_awake_or_asleep() -> None:
+    for pause in [0] * 50 + [0.0005, 0.003] * 10:
+        found = np.zeros(3)
+
+        def task(start: int, stop: int, found: object = found, pause: float = pause) -> None:
+            time.sleep(pause * start / 2)  # the last part comes late
+            found[start:stop] += 1  # type: ignore[index]
+
+        parallel(task, 3)
+        assert found.tolist() == [1, 1, 1]
+        time.sleep(pause)  # and so does the next job
+    test_an_exception_reaches_the_caller_after_all_parts_are_done(2)
+    test_many_callers_at_once()
+
+
+@pytest.mark.parametrize(("wanted", "cpus", "expected"), [(2, 2, [1]), (3, 2, []), (3, 4, [1, 2]), (1, 4, [])])
+def test_who_waits_awake(monkeypatch: pytest.MonkeyPatch, wanted: int, cpus: int, expected: list[int]) -> None:
+    """As many as are wanted, of a pool that may be larger, and nobody where there are more threads than CPUs."""
+    awake: list[int] = []
+    number = 0
+    pool, job = kernels.threads._Pool(), (print, 0, 0, 0, SimpleQueue[BaseException | None](), np.zeros(1, np.int64))
+    monkeypatch.setattr(kernels.threads, "_CPUS", cpus)
+    monkeypatch.setattr(kernels.threads, "_watch", lambda *_: awake.append(number))
+    set_threads(wanted)
+    for number in 1, 2, 3:
+        threading.Timer(0.05, pool.jobs.put, (job,)).start()
+        pool.next_job(number)
+    assert awake == expected
+
+
+@pytest.mark.parametrize("environment", [{}, {"NUMBA_DISABLE_JIT": "1"}])
+def test_a_process_ends_at_once_while_its_workers_wait_awake(environment: dict[str, str]) -> None:
+    program = """
+import time
+from tinygen.autograd.kernels import parallel, threads
+threads._CPUS, threads._LOOKS, parts = 3, 20_000_000, []
+for _ in range(3):
+    parallel(lambda start, stop: parts.append(start), 3)
+assert sorted(parts) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+print(time.time())
+"""
+    run = [sys.executable, "-c", program]
+    environment = os.environ | {"TINYGEN_THREADS": "3"} | environment
+    for _ in range(3):
+        result = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert time.time() - float(result.stdout) < 2
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
-def test_a_forked_child_can_convolve() -> None:
+@pytest.mark.parametrize("cpus", [1, 3])
+def test_a_forked_child_can_convolve(monkeypatch: pytest.MonkeyPatch, cpus: int) -> None:
+    """Whether the parent's workers sleep or wait awake at that moment."""
+    monkeypatch.setattr(kernels.threads, "_CPUS", cpus)
     x, w = np.ones((64, 8, 8, 32), np.float32), np.ones((1, 32, 32), np.float32)
     expected = conv(x, w, ((0, 0),), 1, (8, 8))
     parallel(lambda start, stop: None, 3)
@@ -125,57 +192,3 @@ def test_the_number_of_threads_comes_from_the_environment() -> None:
     run = [sys.executable, "-c", "from tinygen.autograd.kernels.threads import threads; print(threads())"]
     environment = os.environ | {"TINYGEN_THREADS": "5"}
     assert subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout == "5\n"
-
-
-@pytest.mark.parametrize(
-    ("a", "b"), [((3, 4), (4, 5)), ((300, 200), (200, 250)), ((20, 900), (900, 800)), ((2, 150, 160), (160, 170)),
-                 ((3, 90, 80), (3, 80, 70)), ((5,), (5, 4)), ((4, 5), (5,)), ((0, 5), (5, 3)), ((700, 0), (0, 700))],
-)  # fmt: skip
-def test_product_is_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(0)
-    left, right = rng.standard_normal(a), rng.standard_normal(b)
-    expected = np.matmul(left, right)
-    np.testing.assert_allclose(product(left, right), expected, rtol=1e-12, atol=1e-12)
-    out = np.full_like(expected, np.nan)
-    assert product(left, right, out) is out
-    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
-
-
-def test_product_takes_transposes_and_mixed_dtypes_as_matmul_does() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((200, 300)), rng.standard_normal((150, 200)).astype(np.float32)
-    np.testing.assert_allclose(product(a.T, b.T), a.T @ b.T, rtol=1e-12)
-    assert product(a.T, b.T).dtype == np.float64
-    with pytest.raises(ValueError):
-        product(a, b)
-
-
-def test_concurrent_products_leave_blas_as_it_was() -> None:
-    from tinygen.autograd.kernels.threads import _blas
-
-    before = _blas.get()
-    a = np.ones((300, 300))
-    with ThreadPoolExecutor(4) as users:
-        assert all(np.array_equal(result, 300 * a) for result in users.map(lambda _: product(a, a), range(40)))
-    assert _blas.get() == before
-    assert _blas.holders == 0
-
-
-def test_a_product_does_not_stall_a_convolution() -> None:
-    """In turns they take at most three times the sum of both alone; two spinning pools take thirteen times."""
-    set_threads(2)
-    x, w, a = np.ones((32, 14, 14, 32), np.float32), np.ones((4, 32, 32), np.float32), np.ones((256, 256), np.float32)
-    taps = ((-1, 0), (0, -1), (0, 0), (0, 1))
-
-    def best(repeat: int, *tasks: object) -> float:
-        times = []
-        for _ in range(repeat):
-            start = time.perf_counter()
-            for task in tasks:
-                task()  # type: ignore[operator]
-            times.append(time.perf_counter() - start)
-        return sorted(times)[repeat // 4]
-
-    one, other = lambda: conv(x, w, taps, 1, (14, 14)), lambda: product(a, a)
-    best(10, one, other)
-    assert best(80, one, other) <= 3 * (best(80, one) + best(80, other))

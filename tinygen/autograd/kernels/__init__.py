@@ -1,9 +1,11 @@
 """Numba kernels on arrays: the convolution family and the gate, and the one thread pool they share."""
 
-from tinygen.autograd.kernels.activation import gate, gate_vjp, sum_rows
-from tinygen.autograd.kernels.convolution import Taps, conv, conv_transpose, conv_weight
-from tinygen.autograd.kernels.threads import parallel, product, set_threads, threads
+from .activation import gate, gate_vjp, sum_rows
+from .blas import product
+from .convolution import Taps, conv, conv_transpose, conv_weight
+from .threads import parallel, set_threads
 
+# Not the function `threads`: it would hide the submodule of that name.
 __all__ = [
     "Taps",
     "conv",
@@ -15,5 +17,4 @@ __all__ = [
     "product",
     "set_threads",
     "sum_rows",
-    "threads",
 ]

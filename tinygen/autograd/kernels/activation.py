@@ -9,12 +9,10 @@ from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from tinygen.autograd.kernels.threads import parallel
-from tinygen.autograd.kernels.tile import compiled
-
-Array = npt.NDArray[Any]
+from .arrays import Array, behaved
+from .intrinsics import compiled
+from .threads import parallel
 
 # A thread is worth waking for this many numbers (about 20 µs on one core).
 _GRAIN = 1 << 15
@@ -85,9 +83,8 @@ def _sum_rows(x: Array, total: Array, start: int, stop: int) -> None:
 
 
 def _rows(x: Array) -> Array:
-    """x as (rows, channels) the way the kernels know it: C-contiguous, aligned, writable."""
-    x = x if x.flags.carray else x.copy(order="C")
-    return x.reshape(-1, x.shape[-1])
+    """x as (rows, channels)"""
+    return behaved(x).reshape(-1, x.shape[-1])
 
 
 def _sigmoid(x: Array) -> Array:

@@ -22,13 +22,12 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from tinygen.autograd.kernels.threads import parallel, threads
-from tinygen.autograd.kernels.tile import VECTOR_BYTES, compiled, fma, lanes, load, store
+from .arrays import Array, aligned, behaved
+from .intrinsics import VECTOR_BYTES, compiled, fma, lanes, load, store
+from .threads import parallel, threads
 
-Taps = tuple[tuple[int, ...], ...]
-Array = npt.NDArray[Any]
+Taps = tuple[tuple[int, ...], ...]  # as in autograd/taps.py; the kernels import nothing from outside their package
 Shape = tuple[int, ...]
 Slices = tuple[slice, ...]
 Phase = tuple[int, int]
@@ -242,14 +241,6 @@ def _tile_pixels(columns: int) -> int:
     return min(fitting, key=lambda pixels: (-(-columns // pixels) * pixels / (0.5 if pixels == 1 else 1), -pixels))
 
 
-def _aligned(shape: Shape, dtype: np.dtype[Any]) -> Array:
-    """Zeros that start on a cache line: packed weights that straddle two lines cost 25 %."""
-    size = math.prod(shape) * dtype.itemsize
-    buffer = np.zeros(size + 64, np.uint8)
-    skip = -buffer.__array_interface__["data"][0] % 64  # .ctypes.data says the same four times slower
-    return buffer[skip : skip + size].view(dtype).reshape(shape)
-
-
 class Plan(NamedTuple):
     """All that `_convolve` needs to know about a call beside its arrays."""
 
@@ -263,14 +254,7 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _plan(
-    taps: Taps,
-    stride: int,
-    shape_x: Shape,
-    shape_y: Shape,
-    phase: tuple[int, int],
-    step: int,
-    per_vector: int,
-    whole: bool,
+    taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, step: int, per_vector: int, whole: bool
 ) -> Plan | None:
     """Plan y(step·p + phase) = Σₜ x(s·p + oₜ) wₜ for images x, y of these shapes (H, W, C); None if no such p.
 
@@ -337,7 +321,7 @@ def _spans(
 
 
 @lru_cache(maxsize=4096)
-def _phases(taps: Taps, stride: int) -> tuple[tuple[tuple[int, int], tuple[int, ...], Taps], ...]:
+def _phases(taps: Taps, stride: int) -> tuple[tuple[Phase, tuple[int, ...], Taps], ...]:
     """Per phase φ of the stride: the taps that reach pixels q = s·m + φ, and their offsets as seen from there.
 
     s·p + o = s·m + φ has a solution p = m + (φ - o)/s only if s divides φ - o.
@@ -348,11 +332,6 @@ def _phases(taps: Taps, stride: int) -> tuple[tuple[tuple[int, int], tuple[int, 
         seen = tuple(((row - taps[t][0]) // stride, (column - taps[t][1]) // stride) for t in live)
         phases.append(((row, column), live, seen))
     return tuple(phases)
-
-
-def _behaved(x: Array) -> Array:
-    """x as the kernels know it (one compiled variant): C-contiguous, aligned, writable; a copy where it is not."""
-    return x if x.flags.carray else x.copy(order="C")
 
 
 def _planar(x: Array) -> Array:
@@ -382,13 +361,13 @@ def _plus(plus: Array | None, y: Array) -> tuple[Array, int]:
         return np.zeros(y.shape[-1], y.dtype), 0
     if plus.shape not in (y.shape, y.shape[-1:]) or plus.dtype != y.dtype:
         raise ValueError(f"plus {plus.shape} {plus.dtype} is neither a bias {y.shape[-1:]} nor of y's shape {y.shape}")
-    return _behaved(plus).reshape(-1), int(plus.ndim > 1)
+    return behaved(plus).reshape(-1), int(plus.ndim > 1)
 
 
 def _packed(w: Array, lanes: int) -> Array:
     """Weights (taps, C_in, C_out) as (blocks of C_out, taps · C_in, lanes), so that a tile reads them front to back."""
     depth, channels = w.shape[0] * w.shape[1], w.shape[2]
-    packed = _aligned((-(-channels // lanes), depth, lanes), w.dtype)
+    packed = aligned((-(-channels // lanes), depth, lanes), w.dtype)
     flat, even = w.reshape(depth, channels), channels // lanes
     packed[:even] = flat[:, : even * lanes].reshape(depth, even, lanes).swapaxes(0, 1)
     if even < len(packed):
@@ -397,15 +376,7 @@ def _packed(w: Array, lanes: int) -> Array:
 
 
 def _into(
-    y: Array,
-    x: Array,
-    w: Array,
-    taps: Taps,
-    stride: int,
-    plus: Array,
-    plus_like_y: int,
-    phase: tuple[int, int],
-    step: int,
+    y: Array, x: Array, w: Array, taps: Taps, stride: int, plus: Array, plus_like_y: int, phase: Phase, step: int
 ) -> None:
     """y(step·p + phase) = plus + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
     per_vector = lanes(y.dtype)
@@ -439,7 +410,7 @@ def conv(x: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array |
     start, like_y = _plus(plus, y)
     if y.size:
         flat = _planar_taps(taps)
-        _into(_planar(y), _planar(_behaved(x)), w, flat, stride, start, like_y, (0, 0), 1)
+        _into(_planar(y), _planar(behaved(x)), w, flat, stride, start, like_y, (0, 0), 1)
     return y
 
 
@@ -459,7 +430,7 @@ def conv_transpose(y: Array, w: Array, taps: Taps, stride: int, size: Shape, plu
     start, like_x = _plus(plus, x)
     if not x.size:
         return x
-    images, values, flat = _planar(x), _planar(_behaved(y)), _planar_taps(taps)
+    images, values, flat = _planar(x), _planar(behaved(y)), _planar_taps(taps)
     turned = w.swapaxes(1, 2)  # (taps, C_out, C_in)
     if w.shape[1] < _FEW and len(taps) > 1 and y.size:
         x.reshape(-1, w.shape[1])[...] = start.reshape(-1, w.shape[1])
@@ -501,25 +472,33 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
         return plain_conv_weight(x, y, taps, stride)
     if not (x.size and y.size and taps):
         return np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
-    x, y = _planar(_behaved(x)), _planar(_behaved(y))
-    per_vector, channels_out = lanes(x.dtype), y.shape[-1]
-    if swap := channels_out % per_vector != 0 and x.shape[-1] % per_vector == 0:
-        pass  # the vectors run over x's channels, the scalars over y's
-    elif spare := -channels_out % per_vector:
+    x, y = _planar(behaved(x)), _planar(behaved(y))
+    flat, per_vector, channels_out = _planar_taps(taps), lanes(x.dtype), y.shape[-1]
+    if channels_out % per_vector and x.shape[-1] % per_vector == 0:
+        # x's channels fill vectors and y's do not: let them change roles, wᵀ = Σₚ yᵀ x.
+        turned = _weight(y, x, *_exchanged(*_spans(flat, stride, x.shape[1:], y.shape[1:])))
+        return np.ascontiguousarray(turned.swapaxes(1, 2))
+    if spare := -channels_out % per_vector:
         y = np.concatenate([y, np.zeros((*y.shape[:3], spare), y.dtype)], axis=3)
-    spans, meeting = _spans(_planar_taps(taps), stride, x.shape[1:], y.shape[1:])
-    a, b = x, y
-    if swap:
-        a, b = y, x
-        spans = spans[:, [0, 1, 2, 3, 5, 4]]
-        meeting = Meeting(*meeting[:2], *meeting[5:], *meeting[2:5])
-    channels_a, channels_b = a.shape[-1], b.shape[-1]
+    w = _weight(x, y, *_spans(flat, stride, x.shape[1:], y.shape[1:]))
+    return np.ascontiguousarray(w[:, :, :channels_out])
+
+
+def _exchanged(spans: Array, meeting: Meeting) -> tuple[Array, Meeting]:
+    """The same meeting of pixels with the roles of a and b exchanged."""
+    rows, columns, *strides = meeting
+    return spans[:, [0, 1, 2, 3, 5, 4]], Meeting(rows, columns, *strides[3:], *strides[:3])
+
+
+def _weight(a: Array, b: Array, spans: Array, meeting: Meeting) -> Array:
+    """w[t] = Σ aᵀ b over the pixels that tap t's span names; b's channels fill vectors."""
+    taps, channels_a, channels_b, per_vector = len(spans), a.shape[-1], b.shape[-1], lanes(a.dtype)
     whole = channels_a - channels_a % 8
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
     parts: dict[int, Array] = {}
 
     def task(start: int, stop: int) -> None:
-        part = parts[start] = _aligned((len(taps), channels_a, channels_b), a.dtype)
+        part = parts[start] = aligned((taps, channels_a, channels_b), a.dtype)
         for height, first, last in ((8, 0, whole), (1, whole, channels_a)):
             if first < last:
                 fitting = (4, 2, 1) if height == 1 else (2, 1)
@@ -527,9 +506,6 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
                 shape = (0,) * height, (0,) * vectors
                 _correlate(*shape, flat_a, flat_b, part, spans, meeting, first, last, start, stop)
 
-    grain = _GRAIN // (y[0].size * channels_a * len(taps)) + 1
-    parallel(task, len(x), grain)
-    total: Array = sum((parts[start] for start in sorted(parts)[1:]), parts[0])
-    if swap:
-        return np.ascontiguousarray(total.swapaxes(1, 2))
-    return total if channels_b == channels_out else np.ascontiguousarray(total[:, :, :channels_out])
+    work = 1 + meeting.rows * meeting.columns * taps * channels_a * channels_b
+    parallel(task, len(a), 1 + _GRAIN // work)
+    return sum((parts[start] for start in sorted(parts)[1:]), parts[0])

@@ -2,66 +2,50 @@
 
 The kernels run without the GIL, so Python threads are enough; no OpenMP, whose threads die in a fork and spin against
 those of BLAS. (Alternating a 0.3 ms OpenMP loop with a 0.3 ms two-thread OpenBLAS product takes 8 ms instead of 0.6.)
-For the same reason `product` holds BLAS to one thread and shares out a large product over this pool.
+For the same reason blas.py holds BLAS to one thread and shares out a large product over this pool.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numba
 import numpy as np
-import numpy.typing as npt
-from numba import types
-from numba.extending import intrinsic
+
+from .arrays import Array
+from .intrinsics import compiled, look
 
 Task = Callable[[int, int], object]
-Array = npt.NDArray[Any]
+Job = tuple[Task, int, int, int, "SimpleQueue[BaseException | None]", Array]
 
-# OpenBLAS itself uses one thread up to m·n·k = 2¹⁸ (its GEMM_MULTITHREAD_THRESHOLD is 4).
-_SMALL_PRODUCT = 1 << 18
-# Multiply-adds in a part of a product that is worth waking a thread for: about 80 µs, three times a hand-off.
-_WORTH_A_THREAD = 1 << 22
-
-
-# How often a waiting thread looks for news (some 0.3 ms) before it goes to sleep: waking a sleeper takes 40 µs, twice
-# in every hand-over, and the next job mostly comes within that time.
+# How often a waiting thread looks for news before it goes to sleep: 0.5 to 1 ms (measured on one core of an AMD EPYC).
+# Waking a sleeper takes 40 µs, twice in every hand-over, and the next job mostly comes within that time.
 _LOOKS = 1_000_000
-# The caller still holds the GIL for some µs after posting a job. To ask for it now would mean to sleep after all.
+# 11 µs there: the caller still holds the GIL for a while after posting a job. To ask for it now would mean to sleep
+# after all.
 _LOOKS_AFTER = 20_000
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _look(typing: Any, flags: Any, index: Any) -> Any:
-    """Read flags[index] from memory at each call, where a compiler would read it once: another thread writes it."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(flags)(context, builder, arguments[0]).data
-        return builder.load_atomic(builder.gep(data, [arguments[1]]), "acquire", 8)
-
-    return types.int64(flags, types.intp), generate
-
-
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _watch(flags: Any, index: int, value: int, looks: int, looks_after: int) -> None:
     """Wait, without the GIL, until flags[index] is at least `value` and then for a moment; or for so many looks."""
     for _ in range(looks):
-        if _look(flags, index) >= value:
+        if look(flags, index) >= value:
             for _ in range(looks_after):
-                _look(flags, index)
+                look(flags, index)
             break
 
 
 def _spin(flags: Array, index: int, value: int, looks_after: int = 0) -> None:
-    """Stay awake until flags[index] reaches `value`, or until that has taken too long. The caller then waits asleep."""
-    if not numba.config.DISABLE_JIT:
+    """Stay awake until flags[index] reaches `value`, or until that has taken too long. The caller then waits asleep.
+
+    Not where there are more threads than CPUs: who looks there keeps somebody else from working.
+    """
+    if _threads <= _CPUS and not numba.config.DISABLE_JIT:
         _watch(flags, index, value, _LOOKS, looks_after)
 
 
@@ -73,22 +57,25 @@ class _Pool:
     """
 
     def __init__(self) -> None:
-        self.jobs: SimpleQueue[tuple[Task, int, int, int, SimpleQueue[BaseException | None], Array]] = SimpleQueue()
+        self.jobs: SimpleQueue[Job] = SimpleQueue()
         self.posted = np.zeros(1, np.int64)
         self.workers = 0
         self.growing = threading.Lock()
         self.inside = threading.local()  # .task is set in a thread that is running a task: a nested call runs serially
 
     def grow(self, workers: int) -> None:
+        # Compile it here: were a worker to do it, a child forked meanwhile would find Numba's lock held for good.
+        _watch(self.posted, 0, 0, 0, 0)
         with self.growing:
             while self.workers < workers:
-                threading.Thread(target=self.work, name=f"tinygen-{self.workers + 1}", daemon=True).start()
-                self.workers += 1
+                number = self.workers + 1
+                threading.Thread(target=self.work, args=(number,), name=f"tinygen-{number}", daemon=True).start()
+                self.workers = number
 
-    def work(self) -> None:
+    def work(self, number: int) -> None:
         self.inside.task = True
         while True:
-            task, start, stop, part, done, finished = self.next_job()
+            task, start, stop, part, done, finished = self.next_job(number)
             try:
                 task(start, stop)
             except BaseException as error:
@@ -98,12 +85,13 @@ class _Pool:
             finished[part] = 1
             del task, done, finished  # hold on to nobody's arrays while waiting
 
-    def next_job(self) -> tuple[Task, int, int, int, SimpleQueue[BaseException | None], Array]:
+    def next_job(self, number: int) -> Job:
         posted = int(self.posted[0])
         try:
             return self.jobs.get_nowait()
         except Empty:
-            _spin(self.posted, 0, posted + 1, _LOOKS_AFTER)
+            if number < _threads:  # the pool may be larger than what is wanted now: let the others sleep
+                _spin(self.posted, 0, posted + 1, _LOOKS_AFTER)
             return self.jobs.get()
 
 
@@ -134,11 +122,10 @@ def _default_threads() -> int:
     wanted = os.environ.get("TINYGEN_THREADS")
     if wanted is not None:
         return _checked(wanted, "TINYGEN_THREADS")
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return _CPUS
 
 
+_CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _threads = _default_threads()
 
 
@@ -198,71 +185,3 @@ def parallel(task: Task, size: int, grain: int = 1) -> None:
     for raised in errors:
         if raised is not None:
             raise raised
-
-
-class _Blas:
-    """The thread count of the OpenBLAS that NumPy has loaded; does nothing where NumPy uses another BLAS."""
-
-    def __init__(self) -> None:
-        self.get, self.set = self.find()
-        self.lock = threading.Lock()
-        self.holders = 0
-        self.before = 1
-
-    @staticmethod
-    def find() -> tuple[Callable[[], int], Callable[[int], object]]:
-        package = Path(np.__file__).parent
-        libraries = [*(package.parent / "numpy.libs").glob("*openblas*"), *(package / ".dylibs").glob("*openblas*")]
-        for path in libraries:
-            try:
-                library = ctypes.CDLL(str(path))
-            except OSError:
-                continue
-            for pattern in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
-                get = getattr(library, pattern.format("get_num_threads"), None)
-                set_ = getattr(library, pattern.format("set_num_threads"), None)
-                if get is not None and set_ is not None:
-                    set_.argtypes, set_.restype, get.restype = [ctypes.c_int], None, ctypes.c_int
-                    return get, set_
-        return (lambda: 1), (lambda number: None)
-
-    @contextmanager
-    def one_thread(self) -> Iterator[None]:
-        """Hold BLAS to one thread; the last of several concurrent holders restores what was there before the first."""
-        with self.lock:
-            if self.holders == 0:
-                self.before = self.get()
-                if self.before != 1:
-                    self.set(1)
-            self.holders += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.holders -= 1
-                if self.holders == 0 and self.before != 1:
-                    self.set(self.before)
-
-
-_blas = _Blas()
-
-
-def product(a: Array, b: Array, out: Array | None = None) -> Array:
-    """Matrix product a @ b as np.matmul computes it, a large one shared out over this pool instead of BLAS's own.
-
-    Shapes: as np.matmul; the rows of a (or, if there are few, the columns of b) are shared out when a is (…, M, K) and
-    b is (K, N).  Raises ValueError if the shapes do not fit.
-    Checked by: tests/autograd/kernels/test_threads.py
-    """
-    if a.ndim < 2 or b.ndim < 2 or a.shape[-2] * a.shape[-1] * b.shape[-1] <= _SMALL_PRODUCT:
-        return np.matmul(a, b, out=out)
-    with _blas.one_thread():
-        if a.ndim > 2 or b.ndim > 2 or a.dtype != b.dtype or a.shape[1] != b.shape[0]:
-            return np.matmul(a, b, out=out)
-        result = np.empty((len(a), b.shape[1]), a.dtype) if out is None else out
-        grain = 1 + _WORTH_A_THREAD * max(result.shape) // (result.size * a.shape[1])
-        if len(a) >= b.shape[1]:
-            parallel(lambda i, j: np.matmul(a[i:j], b, out=result[i:j]), len(a), grain)
-        else:
-            parallel(lambda i, j: np.matmul(a, b[:, i:j], out=result[:, i:j]), b.shape[1], grain)
-    return result

@@ -1,4 +1,4 @@
-"""Register tiles: the three operations on SIMD registers that every convolution here is made of.
+"""All that is written in LLVM's own terms: the operations on register tiles, a look at memory, and `compiled`.
 
 A tile is rows × vectors SIMD registers: one row per pixel (or input channel), its columns consecutive output channels.
 LLVM keeps a tile in registers because it is *one value* of a Numba type; a small ordinary array would live in memory
@@ -8,16 +8,22 @@ LLVM keeps a tile in registers because it is *one value* of a Numba type; a smal
     acc = fma(acc, x, p, stride, w, q)                       acc[r, c] += x[p + r·stride] · w[q + c]
     store(y, q, stride, width, acc)                          y[q + r·stride + c] = acc[r, c]   where c < width
 
+`look` reads a number that another thread may write, for the wait in threads.py.
+
 `rows` and `vectors` are tuples whose *lengths* are the shape: lengths are types, so kernels stay at module level, where
 Numba's cache finds them (a kernel that closes over an intrinsic is compiled anew in every process). Arrays are flat and
 C-contiguous, float32 or float64; addresses are counted in elements and are not checked.
 
-Numba's cache looks for changes only in the file of the kernel itself; `compiled` puts a digest of this file into the
-kernel's name, which is part of the name of its cache file, so that a change here is not answered by stale code.
+Numba's cache looks for changes only in the file of the kernel itself; `compiled` puts a digest of this file and the
+width of a register into the kernel's name, which is part of the name of its cache file, so that a change here is not
+answered by stale code.
+
+Checked by: tests/autograd/kernels/test_intrinsics.py, test_convolution.py
 """
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +36,20 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
-_SOURCE = f"_{zlib.crc32(Path(__file__).read_bytes()):08x}"
+
+def _bytes_per_vector() -> int:
+    """The width of a SIMD register: TINYGEN_VECTOR_BYTES, else the widest of this CPU; LLVM splits what is too wide."""
+    wanted = os.environ.get("TINYGEN_VECTOR_BYTES")
+    if wanted is not None:
+        if wanted not in ("16", "32", "64"):
+            raise ValueError(f"TINYGEN_VECTOR_BYTES must be 16, 32 or 64, got {wanted!r}")
+        return int(wanted)
+    features = llvm.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+
+
+VECTOR_BYTES = _bytes_per_vector()
+_SOURCE = f"_{zlib.crc32(Path(__file__).read_bytes()):08x}_{VECTOR_BYTES}"
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # Numba has no types: name one for its decorator
 
@@ -46,14 +65,6 @@ def compiled(function: Function) -> Function:
     function.__qualname__ += _SOURCE
     options = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
     return cast(Function, options(function))
-
-
-def _bytes_per_vector() -> int:
-    features = llvm.get_host_cpu_features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-
-
-VECTOR_BYTES = _bytes_per_vector()
 
 
 def lanes(dtype: np.dtype[Any]) -> int:
@@ -188,3 +199,13 @@ def fma(typing: Any, acc: Any, x: Any, p: Any, stride: Any, w: Any, q: Any) -> A
         return acc
 
     return tile(tile, x, types.intp, types.intp, w, types.intp), generate
+
+
+@_operation
+def look(typing: Any, numbers: Any, index: Any) -> Any:
+    """Read numbers[index], of int64, from memory at each call, where a compiler would read it once and keep it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load_atomic(_address(context, builder, numbers, *arguments), "acquire", 8)
+
+    return types.int64(numbers, types.intp), generate

@@ -1,0 +1,112 @@
+"""The product on the pool: NumPy's numbers, and BLAS left with as many threads as it had, in forked children too."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from tinygen.autograd.kernels.blas import _blas, product
+from tinygen.autograd.kernels.convolution import conv
+from tinygen.autograd.kernels.threads import set_threads, threads
+
+
+@pytest.fixture(autouse=True)
+def three_threads() -> Iterator[None]:
+    before = threads()
+    set_threads(3)
+    yield
+    set_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((3, 4), (4, 5)), ((300, 200), (200, 250)), ((20, 900), (900, 800)), ((2, 150, 160), (160, 170)),
+                 ((3, 90, 80), (3, 80, 70)), ((5,), (5, 4)), ((4, 5), (5,)), ((0, 5), (5, 3)), ((700, 0), (0, 700))],
+)  # fmt: skip
+def test_product_is_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal(a), rng.standard_normal(b)
+    expected = np.matmul(left, right)
+    np.testing.assert_allclose(product(left, right), expected, rtol=1e-12, atol=1e-12)
+    out = np.full_like(expected, np.nan)
+    assert product(left, right, out) is out
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_product_takes_transposes_and_mixed_dtypes_as_matmul_does() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((200, 300)), rng.standard_normal((150, 200)).astype(np.float32)
+    np.testing.assert_allclose(product(a.T, b.T), a.T @ b.T, rtol=1e-12)
+    assert product(a.T, b.T).dtype == np.float64
+    with pytest.raises(ValueError):
+        product(a, b)
+
+
+def test_concurrent_products_leave_blas_as_it_was() -> None:
+    before = _blas.get()
+    a = np.ones((300, 300))
+    with ThreadPoolExecutor(4) as users:
+        assert all(np.array_equal(result, 300 * a) for result in users.map(lambda _: product(a, a), range(40)))
+    assert _blas.get() == before
+    assert _blas.holders == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_child_forked_while_a_thread_is_inside_a_product(locked: bool) -> None:
+    """That thread does not exist in the child, so it will neither release the lock nor restore the threads of BLAS."""
+    was, a = _blas.get(), np.ones((300, 300))
+    _blas.set(2)  # something to be restored, also on one core
+    entered, leave = threading.Event(), threading.Event()
+
+    def somebody() -> None:
+        with _blas.one_thread():
+            if locked:
+                _blas.lock.acquire()
+            entered.set()
+            leave.wait()
+            if locked:
+                _blas.lock.release()
+
+    other = threading.Thread(target=somebody)
+    other.start()
+    assert entered.wait(20)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a hang ends here
+        right = _blas.get() == 2 and np.array_equal(product(a, a), 300 * a)
+        os._exit(0 if right and _blas.get() == 2 and _blas.holders == 0 else 1)
+    status = os.waitpid(child, 0)[1]
+    inside = _blas.get(), _blas.holders
+    leave.set()
+    other.join()
+    after = _blas.get()
+    _blas.set(was)
+    assert status == 0
+    assert inside == (1, 1)  # the parent does not notice
+    assert after == 2
+
+
+def test_a_product_does_not_stall_a_convolution() -> None:
+    """In turns they take at most three times the sum of both alone; two spinning pools take thirteen times."""
+    set_threads(2)
+    x, w, a = np.ones((32, 14, 14, 32), np.float32), np.ones((4, 32, 32), np.float32), np.ones((256, 256), np.float32)
+    taps = ((-1, 0), (0, -1), (0, 0), (0, 1))
+
+    def best(repeat: int, *tasks: object) -> float:
+        times = []
+        for _ in range(repeat):
+            start = time.perf_counter()
+            for task in tasks:
+                task()  # type: ignore[operator]
+            times.append(time.perf_counter() - start)
+        return sorted(times)[repeat // 4]
+
+    one, other = lambda: conv(x, w, taps, 1, (14, 14)), lambda: product(a, a)
+    best(10, one, other)
+    assert best(80, one, other) <= 3 * (best(80, one) + best(80, other))

@@ -1,0 +1,54 @@
+"""Kernels agree with the oracle at every register width and on a plain CPU, and the cache tells them apart."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# One image and one dtype, so that each kernel is compiled as seldom as possible; 35 and 20 channels fill no vector.
+PROGRAM = """
+from itertools import product
+import numpy as np
+from tinygen.autograd.kernels import convolution as kernels, intrinsics
+
+rng, taps, size = np.random.default_rng(0), tuple(product((-1, 0, 1), repeat=2)), (7, 7)
+x, y = (rng.standard_normal((2, *size, c)).astype(np.float32) for c in (20, 35))
+w = rng.standard_normal((9, 20, 35)).astype(np.float32)
+for ours, plain, args in (
+    (kernels.conv, kernels.plain_conv, (x, w, taps, 1, size)),
+    (kernels.conv_transpose, kernels.plain_conv_transpose, (y, w, taps, 1, size)),
+    (kernels.conv_weight, kernels.plain_conv_weight, (x, y, taps, 1)),
+):
+    np.testing.assert_allclose(ours(*args), plain(*args), rtol=1e-4, atol=1e-3)
+hits = sum(sum(kernel.stats.cache_hits.values()) for kernel in (kernels._convolve, kernels._correlate))
+print(intrinsics.VECTOR_BYTES, "hits" if hits else "misses")
+"""
+
+
+def run(cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)} | environment
+    command = [sys.executable, "-c", PROGRAM]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_every_width_agrees_with_the_oracle_and_has_its_own_cache(tmp_path: Path) -> None:
+    for width in "16", "32", "16":
+        result = run(tmp_path, TINYGEN_VECTOR_BYTES=width)
+        assert result.returncode == 0, result.stderr
+        again = (tmp_path / width).exists()
+        assert result.stdout.split() == [width, "hits" if again else "misses"]
+        (tmp_path / width).touch()
+
+
+def test_a_cpu_without_wide_registers(tmp_path: Path) -> None:
+    """LLVM takes apart what the CPU cannot do: registers that are too wide, masked loads, fused multiply-adds."""
+    result = run(tmp_path, NUMBA_CPU_NAME="generic")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("value", ["8", "128", "wide", ""])
+def test_a_width_that_does_not_exist_is_named(tmp_path: Path, value: str) -> None:
+    result = run(tmp_path, TINYGEN_VECTOR_BYTES=value)
+    assert f"ValueError: TINYGEN_VECTOR_BYTES must be 16, 32 or 64, got {value!r}" in result.stderr
