@@ -131,6 +131,14 @@ def test_precision_is_numpys_but_never_integer() -> None:
     assert conv(x, w, taps.point(1)).dtype == np.float64
     assert conv(x, w.astype(np.float32), taps.point(1)).dtype == np.float32
     assert conv(x.astype(np.uint8), w.astype(np.float32), taps.point(1)).dtype == np.float32
+    single = w.astype(np.float32)
+    for whole in (np.int64, np.bool_):
+        assert conv(x.astype(whole), single, taps.point(1)).dtype == np.float32
+    third = np.full(1, 1 / 3)
+    assert conv(x, single, taps.point(1), plus=third).value[0, 0, 0] == 1 + 1 / 3  # to all digits of float64
+    assert conv_transpose(x, single, taps.point(1), plus=third).dtype == np.float64
+    for weak in (2, 2.5, third.astype(np.float32)):
+        assert conv(x, single, taps.point(1), plus=weak).dtype == np.float32
     narrow, wide = Tensor(x), Tensor(w)
     gradients = grad(conv(narrow, wide, taps.point(1)).sum(), [narrow, wide])
     assert [g.dtype for g in gradients] == [np.float32, np.float64]
@@ -146,9 +154,7 @@ ERRORS: dict[str, Callable[[], Tensor]] = {
     "conv: input of shape (1, 4, 4, 2) and 2 taps": lambda: conv(IMAGE, WEIGHT, taps.dilated(2)),
     "conv: stride = 0": lambda: conv(IMAGE, WEIGHT, taps.square(3), stride=0),
     "conv: size = (4,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), size=(4,)),
-    "conv: plus of shape (2,) does not broadcast to the output (1, 4, 4, 3)": lambda: conv(
-        IMAGE, WEIGHT, taps.square(3), plus=np.zeros(2)
-    ),
+    "conv, plus: shape (2,) with (1, 4, 4, 3): ": lambda: conv(IMAGE, WEIGHT, taps.square(3), plus=np.zeros(2)),
     "conv_weight: x (1, 4, 4, 2), y (2, 4, 4, 3) and 1 taps": lambda: conv_weight(
         IMAGE, np.zeros((2, 4, 4, 3)), taps.point()
     ),

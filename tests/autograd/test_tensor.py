@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 import tinygen.autograd as ag
-from tinygen.autograd import Array, Parameter, Tensor, grad, no_grad, value_and_grad
+from tinygen.autograd import Array, Parameter, Tensor, grad, no_grad, shape, value_and_grad
 from tinygen.autograd.tensor import node
 from tinygen.testing import check_grads
 from tinygen.testing import strategies as draws
@@ -117,6 +118,34 @@ def test_ten_thousand_uses_are_summed() -> None:
     for _ in range(10_000):
         total = total + x
     np.testing.assert_array_equal(grad(total.sum(), [x])[0].value, [1e4] * 3)
+
+
+def test_slices_are_added_into_one_array() -> None:
+    """Slices of all kinds, some overlapping, beside other uses."""
+    x = Tensor(np.arange(12.0).reshape(4, 3) / 7)
+    slices: list[Callable[[Tensor], Tensor]] = [
+        lambda x: x[1],
+        lambda x: x[1:3, None],
+        lambda x: x[..., 2],
+        lambda x: x[[1, 1]],
+        lambda x: x[::-1, 0],
+    ]
+
+    def f(x: Tensor) -> Tensor:
+        parts = [(part(x) ** 3).sum() for part in slices]
+        return ag.stack([*parts, (x * x).sum()]).sum()
+
+    check_grads(f, x.value, order=2, rng=np.random.default_rng(0))
+
+
+def test_a_thousand_slices_do_not_make_a_thousand_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    scatter_add = Mock(wraps=shape.scatter_add)
+    monkeypatch.setattr(shape, "scatter_add", scatter_add)
+    rows = Tensor(np.ones((1000, 2)))
+    total = sum(row.sum() for row in rows)
+    assert isinstance(total, Tensor)
+    np.testing.assert_array_equal(grad(total, [rows])[0].value, np.ones((1000, 2)))
+    assert scatter_add.call_count == 2  # the first, and the one that makes with it an array of the engine's own
 
 
 def test_gradients_share_no_memory() -> None:
@@ -426,7 +455,7 @@ def test_tensors_read_like_arrays() -> None:
     assert x.T.shape == x.transpose().shape == (3, 2)
     assert x.transpose(1, 0).shape == x.reshape(3, 2).shape == x.reshape(3, -1).shape == (3, 2)
     assert x.transpose((1, 0)).shape == x.transpose(None).shape == x.reshape((3, 2)).shape == x.reshape([3, 2]).shape
-    assert x.reshape(6).shape == x.reshape((6,)).shape == x.reshape(np.int64(6)).shape == (6,)
+    assert x.reshape(6).shape == x.reshape((6,)).shape == (6,)
     assert [row.shape for row in x] == [(3,), (3,)]
     assert (x.sum().item(), float(x.mean()), x.max().item()) == (15, 2.5, 5)
     assert x.sum(0).shape == x.mean(0).shape == x.max(0).shape == (3,)

@@ -10,7 +10,8 @@ The form is linear in each argument, so the derivative of each of the three is t
 under differentiation to any order. Taps are offsets oₜ (see `taps`), s is the stride.
 
 Shapes: images x (N, H, W, C_in), y (N, H′, W′, C_out); sequences x (N, T, C_in), y (N, T′, C_out); weights
-(taps, C_in, C_out). Mixed precision is promoted as by NumPy.
+(taps, C_in, C_out). The result, never below float32, has the type to which NumPy promotes the floating-point operands,
+`plus` among them; integers and booleans follow these.
 Raises ValueError, naming the shapes, where they do not fit.
 Checked by: tests/autograd/test_conv.py
 """
@@ -23,7 +24,7 @@ import numpy as np
 
 from .kernels import convolution as kernels
 from .taps import Taps
-from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive
 
 Size = tuple[int, ...]
 
@@ -37,9 +38,9 @@ def conv(
     `size` is the spatial size of y, by default ⌈size of x / s⌉. `plus` is a bias (C_out,), or anything that broadcasts
     to y's shape: what the sum starts from, at no cost.
     """
-    u, v = _operands("conv", x, w, taps, stride, weight_axis=1)
+    u, v, p = _operands("conv", x, w, plus, taps, stride, weight_axis=1)
     out = _size("conv", taps, size, tuple(-(-n // stride) for n in u.shape[1:-1]))
-    start = _start("conv", plus, (u.shape[0], *out, v.shape[2]), u.dtype)
+    start = _start("conv", p, (u.shape[0], *out, v.shape[2]))
     within = u.shape[1:-1]
     return node(
         "conv",
@@ -59,9 +60,9 @@ def conv_transpose(
     `size` is the spatial size of x, by default s · size of y. The weight's shape is still (taps, channels of x,
     channels of y).
     """
-    u, v = _operands("conv_transpose", y, w, taps, stride, weight_axis=2)
+    u, v, p = _operands("conv_transpose", y, w, plus, taps, stride, weight_axis=2)
     out = _size("conv_transpose", taps, size, tuple(n * stride for n in u.shape[1:-1]))
-    start = _start("conv_transpose", plus, (u.shape[0], *out, v.shape[1]), u.dtype)
+    start = _start("conv_transpose", p, (u.shape[0], *out, v.shape[1]))
     within = u.shape[1:-1]
     return node(
         "conv_transpose",
@@ -94,12 +95,14 @@ def conv_weight(x: TensorLike, y: TensorLike, taps: Taps, stride: int = 1) -> Te
 
 def _promoted(*operands: TensorLike) -> list[Array]:
     values = [array_of(operand) for operand in operands]
-    dtype = np.result_type(np.float32, *values)
+    # A Python number, such as the default of `plus`, has no type of its own (NEP 50).
+    typed = [v.dtype for v, x in zip(values, operands, strict=True) if v.dtype.kind == "f" and type(x) is not float]
+    dtype = np.result_type(np.float32, *typed)
     return [v.astype(dtype, copy=False) for v in values]
 
 
-def _operands(name: str, x: Any, w: Any, taps: Taps, stride: int, weight_axis: int) -> list[Array]:
-    u, v = _promoted(x, w)
+def _operands(name: str, x: Any, w: Any, plus: Any, taps: Taps, stride: int, weight_axis: int) -> list[Array]:
+    u, v, p = _promoted(x, w, plus)
     if stride < 1:
         raise ValueError(f"{name}: stride = {stride}, it must be at least 1")
     if not taps or u.ndim != len(taps[0]) + 2:
@@ -111,7 +114,7 @@ def _operands(name: str, x: Any, w: Any, taps: Taps, stride: int, weight_axis: i
         shape = ["taps", "C_in", "C_out"]
         shape[0], shape[weight_axis] = str(len(taps)), str(u.shape[-1])
         raise ValueError(f"{name}: weight has shape {v.shape}, needed is ({', '.join(shape)}) for input {u.shape}")
-    return [u, v]
+    return [u, v, p]
 
 
 def _size(name: str, taps: Taps, size: Size | None, default: Size) -> Size:
@@ -122,14 +125,10 @@ def _size(name: str, taps: Taps, size: Size | None, default: Size) -> Size:
     return tuple(size)
 
 
-def _start(name: str, plus: TensorLike, shape: tuple[int, ...], dtype: Any) -> Array | None:
+def _start(name: str, p: Array, shape: tuple[int, ...]) -> Array | None:
     """What the kernel's sums start from: nothing, a bias or an array of y's shape."""
-    p = np.asarray(value_of(plus), dtype)
     if p.ndim == 0 and p == 0:
         return None
     if p.shape in (shape, shape[-1:]):
         return p
-    try:
-        return np.broadcast_to(p, shape)
-    except ValueError as error:
-        raise ValueError(f"{name}: plus of shape {p.shape} does not broadcast to the output {shape}") from error
+    return attempt(f"{name}, plus", np.broadcast_to, [p], shape)  # type: ignore[no-any-return]

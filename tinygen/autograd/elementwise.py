@@ -1,73 +1,54 @@
 """Elementwise operations, each with its derivative in the same glance.
 
 In every rule g is the cotangent of y. Rules ignore broadcasting: the engine sums a cotangent to its parent's shape.
-Kinks have a stated convention: relu′(0) = leaky_relu′(0⁻) side, |x|′(0) = 0, ties of maximum and minimum share equally.
+Kinks have a stated convention: relu and leaky_relu have at 0 the slope of the left, |x|′(0) = 0, ties of maximum and
+minimum share equally.
 
 Checked by: tests/autograd/test_primitives.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
-
-
-def _broadcast(ufunc: Callable[..., Any], *operands: TensorLike) -> Any:
-    """Apply a ufunc to the operands' values; shapes that do not broadcast are named in the error."""
-    try:
-        return ufunc(*map(value_of, operands))
-    except ValueError as error:
-        shapes = " and ".join(str(np.shape(value_of(operand))) for operand in operands)
-        raise ValueError(
-            f"{ufunc.__name__}: shapes {shapes} do not broadcast; "
-            f"axes are matched from the last one and must be equal or 1"
-        ) from error
+from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, value_of
 
 
 @primitive
 def add(a: TensorLike, b: TensorLike) -> Tensor:
     """y = a + b"""
-    return node("add", _broadcast(np.add, a, b), (a, lambda g, y: g), (b, lambda g, y: g))
+    return node("add", attempt("add", np.add, [a, b]), (a, lambda g, y: g), (b, lambda g, y: g))
 
 
 @primitive
 def subtract(a: TensorLike, b: TensorLike) -> Tensor:
     """y = a − b"""
-    return node("subtract", _broadcast(np.subtract, a, b), (a, lambda g, y: g), (b, lambda g, y: -g))
+    return node("subtract", attempt("subtract", np.subtract, [a, b]), (a, lambda g, y: g), (b, lambda g, y: -g))
 
 
 @primitive
 def multiply(a: TensorLike, b: TensorLike) -> Tensor:
     """y = a b"""
-    return node("multiply", _broadcast(np.multiply, a, b), (a, lambda g, y: g * b), (b, lambda g, y: g * a))
+    return node("multiply", attempt("multiply", np.multiply, [a, b]), (a, lambda g, y: g * b), (b, lambda g, y: g * a))
 
 
 @primitive
 def divide(a: TensorLike, b: TensorLike) -> Tensor:
     """y = a / b"""
-    return node("divide", _broadcast(np.divide, a, b), (a, lambda g, y: g / b), (b, lambda g, y: -g * y / b))
+    return node("divide", attempt("divide", np.divide, [a, b]), (a, lambda g, y: g / b), (b, lambda g, y: -g * y / b))
 
 
 @primitive
 def power(a: TensorLike, b: TensorLike) -> Tensor:
     """y = aᵇ, where ∂y/∂a = 0 if b = 0 and ∂y/∂b = 0 if a = 0"""
-    return node(
+    return node(  # Python's pow is faster than np.power for squares
         "power",
-        _broadcast(_power, a, b),
+        attempt("power", pow, [a, b]),
         (a, lambda g, y: g * b * power(a, _one_less(b))),
         (b, lambda g, y: g * y * log(where(value_of(a) == 0, 1, a))),
     )
-
-
-def _power(a: Any, b: Any) -> Any:
-    return a**b  # faster than np.power for squares
-
-
-_power.__name__ = "power"  # the name that an error gives
 
 
 def _one_less(b: TensorLike) -> TensorLike:
@@ -125,9 +106,9 @@ def tanh(x: TensorLike) -> Tensor:
 
 @primitive
 def sigmoid(x: TensorLike) -> Tensor:
-    """y = 1 / (1 + e⁻ˣ), to full relative precision at both ends"""
+    """y = 1 / (1 + e⁻ˣ), to full relative precision at both ends; so is y′ = σ(x) σ(−x), where 1 − y would be 0"""
     e = np.exp(-np.abs(value_of(x)))  # never above 1, so it cannot overflow
-    return node("sigmoid", np.where(value_of(x) < 0, e, 1) / (1 + e), (x, lambda g, y: g * y * (1 - y)))
+    return node("sigmoid", np.where(value_of(x) < 0, e, 1) / (1 + e), (x, lambda g, y: g * y * sigmoid(negative(x))))
 
 
 @primitive
@@ -163,7 +144,10 @@ def leaky_relu(x: TensorLike, slope: float = 0.01) -> Tensor:
 def maximum(a: TensorLike, b: TensorLike) -> Tensor:
     """y = max(a, b); a tie gives half of its cotangent to each"""
     return node(
-        "maximum", _broadcast(np.maximum, a, b), (a, lambda g, y: g * _won(a, b)), (b, lambda g, y: g * _won(b, a))
+        "maximum",
+        attempt("maximum", np.maximum, [a, b]),
+        (a, lambda g, y: g * _won(a, b)),
+        (b, lambda g, y: g * _won(b, a)),
     )
 
 
@@ -171,7 +155,10 @@ def maximum(a: TensorLike, b: TensorLike) -> Tensor:
 def minimum(a: TensorLike, b: TensorLike) -> Tensor:
     """y = min(a, b); a tie gives half of its cotangent to each"""
     return node(
-        "minimum", _broadcast(np.minimum, a, b), (a, lambda g, y: g * _won(b, a)), (b, lambda g, y: g * _won(a, b))
+        "minimum",
+        attempt("minimum", np.minimum, [a, b]),
+        (a, lambda g, y: g * _won(b, a)),
+        (b, lambda g, y: g * _won(a, b)),
     )
 
 
@@ -185,22 +172,15 @@ def _won(a: TensorLike, b: TensorLike) -> Array:
 def clip(x: TensorLike, low: float | Array, high: float | Array) -> Tensor:
     """y = min(max(x, low), high); the cotangent passes where low ≤ x ≤ high"""
     v = value_of(x)
-    return node("clip", np.clip(v, low, high), (x, lambda g, y: g * ((v >= low) & (v <= high))))
+    return node("clip", attempt("clip", np.clip, [v, low, high]), (x, lambda g, y: g * ((v >= low) & (v <= high))))
 
 
 @primitive
 def where(condition: Any, a: TensorLike, b: TensorLike) -> Tensor:
     """y = a where the condition holds, b elsewhere"""
     c = array_of(condition).astype(bool)
-    y = _broadcast(_choose, c, a, b)
+    y = attempt("where", np.where, [c, a, b])
     return node("where", y, (a, lambda g, y: where(c, g, 0)), (b, lambda g, y: where(c, 0, g)))
-
-
-def _choose(condition: Array, a: Any, b: Any) -> Any:
-    return np.where(condition, a, b)
-
-
-_choose.__name__ = "where"  # the name that an error gives
 
 
 @primitive

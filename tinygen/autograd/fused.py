@@ -1,7 +1,7 @@
 """Operations that a kernel computes in one pass, where a chain of NumPy calls would go through memory many times.
 
 Each has its plain form beside it. The kernel serves the value and the first derivative; a derivative that is itself to
-be differentiated is written in tensor operations, as everywhere else.
+be differentiated is that of the plain form.
 
 Checked by: tests/autograd/test_fused.py
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from .elementwise import sigmoid, tanh
 from .kernels import activation as kernels
-from .shape import concatenate, split
-from .tensor import Tensor, TensorLike, array_of, node, primitive, taping
+from .shape import split
+from .tensor import Tensor, TensorLike, array_of, grad, node, primitive, taping
 
 
 @primitive
@@ -24,18 +24,15 @@ def gate(x: TensorLike) -> Tensor:
     v = array_of(x)
     if not v.ndim or v.shape[-1] % 2:
         raise ValueError(f"gate: the last axis of shape {v.shape} must be even: one half is gated by the other")
-    return node("gate", kernels.gate(v), (x, lambda g, y: _gate_vjp(g, x)))
+
+    def rule(g: Tensor, y: Tensor) -> Tensor:
+        if taping():
+            return grad(_plain_gate(x), [x], g, create_graph=True)[0]  # type: ignore[list-item]  # an edge has a tensor
+        return node("gate_vjp", kernels.gate_vjp(v, g.value))
+
+    return node("gate", kernels.gate(v), (x, rule))
 
 
-def plain_gate(x: TensorLike) -> Tensor:
-    """Compute what `gate` computes, in tensor operations."""
+def _plain_gate(x: TensorLike) -> Tensor:
     a, b = split(x, 2, axis=-1)
     return tanh(a) * sigmoid(b)
-
-
-def _gate_vjp(g: Tensor, x: TensorLike) -> Tensor:
-    if not taping():
-        return node("gate_vjp", kernels.gate_vjp(array_of(x), g.value))
-    a, b = split(x, 2, axis=-1)
-    t, s = tanh(a), sigmoid(b)
-    return concatenate([g * s * (1 - t * t), g * t * s * (1 - s)], axis=-1)

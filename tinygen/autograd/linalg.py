@@ -11,7 +11,7 @@ import numpy as np
 
 from .kernels.blas import product
 from .shape import reshape, transpose
-from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, value_of
 
 
 @primitive
@@ -29,11 +29,12 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     if u.ndim > 2 and v.ndim == 2:  # one tall product instead of many, forward and backward
         tall = math.prod(u.shape[:-1]), u.shape[-1]
         return reshape(matmul(reshape(a, tall), b), (*u.shape[:-1], v.shape[-1]))
-    try:
-        uv = product(u, v)
-    except ValueError as error:
-        raise ValueError(f"matmul: leading axes of {u.shape} and {v.shape} do not broadcast") from error
-    return node("matmul", uv, (a, lambda g, y: matmul(g, _swap(b))), (b, lambda g, y: matmul(_swap(a), g)))
+    return node(
+        "matmul",
+        attempt("matmul", product, [u, v]),
+        (a, lambda g, y: matmul(g, _swap(b))),
+        (b, lambda g, y: matmul(_swap(a), g)),
+    )
 
 
 @primitive
@@ -59,7 +60,7 @@ def linear(x: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
 @primitive
 def inv(x: TensorLike) -> Tensor:
     """y = x⁻¹. Shapes: x, y (…, n, n). Raises ValueError if a matrix is singular."""
-    y = _regular("inv", np.linalg.inv, value_of(x))
+    y = attempt("inv", np.linalg.inv, [x])
     return node("inv", y, (x, lambda g, y: -matmul(matmul(_swap(y), g), _swap(y))))
 
 
@@ -69,7 +70,7 @@ def solve(a: TensorLike, b: TensorLike) -> Tensor:
     u, v = array_of(a), array_of(b)
     if u.ndim < 2 or v.ndim < 2 or u.shape[-1] != v.shape[-2]:
         raise ValueError(f"solve: shapes {u.shape} and {v.shape} do not fit; they are (…, n, n) and (…, n, m)")
-    y = _regular("solve", np.linalg.solve, u, v)
+    y = attempt("solve", np.linalg.solve, [u, v])
     return node(
         "solve", y, (a, lambda g, y: -matmul(solve(_swap(a), g), _swap(y))), (b, lambda g, y: solve(_swap(a), g))
     )
@@ -77,28 +78,23 @@ def solve(a: TensorLike, b: TensorLike) -> Tensor:
 
 def slogdet(x: TensorLike) -> tuple[Array, Tensor]:
     """Sign (a constant) and ln|det x|. Shapes: x (…, n, n), both results (…). Raises ValueError if singular."""
-    sign, _ = np.linalg.slogdet(value_of(x))
-    return sign, logabsdet(x)
+    return _slogdet("slogdet", x)
 
 
 @primitive
 def logabsdet(x: TensorLike) -> Tensor:
     """y = ln|det x|. Shapes: x (…, n, n), y (…). Raises ValueError if a matrix is singular."""
-    sign, y = _regular("slogdet", np.linalg.slogdet, value_of(x))
+    return _slogdet("logabsdet", x)[1]
+
+
+def _slogdet(name: str, x: TensorLike) -> tuple[Array, Tensor]:
+    sign, y = attempt(name, np.linalg.slogdet, [x])
     if np.any(sign == 0):
-        raise ValueError(f"slogdet: a matrix of x, shape {np.shape(value_of(x))}, is singular")
-    return node("logabsdet", y, (x, lambda g, y: reshape(g, (*g.shape, 1, 1)) * _swap(inv(x))))
+        raise ValueError(f"{name}: a matrix of x, shape {np.shape(value_of(x))}, is singular")
+    return sign, node("logabsdet", y, (x, lambda g, y: reshape(g, (*g.shape, 1, 1)) * _swap(inv(x))))
 
 
 def _swap(x: TensorLike) -> Tensor:
     """Transpose the last two axes."""
     ndim = np.ndim(value_of(x))
     return transpose(x, (*range(ndim - 2), ndim - 1, ndim - 2))
-
-
-def _regular(name: str, function: object, *operands: Array) -> Array:
-    try:
-        return function(*operands)  # type: ignore[operator, no-any-return]
-    except np.linalg.LinAlgError as error:
-        shapes = " and ".join(str(np.shape(v)) for v in operands)
-        raise ValueError(f"{name}: {error}; shapes {shapes}, needed: regular matrices (…, n, n)") from error

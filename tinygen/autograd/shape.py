@@ -1,7 +1,9 @@
 """Operations that move numbers and do not change them. They come in adjoint pairs, each the other's derivative:
 
-    sum_to / broadcast_to      index / scatter_add      pad / crop      concatenate / split
-    take_along_axis / put_along_axis                    reshape, transpose and flip are undone by their own kind
+    sum_to / broadcast_to      index / scatter_add      pad / crop      take_along_axis / put_along_axis
+
+reshape, transpose and flip are undone by their own kind; concatenate hands each part its slice of the cotangent, and
+split is a row of slices.
 
 Checked by: tests/autograd/test_primitives.py
 """
@@ -10,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import getitem
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .kernels.activation import sum_rows
-from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
+from .tensor import VJP, Array, AtKey, Tensor, TensorLike, array_of, attempt, node, primitive, value_of
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -25,7 +28,7 @@ Shape: TypeAlias = tuple[int, ...]
 def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """y = x's numbers in the same order under another shape; one −1 is worked out"""
     v = array_of(x)
-    return node("reshape", v.reshape(shape), (x, lambda g, y: reshape(g, v.shape)))
+    return node("reshape", attempt("reshape", np.reshape, [v], shape), (x, lambda g, y: reshape(g, v.shape)))
 
 
 @primitive
@@ -33,21 +36,23 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     """y[…] with axis i of y being axis axes[i] of x; without axes, all of them reversed"""
     v = array_of(x)
     order = tuple(range(v.ndim)[::-1]) if axes is None else tuple(axes)
-    back = np.argsort([normalize_axis_index(axis, v.ndim) for axis in order]).tolist()
-    return node("transpose", v.transpose(order), (x, lambda g, y: transpose(g, back)))
+    y = attempt("transpose", np.transpose, [v], order)
+    back = np.argsort([axis % v.ndim for axis in order]).tolist()
+    return node("transpose", y, (x, lambda g, y: transpose(g, back)))
 
 
 @primitive
 def flip(x: TensorLike, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """y = x with the order along an axis reversed"""
-    return node("flip", np.flip(value_of(x), axis), (x, lambda g, y: flip(g, axis)))
+    return node("flip", attempt("flip", np.flip, [array_of(x)], axis), (x, lambda g, y: flip(g, axis)))
 
 
 @primitive
 def broadcast_to(x: TensorLike, shape: Shape) -> Tensor:
     """y = x repeated to a shape by NumPy's rules"""
     v = array_of(x)
-    return node("broadcast_to", np.broadcast_to(v, shape), (x, lambda g, y: sum_to(g, v.shape)))
+    y = attempt("broadcast_to", np.broadcast_to, [v], shape)
+    return node("broadcast_to", y, (x, lambda g, y: sum_to(g, v.shape)))
 
 
 @primitive
@@ -73,7 +78,12 @@ def index(x: TensorLike, key: Any) -> Tensor:
     v = array_of(x)
     if any(isinstance(part, Tensor) for part in (key if isinstance(key, tuple) else (key,))):
         raise TypeError("index: a Tensor is no index, positions have no derivative; index with its .value")
-    return node("index", v[key], (x, lambda g, y: scatter_add(g, key, v.shape)))
+    y = attempt("index", getitem, [v], key)
+
+    rule: VJP = lambda g, y: scatter_add(g, key, v.shape)
+    if _names_each_place_once(key):
+        rule = AtKey(key, rule)
+    return node("index", y, (x, rule))
 
 
 @primitive
@@ -97,7 +107,8 @@ def _names_each_place_once(key: Any) -> bool:
 def take_along_axis(x: TensorLike, positions: Array, axis: int) -> Tensor:
     """y[…, i, …] = x[…, positions[…, i, …], …]"""
     v = array_of(x)
-    y = np.take_along_axis(v, positions, axis)
+    _check_along("take_along_axis", v.shape, positions, axis)
+    y = attempt("take_along_axis", np.take_along_axis, [v, positions], axis)
     return node("take_along_axis", y, (x, lambda g, y: put_along_axis(g, positions, axis, v.shape)))
 
 
@@ -105,6 +116,9 @@ def take_along_axis(x: TensorLike, positions: Array, axis: int) -> Tensor:
 def put_along_axis(x: TensorLike, positions: Array, axis: int, shape: Shape) -> Tensor:
     """y = 0; y[…, positions[…, i, …], …] += x[…, i, …]: the adjoint of take_along_axis"""
     v = array_of(x)
+    _check_along("put_along_axis", shape, positions, axis)
+    if v.shape != positions.shape:
+        raise ValueError(f"put_along_axis: x of shape {v.shape} and positions of shape {positions.shape} must be equal")
     y = np.zeros(shape, v.dtype)
     if positions.shape[axis] == 1:
         np.put_along_axis(y, positions, v, axis)  # one position a row: nothing can meet, and it is much faster
@@ -115,16 +129,26 @@ def put_along_axis(x: TensorLike, positions: Array, axis: int, shape: Shape) -> 
     return node("put_along_axis", y, (x, lambda g, y: take_along_axis(g, positions, axis)))
 
 
+def _check_along(op: str, shape: Shape, positions: Array, axis: int) -> None:
+    """NumPy would broadcast outside the axis; then a rule would not know which places share a cotangent."""
+    at = normalize_axis_index(axis, len(shape), op)
+    outside = [(*s[:at], *s[at + 1 :]) for s in (shape, positions.shape)]
+    if len(shape) != positions.ndim or outside[0] != outside[1]:
+        raise ValueError(f"{op}: positions {positions.shape} and shape {shape} must be equal outside axis {axis}")
+
+
 @primitive
 def pad(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
     """y = x with (before, after) zeros along each axis"""
-    return node("pad", np.pad(value_of(x), widths), (x, lambda g, y: crop(g, widths)))
+    return node("pad", attempt("pad", np.pad, [array_of(x)], widths), (x, lambda g, y: crop(g, widths)))
 
 
 @primitive
 def crop(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
     """y = x without (before, after) numbers along each axis: the adjoint of pad"""
     v = array_of(x)
+    if len(widths) != v.ndim or any(before + after > n for n, (before, after) in zip(v.shape, widths, strict=True)):
+        raise ValueError(f"crop: shape {v.shape} with {widths}: needs a width that is there to be cut off each axis")
     inside = tuple(slice(before, size - after) for size, (before, after) in zip(v.shape, widths, strict=True))
     return node("crop", v[inside], (x, lambda g, y: pad(g, widths)))
 
@@ -133,11 +157,7 @@ def crop(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
 def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """y = the tensors one after another along an axis they already have"""
     values = [array_of(x) for x in tensors]
-    try:
-        y = np.concatenate(values, axis)
-    except ValueError as error:
-        shapes = ", ".join(str(v.shape) for v in values)
-        raise ValueError(f"concatenate: shapes {shapes} do not agree outside axis {axis}") from error
+    y = attempt("concatenate", lambda *parts: np.concatenate(parts, axis), values)
     ends = np.cumsum([v.shape[axis] for v in values]).tolist()
 
     def part(i: int) -> Any:

@@ -19,6 +19,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -39,6 +40,20 @@ def primitive(operation: F) -> F:
     """Enter an operation that makes its own nodes into the list of those that a test must check."""
     PRIMITIVES[operation.__name__] = operation
     return operation
+
+
+@dataclass(frozen=True)
+class AtKey:
+    """A rule whose result is 0 but for y's cotangent at parent[key]: a thousand of them can fill a single array.
+
+    Where the parent already has an adjoint to add to, `grad` adds at the key, and does not run the rule.
+    """
+
+    key: Any  # names each place once
+    rule: VJP
+
+    def __call__(self, g: Tensor, y: Tensor) -> Tensor:
+        return self.rule(g, y)
 
 
 class _Mode(threading.local):
@@ -263,6 +278,17 @@ def array_of(x: Any) -> Array:
     return x.value if isinstance(x, Tensor) else np.asarray(x)
 
 
+def attempt(op: str, function: Callable[..., Any], operands: Sequence[TensorLike], *options: Any) -> Any:
+    """Apply a NumPy function to values; where it refuses, the error names the operation, the shapes and the options."""
+    values = [value_of(operand) for operand in operands]
+    try:
+        return function(*values, *options)
+    except (ValueError, IndexError) as error:
+        shapes = " and ".join(str(np.shape(value)) for value in values)
+        given = f" with {', '.join(map(repr, options))}" if options else ""
+        raise type(error)(f"{op}: shape{'s' * (len(values) > 1)} {shapes}{given}: {error}") from error
+
+
 def node(op: str, value: Any, *edges: Edge) -> Tensor:
     """Make the tensor that an operation returns; parents that are not tensors are constants and get no edge."""
     tensor = Tensor.__new__(Tensor)
@@ -386,6 +412,9 @@ def _backward(
             for parent, vjp in tensor.edges:
                 key = id(parent)
                 if key not in on_path:
+                    continue
+                if key in sums and isinstance(vjp, AtKey):
+                    adjoints[key].value[vjp.key] += adjoint.value
                     continue
                 contribution = _like(vjp(adjoint, tensor), parent)
                 if key not in adjoints:
