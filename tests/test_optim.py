@@ -194,7 +194,7 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing() -> None:
     before, state = adam.state(), adam.state()
     state["v.1"] = np.ones((5,), np.float32)
     del state["m.0"]
-    with pytest.raises(ValueError, match=r"m\.0 of shape \(3, 4\) is missing; v\.1 has shape \(5,\), needed is \(4,\)"):
+    with pytest.raises(ValueError, match=r"m\.0 of shape \(3, 4\) is missing; v\.1: expected shape \(4,\), got \(5,\)"):
         adam.load(state)
     with pytest.raises(ValueError, match=r"velocity\.0 is unknown"):
         adam.load(SGD(parameters(), 0.1).state())
@@ -208,9 +208,9 @@ def test_a_step_is_refused_as_a_whole() -> None:
         values, before = [p.value for p in ps], optimizer.state()
         bad = gradients(0)
         bad[1] = Tensor(np.ones(5, np.float32))
-        with pytest.raises(ValueError, match=r"gradients\[1\]: got shape \(5,\), needed is the parameter's, \(4,\)"):
+        with pytest.raises(ValueError, match=r"gradients\[1\]: expected the parameter's shape \(4,\), got \(5,\)"):
             optimizer.step(bad)
-        with pytest.raises(ValueError, match="got 3, needed is one for each of 4"):
+        with pytest.raises(ValueError, match="expected one for each of 4 parameters, got 3"):
             optimizer.step(gradients(0)[:3])
         for wrong in (np.nan, np.inf, -np.inf):
             bad = gradients(0)
@@ -226,7 +226,7 @@ def test_a_step_is_refused_as_a_whole() -> None:
 def test_a_gradient_whose_square_overflows_is_still_finite() -> None:
     p = Parameter(np.zeros(2))
     SGD([p], 1e-30).step([np.array([1e25, 1.0], np.float32)])
-    assert np.allclose(p.value, [-1e-5, -1e-30])
+    assert np.allclose(p.value, [-1e-5, -1e-30], rtol=1e-6, atol=0)  # the rounding of float32
     _, norm = optim.clip_by_global_norm([Tensor(np.array([3e25, 4e25], np.float32))], 1.0)
     assert math.isclose(norm, 5e25, rel_tol=1e-6)
 
@@ -288,7 +288,8 @@ def test_averages(decay: float, steps: int) -> None:
         wanted = [decay * mean + (1 - decay) * p.value for mean, p in zip(wanted, ps, strict=True)]
     own = [p.value for p in ps]
     with ema.averaged():
-        assert all(np.allclose(p.value, mean, atol=1e-5) for p, mean in zip(ps, wanted, strict=True))
+        # Up to four roundings of float32, 6e-8 each, of numbers below 10.
+        assert all(np.allclose(p.value, mean, rtol=0, atol=3e-6) for p, mean in zip(ps, wanted, strict=True))
         assert all(p.dtype == np.float32 for p in ps)
     assert all(p.value is value for p, value in zip(ps, own, strict=True))
     with pytest.raises(KeyError), ema.averaged():
@@ -301,34 +302,41 @@ def test_averages(decay: float, steps: int) -> None:
         other.load({name: value for name, value in ema.state().items() if name != "3"})
 
 
-@pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.05, 0.9), lambda ps: Adam(ps, 0.1), lambda ps: AdamW(ps, 0.1)])
-def test_they_find_the_bottom_of_a_bowl(make: Callable[..., optim.Optimizer]) -> None:
+@pytest.mark.parametrize(
+    ("make", "off"),
+    [
+        (lambda ps: SGD(ps, 0.05, 0.9), 1e-5),  # as 0.95³⁰⁰, and the rounding of float32
+        (lambda ps: Adam(ps, 0.1), 1e-5),
+        (lambda ps: AdamW(ps, 0.1), 5e-3),  # the decay holds it off the bottom: 2e-3 of 0.5
+    ],
+)
+def test_they_find_the_bottom_of_a_bowl(make: Callable[..., optim.Optimizer], off: float) -> None:
     x, target = Parameter(np.array([3.0, -2.0])), np.array([0.5, 0.25], np.float32)
     optimizer, loss = make([x]), value_and_grad(lambda: ((x - target) * (x - target)).sum(), inputs=[x])
     for _ in range(300):
         optimizer.step(loss()[1])
-    assert np.allclose(x.value, target, atol=0.02)
+    assert np.allclose(x.value, target, rtol=0, atol=off)
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda ps: Adam(ps, 0.0), "lr = 0.0"),
-        (lambda ps: Adam(ps, math.nan), "lr = nan"),
-        (lambda ps: SGD(ps, -0.1), "lr = -0.1"),
-        (lambda ps: SGD(ps, lambda step: -1.0).step(gradients(0)), "lr at step 0 = -1.0"),
-        (lambda ps: Adam(ps, betas=(1.0, 0.9)), r"betas\[0\] = 1.0"),
-        (lambda ps: Adam(ps, betas=(0.9, -0.1)), r"betas\[1\] = -0.1"),
-        (lambda ps: Adam(ps, eps=0.0), "eps = 0.0"),
-        (lambda ps: AdamW(ps, weight_decay=-1.0), "weight_decay = -1.0"),
-        (lambda ps: SGD(ps, 0.1, momentum=1.0), "momentum = 1.0"),
-        (lambda ps: SGD(ps, 0.1, nesterov=True), "nesterov = True"),
+        (lambda ps: Adam(ps, 0.0), "lr: expected .*, got 0.0"),
+        (lambda ps: Adam(ps, math.nan), "lr: expected .*, got nan"),
+        (lambda ps: SGD(ps, -0.1), "lr: expected .*, got -0.1"),
+        (lambda ps: SGD(ps, lambda step: -1.0).step(gradients(0)), "lr at step 0: expected .*, got -1.0"),
+        (lambda ps: Adam(ps, betas=(1.0, 0.9)), r"betas\[0\]: expected .*, got 1.0"),
+        (lambda ps: Adam(ps, betas=(0.9, -0.1)), r"betas\[1\]: expected .*, got -0.1"),
+        (lambda ps: Adam(ps, eps=0.0), "eps: expected .*, got 0.0"),
+        (lambda ps: AdamW(ps, weight_decay=-1.0), "weight_decay: expected .*, got -1.0"),
+        (lambda ps: SGD(ps, 0.1, momentum=1.0), "momentum: expected .*, got 1.0"),
+        (lambda ps: SGD(ps, 0.1, nesterov=True), "nesterov: expected .*, got True"),
         (lambda ps: Adam([]), "one or more"),
         (lambda ps: Adam([*ps, ps[0]]), "each given once"),
-        (lambda ps: optim.EMA(ps, 1.0), "decay = 1.0"),
-        (lambda ps: optim.cosine(0.1, steps=5, warmup=5), "warmup = 5"),
-        (lambda ps: optim.cosine(0.0, steps=5), "lr = 0.0"),
-        (lambda ps: optim.exponential(0.1, 1.5), "rate = 1.5"),
+        (lambda ps: optim.EMA(ps, 1.0), "decay: expected .*, got 1.0"),
+        (lambda ps: optim.cosine(0.1, steps=5, warmup=5), "warmup: expected .*, got 5"),
+        (lambda ps: optim.cosine(0.0, steps=5), "lr: expected .*, got 0.0"),
+        (lambda ps: optim.exponential(0.1, 1.5), "rate: expected .*, got 1.5"),
     ],
 )
 def test_bad_settings_are_refused_by_name(make: Callable[[list[Parameter]], object], said: str) -> None:

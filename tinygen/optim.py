@@ -65,7 +65,7 @@ class Optimizer:
         """
         checked = self._checked(gradients)
         lr = float(self.lr(self.steps))
-        _require(0 <= lr < math.inf, f"lr at step {self.steps}", lr, "finite and not negative")
+        _require(0 <= lr < math.inf, f"lr at step {self.steps}", lr, "a finite number of at least 0")
         self.steps += 1
         for i, value in enumerate(self._updated(checked, lr)):
             self.parameters[i].assign(value)
@@ -92,13 +92,13 @@ class Optimizer:
     def _checked(self, gradients: Sequence[Tensor | Array]) -> list[Array]:
         if len(gradients) != len(self.parameters):
             raise ValueError(
-                f"gradients: got {len(gradients)}, needed is one for each of {len(self.parameters)} parameters"
+                f"gradients: expected one for each of {len(self.parameters)} parameters, got {len(gradients)}"
             )
         arrays = []
         for i, (gradient, parameter) in enumerate(zip(gradients, self.parameters, strict=True)):
             g = gradient.value if isinstance(gradient, Tensor) else np.asarray(gradient)
             if g.shape != parameter.value.shape:
-                raise ValueError(f"gradients[{i}]: got shape {g.shape}, needed is the parameter's, {parameter.shape}")
+                raise ValueError(f"gradients[{i}]: expected the parameter's shape {parameter.shape}, got {g.shape}")
             arrays.append(g.astype(parameter.value.dtype, copy=False))
         _sums_of_squares(arrays)
         return arrays
@@ -151,7 +151,7 @@ class Adam(Optimizer):
     ) -> None:
         for i, beta in enumerate(betas):
             _require(0 <= beta < 1, f"betas[{i}]", beta, "at least 0 and below 1")
-        _require(0 < eps < math.inf, "eps", eps, "positive")
+        _require(0 < eps < math.inf, "eps", eps, "a positive number")
         super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps)
 
     def _updated(self, gradients: list[Array], lr: float) -> Iterator[Array]:
@@ -182,7 +182,7 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        _require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "not negative")
+        _require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "at least 0")
         super().__init__(parameters, lr, betas, eps)
         self.settings["weight_decay"] = weight_decay
 
@@ -217,7 +217,7 @@ def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[l
     Raises ValueError if max_norm is not positive, its subclass NonFiniteGradientError if a gradient is NaN or infinite.
     Source: Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
-    _require(max_norm > 0, "max_norm", max_norm, "positive")
+    _require(max_norm > 0, "max_norm", max_norm, "a positive number")
     norm = math.sqrt(math.fsum(_sums_of_squares([g.value for g in gradients])))
     if norm <= max_norm:
         return list(gradients), norm
@@ -244,7 +244,7 @@ def constant(lr: float) -> Schedule:
 
 def exponential(lr: float, rate: float) -> Schedule:
     """lr · rateᵗ at step t.  Raises ValueError if not 0 < rate ≤ 1 or lr is not positive."""
-    _require(0 < lr < math.inf, "lr", lr, "positive")
+    _require(0 < lr < math.inf, "lr", lr, "a positive number")
     _require(0 < rate <= 1, "rate", rate, "above 0 and at most 1")
     return lambda step: lr * rate**step
 
@@ -255,7 +255,7 @@ def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
     Raises ValueError if lr is not positive or not 0 ≤ warmup < steps.
     Source: Loshchilov & Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, equation 5.
     """
-    _require(0 < lr < math.inf, "lr", lr, "positive")
+    _require(0 < lr < math.inf, "lr", lr, "a positive number")
     _require(0 <= warmup < steps, "warmup", warmup, f"at least 0 and below steps = {steps}")
 
     def schedule(step: int) -> float:
@@ -313,10 +313,10 @@ class EMA:
 def _distinct(owner: str, parameters: Iterable[Parameter]) -> list[Parameter]:
     parameters = list(parameters)
     if not parameters or len({id(p) for p in parameters}) != len(parameters):
-        raise ValueError(f"{owner}: parameters must be one or more, each given once; got {len(parameters)}")
+        raise ValueError(f"{owner} parameters: expected one or more, each given once, got {len(parameters)}")
     return parameters
 
 
 def _require(holds: bool, name: str, value: object, needed: str) -> None:
     if not holds:
-        raise ValueError(f"{name} = {value}, it must be {needed}")
+        raise ValueError(f"{name}: expected {needed}, got {value}")

@@ -52,10 +52,10 @@ def sample_grid(
     if columns is None:
         columns = math.ceil(n / len(row_labels)) if row_labels else math.ceil(math.sqrt(n))
     if columns < 1:
-        raise ValueError(f"columns must be ≥ 1, got {columns}")
+        raise ValueError(f"columns: expected at least 1, got {columns}")
     rows = math.ceil(n / columns)
     if row_labels and len(row_labels) != rows:
-        raise ValueError(f"row_labels must have one label for each of {rows} rows, got {len(row_labels)}")
+        raise ValueError(f"row_labels: expected one label for each of {rows} rows, got {len(row_labels)}")
 
     zoom, gap = max(1, round(84 / max(height, width))), 6  # in screen pixels
     tile_height, tile_width = zoom * height + gap, zoom * width + gap
@@ -105,11 +105,13 @@ def curves(
     """
     columns = {name: np.asarray(values, np.float64) for name, values in history.items()}
     if x not in columns or len(columns) < 2:
-        raise ValueError(f"history must have a column x={x!r} and another, got {', '.join(map(repr, columns))}")
+        raise ValueError(f"history: expected a column x={x!r} and another, got {', '.join(map(repr, columns))}")
     at = columns.pop(x)
     for name, values in columns.items():
         if values.shape != at.shape or at.ndim != 1:
-            raise ValueError(f"history[{name!r}] must be one number for each of {x}, got {values.shape} for {at.shape}")
+            raise ValueError(
+                f"history[{name!r}]: expected one number for each of {x}, got {values.shape} for {at.shape}"
+            )
 
     figure = _figure(6.4, 4.0, layout="constrained")
     axes = figure.subplots()
@@ -151,14 +153,14 @@ def density(
     """
     x1_from, x1_to, x2_from, x2_to = box
     if not (x1_from < x1_to and x2_from < x2_to):
-        raise ValueError(f"box must be (x₁ from, x₁ to, x₂ from, x₂ to) with from < to, got {box}")
+        raise ValueError(f"box: expected (x₁ from, x₁ to, x₂ from, x₂ to) with from < to, got {box}")
     if resolution < 1:
-        raise ValueError(f"resolution must be ≥ 1, got {resolution}")
+        raise ValueError(f"resolution: expected at least 1, got {resolution}")
     middles = (np.arange(resolution) + 0.5) / resolution
     x1, x2 = x1_from + middles * (x1_to - x1_from), x2_from + middles * (x2_to - x2_from)
     log_p = np.asarray(log_prob(np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)), np.float64)
     if log_p.shape != (resolution**2,):
-        raise ValueError(f"log_prob must map ({resolution**2}, 2) to ({resolution**2},), got {log_p.shape}")
+        raise ValueError(f"log_prob: expected a map of ({resolution**2}, 2) to ({resolution**2},), got {log_p.shape}")
 
     panels = 1 if samples is None else 2
     aspect = (x2_to - x2_from) / (x1_to - x1_from)
@@ -175,7 +177,7 @@ def density(
     if samples is not None:
         points = np.asarray(samples, np.float64)
         if points.ndim != 2 or points.shape[1] != 2:
-            raise ValueError(f"samples must be (m, 2), got {points.shape}")
+            raise ValueError(f"samples: expected (m, 2), got {points.shape}")
         inside = ((points >= [x1_from, x2_from]) & (points <= [x1_to, x2_to])).all(axis=1).sum()
         outside = f", {len(points) - inside} of them outside" if inside < len(points) else ""
         grid[1].plot(
@@ -194,7 +196,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise ValueError(f"path must end in .png, got {os.fspath(path)!r}")
+        raise ValueError(f"path: expected one that ends in .png, got {os.fspath(path)!r}")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=figure.dpi, metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,12 +210,12 @@ def _grey(images: ArrayLike, levels: int) -> NDArray[np.float64]:
     if values.ndim == 3:
         values = values[..., None]
     if values.ndim != 4 or values.shape[3] not in (1, 3) or 0 in values.shape:
-        raise ValueError(f"images must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), got shape {values.shape}")
+        raise ValueError(f"images: expected (N, H, W), (N, H, W, 1) or (N, H, W, 3), got shape {values.shape}")
     if levels < 2:
-        raise ValueError(f"levels must be ≥ 2, got {levels}")
+        raise ValueError(f"levels: expected at least 2, got {levels}")
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= levels - 1):  # NaN fails both
-        raise ValueError(f"images must be within 0 … {levels - 1} for levels={levels}, got {low:g} … {high:g}")
+        raise ValueError(f"images: expected values within 0 … {levels - 1} for levels={levels}, got {low:g} … {high:g}")
     return np.broadcast_to(values.astype(np.float64) / (levels - 1), (*values.shape[:3], 3))
 
 

@@ -17,6 +17,9 @@ from tinygen.autograd.tensor import array_of
 from tinygen.nn.memory import Memory
 from tinygen.testing import check_grads
 
+# Sums of at most 20 products below 10 in size, each rounded to 6e-8 of itself by float32.
+FLOAT32: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
+
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
@@ -52,7 +55,7 @@ def test_linear(lead: tuple[int, ...], bias: bool) -> None:
     layer, x = filled(nn.Linear(5, 3, rng(), bias=bias)), noise(*lead, 5)
     y = layer(x)
     assert y.dtype == np.float32
-    assert np.allclose(y.value, x @ layer.w.value + (layer.b.value if bias else 0), rtol=1e-5, atol=1e-6)
+    assert np.allclose(y.value, x @ layer.w.value + (layer.b.value if bias else 0), **FLOAT32)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -65,7 +68,7 @@ def test_conv(stride: int, bias: bool, plus: str) -> None:
     given_plus = {"zero": 0, "vector": noise(3), "tensor": Tensor(noise(*wanted.shape))}.get(plus)
     y = layer(x) if given_plus is None else layer(x, plus=given_plus)
     assert y.dtype == np.float32
-    assert np.allclose(y.value, wanted + (0 if given_plus is None else array_of(given_plus)), rtol=1e-5, atol=1e-5)
+    assert np.allclose(y.value, wanted + (0 if given_plus is None else array_of(given_plus)), **FLOAT32)
 
 
 def test_conv_hands_a_memory_what_it_was_given() -> None:
@@ -75,7 +78,7 @@ def test_conv_hands_a_memory_what_it_was_given() -> None:
     whole = layer(x)
     for i, j in np.ndindex(3, 3):
         memory.position = i, j
-        assert np.allclose(layer(None, memory, plus=1.0).value, whole.value[:, i, j] + 1, atol=1e-5)
+        assert np.allclose(layer(None, memory, plus=1.0).value, whole.value[:, i, j] + 1, **FLOAT32)
         memory.drawn(x[:, i, j])
     with pytest.raises(ValueError, match="only with a memory"):
         layer(None)
@@ -86,15 +89,16 @@ def test_conv_transpose_is_the_adjoint_of_conv(stride: int, size: int, sized: bo
     """⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩ with the same weights, and the bias on top."""
     offsets = taps.square(3)
     up, x_size = nn.ConvTranspose(4, 2, offsets, rng(), stride, bias=False), (stride * size, stride * size)
+    assert up(noise(2, size, size, 4)).dtype == np.float32
     down = nn.Conv(2, 4, offsets, rng(), stride, bias=False)
-    down.w = filled(up).w
-    x, y = noise(2, *x_size, 2), noise(2, size, size, 4)
+    down.w = filled(up, np.float64).w
+    x, y = noise(2, *x_size, 2, dtype=np.float64), noise(2, size, size, 4, dtype=np.float64)
     back = up(y, x_size) if sized else up(y)
-    assert back.dtype == np.float32
     assert back.shape == x.shape
-    assert np.allclose(np.vdot(down(x).value, y), np.vdot(x, back.value), rtol=1e-3, atol=1e-2)
+    # A sum of some 10⁴ terms in float64, in two orders; it may come out near 0.
+    assert np.isclose(np.vdot(down(x).value, y), np.vdot(x, back.value), rtol=1e-10, atol=1e-10)
     up.b = Parameter(noise(2))
-    assert np.allclose(up(y).value, back.value + up.b.value, atol=1e-5)
+    assert np.allclose(up(y).value, back.value + up.b.value, **FLOAT32)
 
 
 def test_sequential_mixes_modules_and_functions() -> None:
@@ -142,7 +146,7 @@ def test_layer_norm() -> None:
     y = layer(Tensor(x))
     wanted = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
     assert y.dtype == np.float32
-    assert np.allclose(y.value, wanted * layer.w.value + layer.b.value, atol=1e-5)
+    assert np.allclose(y.value, wanted * layer.w.value + layer.b.value, **FLOAT32)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -199,13 +203,13 @@ def test_derivatives_of_a_residual_convolution() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: nn.Linear(0, 2, rng()), "n_in = 0"),
-        (lambda: nn.Linear(2, -1, rng()), "n_out = -1"),
-        (lambda: nn.Conv(1, 1, taps.causal(1), rng()), "taps = 0"),
-        (lambda: nn.Conv(1, 1, taps.square(3), rng(), stride=0), "stride = 0"),
-        (lambda: nn.ConvTranspose(1, 0, taps.square(3), rng()), "n_out = 0"),
-        (lambda: nn.Embedding(0, 1, rng()), "n = 0"),
-        (lambda: nn.LayerNorm(0), "dim = 0"),
+        (lambda: nn.Linear(0, 2, rng()), "n_in: expected at least 1, got 0"),
+        (lambda: nn.Linear(2, -1, rng()), "n_out: expected at least 1, got -1"),
+        (lambda: nn.Conv(1, 1, taps.causal(1), rng()), "taps: expected at least 1, got 0"),
+        (lambda: nn.Conv(1, 1, taps.square(3), rng(), stride=0), "stride: expected at least 1, got 0"),
+        (lambda: nn.ConvTranspose(1, 0, taps.square(3), rng()), "n_out: expected at least 1, got 0"),
+        (lambda: nn.Embedding(0, 1, rng()), "n: expected at least 1, got 0"),
+        (lambda: nn.LayerNorm(0), "dim: expected at least 1, got 0"),
     ],
 )
 def test_sizes_below_one_are_refused_by_name(make: Callable[[], object], said: str) -> None:

@@ -99,9 +99,9 @@ def test_state_has_copies_of_parameters_and_constants_and_load_restores_them() -
     [
         (lambda s: s.pop("w"), r"w of shape \(2, 3\) is missing"),
         (lambda s: s.update(x=np.ones(1)), "x is unknown"),
-        (lambda s: s.update(w=np.ones((3, 2))), r"w has shape \(3, 2\), needed is \(2, 3\)"),
-        (lambda s: s.update(w=np.array([["a"] * 3] * 2)), "w is of dtype <U1"),
-        (lambda s: s.update(order=np.array([0.5, 1.5])), "order is of dtype float64"),
+        (lambda s: s.update(w=np.ones((3, 2))), r"w: expected shape \(2, 3\), got \(3, 2\)"),
+        (lambda s: s.update(w=np.array([["a"] * 3] * 2)), "w: expected dtype float32, got <U1"),
+        (lambda s: s.update(order=np.array([0.5, 1.5])), "order: expected dtype int64, got float64"),
         (lambda s: s.update({"pair.0": np.ones(2)}), r"pair\.0 differs"),
     ],
 )

@@ -199,7 +199,7 @@ def other_constant(run: Run) -> dict[str, Any]:
         (lambda run: {"rng": np.random.default_rng(1)}, r"seed is \[1, \[\]\] here, \[0, \[\]\] there"),
         (lambda run: {"rng": np.random.Generator(np.random.Philox(0))}, "generator is Philox"),
         (without_bias, "parameters is"),
-        (other_constant, r"order has shape \(2,\), needed is \(3,\)"),
+        (other_constant, r"order: expected shape \(3,\), got \(2,\)"),
     ],
 )
 def test_a_checkpoint_of_another_configuration_is_refused_and_changes_nothing(

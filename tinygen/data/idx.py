@@ -26,14 +26,14 @@ def decode_idx(content: bytes) -> NDArray[np.uint8]:
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"not a whole gzip file: {error}") from error
     if len(raw) < 4 or raw[:2] != b"\0\0":
-        raise ValueError(f"not an IDX file: it must open with two zero bytes, type and rank, got {raw[:4]!r}")
+        raise ValueError(f"not an IDX file: expected two zero bytes, type and rank, got {raw[:4]!r}")
     kind, rank = raw[2:4]
     if kind != 8:
-        raise ValueError(f"IDX values must be unsigned bytes (type 8), got type {kind}")
+        raise ValueError(f"IDX type: expected unsigned bytes (type 8), got type {kind}")
     start = 4 + 4 * rank
     if len(raw) < start:
-        raise ValueError(f"IDX header of rank {rank} must have {start} bytes, got {len(raw)}")
+        raise ValueError(f"IDX header: expected {start} bytes for rank {rank}, got {len(raw)}")
     shape = struct.unpack(f">{rank}I", raw[4:start])
     if len(raw) - start != math.prod(shape):
-        raise ValueError(f"IDX shape {shape} needs {math.prod(shape)} values, the file has {len(raw) - start}")
+        raise ValueError(f"IDX values: expected {math.prod(shape)} for shape {shape}, got {len(raw) - start}")
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()

@@ -57,7 +57,7 @@ def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> 
     """
     part = {"train": slice(None, 1437), "test": slice(1437, None)}[_known(split, ("train", "test"))]
     if threshold is not None and threshold not in range(1, 17):
-        raise ValueError(f"threshold must be None or one of 1, …, 16, got {threshold!r}")
+        raise ValueError(f"threshold: expected None or one of 1, …, 16, got {threshold!r}")
     bundle = optional("sklearn.datasets", "digits").load_digits()
     pixels = bundle.images[part, :, :, None].astype(np.uint8)
     labels = bundle.target[part].astype(np.int64)
@@ -100,7 +100,7 @@ def binarized_mnist(split: Literal["train", "valid", "test"]) -> Images:
 
 def _known(split: str, splits: tuple[str, ...]) -> str:
     if split not in splits:
-        raise ValueError(f"split must be one of {', '.join(map(repr, splits))}, got {split!r}")
+        raise ValueError(f"split: expected one of {', '.join(map(repr, splits))}, got {split!r}")
     return split
 
 
@@ -110,7 +110,7 @@ def _load_idx(name: str, md5: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         values = decode_idx(content)
         _verify("MD5", hashlib.md5(content, usedforsecurity=False).hexdigest(), md5)
         if values.shape != shape:
-            raise ValueError(f"its shape must be {shape}, got {values.shape}")
+            raise ValueError(f"shape: expected {shape}, got {values.shape}")
         return values
 
     return load(RemoteFile(name, MNIST_URL + name, f"MD5 {md5}"), read)
@@ -120,7 +120,7 @@ def _pack(text: bytes) -> bytes:
     """Turn lines of 784 numbers 0 or 1 into an .npz of them, eight to a byte."""
     bits = np.frombuffer(text.translate(None, delete=b" \t\r\n"), np.uint8) - ord("0")
     if bits.size % 784 or (bits > 1).any():  # a character before "0" has wrapped around to a large number
-        raise ValueError(f"its source must be lines of 784 numbers 0 or 1, got {bits.size} characters besides blanks")
+        raise ValueError(f"source: expected lines of 784 numbers 0 or 1, got {bits.size} characters besides blanks")
     content = io.BytesIO()
     np.savez_compressed(content, packed=np.packbits(bits.reshape(-1, 784), axis=1))
     return content.getvalue()
@@ -134,11 +134,11 @@ def _unpack(content: bytes, n: int, sha256: str) -> NDArray[np.uint8]:
     except (EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"not a whole .npz with a key 'packed': {error}") from error
     if packed.dtype != np.uint8 or packed.shape != (n, 98):
-        raise ValueError(f"packed must be uint8 of shape ({n}, 98), got {packed.dtype} of shape {packed.shape}")
+        raise ValueError(f"packed: expected uint8 of shape ({n}, 98), got {packed.dtype} of shape {packed.shape}")
     _verify("SHA-256 of the packed pixels", hashlib.sha256(packed.tobytes()).hexdigest(), sha256)
     return np.unpackbits(packed, axis=1).reshape(n, 28, 28, 1)
 
 
 def _verify(what: str, got: str, expected: str) -> None:
     if got != expected:
-        raise ValueError(f"its {what} must be {expected}, got {got}")
+        raise ValueError(f"{what}: expected {expected}, got {got}")

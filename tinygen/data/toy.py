@@ -98,9 +98,9 @@ class GaussianMixture:
     def __post_init__(self) -> None:
         _check_width("sigma", self.sigma)
         if self.centres.ndim != 2 or self.centres.shape[1] != 2 or not len(self.centres):
-            raise ValueError(f"centres must be (K, 2) with K ≥ 1, got shape {self.centres.shape}")
+            raise ValueError(f"centres: expected (K, 2) with K ≥ 1, got shape {self.centres.shape}")
         if not np.isfinite(self.centres).all():
-            raise ValueError("centres must be finite")
+            raise ValueError("centres: expected finite numbers, got NaN or infinite ones")
 
     @cached_property
     def entropy(self) -> float:
@@ -235,16 +235,16 @@ def _entropy(log_prob: Callable[[Reals], Reals], box: Box, step: float) -> float
 
 def _check_count(n: int) -> None:
     if not isinstance(n, int | np.integer) or n < 0:
-        raise ValueError(f"n must be an integer ≥ 0, got {n!r}")
+        raise ValueError(f"n: expected an integer of at least 0, got {n!r}")
 
 
 def _check_width(name: str, value: float) -> None:
     if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        raise ValueError(f"{name}: expected a positive and finite number, got {value!r}")
 
 
 def _points(x: ArrayLike) -> Reals:
     points = np.asarray(x, np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"x must be (n, 2), got shape {points.shape}")
+        raise ValueError(f"x: expected (n, 2), got shape {points.shape}")
     return points

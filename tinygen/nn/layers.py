@@ -123,7 +123,7 @@ class Embedding(Module):
         k = array_of(k)
         n = self.w.shape[0]
         if k.dtype.kind not in "iu" or (k.size and (k.min() < 0 or k.max() >= n)):
-            raise ValueError(f"Embedding: k of dtype {k.dtype} and shape {k.shape} must be of integers in 0…{n - 1}")
+            raise ValueError(f"Embedding k: expected integers in 0…{n - 1}, got dtype {k.dtype}, shape {k.shape}")
         return self.w[k]
 
 
@@ -151,7 +151,7 @@ def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     """
     if not 0 <= rate < 1:
-        raise ValueError(f"dropout: rate = {rate}, it must be at least 0 and below 1")
+        raise ValueError(f"dropout rate: expected at least 0 and below 1, got {rate}")
     if rng is None or rate == 0:
         return x
     kept = rng.random(x.shape, np.float32) >= rate
@@ -168,4 +168,4 @@ def _with_bias(plus: TensorLike, b: Parameter | None) -> TensorLike:
 def _at_least_one(layer: str, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"{layer}: {name} = {size}, it must be at least 1")
+            raise ValueError(f"{layer} {name}: expected at least 1, got {size}")

@@ -22,8 +22,8 @@ def check_fit(owner: str, own: Mapping[str, Array], state: Mapping[str, Array]) 
     for name in own.keys() & state.keys():
         here, there = own[name], np.asarray(state[name])
         if there.shape != here.shape:
-            faults.append(f"{name} has shape {there.shape}, needed is {here.shape}")
+            faults.append(f"{name}: expected shape {here.shape}, got {there.shape}")
         elif not np.can_cast(there.dtype, here.dtype, "same_kind"):
-            faults.append(f"{name} is of dtype {there.dtype}, needed is {here.dtype}")
+            faults.append(f"{name}: expected dtype {here.dtype}, got {there.dtype}")
     if faults:
         raise ValueError(f"{owner}: the state does not fit, nothing was loaded: " + "; ".join(sorted(faults)))

@@ -65,7 +65,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict
         arrays = _arrays(content)
         header = json.loads(arrays.pop("header").tobytes())
         if header["format"] != FORMAT:
-            raise ValueError(f"its format is {header['format']!r}, needed is {FORMAT!r}")
+            raise ValueError(f"format: expected {FORMAT!r}, got {header['format']!r}")
         groups: dict[str, dict[str, Array]] = {group: {} for group in header["groups"]}
         for name, array in arrays.items():
             group, _, rest = name.partition(".")

@@ -261,17 +261,17 @@ def _check(
 ) -> None:
     shapes = [array.shape for array in arrays]
     if not shapes or () in shapes or len({shape[0] for shape in shapes}) != 1 or shapes[0][0] == 0:
-        raise ValueError(f"fit: data has shapes {shapes}, needed are arrays of one length, at least 1")
+        raise ValueError(f"data: expected arrays of one length, at least 1, got shapes {shapes}")
     if (epochs is None) == (steps is None):
-        raise ValueError(f"fit: epochs = {epochs}, steps = {steps}; one of the two must be given")
+        raise ValueError(f"epochs, steps: expected one of the two, got {epochs}, {steps}")
     for name, number in {"batch_size": batch_size, "epochs": epochs, "steps": steps, "every": every}.items():
         if number is not None and (int(number) != number or number < 1):
-            raise ValueError(f"fit: {name} = {number}, it must be a whole number of at least 1")
+            raise ValueError(f"{name}: expected a whole number of at least 1, got {number}")
     if clip is not None and not clip > 0:
-        raise ValueError(f"fit: clip = {clip}, it must be positive, or None")
+        raise ValueError(f"clip: expected a positive number or None, got {clip}")
     if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"fit: rng is a {type(rng).__name__}, it must be a np.random.Generator")
+        raise ValueError(f"rng: expected a np.random.Generator, got a {type(rng).__name__}")
     own = {id(parameter) for parameter in module.parameters()}
     for name, owner in {"optimizer": optimizer, "ema": ema}.items():
         if owner is not None and any(id(parameter) not in own for parameter in owner.parameters):
-            raise ValueError(f"fit: {name} has parameters that are not the module's; pass it module.parameters()")
+            raise ValueError(f"{name}: expected parameters of the module, got others; pass it module.parameters()")
