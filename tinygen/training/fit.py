@@ -29,7 +29,7 @@ Loss: TypeAlias = Callable[..., Tensor]
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or a gradient became NaN or infinite; the message says at which step, and of which parameter."""
+    """A loss or a gradient became NaN or infinite; the message says at which step, and in which parameter, if in one."""
 
 
 def fit(
