@@ -29,7 +29,7 @@ Loss: TypeAlias = Callable[..., Tensor]
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or a gradient became NaN or infinite; the message says at which step, and in which parameter, if in one."""
+    """A loss or a gradient became NaN or infinite; the message says at which step, and in which parameter, if any."""
 
 
 def fit(
