@@ -28,6 +28,8 @@ from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitiv
 
 Size = tuple[int, ...]
 
+_FITTING = "do not fit; images (N, H, W, C) take offsets (dy, dx), sequences (N, T, C) take (dt,)"
+
 
 @primitive
 def conv(
@@ -80,10 +82,7 @@ def conv_weight(x: TensorLike, y: TensorLike, taps: Taps, stride: int = 1) -> Te
     if stride < 1:
         raise ValueError(f"conv_weight: stride = {stride}, it must be at least 1")
     if not taps or u.ndim != len(taps[0]) + 2 or v.ndim != u.ndim or u.shape[0] != v.shape[0]:
-        raise ValueError(
-            f"conv_weight: x {u.shape}, y {v.shape} and {len(taps)} taps {taps[:1]}… do not fit; images (N, H, W, C) "
-            f"take offsets (dy, dx), sequences (N, T, C) take (dt,)"
-        )
+        raise ValueError(f"conv_weight: x {u.shape}, y {v.shape} and {len(taps)} taps {taps[:1]}… {_FITTING}")
     x_size, y_size = u.shape[1:-1], v.shape[1:-1]
     return node(
         "conv_weight",
@@ -106,10 +105,7 @@ def _operands(name: str, x: Any, w: Any, plus: Any, taps: Taps, stride: int, wei
     if stride < 1:
         raise ValueError(f"{name}: stride = {stride}, it must be at least 1")
     if not taps or u.ndim != len(taps[0]) + 2:
-        raise ValueError(
-            f"{name}: input of shape {u.shape} and {len(taps)} taps {taps[:1]}… do not fit; images (N, H, W, C) "
-            f"take offsets (dy, dx), sequences (N, T, C) take (dt,)"
-        )
+        raise ValueError(f"{name}: input of shape {u.shape} and {len(taps)} taps {taps[:1]}… {_FITTING}")
     if v.ndim != 3 or v.shape[0] != len(taps) or v.shape[weight_axis] != u.shape[-1]:
         shape = ["taps", "C_in", "C_out"]
         shape[0], shape[weight_axis] = str(len(taps)), str(u.shape[-1])

@@ -58,10 +58,9 @@ def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -
     Reverse mode twice: g ↦ gᵀ ∂y/∂x is linear in g, so its own derivative along ẋ is ∂y/∂x ẋ.
     """
     for x, tangent in zip(xs, tangents, strict=True):
-        if np.shape(value_of(x)) != np.shape(value_of(tangent)):
-            raise ValueError(
-                f"jvp: a tangent of shape {np.shape(value_of(tangent))} for an input of shape {np.shape(value_of(x))}"
-            )
+        shape, needed = np.shape(value_of(tangent)), np.shape(value_of(x))
+        if shape != needed:
+            raise ValueError(f"jvp: a tangent of shape {shape} for an input of shape {needed}")
     with set_taping(True):
         y, pull_back = vjp(f, *xs)
         probe, along = Tensor(np.zeros_like(y.value)), Tensor(np.zeros((), y.dtype))

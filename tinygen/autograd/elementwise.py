@@ -122,9 +122,8 @@ def softplus(x: TensorLike) -> Tensor:
 def log_sigmoid(x: TensorLike) -> Tensor:
     """y = ln σ(x) = min(x, 0) − ln(1 + e^−|x|)"""
     v = value_of(x)
-    return node(
-        "log_sigmoid", np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v))), (x, lambda g, y: g * sigmoid(negative(x)))
-    )
+    y = np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v)))
+    return node("log_sigmoid", y, (x, lambda g, y: g * sigmoid(negative(x))))
 
 
 @primitive
@@ -143,23 +142,15 @@ def leaky_relu(x: TensorLike, slope: float = 0.01) -> Tensor:
 @primitive
 def maximum(a: TensorLike, b: TensorLike) -> Tensor:
     """y = max(a, b); a tie gives half of its cotangent to each"""
-    return node(
-        "maximum",
-        attempt("maximum", np.maximum, [a, b]),
-        (a, lambda g, y: g * _won(a, b)),
-        (b, lambda g, y: g * _won(b, a)),
-    )
+    y = attempt("maximum", np.maximum, [a, b])
+    return node("maximum", y, (a, lambda g, y: g * _won(a, b)), (b, lambda g, y: g * _won(b, a)))
 
 
 @primitive
 def minimum(a: TensorLike, b: TensorLike) -> Tensor:
     """y = min(a, b); a tie gives half of its cotangent to each"""
-    return node(
-        "minimum",
-        attempt("minimum", np.minimum, [a, b]),
-        (a, lambda g, y: g * _won(b, a)),
-        (b, lambda g, y: g * _won(a, b)),
-    )
+    y = attempt("minimum", np.minimum, [a, b])
+    return node("minimum", y, (a, lambda g, y: g * _won(b, a)), (b, lambda g, y: g * _won(a, b)))
 
 
 def _won(a: TensorLike, b: TensorLike) -> Array:

@@ -42,9 +42,7 @@ def linear(x: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
     """y = x w + b in one pass. Shapes: x (…, n), w (n, m), b (m,), y (…, m)"""
     u, v, c = array_of(x), array_of(w), array_of(b)
     if v.ndim != 2 or u.shape[-1:] != v.shape[:1] or c.shape != v.shape[1:]:
-        raise ValueError(
-            f"linear: x {u.shape}, w {v.shape} and b {c.shape} do not fit; they are (…, n), (n, m) and (m,)"
-        )
+        raise ValueError(f"linear: x {u.shape}, w {v.shape} and b {c.shape} are not (…, n), (n, m) and (m,)")
     rows, n, m = math.prod(u.shape[:-1]), *v.shape
     y = product(u.reshape(rows, n), v)
     y = np.add(y, c, out=y) if y.dtype == np.result_type(y, c) else y + c

@@ -62,7 +62,9 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
     """y = ln Σ eˣ over the axis, −inf with derivative 0 where all of x is −inf"""
     v = array_of(x)
     kept = _kept(v.shape, axis)
-    y = _logsumexp(v, axis)
+    y = _finite_max(v, axis)
+    with np.errstate(divide="ignore"):  # ln 0 = −inf is the right answer for a row of −inf, or an empty one
+        y += np.log(np.sum(np.exp(v - y), axis, keepdims=True))
     y = y if keepdims else y.squeeze(axis)
     # Not exp(x − y): beside 10⁴, y has three digits left after the point in float32.
     return node("logsumexp", y, (x, lambda g, y: reshape(g, kept) * softmax(x, axis)))
@@ -102,10 +104,3 @@ def _finite_max(v: Array, axis: Axis) -> Array:
     """Take the maximum along an axis, or 0 where that is infinite, since inf − inf is no number."""
     top = np.max(v, axis, keepdims=True, initial=-np.inf)
     return np.where(np.isinf(top), 0, top).astype(v.dtype, copy=False)
-
-
-def _logsumexp(v: Array, axis: Axis) -> Array:
-    top: Array = _finite_max(v, axis)
-    with np.errstate(divide="ignore"):  # ln 0 = −inf is the right answer for a row of −inf, or an empty one
-        top += np.log(np.sum(np.exp(v - top), axis, keepdims=True))
-    return top

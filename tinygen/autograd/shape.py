@@ -61,9 +61,7 @@ def sum_to(x: TensorLike, shape: Shape) -> Tensor:
     v = array_of(x)
     lead = v.ndim - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, v.shape[lead:], strict=True)):
-        raise ValueError(
-            f"sum_to: shape {tuple(shape)} does not broadcast to {v.shape}, so {v.shape} cannot be summed to it"
-        )
+        raise ValueError(f"sum_to: shape {tuple(shape)} does not broadcast to {v.shape}, the shape of x")
     stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and v.shape[i + lead] != 1)
     if v.dtype == np.float32 and len(shape) == 1 and not stretched:  # the gradient of every bias
         y = sum_rows(v)
@@ -192,9 +190,7 @@ def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """y = the tensors, all of one shape, one after another along a new axis"""
     shapes = {np.shape(value_of(x)) for x in tensors}
     if len(shapes) != 1:
-        raise ValueError(
-            f"stack: needs one or more tensors of one shape, got {len(tensors)} of shapes {sorted(shapes)}"
-        )
+        raise ValueError(f"stack: needs one or more tensors of one shape, got shapes {sorted(shapes)}")
     shape = shapes.pop()
     at = normalize_axis_index(axis, len(shape) + 1)
     return concatenate([reshape(x, (*shape[:at], 1, *shape[at:])) for x in tensors], at)

@@ -107,9 +107,7 @@ class Tensor:
 
     def __init__(self, value: Any, dtype: DTypeLike | None = None) -> None:
         if isinstance(value, Tensor):
-            raise TypeError(
-                "Tensor: the value is a Tensor already; pass tensor.value for a constant that keeps no edges"
-            )
+            raise TypeError("Tensor: the value is a Tensor already; pass tensor.value for a constant without edges")
         array = np.asarray(value, dtype)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"Tensor: a value of dtype {array.dtype} is not real-numbered")
