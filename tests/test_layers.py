@@ -33,11 +33,10 @@ WITHIN = [
 FREE = {""}
 
 BUDGETS = {"autograd": 1500, "models": 200, "examples": 80, "tinygen": 6000}
-# Going over is no sin, but it is agreed upon: the new limit and the reason stand here.
+# Going over is no sin, but it is agreed upon: the new limit and the reason stand here. A limit is the count of the day,
+# rounded up to the next hundred, so that whoever goes on growing agrees again.
 AGREED = {
-    "autograd": 1600,  # the fused gate came on top of the engine as it was planned
-    "models/pixelcnn": 220,  # two models, PixelCNN and its gated successor
-    "tinygen": 9000,  # a dozen models, the kernels and the checkers come to more than was guessed
+    "tinygen": 6300  # the kernels take 1,300 lines and the checkers 1,000; most models are still to come
 }
 
 
