@@ -244,6 +244,34 @@ def test_clipping_shortens_all_by_one_factor(seed: int, max_norm: float, dtype: 
         assert clipped == gs or all(a is b for a, b in zip(clipped, gs, strict=True))
 
 
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e20), (np.float64, 1e200)])
+def test_adam_refuses_a_gradient_whose_square_overflows(dtype: Any, large: float) -> None:
+    """Else v is infinite for good, and the step after it makes the parameter NaN without a word."""
+    p = Parameter(np.zeros(2), dtype)
+    adam = Adam([p])
+    for size in (large, -large):
+        with pytest.raises(optim.NonFiniteGradientError, match=r"gradients\[0\] .*squares overflow float"):
+            adam.step([np.array([1.0, size], dtype)])
+    assert adam.steps == 0
+    below = math.sqrt(np.finfo(dtype).max) / 2  # 1000 of these: ‖g‖² overflows, no g² does
+    q = Parameter(np.zeros(1000), dtype)
+    adam = Adam([q], lr=0.1)
+    for _ in range(2):
+        adam.step([np.full(1000, below, dtype)])
+    assert np.allclose(q.value, -0.2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(np.float32, 1e-23), (np.float32, 1e-40), (np.float64, 1e200), (np.float64, 1e-200)]
+)
+def test_clipping_where_squares_overflow_or_underflow(dtype: Any, size: float) -> None:
+    g = (np.array([3.0, 4.0]) * size).astype(dtype)
+    (clipped,), norm = optim.clip_by_global_norm([Tensor(g)], size)
+    assert math.isclose(norm, 5 * size, rel_tol=1e-5)
+    assert np.allclose(clipped.value / dtype(size), [0.6, 0.8], rtol=1e-4)  # 1e-40 has five digits left in float32
+    assert optim.clip_by_global_norm([Tensor(np.zeros(2))], 1.0)[1] == 0
+
+
 def test_clipping_refuses_what_is_not_finite() -> None:
     with pytest.raises(optim.NonFiniteGradientError, match=r"gradients\[1\]"):
         optim.clip_by_global_norm([Tensor(np.ones(2)), Tensor(np.array([1, np.inf]))], 1.0)

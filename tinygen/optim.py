@@ -29,13 +29,17 @@ Schedule: TypeAlias = Callable[[int], float]
 
 
 class NonFiniteGradientError(FloatingPointError, ValueError):
-    """A gradient has entries that are NaN or infinite; `index` says which one of the gradients it is."""
+    """Entries of a gradient are NaN or infinite, or their squares are where these are needed.
+
+    `index` says which one of the gradients it is.
+    """
 
     def __init__(self, index: int, gradient: Array) -> None:
         bad = np.count_nonzero(~np.isfinite(gradient))
-        super().__init__(
-            f"gradients[{index}] of shape {gradient.shape}: {bad} of {gradient.size} entries are NaN or infinite"
-        )
+        fault = f"{bad} of {gradient.size} entries are NaN or infinite"
+        if not bad:
+            fault = f"entries of up to {np.abs(gradient).max():.3g}, whose squares overflow {gradient.dtype}"
+        super().__init__(f"gradients[{index}] of shape {gradient.shape}: {fault}")
         self.index = index
 
 
@@ -100,8 +104,11 @@ class Optimizer:
             if g.shape != parameter.value.shape:
                 raise ValueError(f"gradients[{i}]: expected the parameter's shape {parameter.shape}, got {g.shape}")
             arrays.append(g.astype(parameter.value.dtype, copy=False))
-        _sums_of_squares(arrays)
+        self._check_sizes(arrays, [_norm(i, g) for i, g in enumerate(arrays)])
         return arrays
+
+    def _check_sizes(self, gradients: list[Array], norms: list[float]) -> None:
+        """Refuse finite gradients that this optimiser cannot compute with."""
 
 
 class SGD(Optimizer):
@@ -136,7 +143,8 @@ class Adam(Optimizer):
         m ← m + (1 − β₁)(g − m),   v ← v + (1 − β₂)(g² − v)
         θ ← θ − lr · m̂ / (√v̂ + ε),   m̂ = m / (1 − β₁ᵗ),   v̂ = v / (1 − β₂ᵗ)
 
-    Raises ValueError as Optimizer does, or if not 0 ≤ β < 1 or ε is not positive.
+    Raises ValueError as Optimizer does, or if not 0 ≤ β < 1 or ε is not positive; a step raises NonFiniteGradientError
+    also if g² overflows: v would stay infinite, and the parameter become NaN.
     Source: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
     """
 
@@ -153,6 +161,13 @@ class Adam(Optimizer):
             _require(0 <= beta < 1, f"betas[{i}]", beta, "at least 0 and below 1")
         _require(0 < eps < math.inf, "eps", eps, "a positive number")
         super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps)
+
+    def _check_sizes(self, gradients: list[Array], norms: list[float]) -> None:
+        for i, (g, norm) in enumerate(zip(gradients, norms, strict=True)):
+            bound = math.sqrt(np.finfo(g.dtype).max)
+            # No entry exceeds the norm, so the entries are looked at only where the norm is suspect.
+            if norm >= bound and np.abs(g).max() >= bound:
+                raise NonFiniteGradientError(i, g)
 
     def _updated(self, gradients: list[Array], lr: float) -> Iterator[Array]:
         beta1, beta2, eps = (self.settings[name] for name in ("beta1", "beta2", "eps"))
@@ -218,23 +233,27 @@ def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[l
     Source: Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
     _require(max_norm > 0, "max_norm", max_norm, "a positive number")
-    norm = math.sqrt(math.fsum(_sums_of_squares([g.value for g in gradients])))
+    norm = math.hypot(*(_norm(i, g.value) for i, g in enumerate(gradients)))
     if norm <= max_norm:
         return list(gradients), norm
     return [Tensor(g.value * (max_norm / norm)) for g in gradients], norm
 
 
-def _sums_of_squares(gradients: Sequence[Array]) -> list[float]:
-    """Return ‖gᵢ‖² of each; a NaN or inf shows in it, so this is also the cheapest way to find one."""
-    sums = []
-    for i, g in enumerate(gradients):
-        total = float(np.vdot(g, g))
-        if not math.isfinite(total):
-            if not np.isfinite(g).all():
-                raise NonFiniteGradientError(i, g)
-            total = float(np.square(g, dtype=np.float64).sum())  # the squares alone were too large for float32
-        sums.append(total)
-    return sums
+def _norm(index: int, g: Array) -> float:
+    """Return ‖g‖; a NaN or inf shows in it, so this is also the cheapest way to find one."""
+    total, kind = float(np.vdot(g, g)), np.finfo(g.dtype)
+    # Below the smaller bound, squares that underflow may be a noticeable share of the sum.
+    if kind.tiny / kind.eps**2 < total < math.inf or g.size == 0:
+        return math.sqrt(total)
+    largest = float(np.abs(g).max())
+    if not math.isfinite(largest):
+        raise NonFiniteGradientError(index, g)
+    if largest == 0:
+        return 0.0
+    # By a power of two, which rounds nothing, and in float64, which has room for the reciprocal of any float32.
+    exponent = math.frexp(largest)[1]
+    scaled = np.ldexp(g.astype(np.float64), -exponent)
+    return math.ldexp(math.sqrt(float(np.vdot(scaled, scaled))), exponent)
 
 
 def constant(lr: float) -> Schedule:

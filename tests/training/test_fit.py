@@ -178,6 +178,15 @@ def test_a_parameter_that_is_not_finite_is_named_before_the_gradients_it_spoils(
         fit(run.net.loss, run.net, data(), steps=1, **settings)
 
 
+def test_a_gradient_too_large_for_adam_is_named() -> None:
+    point = Point()
+    loss = lambda x, rng: (point.w * np.float32(1e20)).sum()
+    with pytest.raises(
+        NonFiniteError, match=r"step 0 .*: the loss is 0\.0; gradients\[0\] .* squares overflow float32"
+    ):
+        quiet(loss, point, np.zeros(1), optimizer=Adam(point.parameters()), batch_size=1, steps=1)
+
+
 def test_the_progress_bar_shows_loss_and_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(tmp_path, 3, progress=True, unit="nats per image")
     shown = capsys.readouterr().err

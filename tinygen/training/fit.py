@@ -147,14 +147,19 @@ class _Run:
                 gradients, _ = clip_by_global_norm(gradients, self.clip)
             self.optimizer.step(gradients)
         except NonFiniteGradientError as error:
-            raise self._not_finite(value, gradients) from error
+            raise self._not_finite(value, gradients, str(error)) from error
         if self.ema is not None:
             self.ema.update()
         self.step += 1
         self.loss_sum += value.item() * len(rows)
         self.examples += len(rows)
 
-    def _not_finite(self, value: Tensor, gradients: Sequence[Tensor]) -> NonFiniteError:
+    def _not_finite(
+        self,
+        value: Tensor,
+        gradients: Sequence[Tensor],
+        otherwise: str = "every parameter and gradient is finite, the loss alone is not",
+    ) -> NonFiniteError:
         """Say where a NaN or inf is: in a parameter, which spoils the rest, else in a gradient, else in the loss."""
         named = self.module.named_parameters()
         names = {id(p): name for name, p in named.items()}
@@ -163,7 +168,7 @@ class _Run:
             suspects.append((f"the gradient of {names[id(p)]}", g.value.astype(p.dtype)))
         bad = ((what, array.size, np.count_nonzero(~np.isfinite(array))) for what, array in suspects)
         said = (f"{count} of {size} entries of {what} are NaN or infinite" for what, size, count in bad if count)
-        culprit = next(said, "every parameter and gradient is finite, the loss alone is not")
+        culprit = next(said, otherwise)
         epoch = self.step // self.per_epoch
         return NonFiniteError(f"step {self.step} (epoch {epoch}): the loss is {value.item()}; {culprit}")
 
