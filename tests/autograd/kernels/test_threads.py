@@ -1,5 +1,6 @@
 """The thread pool: every part runs once, errors surface, nothing deadlocks, forks survive."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 import types
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -192,3 +194,76 @@ def test_the_number_of_threads_comes_from_the_environment() -> None:
     run = [sys.executable, "-c", "from tinygen.autograd.kernels.threads import threads; print(threads())"]
     environment = os.environ | {"TINYGEN_THREADS": "5"}
     assert subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout == "5\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer signals on this platform")
+def test_an_interrupt_waits_for_the_other_parts() -> None:
+    written = []
+
+    def task(start: int, stop: int) -> None:
+        if start > 0:
+            time.sleep(0.4)
+            written.append(start)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    set_threads(2)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            parallel(task, 2)
+        assert written == [1]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_inside_a_task_says_so_in_the_child() -> None:
+    parent, children = os.getpid(), []
+
+    def task(start: int, stop: int) -> None:
+        if start == 0:
+            children.append(os.fork())
+
+    set_threads(2)
+    try:
+        parallel(task, 2)
+    except RuntimeError as error:
+        os._exit(0 if "forked inside a task" in str(error) else 1)
+    finally:
+        if os.getpid() != parent:
+            os._exit(2)
+    for _ in range(100):
+        if os.waitpid(children[0], os.WNOHANG) != (0, 0):
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(children[0], signal.SIGKILL)
+        pytest.fail("the child hangs")
+
+
+def test_what_failed_is_released_at_once() -> None:
+    class Held:
+        pass
+
+    def fail(held: Held) -> None:
+        def task(start: int, stop: int) -> None:
+            raise ArithmeticError(held)
+
+        parallel(task, 2)
+
+    held = Held()
+    reference = weakref.ref(held)
+    set_threads(2)
+    gc.disable()
+    try:
+        with pytest.raises(ArithmeticError):
+            fail(held)
+        del held
+        assert reference() is None
+    finally:
+        gc.enable()

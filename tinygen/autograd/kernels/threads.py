@@ -20,7 +20,7 @@ from .arrays import Array
 from .intrinsics import compiled, look
 
 Task = Callable[[int, int], object]
-Job = tuple[Task, int, int, int, "SimpleQueue[BaseException | None]", Array]
+Job = tuple[Task, int, int, int, list[tuple[int, BaseException]], Array, "SimpleQueue[None]"]
 
 # How often a waiting thread looks for news before it goes to sleep: 0.5 to 1 ms (measured on one core of an AMD EPYC).
 # Waking a sleeper takes 40 µs, twice in every hand-over, and the next job mostly comes within that time.
@@ -50,10 +50,11 @@ def _spin(flags: Array, index: int, value: int, looks_after: int = 0) -> None:
 
 
 class _Pool:
-    """Threads that take (task, start, stop, part, done, finished) from one queue.
+    """Threads that take (task, start, stop, part, errors, finished, news) from one queue.
 
-    They put None or an exception into `done` and set finished[part]. `posted` counts the jobs, for those who spin; the
-    queues alone decide who does what, so a look that comes too late costs time and nothing else.
+    They append an exception to `errors`, set finished[part], and put something into `news` for a caller asleep.
+    `posted` counts the jobs, for those who spin; the queue alone decides who does what, so a look that comes too late
+    costs time and nothing else.
     """
 
     def __init__(self) -> None:
@@ -75,15 +76,14 @@ class _Pool:
     def work(self, number: int) -> None:
         self.inside.task = True
         while True:
-            task, start, stop, part, done, finished = self.next_job(number)
+            task, start, stop, part, errors, finished, news = self.next_job(number)
             try:
                 task(start, stop)
             except BaseException as error:
-                done.put(error)
-            else:
-                done.put(None)
+                errors.append((part, error))
             finished[part] = 1
-            del task, done, finished  # hold on to nobody's arrays while waiting
+            news.put(None)
+            del task, errors, finished, news  # hold on to nobody's arrays while waiting
 
     def next_job(self, number: int) -> Job:
         posted = int(self.posted[0])
@@ -165,23 +165,32 @@ def parallel(task: Task, size: int, grain: int = 1) -> None:
     if pool.workers < parts - 1:
         pool.grow(parts - 1)
     bounds = [part * size // parts for part in range(parts + 1)]
-    done: SimpleQueue[BaseException | None] = SimpleQueue()
+    errors: list[tuple[int, BaseException]] = []
     finished = np.zeros(parts, np.int64)
+    news: SimpleQueue[None] = SimpleQueue()
     for part in range(1, parts):
-        pool.jobs.put((task, bounds[part], bounds[part + 1], part, done, finished))
+        pool.jobs.put((task, bounds[part], bounds[part + 1], part, errors, finished, news))
     pool.posted[0] += 1
-    errors: list[BaseException | None] = []
     pool.inside.task = True
     try:
         task(0, bounds[1])
     except BaseException as error:
-        errors.append(error)
+        errors.append((0, error))
     finally:
         pool.inside.task = False
-        # The others write into the caller's arrays: wait for them also when our own part has failed.
-        for part in range(1, parts):
-            _spin(finished, part, 1)
-        errors += [done.get() for _ in range(parts - 1)]
-    for raised in errors:
-        if raised is not None:
-            raise raised
+    if pool is not _pool:
+        raise RuntimeError("parallel: this process was forked inside a task, whose other parts are its parent's")
+    # The others write into the caller's arrays: wait for them also when our own part has failed, and through a Ctrl-C.
+    while not finished[1:].all():
+        try:
+            for part in range(1, parts):
+                _spin(finished, part, 1)
+            if not finished[1:].all():
+                news.get()
+        except KeyboardInterrupt as interrupt:
+            errors.append((0, interrupt))
+    if errors:
+        try:
+            raise min(errors, key=lambda error: error[0])[1]
+        finally:
+            del errors  # the traceback holds this frame, which would hold the exception
