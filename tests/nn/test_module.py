@@ -72,6 +72,22 @@ def test_computed_tensors_are_not_part_of_it() -> None:
     assert Thing(w=parameter(2), y=Tensor(np.ones(3))).state().keys() == {"w"}
 
 
+@pytest.mark.parametrize("make", [lambda w: w * 0.5, lambda w: w.value, lambda w: None])
+def test_a_parameter_gives_way_only_to_a_parameter(make: Any) -> None:
+    layer = Linear(2, 3, np.random.default_rng(0))
+    w = layer.w
+    with pytest.raises(TypeError, match=r"Linear\.w: expected a Parameter .* \.w\.assign"):
+        layer.w = make(w)
+    assert layer.w is w
+    layer.w = parameter(2, 3)
+    assert layer.parameters()[0] is layer.w is not w
+    with pytest.raises(TypeError, match=r"\.w\.assign"):
+        layer.w -= 1.0  # type: ignore[assignment]
+    del layer.w
+    layer.w = make(w)
+    assert list(layer.named_parameters()) == ["b"]
+
+
 def test_two_parts_with_one_path_are_refused() -> None:
     with pytest.raises(ValueError, match=r"'d\.1'"):
         Thing(d={1: parameter(1), "1": parameter(1)}).named_parameters()

@@ -23,7 +23,19 @@ Holder: TypeAlias = dict[Any, Any] | list[Any] | tuple[Any, ...]
 
 
 class Module:
-    """What has parameters. A subclass assigns its parts to attributes and computes with them; that is all."""
+    """What has parameters. A subclass assigns its parts to attributes and computes with them; that is all.
+
+    An attribute that holds a Parameter takes only another one: `layer.w = layer.w * 0.5` raises TypeError, for w would
+    be a computed tensor from then on, neither trained nor saved. `layer.w.assign(…)` gives it a value.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: expected a Parameter in place of one, got {type(value).__name__}; "
+                f"change its value by .{name}.assign(…), or del it first"
+            )
+        super().__setattr__(name, value)
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Return every parameter by its path, such as `layers.0.w`; one that stands in two places has the first name.
