@@ -58,6 +58,18 @@ def test_linear(lead: tuple[int, ...], bias: bool) -> None:
     assert np.allclose(y.value, x @ layer.w.value + (layer.b.value if bias else 0), **FLOAT32)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, bool])
+def test_integers_are_computed_with_in_the_dtype_of_the_weight(kind: Any, bias: bool) -> None:
+    x = np.arange(20).reshape(4, 5).astype(kind)
+    for dtype in (np.float32, np.float64):
+        full, conv = nn.Linear(5, 3, rng(), bias=bias), nn.Conv(5, 3, taps.square(3), rng(), bias=bias)
+        for layer, given_x in ((full, x), (full, Tensor(x)), (conv, x.reshape(1, 2, 2, 5))):
+            y = filled(layer, dtype)(given_x)
+            assert y.dtype == dtype
+            assert np.array_equal(y.value, layer(array_of(given_x).astype(dtype)).value)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("plus", ["nothing", "zero", "vector", "tensor"])

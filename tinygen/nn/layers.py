@@ -25,6 +25,8 @@ Rng = np.random.Generator
 class Linear(Module):
     """y = x w + b
 
+    Integers x are computed with in w's dtype; among floating-point numbers the usual promotion holds.
+
     Shapes: x (…, n_in), w (n_in, n_out), b (n_out,), y (…, n_out).  Raises ValueError if n_in or n_out is below 1.
     """
 
@@ -34,6 +36,8 @@ class Linear(Module):
         self.b = Parameter(np.zeros(n_out)) if bias else None
 
     def __call__(self, x: TensorLike) -> Tensor:
+        if array_of(x).dtype.kind in "iub":  # NumPy would take int64 and float32 to float64
+            x = array_of(x).astype(self.w.dtype)
         return matmul(x, self.w) if self.b is None else linear(x, self.w, self.b)
 
 
