@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tinygen import optim
 from tinygen.autograd import Array, Parameter, Tensor, value_and_grad
 from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.nn import Linear
 from tinygen.optim import SGD, Adam, AdamW
 
 SHAPES = [(3, 4), (4,), (), (2, 1, 3)]
@@ -242,6 +243,54 @@ def test_clipping_shortens_all_by_one_factor(seed: int, max_norm: float, dtype: 
     assert np.allclose(flat, before * min(1, max_norm / norm), rtol=1e-5)
     if norm <= max_norm:
         assert clipped == gs or all(a is b for a, b in zip(clipped, gs, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "got"),
+    [
+        (lambda: Linear(2, 3, np.random.default_rng(0)), "one Linear"),
+        (lambda: Linear(2, 3, np.random.default_rng(0)).named_parameters(), "str at 0"),
+        (lambda: [parameters()[0], Tensor(np.ones(2))], "Tensor at 1"),
+        (lambda: parameters()[0], "one Parameter"),
+    ],
+)
+def test_what_is_no_parameter_is_refused_when_it_is_given(wrong: Any, got: str) -> None:
+    for make in (lambda ps: SGD(ps, 0.1), Adam, lambda ps: optim.EMA(ps, 0.9)):
+        with pytest.raises(TypeError, match=rf"expected Parameters \(pass model\.parameters\(\)\), got {got}$"):
+            make(wrong())
+
+
+def test_what_is_kept_follows_the_dtype_of_the_module() -> None:
+    layer = Linear(2, 3, np.random.default_rng(0))
+    reference = Parameter(layer.w.value, np.float64)
+    one, other = Adam([layer.w]), Adam([reference])
+    layer.astype(np.float64)
+    for seed in range(3):
+        g = np.random.default_rng(seed).normal(size=(2, 3))
+        one.step([g])
+        other.step([g])
+    assert one.state()["v.0"].dtype == np.float64
+    assert np.array_equal(layer.w.value, reference.value)
+    layer.astype(np.float32)
+    one.load(other.state())
+    assert one.state()["v.0"].dtype == np.float32
+
+
+def test_a_float32_parameter_does_not_round_the_numbers_of_a_float64_one() -> None:
+    p, alone = (Parameter(np.ones(2), np.float64) for _ in range(2))
+    Adam([Parameter(np.ones(2)), p], lr=0.1).step([np.ones(2)] * 2)
+    Adam([alone], lr=0.1).step([np.ones(2)])
+    assert np.array_equal(p.value, alone.value)
+
+
+def test_adam_refuses_float16_and_changes_nothing() -> None:
+    p = Parameter(np.ones(2), np.float16)
+    adam = Adam([p])
+    with pytest.raises(TypeError, match=r"Adam parameters\[0\]: expected float32 or float64, got float16"):
+        adam.step([np.ones(2)])
+    assert adam.steps == 0
+    SGD([p], 0.5).step([np.ones(2)])
+    assert p.value.tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e20), (np.float64, 1e200)])

@@ -46,7 +46,8 @@ class NonFiniteGradientError(FloatingPointError, ValueError):
 class Optimizer:
     """Keeps, for each parameter, the arrays named in `slots`; subclasses say how a value changes.
 
-    Raises ValueError if there are no parameters or one is given twice, or if lr is not positive.
+    Raises ValueError if there are no parameters or one is given twice, or if lr is not positive; TypeError if what is
+    given is no Parameter.
     """
 
     slots: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class Optimizer:
         Raises ValueError if there are not as many gradients as parameters or one has another shape, its subclass
         NonFiniteGradientError if one is NaN or infinite; nothing has changed then.
         """
+        self._follow_dtypes()
         checked = self._checked(gradients)
         lr = float(self.lr(self.steps))
         _require(0 <= lr < math.inf, f"lr at step {self.steps}", lr, "a finite number of at least 0")
@@ -81,10 +83,16 @@ class Optimizer:
     def load(self, state: Mapping[str, Array]) -> None:
         """Go on from what `state` returned. Raises ValueError, having changed nothing, if names or shapes differ."""
         check_fit(type(self).__name__, self._arrays(), state)
+        self._follow_dtypes()
         self.steps = int(state["steps"])
         for slot, arrays in self.kept.items():
             for i, array in enumerate(arrays):
                 array[...] = state[f"{slot}.{i}"]
+
+    def _follow_dtypes(self) -> None:
+        """Keep everything in its parameter's dtype, which `Module.astype` may have changed since the last step."""
+        for arrays in self.kept.values():
+            arrays[:] = [array.astype(p.dtype, copy=False) for array, p in zip(arrays, self.parameters, strict=True)]
 
     def _arrays(self) -> State:
         named = {f"{slot}.{i}": array for slot, arrays in self.kept.items() for i, array in enumerate(arrays)}
@@ -144,7 +152,8 @@ class Adam(Optimizer):
         θ ← θ − lr · m̂ / (√v̂ + ε),   m̂ = m / (1 − β₁ᵗ),   v̂ = v / (1 − β₂ᵗ)
 
     Raises ValueError as Optimizer does, or if not 0 ≤ β < 1 or ε is not positive; a step raises NonFiniteGradientError
-    also if g² overflows: v would stay infinite, and the parameter become NaN.
+    also if g² overflows: v would stay infinite, and the parameter become NaN. It raises TypeError unless parameters are
+    float32 or float64: in float16, g² overflows at 256 and ε is 0.
     Source: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
     """
 
@@ -164,6 +173,8 @@ class Adam(Optimizer):
 
     def _check_sizes(self, gradients: list[Array], norms: list[float]) -> None:
         for i, (g, norm) in enumerate(zip(gradients, norms, strict=True)):
+            if g.dtype not in (np.float32, np.float64):
+                raise TypeError(f"{type(self).__name__} parameters[{i}]: expected float32 or float64, got {g.dtype}")
             bound = math.sqrt(np.finfo(g.dtype).max)
             # No entry exceeds the norm, so the entries are looked at only where the norm is suspect.
             if norm >= bound and np.abs(g).max() >= bound:
@@ -173,11 +184,10 @@ class Adam(Optimizer):
         beta1, beta2, eps = (self.settings[name] for name in ("beta1", "beta2", "eps"))
         decay = self.settings.get("weight_decay", 0.0)  # AdamW's
         scale, root = lr / (1 - beta1**self.steps), 1 / math.sqrt(1 - beta2**self.steps)
-        numbers = np.array([1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay])
+        exact = np.array([1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay])
         for parameter, g, m, v in zip(self.parameters, gradients, self.kept["m"], self.kept["v"], strict=True):
             new = np.empty(parameter.shape, parameter.dtype)
-            if new.dtype != numbers.dtype:
-                numbers = numbers.astype(new.dtype)
+            numbers = exact.astype(new.dtype)
             _adam_in_parts(numbers, parameter.value.ravel(), g.ravel(), m.ravel(), v.ravel(), new.ravel())
             yield new
 
@@ -330,10 +340,19 @@ class EMA:
 
 
 def _distinct(owner: str, parameters: Iterable[Parameter]) -> list[Parameter]:
+    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+        raise _no_parameters(owner, f"one {type(parameters).__name__}")
     parameters = list(parameters)
+    for i, parameter in enumerate(parameters):
+        if not isinstance(parameter, Parameter):
+            raise _no_parameters(owner, f"{type(parameter).__name__} at {i}")
     if not parameters or len({id(p) for p in parameters}) != len(parameters):
         raise ValueError(f"{owner} parameters: expected one or more, each given once, got {len(parameters)}")
     return parameters
+
+
+def _no_parameters(owner: str, got: str) -> TypeError:
+    return TypeError(f"{owner} parameters: expected Parameters (pass model.parameters()), got {got}")
 
 
 def _require(holds: bool, name: str, value: object, needed: str) -> None:
