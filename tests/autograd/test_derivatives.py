@@ -154,3 +154,19 @@ def test_a_gradient_penalty_reaches_the_parameters() -> None:
     s, norm = X @ V, np.linalg.norm(X)
     slope = abs(np.cos(s)) * X / norm - np.sign(np.cos(s)) * np.sin(s) * norm * V
     near(gradient, 2 * (norm * abs(np.cos(s)) - 1) * slope)
+
+
+def test_an_argument_is_a_place_and_not_a_tensor() -> None:
+    """One tensor in two places, or in an argument and in f itself, is differentiated where it stands only."""
+    x = Tensor(X)
+    (gradient,) = ag.grad(cubic(x), [x], create_graph=True)
+    for y in (
+        *ag.vjp(lambda a, b: a * b, x, x)[1](np.ones(3)),
+        ag.value_and_grad(lambda a, b: ag.sum(a * b))(x, x)[1],
+        ag.jacobian(lambda a: ag.sum(a * x))(x),
+        ag.jvp(lambda a, b: a * b, [x, x], [np.ones(3), np.zeros(3)])[1],
+    ):
+        near(y, X)
+    near(ag.hvp(lambda a: ag.sum(a * a), x, x), 2 * X)
+    near(ag.hvp(cubic, x, gradient), CUBIC_HESSIAN @ CUBIC_GRADIENT)
+    near(ag.jacobian(lambda a: ag.jacobian(lambda b: ag.sum(a * a * b))(x))(x), 2 * np.diag(X))

@@ -101,4 +101,5 @@ def _handed_out(y: Tensor) -> Tensor:
 
 
 def _tensor(x: TensorLike) -> Tensor:
-    return x if isinstance(x, Tensor) else Tensor(x)
+    """Give an argument a node of its own: the same tensor may stand in two places, or be used by f besides."""
+    return reshape(x, x.shape) if isinstance(x, Tensor) else Tensor(x)
