@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import operator
 import threading
@@ -19,8 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 import tinygen.autograd as ag
-from tinygen.autograd import Array, Parameter, Tensor, grad, no_grad, shape, value_and_grad
-from tinygen.autograd.tensor import node
+from tinygen.autograd import Array, Parameter, Tensor, grad, no_grad, node, shape, value_and_grad
 from tinygen.testing import check_grads
 from tinygen.testing import strategies as draws
 
@@ -213,7 +213,7 @@ def test_a_cotangent_that_is_a_tensor_is_differentiated_through() -> None:
 def test_inputs_must_be_floating_tensors_in_a_sequence() -> None:
     x = Tensor(np.ones(2))
     with pytest.raises(TypeError, match="pass a sequence"):
-        grad(x.sum(), x)  # type: ignore[arg-type]
+        grad(x.sum(), x)
     with pytest.raises(TypeError, match=r"inputs\[0\] is a ndarray"):
         grad(x.sum(), [np.ones(2)])  # type: ignore[list-item]
     integers = Tensor(np.arange(3))
@@ -498,3 +498,38 @@ def programs(draw: DrawFn) -> Callable[..., Tensor]:
 @given(program=programs(), a=draws.arrays((3, 3)), b=draws.arrays((3, 3)), rng=draws.rngs())
 def test_random_programs(program: Callable[..., Tensor], a: Array, b: Array, rng: np.random.Generator) -> None:
     check_grads(program, a, b, order=2, rng=rng, draws=1)
+
+
+def test_the_value_of_a_parameter_is_given_by_assign_alone() -> None:
+    a = np.ones(2, np.float32)
+    w = Parameter(a)
+    a[:] = 7
+    np.testing.assert_array_equal(w.value, [1, 1])
+    with pytest.raises(AttributeError, match="assign"):
+        w.value = np.zeros(2)
+    w.assign(Tensor([3.0, 4.0]), np.float64)
+    assert w.dtype == np.float64
+    twin = copy.deepcopy(w)
+    assert type(twin) is Parameter
+    np.testing.assert_array_equal(twin.value, [3, 4])
+
+
+def test_inputs_may_come_from_a_generator_but_not_be_none() -> None:
+    w = Parameter([3.0])
+    assert [g.item() for g in grad((w * w).sum(), (x for x in [w]))] == [6]
+    derivative = value_and_grad(lambda: (w * w).sum(), iter([w]))
+    assert [derivative()[1][0].item() for _ in range(2)] == [6, 6]
+    for empty in (lambda: grad((w * w).sum(), []), lambda: value_and_grad(lambda: w, [])):
+        with pytest.raises(ValueError, match="inputs is empty"):
+            empty()
+
+
+def test_an_operation_does_not_replace_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygen.autograd.tensor.PRIMITIVES", dict(ag.PRIMITIVES))
+
+    def add(a: Tensor, b: Tensor) -> Tensor:
+        raise AssertionError
+
+    with pytest.raises(ValueError, match=r"'add' is an operation of tinygen\.autograd\.elementwise already"):
+        ag.primitive(add)
+    ag.primitive(ag.add)  # the same again, as a notebook does

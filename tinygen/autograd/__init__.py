@@ -49,7 +49,7 @@ from .shape import (
     take_along_axis,
     transpose,
 )
-from .tensor import PRIMITIVES, Array, Parameter, Tensor, TensorLike, grad, no_grad
+from .tensor import PRIMITIVES, Array, Parameter, Tensor, TensorLike, grad, no_grad, node, primitive
 
 keep_freed_memory()
 
@@ -58,7 +58,7 @@ __all__ = [
     "concatenate", "conv", "conv_transpose", "conv_weight", "cos", "crop", "divide", "exp", "flip", "gate", "grad",
     "hessian", "hvp", "index", "inv", "jacobian", "jvp", "leaky_relu", "linear", "log", "log_sigmoid",
     "log_softmax", "logabsdet", "logsumexp", "matmul", "max", "maximum", "mean", "minimum", "multiply", "negative",
-    "no_grad", "pad", "power", "put_along_axis", "relu", "reshape", "scatter_add", "sigmoid", "sin", "slogdet",
-    "softmax", "softplus", "solve", "split", "sqrt", "stack", "subtract", "sum", "sum_to", "take_along_axis",
-    "tanh", "taps", "to_dot", "transpose", "value_and_grad", "vjp", "where",
+    "no_grad", "node", "pad", "power", "primitive", "put_along_axis", "relu", "reshape", "scatter_add", "sigmoid",
+    "sin", "slogdet", "softmax", "softplus", "solve", "split", "sqrt", "stack", "subtract", "sum", "sum_to",
+    "take_along_axis", "tanh", "taps", "to_dot", "transpose", "value_and_grad", "vjp", "where",
 ]  # fmt: skip

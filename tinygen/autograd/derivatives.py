@@ -11,20 +11,20 @@ Checked by: tests/autograd/test_derivatives.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .reduce import sum
 from .shape import reshape, stack
-from .tensor import Tensor, TensorLike, grad, set_taping, taping, value_and_release, value_of
+from .tensor import Tensor, TensorLike, grad, listed, set_taping, taping, value_and_release, value_of
 
 Function = Callable[..., Tensor]
 
 
 def value_and_grad(
-    f: Function, inputs: Sequence[Tensor] | None = None, allow_unreached: bool = False
+    f: Function, inputs: Iterable[Tensor] | None = None, allow_unreached: bool = False
 ) -> Callable[..., tuple[Tensor, Any]]:
     """Return a function that gives f's scalar value together with its derivative.
 
@@ -32,14 +32,15 @@ def value_and_grad(
     these, a list. The graph is released on the way: this is the cheapest derivative, and the one to train with.
     Raises as `grad` does.
     """
+    named = None if inputs is None else listed(inputs)
 
     def value_and_derivative(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         with set_taping(True):
-            if inputs is None:
+            if named is None:
                 args = (_tensor(args[0]), *args[1:])
-            wanted = list(args[:1]) if inputs is None else inputs
+            wanted = args[:1] if named is None else named
             value, derivatives = value_and_release([f(*args, **kwargs)], wanted, allow_unreached)
-        return value, derivatives[0] if inputs is None else derivatives
+        return value, derivatives[0] if named is None else derivatives
 
     return value_and_derivative
 

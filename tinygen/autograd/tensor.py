@@ -11,13 +11,19 @@ garbage collector.
 
 A tensor is always made after its parents. Its `birth` number is therefore a topological order of every graph it is in,
 and `grad` needs neither recursion nor a tape: it walks the nodes from the youngest to the oldest.
+
+An operation of your own is written like those here, with its rule in tensor operations:
+
+    @primitive
+    def erf(x):
+        return node("erf", scipy.special.erf(value_of(x)), (x, lambda g, y: g * 2 / math.sqrt(math.pi) * exp(-x * x)))
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -37,8 +43,14 @@ PRIMITIVES: dict[str, Callable[..., Tensor]] = {}
 
 
 def primitive(operation: F) -> F:
-    """Enter an operation that makes its own nodes into the list of those that a test must check."""
-    PRIMITIVES[operation.__name__] = operation
+    """Enter an operation that makes its own nodes into the list of those that a test must check.
+
+    Raises ValueError if another one has its name; running the same definition again is fine.
+    """
+    name, taken = operation.__name__, PRIMITIVES.get(operation.__name__, operation)
+    if (taken.__module__, taken.__qualname__) != (operation.__module__, operation.__qualname__):
+        raise ValueError(f"primitive: {name!r} is an operation of {taken.__module__} already; choose another name")
+    PRIMITIVES[name] = operation
     return operation
 
 
@@ -242,8 +254,8 @@ class Tensor:
 class Parameter(Tensor):
     """A tensor that is learned: an optimiser gives it new values, and a module finds it by its type.
 
-    Giving it a new value makes it younger than the graphs that were built from its old one, by which `grad` knows
-    that they are out of date. Raises ValueError if the new value has another shape.
+    It has a copy of the array it is made from. `assign` gives it a new value and makes it younger than the graphs that
+    were built from its old one, by which `grad` knows that they are out of date; setting `value` is an AttributeError.
     """
 
     __slots__ = ("made",)
@@ -251,14 +263,26 @@ class Parameter(Tensor):
     made: int  # the first birth: whatever depends on the parameter is younger than that, under any of its values
 
     def __init__(self, value: Any, dtype: DTypeLike = np.float32) -> None:
-        super().__init__(value, dtype)
+        super().__init__(value if isinstance(value, Tensor) else np.array(value), dtype)
         self.made = self.birth
 
-    def assign(self, value: Array) -> None:
-        """Replace the value (not in place: who holds the old array keeps it). The dtype stays."""
-        if np.shape(value) != self.shape:
-            raise ValueError(f"assign: a parameter of shape {self.shape} was given a value of shape {np.shape(value)}")
-        self.value, self.birth = np.asarray(value, self.dtype), next(_births)
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "value" and hasattr(self, "value"):  # the first value comes from __init__, or from a copy or pickle
+            raise AttributeError(
+                "Parameter: its value is not set, graphs that use it would not notice; use p.assign(…)"
+            )
+        super().__setattr__(name, value)
+
+    def assign(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
+        """Replace the value (not in place: who holds the old array keeps it). Without a dtype, the dtype stays.
+
+        Raises ValueError if the new value has another shape.
+        """
+        array = array_of(value)
+        if array.shape != self.shape:
+            raise ValueError(f"assign: a parameter of shape {self.shape} was given a value of shape {array.shape}")
+        object.__setattr__(self, "value", np.asarray(array, self.dtype if dtype is None else dtype))
+        self.birth = next(_births)
 
 
 def _one_or_several(arguments: tuple[Any, ...]) -> Any:
@@ -299,7 +323,7 @@ def node(op: str, value: Any, *edges: Edge) -> Tensor:
 
 def grad(
     output: Tensor,
-    inputs: Sequence[Tensor],
+    inputs: Iterable[Tensor],
     cotangent: TensorLike | None = None,
     create_graph: bool = False,
     allow_unreached: bool = False,
@@ -313,42 +337,46 @@ def grad(
 
     Shapes: cotangent like output (it may be left out if output has one element: then it is 1); results like inputs.
     Raises ValueError if the output is not a scalar and no cotangent is given, if shapes differ, or if an input does
-    not reach the output (with `allow_unreached` it gets zeros); RuntimeError if a parameter that a node on the way was
-    computed from was given a new value since; TypeError if an input is not a floating-point tensor.
+    not reach the output (with `allow_unreached` it gets zeros), or if there are none; RuntimeError if a parameter that
+    a node on the way was computed from was given a new value since; TypeError if an input is not a floating tensor.
     Source: Griewank & Walther, "Evaluating Derivatives", 2008, chapter 3.
     Checked by: tests/autograd/test_tensor.py and, for every operation, tests/autograd/test_primitives.py
     """
-    _check_inputs(output, inputs)
-    seed = _seed(output, cotangent)
+    inputs, seed = listed(inputs), _seed(output, cotangent)
     return _backward(_path(output, inputs), seed, inputs, create_graph, allow_unreached)
 
 
 def value_and_release(
-    output: list[Tensor], inputs: Sequence[Tensor], allow_unreached: bool = False
+    output: list[Tensor], inputs: Iterable[Tensor], allow_unreached: bool = False
 ) -> tuple[Tensor, list[Tensor]]:
     """Value and derivative of a scalar whose graph nobody else needs: `output` is emptied, the graph freed on the way.
 
     The list is the hand-over: the caller keeps no reference, so each activation is released as soon as the backward
     pass has left it.
     """
-    _check_inputs(output[0], inputs)
-    value, seed = Tensor(output[0].value), _seed(output[0], None)
+    inputs, seed = listed(inputs), _seed(output[0], None)
+    value = Tensor(output[0].value)
     path = _path(output.pop(), inputs)
     return value, _backward(path, seed, inputs, False, allow_unreached)
 
 
-def _check_inputs(output: Tensor, inputs: Sequence[Tensor]) -> None:
+def listed(inputs: Iterable[Tensor]) -> list[Tensor]:
+    """Read inputs, which may come from a generator, and check that derivatives can be taken by them."""
     if isinstance(inputs, Tensor):
         raise TypeError("grad: inputs is a single Tensor; pass a sequence, grad(output, [x])")
-    if not isinstance(output, Tensor):
-        raise TypeError(f"grad: output is a {type(output).__name__}, not a Tensor: it was not computed by tinygen")
+    inputs = list(inputs)
+    if not inputs:
+        raise ValueError("grad: inputs is empty, there is nothing to take a derivative by")
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor) or x.dtype.kind != "f":
             kind = f"Tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(f"grad: inputs[{i}] is a {kind}; derivatives are taken by floating-point Tensors")
+    return inputs
 
 
 def _seed(output: Tensor, cotangent: TensorLike | None) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise TypeError(f"grad: output is a {type(output).__name__}, not a Tensor: it was not computed by tinygen")
     if output.dtype.kind != "f":
         raise TypeError(f"grad: an output of dtype {output.dtype} has no derivative; compute it in floating point")
     if cotangent is None:

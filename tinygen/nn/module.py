@@ -11,7 +11,7 @@ Checked by: tests/nn/test_module.py
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -29,13 +29,15 @@ class Module:
     be a computed tensor from then on, neither trained nor saved. `layer.w.assign(…)` gives it a value.
     """
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter):
-            raise TypeError(
-                f"{type(self).__name__}.{name}: expected a Parameter in place of one, got {type(value).__name__}; "
-                f"change its value by .{name}.assign(…), or del it first"
-            )
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # a type checker that sees it believes that every module has every attribute
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter):
+                raise TypeError(
+                    f"{type(self).__name__}.{name}: expected a Parameter in place of one, got {type(value).__name__}; "
+                    f"change its value by .{name}.assign(…), or del it first"
+                )
+            super().__setattr__(name, value)
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Return every parameter by its path, such as `layers.0.w`; one that stands in two places has the first name.
@@ -59,9 +61,7 @@ class Module:
                 f"astype: dtype {np.dtype(dtype)} is not a floating-point dtype, parameters could not learn"
             )
         for parameter in self.parameters():
-            value = parameter.value.astype(dtype)
-            parameter.value = value  # the one change of dtype that assign does not allow …
-            parameter.assign(value)  # … and which puts graphs built before out of date, as assign does
+            parameter.assign(parameter.value, dtype)
         return self
 
     def state(self) -> State:
