@@ -82,7 +82,7 @@ def test_a_parameter_gives_way_only_to_a_parameter(make: Any) -> None:
     layer.w = parameter(2, 3)
     assert layer.parameters()[0] is layer.w is not w
     with pytest.raises(TypeError, match=r"\.w\.assign"):
-        layer.w -= 1.0
+        layer.w -= 1.0  # type: ignore[assignment]
     del layer.w
     layer.w = make(w)
     assert list(layer.named_parameters()) == ["b"]
