@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from training_runs import STEPS, Run, data, make_run, train
 
 from tinygen.autograd import Array, Parameter, Tensor, sqrt
+from tinygen.data import digits
 from tinygen.nn import Module
 from tinygen.optim import EMA, SGD, Adam
 from tinygen.training import NonFiniteError, fit
@@ -91,9 +92,19 @@ def test_the_module_ends_with_the_parameters_that_validated_best() -> None:
 
 def test_the_first_of_equals_is_the_best_and_nan_never_is() -> None:
     assert climb(validate=lambda w: np.nan if w < 2 else 7.0)[0].w.value.tolist() == [2.0]
-    point, history = climb(validate=lambda w: np.nan)
-    assert point.w.value.tolist() == [6.0]
-    assert history.best is None
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("averaged", [{}, {"decay": 0.5}])
+def test_a_validation_that_is_never_finite_is_refused_at_the_end(
+    number: float, averaged: dict[str, Any], tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"checkpoint": tmp_path / "run.npz", "history": tmp_path / "run.jsonl", **averaged}
+    with pytest.raises(NonFiniteError, match=f"validate: expected .*, got {number} at the last of 6"):
+        climb(validate=lambda w: number, **settings)
+    assert len((tmp_path / "run.jsonl").read_text().splitlines()) == 6
+    with pytest.raises(NonFiniteError, match="validate"):  # going on from the checkpoint finds it again
+        climb(validate=lambda w: number, **settings)
 
 
 def test_averages_are_what_is_validated_and_what_is_kept() -> None:
@@ -208,6 +219,15 @@ def test_without_tqdm_training_runs_in_silence(
         ({"data": []}, r"data: .* got shapes \[\]"),
         ({"data": np.zeros((0, 2))}, r"data: .* got shapes \[\(0, 2\)\]"),
         ({"data": np.float64(1)}, r"data: .* got shapes \[\(\)\]"),
+        (
+            {"data": digits("test")},
+            r"data: .* got shapes \[\(\)\]; of a data set pass the arrays, such as images.pixels",
+        ),
+        (
+            {"data": data()[0]},
+            r"loss: fit calls loss\(\*batch, rng=rng\), here with 1 arrays in a batch; missing .* 'y'",
+        ),
+        ({"loss": lambda x, y: x.sum()}, r"loss: fit calls loss\(\*batch, rng=rng\), here with 2 .* 'rng'"),
         ({"data": [np.zeros(3), np.zeros(4)]}, r"data: .* got shapes \[\(3,\), \(4,\)\]"),
         ({"batch_size": 0}, "batch_size: expected .*, got 0"),
         ({"batch_size": 2.5}, "batch_size: expected .*, got 2.5"),
@@ -225,6 +245,7 @@ def test_without_tqdm_training_runs_in_silence(
 def test_bad_input_is_refused_by_name(changes: dict[str, Any], said: str) -> None:
     run = make_run()
     settings: dict[str, Any] = {
+        "loss": run.net.loss,
         "data": data(),
         "optimizer": run.optimizer,
         "batch_size": 2,
@@ -232,4 +253,4 @@ def test_bad_input_is_refused_by_name(changes: dict[str, Any], said: str) -> Non
         "rng": run.rng,
     }
     with pytest.raises(ValueError, match=said):
-        fit(run.net.loss, run.net, progress=False, **{**settings, **changes})
+        fit(module=run.net, progress=False, **{**settings, **changes})

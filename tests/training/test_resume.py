@@ -18,6 +18,7 @@ from training_runs import BATCH, EXAMPLES, STEPS, Run, data, make_run, train
 from tinygen.nn import Linear
 from tinygen.optim import EMA, SGD, Adam, cosine
 from tinygen.training import CheckpointError, load_checkpoint, save_checkpoint
+from tinygen.training.checkpoint import read_checkpoint
 
 
 class BrokenOffError(Exception):
@@ -117,6 +118,27 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_checkpoint(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     check_resumed(tmp_path, 4, unbroken, before=calls.append)
     assert len(calls) == STEPS  # no step was lost, none was taken twice
+
+
+def test_after_ctrl_c_the_module_holds_the_last_parameters_and_nothing_else_is_claimed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, step = make_run(), 7
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            tmp_path,
+            1,
+            lambda now: os.kill(os.getpid(), signal.SIGINT) if now == step else None,
+            run=run,
+            progress=True,
+        )
+    assert "restored" not in capsys.readouterr().err
+    last, best = read_checkpoint(tmp_path / "run.npz")[0]["module"], make_run(1).net
+    assert all(np.array_equal(value, last[name]) for name, value in run.net.state().items())
+    load_checkpoint(tmp_path / "run.npz", best)
+    assert not np.array_equal(best.last.w.value, last["last.w"])
+    train(tmp_path, 1, progress=True)
+    assert "the best, is restored" in capsys.readouterr().err
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Checked by: tests/training/test_fit.py, tests/training/test_resume.py
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import zlib
@@ -71,14 +72,16 @@ def fit(
     optimiser, averages, generator, history and the place in the epoch. Data, seed, batch size, optimiser, learning
     rate or schedule, clip, shards and decay must be those of the checkpoint. More epochs may be asked for where the
     schedule stays the same: `cosine` over more steps is another one, and refused. `resume=False` starts anew and
-    replaces the checkpoint. Ctrl-C finishes the step, writes the checkpoint, then raises KeyboardInterrupt.
+    replaces the checkpoint. Ctrl-C finishes the step, writes the checkpoint, then raises KeyboardInterrupt; the module
+    then holds the parameters of that last step, and `load_checkpoint` gets the best so far from the checkpoint.
 
     Shapes: data (N, …) or several of these, of one length; the last batch of an epoch may be smaller than batch_size.
     Raises ValueError, naming the argument; CheckpointError if the checkpoint is damaged or of another configuration;
-    NonFiniteError if a loss or gradient is NaN or infinite, before it touches a parameter.
+    NonFiniteError if a loss or gradient is NaN or infinite, before it touches a parameter; or at the end, the module
+    with the last parameters, if no number from `validate` was finite: none of them was the best.
     """
     arrays = [np.asarray(array) for array in (data if isinstance(data, tuple | list) else [data])]
-    _check(module, arrays, optimizer, batch_size, rng, epochs, steps, every, ema, clip)
+    _check(loss, module, arrays, optimizer, batch_size, rng, epochs, steps, every, ema, clip)
     run = _Run(loss, module, arrays, optimizer, batch_size, rng, ema, clip, shards, unit)
     total = steps if steps is not None else run.per_epoch * (epochs or 0)
     every = every or run.per_epoch
@@ -99,7 +102,8 @@ def fit(
                     run.history.save(history)
         if interrupted() and checkpoint is not None:
             run.save(checkpoint)
-        if best := run.history.best:
+        # Not after an interrupt: KeyboardInterrupt leaves the block below, and nothing is restored.
+        if not interrupted() and (best := run.validated_best()):
             show(run.step, f"{best.valid:.4g} {unit} at step {best.step}, the best, is restored")
     if history is not None:
         run.history.save(history)
@@ -183,6 +187,15 @@ class _Run:
             if self.history.best is self.history.records[-1]:
                 self.best = self.module.state()
 
+    def validated_best(self) -> Record | None:
+        """Return the best record, if any was validated. Raises NonFiniteError if none was to a finite number."""
+        numbers = [record.valid for record in self.history.records if record.valid is not None]
+        if numbers and not any(map(math.isfinite, numbers)):
+            raise NonFiniteError(
+                f"validate: expected a finite number at some record, got {numbers[-1]} at the last of {len(numbers)}"
+            )
+        return self.history.best
+
     def result(self) -> dict[str, Array]:
         """Return the module's state as it is to be used: validated best, else averaged, else as it is."""
         if self.best is not None:
@@ -253,6 +266,7 @@ class _Run:
 
 
 def _check(
+    loss: Loss,
     module: Module,
     arrays: list[Array],
     optimizer: Optimizer,
@@ -266,12 +280,23 @@ def _check(
 ) -> None:
     shapes = [array.shape for array in arrays]
     if not shapes or () in shapes or len({shape[0] for shape in shapes}) != 1 or shapes[0][0] == 0:
-        raise ValueError(f"data: expected arrays of one length, at least 1, got shapes {shapes}")
+        hint = "; of a data set pass the arrays, such as images.pixels" if () in shapes else ""
+        raise ValueError(f"data: expected arrays of one length, at least 1, got shapes {shapes}{hint}")
     if (epochs is None) == (steps is None):
         raise ValueError(f"epochs, steps: expected one of the two, got {epochs}, {steps}")
     for name, number in {"batch_size": batch_size, "epochs": epochs, "steps": steps, "every": every}.items():
         if number is not None and (int(number) != number or number < 1):
             raise ValueError(f"{name}: expected a whole number of at least 1, got {number}")
+    try:
+        signature = inspect.signature(loss)
+    except ValueError:  # some functions written in C have none to be looked at
+        signature = inspect.signature(lambda *batch, rng: None)
+    try:
+        signature.bind(*arrays, rng=rng)
+    except TypeError as error:
+        raise ValueError(
+            f"loss: fit calls loss(*batch, rng=rng), here with {len(arrays)} arrays in a batch; {error}"
+        ) from error
     if clip is not None and not clip > 0:
         raise ValueError(f"clip: expected a positive number or None, got {clip}")
     if not isinstance(rng, np.random.Generator):
