@@ -139,6 +139,14 @@ def test_any_names_and_numbers_come_back(tmp_path: Path, arrays: dict[str, list[
     assert all(np.array_equal(groups["a"][name], value, equal_nan=True) for name, value in group.items())
 
 
+def test_a_name_that_ends_like_a_file_is_not_taken_for_another(tmp_path: Path) -> None:
+    group = {"w": np.zeros(2), "w.npy": np.ones(2), "w.npy.npy": np.full(2, 2.0)}
+    for order in (list(group), list(group)[::-1]):
+        write_checkpoint(tmp_path / "both.npz", {"a": {name: group[name] for name in order}}, {})
+        groups, _ = read_checkpoint(tmp_path / "both.npz")
+        assert {name: value[0] for name, value in groups["a"].items()} == {"w": 0, "w.npy": 1, "w.npy.npy": 2}
+
+
 def test_a_damaged_checkpoint_stops_a_run_before_it_starts(tmp_path: Path) -> None:
     train(tmp_path, 3, epochs=1)
     content = (tmp_path / "run.npz").read_bytes()

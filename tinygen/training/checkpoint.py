@@ -78,7 +78,10 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict
 def _arrays(content: bytes) -> dict[str, Array]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         damaged = archive.testzip()  # compare every checksum before a single number is believed
-    if damaged is not None:
-        raise ValueError(f"its part {damaged} is damaged")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return dict(arrays)
+        if damaged is not None:
+            raise ValueError(f"its part {damaged} is damaged")
+        arrays = {}
+        for member in archive.namelist():  # np.load takes "w" for "w.npy" where there are arrays of both names
+            with archive.open(member) as file:
+                arrays[member.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
