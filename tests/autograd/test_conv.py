@@ -166,3 +166,11 @@ def test_errors_name_the_operation_and_the_shapes(message: str) -> None:
     with pytest.raises(ValueError) as caught:
         ERRORS[message]()
     assert message in str(caught.value)
+
+
+def test_ragged_taps_are_refused() -> None:
+    x, w = np.ones((1, 5, 2)), np.ones((2, 2, 3))
+    with pytest.raises(ValueError, match="do not fit"):
+        conv(x, w, ((0,), (1, 1)))
+    with pytest.raises(ValueError, match="do not fit"):
+        conv_weight(x, x, ((0,), (1, 1)))

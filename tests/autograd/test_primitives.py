@@ -139,6 +139,7 @@ CASES |= {
     "logsumexp": reducing(ag.logsumexp, np_logsumexp),
     "max": reducing(ag.max, np.max, draws.separated),
     "mean": reducing(ag.mean, np.mean),
+    "min": reducing(ag.min, np.min, draws.separated),
     "multiply": binary(ag.multiply, np.multiply),
     "negative": unary(ag.negative, np.negative),
     "power": binary(ag.power, np.power, positive, draws.arrays),
@@ -476,7 +477,7 @@ def test_memory_layout_does_not_matter(name: str, data: st.DataObject, rng: np.r
 
 
 # Operations that NumPy too refuses on some empty inputs.
-REFUSES_EMPTY = {"max": "no largest among none", "mean": "0 / 0"}
+REFUSES_EMPTY = {"max": "no largest among none", "mean": "0 / 0", "min": "no smallest among none"}
 
 
 @every_case
@@ -692,3 +693,37 @@ def test_an_index_out_of_bounds_stays_an_index_error() -> None:
 def test_a_tensor_is_no_index() -> None:
     with pytest.raises(TypeError, match="positions have no derivative"):
         Tensor(np.zeros(3))[Tensor(np.array([0]))]
+
+
+def test_astype_to_integers_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"int64 is not floating-point.*use x\.value\.astype"):
+        ag.astype(Tensor([1.5]), np.int64)
+
+
+def test_power_at_exponent_zero_keeps_its_mixed_derivative() -> None:
+    """∂²(aᵇ)/∂a∂b = aᵇ⁻¹ (1 + b ln a), which is 1/a at b = 0; and at a = 0 the first derivative is 0 still."""
+    a, b = Tensor([2.0, 0.0]), Tensor([0.0, 0.0])
+    (by_a,) = grad(a**b, [a], np.ones(2), create_graph=True)
+    np.testing.assert_array_equal(by_a.value, [0, 0])
+    assert grad(by_a[0], [b])[0].value[0] == 0.5
+
+
+@pytest.mark.parametrize("f", [ag.softmax, ag.log_softmax, ag.logsumexp])
+def test_integers_are_promoted(f: Function) -> None:
+    x = np.array([[1, 2, 3]])
+    np.testing.assert_array_equal(f(Tensor(x)).value, f(Tensor(x.astype(np.float64))).value)
+
+
+def test_what_would_wrap_or_spread_is_refused() -> None:
+    x = Tensor(np.ones((2, 3)))
+    for widths in ([(-1, 0), (0, 0)], [(0, 3), (0, 0)], [(0, 0), (5, -4)]):
+        with pytest.raises(ValueError, match=r"crop: shape \(2, 3\)"):
+            ag.crop(x, widths)
+    for key in (0, slice(2), [0, 1, 1]):
+        with pytest.raises(ValueError, match=r"scatter_add: x has shape \(1,\)"):
+            ag.scatter_add(Tensor([1.0]), key, (4, 3))
+
+
+def test_ties_of_min_share() -> None:
+    x = Tensor([1.0, 3.0, 1.0])
+    np.testing.assert_array_equal(grad(x.min(), [x])[0].value, [0.5, 0, 0.5])

@@ -533,3 +533,59 @@ def test_an_operation_does_not_replace_another(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ValueError, match=r"'add' is an operation of tinygen\.autograd\.elementwise already"):
         ag.primitive(add)
     ag.primitive(ag.add)  # the same again, as a notebook does
+
+
+@pytest.mark.parametrize(("returned", "error"), [(np.ones(2), TypeError), (None, TypeError), (Tensor(1j.real), None)])
+def test_a_rule_that_is_no_tensor_operation_is_named(returned: Any, error: type[Exception] | None) -> None:
+    x = Tensor(np.ones(2))
+    y = node("erf", x.value, (x, lambda g, y: returned))
+    if error is None:
+        with pytest.raises(ValueError, match="sum_to") as caught:
+            grad(y, [x], np.ones(2))
+        assert caught.value.__notes__ == ["in the rule of 'erf' for parent 0"]
+    else:
+        with pytest.raises(error, match=r"the rule of 'erf' for parent 0 returned \w+; write it in tensor operations"):
+            grad(y, [x], np.ones(2))
+
+
+def test_a_rule_that_fails_is_named() -> None:
+    x = Tensor(np.ones(2))
+
+    def fail(g: Tensor, y: Tensor) -> Tensor:
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost") as caught:
+        grad(node("erf", x.value, (2.0, fail), (x, fail)).sum(), [x])
+    assert caught.value.__notes__ == ["in the rule of 'erf' for parent 0"]
+
+
+def test_a_scalar_is_formatted_and_rounded() -> None:
+    x = Tensor(2.34567)
+    assert (f"{x:.3f}", int(x), round(x, 1)) == ("2.346", 2, 2.3)
+    assert f"{x}" == str(x)
+    with pytest.raises(TypeError, match="format"):
+        f"{Tensor(np.ones(2)):.3f}"
+
+
+def test_errors_of_the_first_hour_name_the_way() -> None:
+    x: Any = Tensor(np.ones((2, 3)))
+    assert (np.shape(x), np.ndim(x), np.size(x)) == ((2, 3), 2, 6)
+    for call in (lambda: np.sum(x), lambda: np.stack([x]), lambda: np.where(True, x, 0)):
+        with pytest.raises(TypeError, match=r"use tinygen\.autograd"):
+            call()
+    for name, way in {"backward": "grad\\(", "grad": "grad\\(", "detach": "Tensor\\(x", "numpy": r"x\.value"}.items():
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; .*{way}"):
+            getattr(x, name)
+    assert not hasattr(x, "other")
+
+
+def test_positions_and_bounds_are_remembered_as_they_were() -> None:
+    x = Tensor(np.arange(4.0))
+    k, low, high = np.array([0, 1]), np.zeros(4), np.full(4, 2.0)
+    y = x[k].sum() + x[[k]].sum() + ag.take_along_axis(x, k, 0).sum() + ag.clip(x, low, high).sum()
+    k[:], low[:] = 3, 9
+    np.testing.assert_array_equal(grad(y, [x])[0].value, [4, 4, 1, 0])
+    places = np.array([0, 1])
+    z = ag.scatter_add(x[:2], places, (4,)) + ag.put_along_axis(x[:2], places, 0, (4,))
+    places[:] = 3
+    np.testing.assert_array_equal(grad(z, [x], np.array([1.0, 2.0, 3.0, 4.0]))[0].value, [2, 4, 0, 0])

@@ -1,54 +1,22 @@
 """A reverse-mode automatic differentiation engine on NumPy: tensors, operations, convolutions, derivatives."""
 
+# ruff: noqa: I001 (a name a line would make a page of nothing but names)
 from . import taps
 from .conv import conv, conv_transpose, conv_weight
 from .derivatives import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .elementwise import (
-    abs,
-    add,
-    astype,
-    clip,
-    cos,
-    divide,
-    exp,
-    leaky_relu,
-    log,
-    log_sigmoid,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    power,
-    relu,
-    sigmoid,
-    sin,
-    softplus,
-    sqrt,
-    subtract,
-    tanh,
-    where,
-)
+    abs, add, astype, clip, cos, divide, exp, leaky_relu, log, log_sigmoid, maximum, minimum, multiply, negative,
+    power, relu, sigmoid, sin, softplus, sqrt, subtract, tanh, where,
+)  # fmt: skip
 from .fused import gate
 from .graph import to_dot
 from .kernels.allocator import keep_freed_memory
 from .linalg import inv, linear, logabsdet, matmul, slogdet, solve
-from .reduce import log_softmax, logsumexp, max, mean, softmax, sum
+from .reduce import log_softmax, logsumexp, max, mean, min, softmax, sum
 from .shape import (
-    broadcast_to,
-    concatenate,
-    crop,
-    flip,
-    index,
-    pad,
-    put_along_axis,
-    reshape,
-    scatter_add,
-    split,
-    stack,
-    sum_to,
-    take_along_axis,
-    transpose,
-)
+    broadcast_to, concatenate, crop, flip, index, pad, put_along_axis, reshape, scatter_add, split, stack, sum_to,
+    take_along_axis, transpose,
+)  # fmt: skip
 from .tensor import PRIMITIVES, Array, Parameter, Tensor, TensorLike, grad, no_grad, node, primitive
 
 keep_freed_memory()
@@ -57,8 +25,8 @@ __all__ = [
     "PRIMITIVES", "Array", "Parameter", "Tensor", "TensorLike", "abs", "add", "astype", "broadcast_to", "clip",
     "concatenate", "conv", "conv_transpose", "conv_weight", "cos", "crop", "divide", "exp", "flip", "gate", "grad",
     "hessian", "hvp", "index", "inv", "jacobian", "jvp", "leaky_relu", "linear", "log", "log_sigmoid",
-    "log_softmax", "logabsdet", "logsumexp", "matmul", "max", "maximum", "mean", "minimum", "multiply", "negative",
-    "no_grad", "node", "pad", "power", "primitive", "put_along_axis", "relu", "reshape", "scatter_add", "sigmoid",
-    "sin", "slogdet", "softmax", "softplus", "solve", "split", "sqrt", "stack", "subtract", "sum", "sum_to",
-    "take_along_axis", "tanh", "taps", "to_dot", "transpose", "value_and_grad", "vjp", "where",
+    "log_softmax", "logabsdet", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
+    "negative", "no_grad", "node", "pad", "power", "primitive", "put_along_axis", "relu", "reshape", "scatter_add",
+    "sigmoid", "sin", "slogdet", "softmax", "softplus", "solve", "split", "sqrt", "stack", "subtract", "sum",
+    "sum_to", "take_along_axis", "tanh", "taps", "to_dot", "transpose", "value_and_grad", "vjp", "where",
 ]  # fmt: skip

@@ -81,7 +81,7 @@ def conv_weight(x: TensorLike, y: TensorLike, taps: Taps, stride: int = 1) -> Te
     u, v = _promoted(x, y)
     if stride < 1:
         raise ValueError(f"conv_weight: stride = {stride}, it must be at least 1")
-    if not taps or u.ndim != len(taps[0]) + 2 or v.ndim != u.ndim or u.shape[0] != v.shape[0]:
+    if set(map(len, taps)) != {u.ndim - 2} or v.ndim != u.ndim or u.shape[0] != v.shape[0]:
         raise ValueError(f"conv_weight: x {u.shape}, y {v.shape} and {len(taps)} taps {taps[:1]}… {_FITTING}")
     x_size, y_size = u.shape[1:-1], v.shape[1:-1]
     return node(
@@ -104,7 +104,7 @@ def _operands(name: str, x: Any, w: Any, plus: Any, taps: Taps, stride: int, wei
     u, v, p = _promoted(x, w, plus)
     if stride < 1:
         raise ValueError(f"{name}: stride = {stride}, it must be at least 1")
-    if not taps or u.ndim != len(taps[0]) + 2:
+    if set(map(len, taps)) != {u.ndim - 2}:
         raise ValueError(f"{name}: input of shape {u.shape} and {len(taps)} taps {taps[:1]}… {_FITTING}")
     if v.ndim != 3 or v.shape[0] != len(taps) or v.shape[weight_axis] != u.shape[-1]:
         shape = ["taps", "C_in", "C_out"]

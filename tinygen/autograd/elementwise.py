@@ -9,6 +9,7 @@ Checked by: tests/autograd/test_primitives.py
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -42,18 +43,20 @@ def divide(a: TensorLike, b: TensorLike) -> Tensor:
 
 @primitive
 def power(a: TensorLike, b: TensorLike) -> Tensor:
-    """y = aᵇ, where ∂y/∂a = 0 if b = 0 and ∂y/∂b = 0 if a = 0"""
+    """y = aᵇ, where ∂y/∂a = 0 if a = b = 0 and ∂y/∂b = 0 if a = 0"""
     return node(  # Python's pow is faster than np.power for squares
         "power",
         attempt("power", pow, [a, b]),
-        (a, lambda g, y: g * b * power(a, _one_less(b))),
+        (a, lambda g, y: g * b * power(a, _one_less(a, b))),
         (b, lambda g, y: g * y * log(where(value_of(a) == 0, 1, a))),
     )
 
 
-def _one_less(b: TensorLike) -> TensorLike:
-    """b − 1, but 0 instead of −1: the derivative of a⁰ is 0 · a⁰ also at a = 0."""
-    return (b or 1) - 1 if isinstance(b, int | float) else where(value_of(b) == 0, 1, b) - 1
+def _one_less(a: TensorLike, b: TensorLike) -> TensorLike:
+    """b − 1, but 0 instead of −1 at a = 0, where 0 · a⁻¹ is no number. Elsewhere b · aᵇ⁻¹ has a derivative by b."""
+    if isinstance(b, int | float):
+        return (b or 1) - 1
+    return where((value_of(a) == 0) & (value_of(b) == 0), 1, b) - 1
 
 
 @primitive
@@ -162,7 +165,7 @@ def _won(a: TensorLike, b: TensorLike) -> Array:
 @primitive
 def clip(x: TensorLike, low: float | Array, high: float | Array) -> Tensor:
     """y = min(max(x, low), high); the cotangent passes where low ≤ x ≤ high"""
-    v = value_of(x)
+    v, low, high = value_of(x), deepcopy(low), deepcopy(high)
     return node("clip", attempt("clip", np.clip, [v, low, high]), (x, lambda g, y: g * ((v >= low) & (v <= high))))
 
 
@@ -176,5 +179,7 @@ def where(condition: Any, a: TensorLike, b: TensorLike) -> Tensor:
 
 @primitive
 def astype(x: TensorLike, dtype: Any) -> Tensor:
-    """y = x in another floating-point type; the cotangent comes back in x's"""
+    """y = x in another floating-point type; the cotangent comes back in x's. Raises TypeError for any other type."""
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"astype: {np.dtype(dtype)} is not floating-point, it has no derivative; use x.value.astype")
     return node("astype", array_of(x).astype(dtype), (x, lambda g, y: g))

@@ -9,7 +9,8 @@ Checked by: tests/autograd/test_primitives.py
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
@@ -45,22 +46,32 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @primitive
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = max x over the axis; entries that tie for it share its cotangent equally"""
+    return _extremum("max", np.max, x, axis, keepdims)
+
+
+@primitive
+def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """y = min x over the axis; entries that tie for it share its cotangent equally"""
+    return _extremum("min", np.min, x, axis, keepdims)
+
+
+def _extremum(op: str, function: Callable[..., Any], x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
     v = array_of(x)
     kept = _kept(v.shape, axis)
-    y = np.max(v, axis, keepdims=keepdims)
+    y = function(v, axis, keepdims=keepdims)
 
     def share(g: Tensor, y: Tensor) -> Tensor:
         ties = v == y.value.reshape(kept)
         shares: Array = (ties / np.sum(ties, axis, keepdims=True)).astype(v.dtype)
         return reshape(g, kept) * shares
 
-    return node("max", y, (x, share))
+    return node(op, y, (x, share))
 
 
 @primitive
 def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """y = ln Σ eˣ over the axis, −inf with derivative 0 where all of x is −inf"""
-    v = array_of(x)
+    v = _floating(x)
     kept = _kept(v.shape, axis)
     y = _finite_max(v, axis)
     with np.errstate(divide="ignore"):  # ln 0 = −inf is the right answer for a row of −inf, or an empty one
@@ -73,7 +84,7 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
 @primitive
 def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     """y = x − ln Σ eˣ along the axis: log-probabilities from logits"""
-    v = array_of(x)
+    v = _floating(x)
     y = v - _finite_max(v, axis)  # first: v − ln Σ eᵛ would round to the size of v
     with np.errstate(divide="ignore"):  # an empty axis
         y -= np.log(np.sum(np.exp(y), axis, keepdims=True))
@@ -83,7 +94,7 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
 @primitive
 def softmax(x: TensorLike, axis: Axis = -1) -> Tensor:
     """y = eˣ / Σ eˣ along the axis: probabilities from logits; 0 where all of x is −inf, since nothing is possible"""
-    v = array_of(x)
+    v = _floating(x)
     e = np.exp(v - _finite_max(v, axis))
     total = np.sum(e, axis, keepdims=True)
     y = e / np.where(total == 0, 1, total)
@@ -98,6 +109,11 @@ def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """Give the shape with a 1 in place of every axis that is summed up."""
     gone = _axes(axis, len(shape))
     return tuple(1 if i in gone else n for i, n in enumerate(shape))
+
+
+def _floating(x: TensorLike) -> Array:
+    v = array_of(x)
+    return v if v.dtype.kind == "f" else v.astype(np.float64)
 
 
 def _finite_max(v: Array, axis: Axis) -> Array:

@@ -11,6 +11,7 @@ Checked by: tests/autograd/test_primitives.py
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import pairwise
 from operator import getitem
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .kernels.activation import sum_rows
-from .tensor import VJP, Array, AtKey, Tensor, TensorLike, array_of, attempt, node, primitive, value_of
+from .tensor import VJP, Array, AtKey, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -76,10 +77,13 @@ def index(x: TensorLike, key: Any) -> Tensor:
     v = array_of(x)
     if any(isinstance(part, Tensor) for part in (key if isinstance(key, tuple) else (key,))):
         raise TypeError("index: a Tensor is no index, positions have no derivative; index with its .value")
+    once = _names_each_place_once(key)
+    if taping() and not once:
+        key = deepcopy(key)  # an array of positions may be changed by its owner before the derivative is taken
     y = attempt("index", getitem, [v], key)
 
     rule: VJP = lambda g, y: scatter_add(g, key, v.shape)
-    if _names_each_place_once(key):
+    if once:
         rule = AtKey(key, rule)
     return node("index", y, (x, rule))
 
@@ -89,9 +93,12 @@ def scatter_add(x: TensorLike, key: Any, shape: Shape) -> Tensor:
     """y = 0; y[key] += x, where a place that the key names twice gets both: the adjoint of index"""
     v = array_of(x)
     y = np.zeros(shape, v.dtype)
+    if (needed := attempt("scatter_add", getitem, [y], key).shape) != v.shape:
+        raise ValueError(f"scatter_add: x has shape {v.shape}, its place in shape {shape} at {key} has {needed}")
     if _names_each_place_once(key):
         y[key] += v
     else:
+        key = deepcopy(key) if taping() else key
         np.add.at(y, key, v)
     return node("scatter_add", y, (x, lambda g, y: index(g, key)))
 
@@ -104,7 +111,7 @@ def _names_each_place_once(key: Any) -> bool:
 @primitive
 def take_along_axis(x: TensorLike, positions: Array, axis: int) -> Tensor:
     """y[…, i, …] = x[…, positions[…, i, …], …]"""
-    v = array_of(x)
+    v, positions = array_of(x), positions.copy() if taping() else positions
     _check_along("take_along_axis", v.shape, positions, axis)
     y = attempt("take_along_axis", np.take_along_axis, [v, positions], axis)
     return node("take_along_axis", y, (x, lambda g, y: put_along_axis(g, positions, axis, v.shape)))
@@ -113,7 +120,7 @@ def take_along_axis(x: TensorLike, positions: Array, axis: int) -> Tensor:
 @primitive
 def put_along_axis(x: TensorLike, positions: Array, axis: int, shape: Shape) -> Tensor:
     """y = 0; y[…, positions[…, i, …], …] += x[…, i, …]: the adjoint of take_along_axis"""
-    v = array_of(x)
+    v, positions = array_of(x), positions.copy() if taping() else positions
     _check_along("put_along_axis", shape, positions, axis)
     if v.shape != positions.shape:
         raise ValueError(f"put_along_axis: x of shape {v.shape} and positions of shape {positions.shape} must be equal")
@@ -145,8 +152,8 @@ def pad(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
 def crop(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
     """y = x without (before, after) numbers along each axis: the adjoint of pad"""
     v = array_of(x)
-    if len(widths) != v.ndim or any(before + after > n for n, (before, after) in zip(v.shape, widths, strict=True)):
-        raise ValueError(f"crop: shape {v.shape} with {widths}: needs a width that is there to be cut off each axis")
+    if len(widths) != v.ndim or any(min(a, b, n - a - b) < 0 for n, (a, b) in zip(v.shape, widths, strict=True)):
+        raise ValueError(f"crop: shape {v.shape} with {widths}: needs two widths ≥ 0 an axis, within its length")
     inside = tuple(slice(before, size - after) for size, (before, after) in zip(v.shape, widths, strict=True))
     return node("crop", v[inside], (x, lambda g, y: pad(g, widths)))
 

@@ -22,11 +22,12 @@ An operation of your own is written like those here, with its rule in tensor ope
 from __future__ import annotations
 
 import itertools
+import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -99,11 +100,26 @@ def no_grad() -> Any:
     return set_taping(False)
 
 
+# What is called otherwise here: the error for an attribute that is not there says how.
+_ELSEWHERE = dict.fromkeys(["backward", "grad", "requires_grad", "zero_grad"], "derivatives are grad(output, [x, …])")
+_ELSEWHERE |= {"detach": "a constant without edges is Tensor(x.value)", "numpy": "the array is x.value"}
+
+
+def _operator(name: str) -> tuple[Callable[[Tensor, TensorLike], Tensor], Callable[[Tensor, TensorLike], Tensor]]:
+    """Make an operator of an operation, and the one that Python asks when the tensor stands on the right."""
+    return (lambda self, other: PRIMITIVES[name](self, other)), (lambda self, other: PRIMITIVES[name](other, self))
+
+
+def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Tensor, TensorLike], Array]:
+    return lambda self, other: compare(self.value, value_of(other))
+
+
 class Tensor:
     """An array that remembers how it was computed. Follows NumPy: names, broadcasting, axis and keepdims, dtype rules.
 
-    Values are never changed in place. `==` and `<` compare values and give plain boolean arrays; a tensor hashes by
-    identity. Raises TypeError if the value is not real-numbered.
+    Values are never changed in place; nor may you change an array that was given as a constant (a in a * x) while the
+    graph lives: it is not copied, and the rules read it. `==` and `<` compare values and give plain boolean arrays; a
+    tensor hashes by identity. Raises TypeError if the value is not real-numbered.
 
     Checked by: tests/autograd/test_tensor.py
     """
@@ -132,6 +148,17 @@ class Tensor:
     def __array__(self, *_: Any, **__: Any) -> Array:
         raise TypeError("a Tensor does not silently become an array, its edges would be lost: pass tensor.value")
 
+    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if function in (np.shape, np.ndim, np.size):
+            return function(*map(value_of, args), **kwargs)
+        raise TypeError(f"np.{function.__name__} of a Tensor: use tinygen.autograd (ag.sum for np.sum) or tensor.value")
+
+    if not TYPE_CHECKING:  # to a type checker these attributes are simply not there
+
+        def __getattr__(self, name: str) -> Any:
+            hint = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
@@ -158,6 +185,15 @@ class Tensor:
     def __float__(self) -> float:
         return float(self.value)
 
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __round__(self, digits: int | None = None) -> float:
+        return round(self.item(), digits)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and not self.ndim else super().__format__(spec)
+
     def __bool__(self) -> bool:
         return bool(self.value)
 
@@ -168,60 +204,19 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     __hash__ = object.__hash__
+    __eq__ = _comparison(operator.eq)  # type: ignore[assignment]
+    __ne__ = _comparison(operator.ne)  # type: ignore[assignment]
+    __lt__ = _comparison(operator.lt)
+    __le__ = _comparison(operator.le)
+    __gt__ = _comparison(operator.gt)
+    __ge__ = _comparison(operator.ge)
 
-    def __eq__(self, other: object) -> Array:  # type: ignore[override]
-        return self.value == value_of(other)  # type: ignore[no-any-return]
-
-    def __ne__(self, other: object) -> Array:  # type: ignore[override]
-        return self.value != value_of(other)  # type: ignore[no-any-return]
-
-    def __lt__(self, other: TensorLike) -> Array:
-        return self.value < value_of(other)  # type: ignore[no-any-return]
-
-    def __le__(self, other: TensorLike) -> Array:
-        return self.value <= value_of(other)  # type: ignore[no-any-return]
-
-    def __gt__(self, other: TensorLike) -> Array:
-        return self.value > value_of(other)  # type: ignore[no-any-return]
-
-    def __ge__(self, other: TensorLike) -> Array:
-        return self.value >= value_of(other)  # type: ignore[no-any-return]
-
-    def __add__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["add"](self, other)
-
-    def __radd__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["add"](other, self)
-
-    def __sub__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["subtract"](self, other)
-
-    def __rsub__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["subtract"](other, self)
-
-    def __mul__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["multiply"](self, other)
-
-    def __rmul__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["multiply"](other, self)
-
-    def __truediv__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["divide"](self, other)
-
-    def __rtruediv__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["divide"](other, self)
-
-    def __pow__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["power"](self, other)
-
-    def __rpow__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["power"](other, self)
-
-    def __matmul__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["matmul"](self, other)
-
-    def __rmatmul__(self, other: TensorLike) -> Tensor:
-        return PRIMITIVES["matmul"](other, self)
+    __add__, __radd__ = _operator("add")
+    __sub__, __rsub__ = _operator("subtract")
+    __mul__, __rmul__ = _operator("multiply")
+    __truediv__, __rtruediv__ = _operator("divide")
+    __pow__, __rpow__ = _operator("power")
+    __matmul__, __rmatmul__ = _operator("matmul")
 
     def __neg__(self) -> Tensor:
         return PRIMITIVES["negative"](self)
@@ -240,6 +235,9 @@ class Tensor:
 
     def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         return PRIMITIVES["max"](self, axis, keepdims)
+
+    def min(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["min"](self, axis, keepdims)
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         return PRIMITIVES["reshape"](self, _one_or_several(shape))
@@ -442,7 +440,17 @@ def _backward(
                 if key in sums and isinstance(vjp, AtKey):
                     adjoints[key].value[vjp.key] += adjoint.value
                     continue
-                contribution = _like(vjp(adjoint, tensor), parent)
+                contribution: Any = adjoint  # a Tensor, unless the rule returns something else
+                try:
+                    contribution = vjp(adjoint, tensor)
+                    contribution = _like(contribution, parent)
+                except Exception as error:
+                    rule = f"the rule of {tensor.op!r} for parent {[rule for _, rule in tensor.edges].index(vjp)}"
+                    if isinstance(contribution, Tensor):
+                        error.add_note(f"in {rule}")
+                        raise
+                    kind = type(contribution).__name__
+                    raise TypeError(f"{rule} returned {kind}; write it in tensor operations") from error
                 if key not in adjoints:
                     adjoints[key] = contribution
                 elif key in sums:
