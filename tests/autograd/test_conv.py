@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from tinygen.autograd import Array, Tensor, conv, conv_transpose, conv_weight, grad, taps
+from tinygen.autograd import Array, Tensor, conv, conv_transpose, conv_weight, grad, tanh, taps
 from tinygen.autograd.taps import Taps
 from tinygen.testing import check_adjoint, check_grads
 from tinygen.testing import strategies as draws
@@ -174,3 +174,16 @@ def test_ragged_taps_are_refused() -> None:
         conv(x, w, ((0,), (1, 1)))
     with pytest.raises(ValueError, match="do not fit"):
         conv_weight(x, x, ((0,), (1, 1)))
+
+
+@pytest.mark.parametrize("last", [conv, conv_transpose, lambda x, w, offsets: x * 3])
+def test_adjoints_from_several_convolutions_add_up(last: Any, rng: np.random.Generator) -> None:
+    offsets, w = taps.causal(3, centre=True), rng.normal(size=(5, 2, 2))
+
+    def f(x: Tensor) -> Tensor:
+        # The youngest use of x is differentiated first; the convolutions before it start from its adjoint.
+        first, second = conv(x, w, offsets), conv_transpose(x, w * 2, offsets)
+        third: Tensor = last(x, w, offsets)
+        return tanh(first) * second + third
+
+    check_grads(f, rng.normal(size=(2, 3, 3, 2)), rng=rng)

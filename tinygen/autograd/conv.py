@@ -24,7 +24,7 @@ import numpy as np
 
 from .kernels import convolution as kernels
 from .taps import Taps
-from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive
+from .tensor import Array, Onto, Tensor, TensorLike, array_of, attempt, node, primitive
 
 Size = tuple[int, ...]
 
@@ -47,7 +47,7 @@ def conv(
     return node(
         "conv",
         kernels.conv(u, v, taps, stride, out, start),
-        (x, lambda g, y: conv_transpose(g, w, taps, stride, within)),
+        (x, Onto(lambda g, y, plus: conv_transpose(g, w, taps, stride, within, plus))),
         (w, lambda g, y: conv_weight(x, g, taps, stride)),
         (plus, lambda g, y: g),
     )
@@ -69,7 +69,7 @@ def conv_transpose(
     return node(
         "conv_transpose",
         kernels.conv_transpose(u, v, taps, stride, out, start),
-        (y, lambda g, x: conv(g, w, taps, stride, within)),
+        (y, Onto(lambda g, x, plus: conv(g, w, taps, stride, within, plus))),
         (w, lambda g, x: conv_weight(g, y, taps, stride)),
         (plus, lambda g, x: g),
     )

@@ -69,6 +69,16 @@ class AtKey:
         return self.rule(g, y)
 
 
+@dataclass(frozen=True, eq=False)
+class Onto:
+    """A rule that starts its sums from the adjoint its parent already has, if any: nothing is left to add to it."""
+
+    rule: Callable[[Tensor, Tensor, TensorLike], Tensor]  # (g, y, plus) ↦ plus + the parent's cotangent
+
+    def __call__(self, g: Tensor, y: Tensor) -> Tensor:
+        return self.rule(g, y, 0.0)
+
+
 class _Mode(threading.local):
     taping = True
 
@@ -441,8 +451,9 @@ def _backward(
                     adjoints[key].value[vjp.key] += adjoint.value
                     continue
                 contribution: Any = adjoint  # a Tensor, unless the rule returns something else
+                onto = vjp if isinstance(vjp, Onto) and key in adjoints else None
                 try:
-                    contribution = vjp(adjoint, tensor)
+                    contribution = onto.rule(adjoint, tensor, adjoints[key]) if onto else vjp(adjoint, tensor)
                     contribution = _like(contribution, parent)
                 except Exception as error:
                     rule = f"the rule of {tensor.op!r} for parent {[rule for _, rule in tensor.edges].index(vjp)}"
@@ -451,7 +462,7 @@ def _backward(
                         raise
                     kind = type(contribution).__name__
                     raise TypeError(f"{rule} returned {kind}; write it in tensor operations") from error
-                if key not in adjoints:
+                if onto or key not in adjoints:
                     adjoints[key] = contribution
                 elif key in sums:
                     adjoints[key].value += contribution.value

@@ -65,8 +65,7 @@ class Memory:
             y = seen.reshape(*seen.shape[:-2], taps * channels_in) @ layer.w.value.reshape(-1, channels_out)
         if layer.b is not None:
             y += layer.b.value
-        y += array_of(plus)
-        return Tensor(y)
+        return Tensor(y) if isinstance(plus, float) and plus == 0 else Tensor(y + array_of(plus))
 
     def drawn(self, pixel: TensorLike) -> None:
         """Give the pixel (n, C) that has been drawn at this position to every layer that reads the image."""
@@ -122,7 +121,7 @@ class _Canvas:
         wanted = (len(self.inputs), *np.shape(here), self.inputs.shape[2])
         if x.shape != wanted:
             raise ValueError(f"Memory: an input of shape {x.shape} at position {position}, expected {wanted}")
-        if np.any(self.known[here]):
+        if self.known[here].any():
             raise ValueError(
                 f"Memory: a layer with taps {self.layer.taps} is given a second input at position {position}; a layer "
                 f"that stands in a network twice cannot be remembered, and each drawing needs a new Memory"
