@@ -34,7 +34,7 @@ def main() -> None:
     fitted, held_out = train.pixels[order[:-144]], train.pixels[order[-144:]]
 
     model = GatedPixelCNN((8, 8), train.levels, rng, channels=32, layers=5, dropout=0.3)
-    steps = 20 if args.quick else 1600
+    steps = 20 if args.quick else 1200
     parameters = model.parameters()
     history = fit(
         model.loss,
