@@ -184,7 +184,7 @@ def parallel(task: Task, size: int, grain: int = 1) -> None:
     while not finished[1:].all():
         try:
             for part in range(1, parts):
-                _spin(finished, part, 1)
+                _spin(finished, part, 1, _LOOKS_AFTER // 2)  # the worker, too, still holds the GIL for some µs
             if not finished[1:].all():
                 news.get()
         except KeyboardInterrupt as interrupt:
