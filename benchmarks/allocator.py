@@ -19,7 +19,7 @@ from tinygen import value_and_grad
 from tinygen.models import GatedPixelCNN
 
 rng = np.random.default_rng(0)
-model = GatedPixelCNN((28, 28), 2, rng, channels=32, layers=8)
+model = GatedPixelCNN((28, 28, 1), 2, rng, channels=32, layers=8)
 derivative = value_and_grad(model.loss, model.parameters())
 images = rng.integers(0, 2, (64, 28, 28, 1))
 times = []

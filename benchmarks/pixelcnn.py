@@ -68,7 +68,7 @@ class TorchLayer(nn.Module):
 class TorchPixelCNN(nn.Module):
     def __init__(self, model: GatedPixelCNN) -> None:
         super().__init__()
-        self.levels = model.levels
+        self.levels = model.output.levels
         self.layers = nn.ModuleList(TorchLayer(layer) for layer in model.layers)
         self.hidden, self.logits = TorchConv(model.hidden), TorchConv(model.logits)
 
@@ -87,7 +87,7 @@ def gate(x: torch.Tensor) -> torch.Tensor:
 
 def training_step(batch: int, side: int, channels: int, layers: int, seconds: float) -> str:
     rng = np.random.default_rng(0)
-    model = GatedPixelCNN((side, side), 2, rng, channels=channels, layers=layers)
+    model = GatedPixelCNN((side, side, 1), 2, rng, channels=channels, layers=layers)
     x = rng.integers(0, 2, (batch, side, side, 1))
     candidates = {}
     for name, layout in (("torch NCHW", torch.contiguous_format), ("torch NHWC", torch.channels_last)):
@@ -129,7 +129,7 @@ def torch_step(twin: nn.Module, image: torch.Tensor, target: torch.Tensor, optim
 
 def sampling(n: int, side: int, channels: int, layers: int) -> str:
     """Seconds for n images; the naive sampler's time is that of `side` pixels spread over the image, scaled up."""
-    model = GatedPixelCNN((side, side), 2, np.random.default_rng(0), channels=channels, layers=layers)
+    model = GatedPixelCNN((side, side, 1), 2, np.random.default_rng(0), channels=channels, layers=layers)
     model.sample(n, np.random.default_rng(1))
     ours, naive = [], []
     twins = [TorchPixelCNN(model), TorchPixelCNN(model).to(memory_format=torch.channels_last)]

@@ -33,7 +33,7 @@ def main() -> None:
     order = rng.permutation(len(train))
     fitted, held_out = train.pixels[order[:-144]], train.pixels[order[-144:]]
 
-    model = GatedPixelCNN((8, 8), train.levels, rng, channels=32, layers=5, dropout=0.3)
+    model = GatedPixelCNN(train.pixels.shape[1:], train.levels, rng, channels=32, layers=5, dropout=0.3)
     steps = 20 if args.quick else 1200
     parameters = model.parameters()
     history = fit(

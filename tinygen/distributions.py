@@ -1,4 +1,4 @@
-"""What every generative model with a tractable likelihood is, and the distribution over a pixel that it ends in.
+"""What every generative model with a tractable likelihood is, and the distributions over one variable that it ends in.
 
 Checked by: tests/test_distributions.py
 """
@@ -22,6 +22,34 @@ class Distribution(Protocol):
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n examples, as an array (n, …)."""
+
+
+class Output(Protocol):
+    """The distribution of one variable with values 0…levels−1, given `width` numbers that a network computes."""
+
+    levels: int
+    width: int
+
+    def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
+        """Return ln p(k) in nats: parameters (…, width), k (…), result (…)."""
+
+    def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
+        """Draw k: parameters (…, width), result (…) of int64."""
+
+
+class Categorical:
+    """p(k) = softmax(logits)ₖ: any distribution over the levels, which are told nothing of their order."""
+
+    def __init__(self, levels: int) -> None:
+        if levels < 2:
+            raise ValueError(f"levels: expected at least 2, got {levels}")
+        self.levels = self.width = levels
+
+    def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
+        return categorical_log_prob(parameters, k)
+
+    def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
+        return sample_categorical(parameters, rng)
 
 
 def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:

@@ -23,7 +23,7 @@ from tinygen.testing import (
 )
 
 
-def small(shape: tuple[int, int] = (3, 4), levels: int = 3, seed: int = 0, **settings: Any) -> GatedPixelCNN:
+def small(shape: tuple[int, ...] = (3, 4, 1), levels: int = 3, seed: int = 0, **settings: Any) -> GatedPixelCNN:
     """A network in float64 whose every parameter is random, so that no term is hidden by a zero bias."""
     rng = np.random.default_rng(seed)
     settings = {"channels": 4, "layers": 3, "first_size": 3, **settings}
@@ -34,14 +34,14 @@ def small(shape: tuple[int, int] = (3, 4), levels: int = 3, seed: int = 0, **set
 
 
 def images(model: GatedPixelCNN, n: int, rng: np.random.Generator) -> Array:
-    return rng.integers(0, model.levels, (n, *model.shape, 1))
+    return rng.integers(0, model.output.levels, (n, *model.shape))
 
 
 def test_it_is_a_distribution() -> None:
     assert isinstance(small(), Distribution)
 
 
-@pytest.mark.parametrize("settings", [{}, {"first_size": 7}, {"size": 5}, {"shape": (5, 3), "layers": 5}])
+@pytest.mark.parametrize("settings", [{}, {"first_size": 7}, {"size": 5}, {"shape": (5, 3, 1), "layers": 5}])
 def test_it_sees_every_earlier_pixel_and_no_later_one(settings: Any, rng: np.random.Generator) -> None:
     # Deep enough for its window to cover the image, so a blind spot would be a pixel that is missing.
     model = small(**{"layers": 6, "channels": 8, **settings})
@@ -65,14 +65,14 @@ def test_without_the_vertical_stack_it_is_blind(rng: np.random.Generator) -> Non
         check_autoregressive(model, images(model, 4, rng), axes=2, rng=rng)
 
 
-@pytest.mark.parametrize(("shape", "levels"), [((2, 3), 2), ((2, 2), 4), ((1, 5), 3), ((5, 1), 3)])
-def test_its_probabilities_sum_to_one(shape: tuple[int, int], levels: int) -> None:
+@pytest.mark.parametrize(("shape", "levels"), [((2, 3, 1), 2), ((2, 2, 1), 4), ((1, 5, 1), 3), ((5, 1, 1), 3)])
+def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int) -> None:
     model = small(shape, levels)
-    check_normalised(model.log_prob, enumerate_support(levels, (*shape, 1)))
+    check_normalised(model.log_prob, enumerate_support(levels, shape))
 
 
 def test_given_a_label_its_probabilities_sum_to_one() -> None:
-    model, support = small((2, 2), 3, labels=2), enumerate_support(3, (2, 2, 1))
+    model, support = small((2, 2, 1), 3, labels=2), enumerate_support(3, (2, 2, 1))
     for label in range(2):
         check_normalised(lambda x, k=label: model.log_prob(x, np.full(len(x), k)), support)  # type: ignore[misc]
     apart = model.log_prob(support, np.zeros(81, int)).value - model.log_prob(support, np.ones(81, int)).value
@@ -80,12 +80,12 @@ def test_given_a_label_its_probabilities_sum_to_one() -> None:
 
 
 def test_samples_follow_its_probabilities(rng: np.random.Generator) -> None:
-    model = small((2, 2), 3)
+    model = small((2, 2, 1), 3)
     check_sampler(model.sample, model.log_prob, enumerate_support(3, (2, 2, 1)), 20_000, rng=rng)
 
 
 @given(
-    shape=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(1)),
     levels=st.integers(2, 4),
     layers=st.integers(1, 4),
     first_size=st.sampled_from([3, 5]),
@@ -94,13 +94,13 @@ def test_samples_follow_its_probabilities(rng: np.random.Generator) -> None:
     seed=st.integers(0, 2**32),
 )
 def test_remembered_activations_equal_the_naive_sampler_step_by_step(
-    shape: tuple[int, int], levels: int, layers: int, first_size: int, size: int, labels: int, seed: int
+    shape: tuple[int, ...], levels: int, layers: int, first_size: int, size: int, labels: int, seed: int
 ) -> None:
     model = small(shape, levels, seed, layers=layers, first_size=first_size, size=size, labels=labels)
     given = np.array([0, 1]) if labels else None
-    fast, slow = np.zeros((2, 2, *shape, 1), np.int64)
+    fast, slow = np.zeros((2, 2, *shape), np.int64)
     remembering = model.draw(fast, np.random.default_rng(seed), given)
-    naive = draw_naively(partial(model, labels=given), slow, np.random.default_rng(seed))
+    naive = draw_naively(partial(model, labels=given), model.output, slow, np.random.default_rng(seed))
     for remembered, anew in zip(remembering, naive, strict=True):
         np.testing.assert_allclose(remembered, anew, rtol=1e-9, atol=1e-10)
         np.testing.assert_array_equal(fast, slow)
@@ -109,7 +109,7 @@ def test_remembered_activations_equal_the_naive_sampler_step_by_step(
 def test_drawing_restarts_from_nothing(rng: np.random.Generator) -> None:
     # What a canvas holds before it is drawn on must not matter.
     model = small()
-    dirty, clean = images(model, 2, rng), np.zeros((2, *model.shape, 1), np.int64)
+    dirty, clean = images(model, 2, rng), np.zeros((2, *model.shape), np.int64)
     for x in (dirty, clean):
         list(model.draw(x, np.random.default_rng(3)))
     np.testing.assert_array_equal(dirty, clean)
@@ -139,7 +139,7 @@ def test_loss_is_minus_the_mean_log_prob_and_dropout_needs_a_generator(rng: np.r
 
 
 def test_same_seed_same_bits_and_float32_throughout() -> None:
-    model = GatedPixelCNN((4, 4), 2, np.random.default_rng(0), channels=4, layers=2)
+    model = GatedPixelCNN((4, 4, 1), 2, np.random.default_rng(0), channels=4, layers=2)
     a, b = (model.sample(3, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(a, b)
     with no_grad():
@@ -181,10 +181,20 @@ def test_labels_where_there_are_no_classes() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"levels": 1}, {"layers": 0}, {"channels": 0}, {"size": 2}, {"shape": (0, 3)}, {"dropout": 1.0}, {"labels": -1}],
+    [
+        {"levels": 1},
+        {"layers": 0},
+        {"channels": 0},
+        {"size": 2},
+        {"shape": (0, 3, 1)},
+        {"shape": (3, 4)},
+        {"shape": (3, 4, 3)},
+        {"dropout": 1.0},
+        {"labels": -1},
+    ],
 )
 def test_settings_that_make_no_network(settings: Any) -> None:
-    with pytest.raises(ValueError, match=r"levels|layers|n_out|size|height|dropout|labels"):
+    with pytest.raises(ValueError, match=r"levels|layers|n_out|size|shape|dropout|labels"):
         small(**settings)
 
 

@@ -1,4 +1,4 @@
-"""The models of the course, one file each, to be read beside their papers."""
+"""The models of the course, one file each, to be read beside their papers; what they share is in files of its own."""
 
 from .pixelcnn import GatedPixelCNN
 

@@ -28,9 +28,10 @@ from typing import TypeAlias
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
-from ..distributions import categorical_log_prob, check_labels, check_levels, sample_categorical
+from ..distributions import Categorical
 from ..nn import Conv, Embedding, Module, dropout
 from ..nn.memory import Memory
+from .autoregressive import Autoregressive, at_least, scaled
 
 Rng: TypeAlias = np.random.Generator
 Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing
@@ -72,16 +73,15 @@ class GatedLayer(Module):
         return self.residual(features, memory, plus=passed_on), skip
 
 
-class GatedPixelCNN(Module):
-    """A distribution over images whose pixels take `levels` values; with `labels` > 0, given one of so many classes.
+class GatedPixelCNN(Autoregressive):
+    """A distribution over images (height, width, 1) whose pixels take `levels` values.
 
-    Shapes: images (N, height, width, 1) of integers 0…levels−1, labels (N,) of integers 0…labels−1; log_prob (N,) in
-    nats per image. Raises ValueError, naming the argument, if an image or a label is none of these.
+    Shapes and errors as in `Autoregressive`: images (N, height, width, 1), log_prob (N,) in nats per image.
     """
 
     def __init__(
         self,
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
         levels: int,
         rng: Rng,
         *,
@@ -92,13 +92,13 @@ class GatedPixelCNN(Module):
         labels: int = 0,
         dropout: float = 0.0,
     ) -> None:
-        at_least = {"height": (shape[0], 1), "width": (shape[1], 1), "levels": (levels, 2), "layers": (layers, 1)}
-        for name, (value, least) in {**at_least, "labels": (labels, 0)}.items():
-            if value < least:
-                raise ValueError(f"{name}: expected at least {least}, got {value}")
+        super().__init__(shape, Categorical(levels), labels)
+        if len(shape) != 3 or shape[2] != 1:
+            raise ValueError(f"shape: expected (height, width, 1), got {shape}")
+        at_least("layers", layers, 1)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: expected at least 0 and below 1, got {dropout}")
-        self.shape, self.levels, self.labels, self.dropout = shape, levels, labels, dropout
+        self.dropout = dropout
         self.layers = [GatedLayer(1, channels, first_size, rng, first=True, last=layers == 1)]
         for layer in range(1, layers):
             self.layers.append(GatedLayer(channels, channels, size, rng, last=layer == layers - 1))
@@ -107,50 +107,30 @@ class GatedPixelCNN(Module):
         self.logits = Conv(channels, levels, taps.point(), rng)
 
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
-        """Logits of every pixel's levels, (N, H, W, levels), from the pixels before it; with an rng, under dropout."""
-        x = check_levels(x, (*self.shape, 1), self.levels)
-        check_labels(labels, len(x), self.labels)
+        """Logits of every pixel, (N, H, W, 1, levels), from the pixels before it; with an rng, under dropout."""
+        x = self.checked(x, labels)
         image = Tensor(self._scaled(x))
-        return self._horizontal(image, self._vertical(image, self._conditions(labels, x.ndim), rng), rng)
-
-    def log_prob(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
-        """ln p(x | labels) in nats per image: x (N, H, W, 1), result (N,); with an rng, under dropout."""
-        logits = self(x, labels, rng)
-        return categorical_log_prob(logits, x[..., 0].astype(np.int64)).sum((1, 2))
-
-    def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
-        """Mean of −ln p in nats per image, to be minimised; with an rng, under dropout."""
-        return -self.log_prob(x, labels, rng=rng).mean()
-
-    def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
-        """Draw n images (n, H, W, 1) by remembered activations: about the cost of one forward pass in total."""
-        if n < 0:
-            raise ValueError(f"n: expected at least 0 images, got {n}")
-        x = np.zeros((n, *self.shape, 1), np.int64)
-        for _ in self.draw(x, rng, labels):
-            pass
-        return x
+        logits = self._horizontal(image, self._vertical(image, self._conditions(labels, x.ndim), rng), rng)
+        return logits.reshape(*x.shape, self.output.width)
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
         """Fill the images x (n, H, W, 1) in place, in raster order, and yield each pixel's logits (n, levels).
 
-        The vertical stack looks to the right in the rows above, so it is evaluated a row at a time.
+        The vertical stack looks to the right in the rows above, so it is evaluated a row at a time. All in all it
+        costs about one forward pass.
         """
-        if x.shape[1:] != (*self.shape, 1) or x.dtype.kind not in "iu" or np.iinfo(x.dtype).max < self.levels - 1:
-            raise ValueError(
-                f"x: expected integers that hold {self.levels} levels, (n, {self.shape[0]}, {self.shape[1]}, 1)"
-            )
-        check_labels(labels, len(x), self.labels)
-        memory = Memory(len(x), self.shape)
-        for i in range(self.shape[0]):
+        self.check_canvas(x, labels)
+        height, width, _ = self.shape
+        memory = Memory(len(x), (height, width))
+        for i in range(height):
             memory.position = i, slice(None)
             with no_grad():
                 above = self._vertical(None, self._conditions(labels, 3), memory=memory)  # [(n, W, 2C)]
-            for j in range(self.shape[1]):
+            for j in range(width):
                 memory.position = i, j
                 with no_grad():
                     logits = self._horizontal(None, [row[:, j] for row in above], memory=memory)
-                x[:, i, j, 0] = sample_categorical(logits, rng)
+                x[:, i, j, 0] = self.output.sample(logits, rng)
                 memory.drawn(self._scaled(x[:, i, j]))
                 yield logits.value
 
@@ -173,8 +153,7 @@ class GatedPixelCNN(Module):
         return self.logits(relu(self.hidden(relu(skip), memory)), memory)
 
     def _scaled(self, x: Array) -> Array:
-        """Levels to −1…1, so that the zeros beyond the border are no level of the image."""
-        return (x * (2 / (self.levels - 1)) - 1).astype(self.logits.w.dtype)
+        return scaled(x, self.output.levels, self.logits.w.dtype)
 
     def _conditions(self, labels: Array | None, ndim: int) -> list[TensorLike]:
         """What the label adds in each layer, with ones for the axes between: (N, 1, 1, 2C) beside images, ndim = 4."""

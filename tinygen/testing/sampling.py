@@ -10,17 +10,21 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..autograd import Array, Tensor, no_grad
-from ..distributions import sample_categorical
+from ..distributions import Output
 
 
-def draw_naively(net: Callable[[Array], Tensor], x: Array, rng: np.random.Generator) -> Iterator[Array]:
-    """Fill x (N, *space, 1) in place, in raster order, evaluating the whole network anew for every position.
+def draw_naively(
+    net: Callable[[Array], Tensor], output: Output, x: Array, rng: np.random.Generator, order: Array | None = None
+) -> Iterator[Array]:
+    """Fill x (N, *shape) in place, evaluating the whole network anew for every variable.
 
-    Shapes: net(x) (N, *space, levels) are the logits of every position; yields those drawn from, (N, levels).
+    Shapes: net(x) (N, *shape, output.width); yields what each variable was drawn from, (N, output.width). The
+    variables are drawn in raster order or, with `order` (D,), a permutation of their indices, as it says.
     """
-    for position in np.ndindex(x.shape[1:-1]):
-        here = (slice(None), *position)
+    indices = list(np.ndindex(x.shape[1:]))
+    for variable in range(len(indices)) if order is None else order:
+        here = (slice(None), *indices[variable])
         with no_grad():
-            logits = net(x)[here]
-        x[(*here, 0)] = sample_categorical(logits, rng)
-        yield logits.value
+            parameters = net(x)[here]
+        x[here] = output.sample(parameters, rng)
+        yield parameters.value

@@ -1,0 +1,89 @@
+"""What the autoregressive models share: the chain rule, around a network that gives each variable's distribution.
+
+    ln p(x | label) = Σᵢ ln p(xᵢ | x₍<ᵢ₎, label)
+
+A model is the network: `model(x)` gives the parameters of every variable's output distribution at once, each computed
+from earlier variables only; `model.draw(x, rng)` draws the variables one after another, from remembered activations.
+
+Checked by: tests/models/test_autoregressive.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..autograd import Array, Tensor
+from ..distributions import Output, check_labels, check_levels
+from ..nn import Module
+
+Rng = np.random.Generator
+
+
+class Autoregressive(Module):
+    """A distribution over examples of the given shape, whose variables are integers 0…levels−1.
+
+    A subclass defines `__call__` and `draw`. With `labels` > 0 it is conditional on one of so many classes.
+
+    Shapes: x (N, *shape) of integers, labels (N,) of integers 0…labels−1; log_prob (N,) in nats per example.
+    Raises ValueError, naming the argument, if an example, a label or a setting is none of these.
+    """
+
+    def __init__(self, shape: tuple[int, ...], output: Output, labels: int = 0) -> None:
+        if not shape or min(shape) < 1:
+            raise ValueError(f"shape: expected one or more lengths of at least 1, got {shape}")
+        at_least("labels", labels, 0)
+        self.shape, self.output, self.labels = tuple(shape), output, labels
+
+    def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
+        """Parameters of every variable's distribution, (N, *shape, output.width); with an rng, under dropout."""
+        raise NotImplementedError
+
+    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
+        """Fill x (n, *shape) in place, a variable at a time, and yield what each was drawn from (n, output.width)."""
+        raise NotImplementedError
+
+    def log_prob(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
+        """ln p(x | labels) in nats per example: x (N, *shape), result (N,); with an rng, under dropout."""
+        x = self.checked(x, labels)
+        each = self.output.log_prob(self(x, labels, rng), x)
+        return each.sum(tuple(range(1, each.ndim)))
+
+    def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
+        """Mean of −ln p in nats per example, to be minimised; with an rng, under dropout."""
+        return -self.log_prob(x, labels, rng=rng).mean()
+
+    def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
+        """Draw n examples (n, *shape), given their labels (n,) if the model has classes."""
+        at_least("n", n, 0)
+        x = np.zeros((n, *self.shape), np.int64)
+        for _ in self.draw(x, rng, labels):
+            pass
+        return x
+
+    def checked(self, x: Array, labels: Array | None) -> Array:
+        """Return x as int64 if it and the labels are what the model is over; raise ValueError if not."""
+        x = check_levels(x, self.shape, self.output.levels)
+        check_labels(labels, len(x), self.labels)
+        return x
+
+    def check_canvas(self, x: Array, labels: Array | None) -> None:
+        """Raise ValueError unless x (n, *shape) can hold every level; what it holds now does not matter."""
+        levels = self.output.levels
+        if x.shape[1:] != self.shape or x.dtype.kind not in "iu" or np.iinfo(x.dtype).max < levels - 1:
+            wanted = f"integers that hold {levels} levels, (n, {', '.join(map(str, self.shape))})"
+            raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
+        check_labels(labels, len(x), self.labels)
+
+
+def scaled(x: Array, levels: int, dtype: DTypeLike) -> Array:
+    """Levels 0…levels−1 to −1…1, so that the zeros beyond a border are no level."""
+    return (x * (2 / (levels - 1)) - 1).astype(dtype)
+
+
+def at_least(name: str, value: float, least: float) -> None:
+    """Raise ValueError, naming the setting, if its value is below the least that makes sense."""
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value}")
