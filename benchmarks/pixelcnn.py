@@ -24,7 +24,7 @@ from tinygen import value_and_grad
 from tinygen.autograd import Tensor
 from tinygen.autograd.kernels.threads import set_threads, threads
 from tinygen.models import GatedPixelCNN
-from tinygen.models.pixelcnn import GatedLayer
+from tinygen.models.gated_pixelcnn import GatedLayer
 from tinygen.nn import Conv
 from tinygen.optim import Adam
 from tinygen.training import sharded

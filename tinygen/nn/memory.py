@@ -8,7 +8,7 @@ A position is one pixel, or one row of pixels where a layer reads to the right o
 vertical stack of the Gated PixelCNN).
 
 Source: Ramachandran et al., "Fast Generation for Convolutional Autoregressive Models", 2017.
-Checked by: tests/nn/test_memory.py, tests/models/test_pixelcnn.py (equal to the naive sampler, step by step)
+Checked by: tests/nn/test_memory.py, tests/models/test_gated_pixelcnn.py (equal to the naive sampler, step by step)
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ A class label adds a learned vector to the vertical features of every layer, whi
 
 Source: van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves & Kavukcuoglu, "Conditional Image Generation with PixelCNN
 Decoders", 2016, figure 2; the skip connections as in WaveNet.
-Checked by: tests/models/test_pixelcnn.py
+Checked by: tests/models/test_gated_pixelcnn.py
 """
 
 from __future__ import annotations
