@@ -1,0 +1,147 @@
+"""Static binarised MNIST: what each model reaches on two cores, beside the published figures; in nats per image.
+
+    python -m benchmarks.binarized_mnist gated_pixelcnn                              train, or go on, then validate
+    python -m benchmarks.binarized_mnist gated_pixelcnn --split test --load CHECKPOINT      evaluate a trained model
+
+A run writes `out/binarized_mnist/MODEL/`: a checkpoint that it goes on from exactly, whenever it is stopped, the
+history, and metrics.json with the time it took over all its pieces. Published figures are of the test split, to which this
+script is not shown unless told; a model is validated on the 10,000 images that are neither trained on nor tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinygen import no_grad, plot
+from tinygen.autograd import Array
+from tinygen.data import binarized_mnist
+from tinygen.files import write_whole
+from tinygen.models import GatedPixelCNN
+from tinygen.models.autoregressive import Autoregressive
+from tinygen.optim import EMA, Adam, cosine
+from tinygen.training import fit, load_checkpoint
+
+SHAPE = (28, 28, 1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, how it is trained, and what has been published of its kind (test nats per image)."""
+
+    model: Callable[[np.random.Generator], Autoregressive]
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    published: str
+    average: float = 0.9995
+
+
+RECIPES = {
+    "gated_pixelcnn": Recipe(
+        lambda rng: GatedPixelCNN(SHAPE, 2, rng, channels=32, layers=6, size=5),
+        learning_rate=2e-3,
+        batch_size=16,
+        epochs=15,
+        published="PixelCNN 81.30 (van den Oord, Kalchbrenner & Kavukcuoglu, 2016)",
+    )
+}
+
+
+def nats_per_image(model: Autoregressive, images: Array, batch: int = 100) -> float:
+    with no_grad():
+        parts = [model.log_prob(images[i : i + batch]).value for i in range(0, len(images), batch)]
+    return float(-np.concatenate(parts).mean(dtype=np.float64))
+
+
+class Clock:
+    """Wall and CPU seconds over all pieces of a run, kept beside its checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        before = json.loads(path.read_text()) if path.exists() else {"wall": 0.0, "cpu": 0.0}
+        self.wall, self.cpu = before["wall"] - time.perf_counter(), before["cpu"] - time.process_time()
+
+    def read(self) -> dict[str, float]:
+        return {"wall": self.wall + time.perf_counter(), "cpu": self.cpu + time.process_time()}
+
+    def save(self) -> None:
+        write_whole(self.path, json.dumps(self.read()).encode())
+
+
+def train(model: Autoregressive, recipe: Recipe, out: Path, rng: np.random.Generator, epochs: int, n: int) -> None:
+    images, valid = binarized_mnist("train").pixels[:n], binarized_mnist("valid").pixels[:2000]
+    parameters, per_epoch = model.parameters(), -(-len(images) // recipe.batch_size)
+    clock, steps = Clock(out / "clock.json"), epochs * per_epoch
+
+    def validate() -> float:  # asked for just before the checkpoint is written, so the clock stops with it
+        nats = nats_per_image(model, valid)
+        clock.save()
+        return nats
+
+    fit(
+        model.loss,
+        model,
+        images,
+        optimizer=Adam(parameters, cosine(recipe.learning_rate, steps, warmup=steps // 50)),
+        batch_size=recipe.batch_size,
+        rng=rng,
+        steps=steps,
+        validate=validate,
+        every=max(1, per_epoch // 2),
+        ema=EMA(parameters, recipe.average),
+        unit="nats per image",
+        shards=2,
+        checkpoint=out / "checkpoint.npz",
+        history=out / "history.jsonl",
+    )
+    seconds = clock.read()
+    metrics = {
+        "valid_nats_per_image": nats_per_image(model, binarized_mnist("valid").pixels),
+        "parameter_count": sum(parameter.size for parameter in parameters),
+        "images_seen": epochs * len(images),
+        "wall_seconds": seconds["wall"],
+        "cpu_seconds": seconds["cpu"],
+        "images_per_wall_second": epochs * len(images) / seconds["wall"],
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    write_whole(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    plot.save(plot.sample_grid(model.sample(48, rng), columns=12), out / "samples.png")
+    for name, value in metrics.items():
+        print(f"{name:<24}{value:>14,.2f}")
+    print(f"published, test split: {recipe.published}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="folder of the run (default: out/binarized_mnist/MODEL)")
+    parser.add_argument("--split", choices=["valid", "test"], default="valid", help="what --load is evaluated on")
+    parser.add_argument("--load", type=Path, metavar="CHECKPOINT", help="evaluate this instead of training")
+    parser.add_argument("--quick", action="store_true", help="one epoch of 64 images: a smoke test")
+    arguments = parser.parse_args()
+    if arguments.split == "test" and not arguments.load:
+        parser.error("--split test needs --load CHECKPOINT: nothing is trained or chosen with the test images")
+    recipe = RECIPES[arguments.model]
+    rng = np.random.default_rng(arguments.seed)
+    model = recipe.model(rng)
+    if arguments.load:
+        load_checkpoint(arguments.load, model)
+        nats = nats_per_image(model, binarized_mnist(arguments.split).pixels)
+        print(f"{nats:.2f} nats per image ({arguments.split})")
+        return
+    out = arguments.out or Path("out") / "binarized_mnist" / arguments.model
+    out.mkdir(parents=True, exist_ok=True)
+    train(model, recipe, out, rng, *((1, 64) if arguments.quick else (recipe.epochs, 50_000)))
+
+
+if __name__ == "__main__":
+    main()
