@@ -4,8 +4,8 @@
     python -m benchmarks.binarized_mnist gated_pixelcnn --split test --load CHECKPOINT      evaluate a trained model
 
 A run writes `out/binarized_mnist/MODEL/`: a checkpoint that it goes on from exactly, whenever it is stopped, the
-history, and metrics.json with the time it took over all its pieces. Published figures are of the test split, to which this
-script is not shown unless told; a model is validated on the 10,000 images that are neither trained on nor tested.
+history, and metrics.json with the time it took over all its pieces. Published figures are of the test split, to which
+this script is not shown unless told; a model is validated on the 10,000 images that are neither trained on nor tested.
 """
 
 from __future__ import annotations

@@ -5,11 +5,12 @@ Checked by: tests/test_distributions.py
 
 from __future__ import annotations
 
+import math
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from .autograd import Array, Tensor, TensorLike, log_softmax, take_along_axis
+from .autograd import Array, Tensor, TensorLike, log_softmax, reshape, take_along_axis
 from .autograd.tensor import array_of
 
 
@@ -50,6 +51,46 @@ class Categorical:
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         return sample_categorical(parameters, rng)
+
+
+class StandardNormal:
+    """ln p(z) = −½ ‖z‖² − ½ D ln 2π: independent normal numbers, the noise that flows and decoders begin with.
+
+    Shapes: z (N, *shape), also as a tensor, else ValueError; log_prob (N,) in nats, sample (n, *shape) in float64.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = tuple(shape)
+
+    def log_prob(self, x: TensorLike) -> Tensor:
+        check_event("z", x, self.shape)
+        flat = reshape(x, (len(array_of(x)), -1)) if self.shape else reshape(x, (-1, 1))
+        return (flat * flat).sum(1) * -0.5 - 0.5 * math.log(2 * math.pi) * math.prod(self.shape)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        return rng.normal(size=(n, *self.shape))
+
+
+class StandardUniform:
+    """p(z) = 1 on the unit cube [0, 1]^D, 0 outside. Shapes as those of `StandardNormal`."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = tuple(shape)
+
+    def log_prob(self, x: TensorLike) -> Tensor:
+        check_event("z", x, self.shape)
+        v = array_of(x)
+        inside = ((v >= 0) & (v <= 1)).reshape(len(v), -1).all(1)
+        return Tensor(np.where(inside, 0, -np.inf).astype(v.dtype))
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        return rng.random((n, *self.shape))
+
+
+def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless x is (N, *shape)."""
+    if array_of(x).shape[1:] != shape or array_of(x).ndim == 0:
+        raise ValueError(f"{name}: expected shape (N, {', '.join(map(str, shape))}), got {array_of(x).shape}")
 
 
 def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:

@@ -1,0 +1,74 @@
+"""Invertible maps that know how they change volumes, and the three ways to make one of others.
+
+    z, log_det = bijection.forward(x)      data to noise,   log_det = ln|det ∂z/∂x|
+    x, log_det = bijection.inverse(z)      noise to data,   log_det = ln|det ∂x/∂z|
+
+Each log_det is that of the map just applied, so of one point and back the two are opposite.
+
+Checked by: tests/bijections/test_bijection.py
+"""
+
+from __future__ import annotations
+
+from ..autograd import Tensor, TensorLike
+from ..nn import Module
+
+
+class Bijection(Module):
+    """An invertible map of examples.
+
+    Shapes: x, z (N, …), log_det (N,), always; condition (N, C), what the map is told besides, such as a one-hot label.
+    """
+
+    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to noise: x to z, with ln|det ∂z/∂x|."""
+        raise NotImplementedError
+
+    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        """Map noise to data: z to x, with ln|det ∂x/∂z|."""
+        raise NotImplementedError
+
+
+class Chain(Bijection):
+    """f = fₙ ∘ … ∘ f₂ ∘ f₁: data passes the first one first, and log-determinants add up."""
+
+    def __init__(self, *bijections: Bijection) -> None:
+        if not bijections:
+            raise ValueError("bijections: expected at least one, got none")
+        self.bijections = list(bijections)
+
+    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        z, total = self.bijections[0].forward(x, condition)
+        for bijection in self.bijections[1:]:
+            z, log_det = bijection.forward(z, condition)
+            total = total + log_det
+        return z, total
+
+    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        x, total = self.bijections[-1].inverse(z, condition)
+        for bijection in reversed(self.bijections[:-1]):
+            x, log_det = bijection.inverse(x, condition)
+            total = total + log_det
+        return x, total
+
+
+class Inverse(Bijection):
+    """f⁻¹: the same map, read the other way.
+
+    An inverse autoregressive flow is the Inverse of a masked autoregressive one: what was fast is slow, and the other
+    way round.
+    """
+
+    def __init__(self, bijection: Bijection) -> None:
+        self.bijection = bijection
+
+    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return self.bijection.inverse(x, condition)
+
+    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return self.bijection.forward(z, condition)
+
+
+def sum_event(x: Tensor) -> Tensor:
+    """Sum over all but the first axis: (N, …) to (N,)."""
+    return x.reshape(x.shape[0], -1).sum(1)

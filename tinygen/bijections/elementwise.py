@@ -1,0 +1,70 @@
+"""Bijections of each number by itself: their Jacobian is diagonal, so ln|det| is the sum of ln|dz/dx|.
+
+Checked by: tests/bijections/test_elementwise.py
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..autograd import Tensor, TensorLike, add, broadcast_to, divide, log, log_sigmoid, multiply, sigmoid, subtract
+from ..autograd import abs as absolute
+from ..autograd.tensor import array_of
+from .bijection import Bijection, sum_event
+
+
+class Affine(Bijection):
+    """z = scale ⊙ x + shift, ln|dz/dx| = ln|scale|
+
+    Shapes: scale and shift broadcast to the event. Raises ValueError if a scale is zero or either is not finite.
+    """
+
+    def __init__(self, scale: TensorLike, shift: TensorLike = 0.0) -> None:
+        for name, value in {"scale": array_of(scale), "shift": array_of(shift)}.items():
+            if not np.all(np.isfinite(value)):
+                raise ValueError(f"{name}: expected finite numbers, got {value}")
+        if np.any(array_of(scale) == 0):
+            raise ValueError(f"scale: expected no zero, or the map has no inverse, got {array_of(scale)}")
+        self.scale, self.shift = scale, shift
+
+    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return add(multiply(x, self.scale), self.shift), self._log_det(x)
+
+    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return divide(subtract(z, self.shift), self.scale), -self._log_det(z)
+
+    def _log_det(self, x: TensorLike) -> Tensor:
+        return sum_event(broadcast_to(log(absolute(self.scale)), array_of(x).shape))
+
+
+class Logit(Bijection):
+    """z = logit(u) = ln u − ln(1 − u) of u = margin + (1 − 2·margin) x, from [0, 1] to the reals
+
+        ln dz/dx = ln(1 − 2·margin) − ln u − ln(1 − u)
+
+    Data that touches 0 or 1 needs a margin, since the logit is infinite there. The inverse then takes noise beyond
+    ±logit(margin) somewhat outside of [0, 1].
+    Raises ValueError if x is not within [0, 1], or within (0, 1) without a margin; if margin is not within [0, ½).
+    Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017.
+    """
+
+    def __init__(self, margin: float = 0.0) -> None:
+        if not 0 <= margin < 0.5:
+            raise ValueError(f"margin: expected at least 0 and below 0.5, got {margin}")
+        self.margin = margin
+
+    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        u = add(multiply(x, 1 - 2 * self.margin), self.margin)
+        if not np.all((u.value > 0) & (u.value < 1)):
+            v = array_of(x)
+            inside = "[0, 1]" if self.margin else "(0, 1), or a margin"
+            raise ValueError(f"Logit: expected x within {inside}, got values {v.min()}…{v.max()}")
+        log_u, log_rest = log(u), log(1 - u)
+        return log_u - log_rest, sum_event(math.log(1 - 2 * self.margin) - log_u - log_rest)
+
+    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        x = divide(subtract(sigmoid(z), self.margin), 1 - 2 * self.margin)
+        # ln σ(z) and ln(1 − σ(z)) = ln σ(−z), both without computing a σ that rounds to 0 or 1
+        return x, sum_event(log_sigmoid(z) + log_sigmoid(-multiply(z, 1.0)) - math.log(1 - 2 * self.margin))

@@ -1,0 +1,73 @@
+"""A flow is a bijection and the distribution that its noise has.
+
+    ln p(x) = ln p_base(f(x)) + ln|det ∂f/∂x|,      x = f⁻¹(z), z ~ p_base
+
+Checked by: tests/bijections/test_flow.py
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from ..autograd import Array, Tensor, TensorLike, no_grad
+from ..autograd.tensor import array_of
+from ..nn import Module
+from .bijection import Bijection
+
+
+class Base(Protocol):
+    """What a flow needs of the distribution of its noise: a shape, a density of tensors, and draws."""
+
+    shape: tuple[int, ...]
+
+    def log_prob(self, x: TensorLike) -> Tensor:
+        """Return ln p(x) of each example in nats: x (N, *shape), result (N,)."""
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw n examples, (n, *shape)."""
+
+
+class Flow(Module):
+    """The distribution of x = f⁻¹(z) with z from the base.
+
+    Shapes: x (N, *shape) of real numbers, condition (N, C), log_prob (N,) in nats per example. `shape` is that of the
+    data; by default that of the noise.
+    Raises ValueError if x has another shape or is not finite.
+    """
+
+    def __init__(self, bijection: Bijection, base: Base, shape: tuple[int, ...] | None = None) -> None:
+        self.bijection, self.base = bijection, base
+        self.shape = base.shape if shape is None else tuple(shape)
+
+    def log_prob(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        """ln p(x | condition) in nats per example."""
+        v = array_of(x)
+        if v.shape[1:] != self.shape or v.dtype.kind != "f":
+            raise ValueError(f"x: expected floats (N, {', '.join(map(str, self.shape))}), got {v.dtype} {v.shape}")
+        if not np.all(np.isfinite(v)):
+            raise ValueError(f"x: expected finite numbers, got {np.count_nonzero(~np.isfinite(v))} that are not")
+        z, log_det = self.bijection.forward(x, condition)
+        return self.base.log_prob(z) + log_det
+
+    def loss(
+        self, x: TensorLike, condition: TensorLike | None = None, *, rng: np.random.Generator | None = None
+    ) -> Tensor:
+        """Mean of −ln p in nats per example, to be minimised; nothing in it is random."""
+        return -self.log_prob(x, condition).mean()
+
+    def draw(self, n: int, rng: np.random.Generator, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        """Draw x (n, *shape) as a differentiable function of the parameters, with its ln p(x) (n,)."""
+        if n < 0:
+            raise ValueError(f"n: expected at least 0, got {n}")
+        z = self.base.sample(n, rng)
+        own = self.parameters()
+        z = z.astype(own[0].dtype) if own else z
+        x, log_det = self.bijection.inverse(z, condition)
+        return x, self.base.log_prob(z) - log_det
+
+    def sample(self, n: int, rng: np.random.Generator, condition: TensorLike | None = None) -> Array:
+        """Draw n examples (n, *shape)."""
+        with no_grad():
+            return self.draw(n, rng, condition)[0].value
