@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from .autograd import Array, Tensor, TensorLike, log_softmax, reshape, take_along_axis
+from .autograd import Array, Tensor, TensorLike, log_sigmoid, log_softmax, reshape, sigmoid, take_along_axis
 from .autograd.tensor import array_of
 
 
@@ -51,6 +51,26 @@ class Categorical:
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         return sample_categorical(parameters, rng)
+
+
+class Bernoulli:
+    """p(1) = σ(logit), p(0) = σ(−logit): the two levels by one number, where `Categorical` takes two.
+
+    Raises ValueError as `Categorical` does, if k is no level or a logit is NaN.
+    """
+
+    levels, width = 2, 1
+
+    def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
+        check_k(k, np.shape(array_of(parameters))[:-1], 2)
+        logits = reshape(parameters, k.shape)
+        return log_sigmoid(logits * np.where(k, 1, -1).astype(logits.dtype))
+
+    def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
+        v = array_of(parameters)[..., 0].astype(np.float64)
+        if np.any(np.isnan(v)):
+            raise ValueError(f"logits: expected numbers, got NaN in shape {v.shape}: has the model diverged?")
+        return (rng.random(v.shape) < sigmoid(v).value).astype(np.int64)
 
 
 class StandardNormal:
@@ -96,11 +116,16 @@ def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
 def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:
     """ln softmax(logits)ₖ in nats. Shapes: logits (…, K), k (…) integers in 0…K−1, else ValueError; result (…)."""
     shape, levels = np.shape(array_of(logits))[:-1], np.shape(array_of(logits))[-1]
+    check_k(k, shape, levels)
+    picked = take_along_axis(log_softmax(logits), k[..., None], axis=-1)
+    return picked.reshape(*k.shape)
+
+
+def check_k(k: Array, shape: tuple[int, ...], levels: int) -> None:
+    """Raise ValueError unless k is of integers 0…levels−1 and of this shape."""
     if k.dtype.kind not in "iu" or k.shape != shape or (k.size and not (k.min() >= 0 and k.max() < levels)):
         seen = f", values {k.min()}…{k.max()}" if k.size else ""
         raise ValueError(f"k: expected integers 0…{levels - 1} of shape {shape}, got {k.dtype} of {k.shape}{seen}")
-    picked = take_along_axis(log_softmax(logits), k[..., None], axis=-1)
-    return picked.reshape(*k.shape)
 
 
 def sample_categorical(logits: TensorLike, rng: np.random.Generator) -> Array:

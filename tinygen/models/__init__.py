@@ -1,5 +1,6 @@
 """The models of the course, one file each, to be read beside their papers; what they share is in files of its own."""
 
 from .gated_pixelcnn import GatedPixelCNN
+from .made import MADE
 
-__all__ = ["GatedPixelCNN"]
+__all__ = ["MADE", "GatedPixelCNN"]

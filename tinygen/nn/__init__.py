@@ -2,6 +2,7 @@
 
 from . import init
 from .layers import Conv, ConvTranspose, Embedding, LayerNorm, Linear, Sequential, dropout
+from .masks import MaskedLinear, MaskedMLP
 from .memory import Memory
 from .module import Module
 
@@ -11,6 +12,8 @@ __all__ = [
     "Embedding",
     "LayerNorm",
     "Linear",
+    "MaskedLinear",
+    "MaskedMLP",
     "Memory",
     "Module",
     "Sequential",

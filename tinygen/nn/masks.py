@@ -1,0 +1,169 @@
+"""Masks that make a network autoregressive: every unit has a degree, and a connection never leads to a lower one.
+
+A unit of degree m sees at most the first m variables of the order. Input d of the order is the d-th variable, so it has
+degree d; the output for that variable may see the d − 1 before it, so it takes hidden units of degrees below d:
+
+    M[j, k] = 1 if m(k) ≥ m(j)     from an input or a hidden unit j to a hidden unit k
+    M[k, d] = 1 if d > m(k)        from a hidden unit k to output d
+
+Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution Estimation", 2015, section 4.
+Checked by: tests/nn/test_masks.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Array, Parameter, Tensor, TensorLike, linear, matmul, relu
+from ..autograd.tensor import array_of
+from .init import glorot_uniform
+from .layers import Linear
+from .module import Module
+
+Rng = np.random.Generator
+
+
+def degrees(order: Sequence[int] | Array, hidden: Sequence[int], rng: Rng | None = None, least: int = 1) -> list[Array]:
+    """Return the degree of every variable, and of every unit of each hidden layer: least … D − 1.
+
+    Hidden degrees are spread evenly, so that D − least units are enough for every one to occur; with an rng they are
+    drawn at random, none below the least of the layer before (it would see nothing). A unit of degree 0 sees no
+    variable, but a condition if there is one. With D = 1 there is nothing to be seen, so 0 is every unit's degree.
+
+    Shapes: order, a permutation of 0 … D−1, the first one drawn first; result [(D,), (hidden[0],), …] of int32.
+    Raises ValueError if the order is no permutation or a hidden layer has no unit.
+    """
+    order = np.asarray(order)
+    variables = len(order)
+    if order.ndim != 1 or variables < 1 or not np.array_equal(np.sort(order), np.arange(variables)):
+        raise ValueError(f"order: expected a permutation of 0…{variables - 1}, got {order}")
+    found = [np.argsort(order) + 1]
+    least = min(least, variables - 1)
+    for units in hidden:
+        if units < 1:
+            raise ValueError(f"hidden: expected at least 1 unit in each layer, got {tuple(hidden)}")
+        if rng is None:  # in the middles of equal parts of least … D
+            found.append(least + (2 * np.arange(units) + 1) * (variables - least) // (2 * units))
+        else:
+            found.append(rng.integers(least, variables, units))
+            least = found[-1].min()
+    return [each.astype(np.int32) for each in found]
+
+
+def masks(degrees: Sequence[Array], width: int = 1) -> list[Array]:
+    """Return the mask of each layer between units of these degrees, and of the output layer: boolean (n_in, n_out).
+
+    The outputs are `width` numbers for each variable, those of one variable beside each other. Without hidden layers,
+    the one mask is that of a direct connection from the variables to the outputs.
+    """
+    outputs = np.repeat(degrees[0], width)
+    between = [after >= before[:, None] for before, after in pairwise(degrees)]
+    return [*between, outputs > degrees[-1][:, None]]
+
+
+class MaskedLinear(Module):
+    """y = x (w ⊙ mask) + b
+
+    Shapes: x (N, n_in), w and mask (n_in, n_out), b (n_out,), y (N, n_out).
+    """
+
+    def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True) -> None:
+        self.w = Parameter(glorot_uniform((n_in, n_out), (n_in, n_out), rng))
+        self.b = Parameter(np.zeros(n_out)) if bias else None
+
+    def __call__(self, x: TensorLike, mask: Array) -> Tensor:
+        w = self.w * mask
+        return matmul(x, w) if self.b is None else linear(x, w, self.b)
+
+
+class MaskedMLP(Module):
+    """`width` numbers for each of D variables, computed from those before it in the order and from a condition c.
+
+        h₀ = x,   hₗ = activation(hₗ₋₁ (Wₗ ⊙ Mₗ) + bₗ + c Uₗ),   y = h (W ⊙ M) + b + c U  [+ x (A ⊙ M′)]
+
+    The last term is there if `direct`. Of several `orders`, each with masks of its own, `which` chooses one per call;
+    they share the weights. One order (by default 0 … D−1) has degrees spread evenly; several have theirs at random.
+
+    Shapes: x (N, D), c (N, condition), y (N, D, width); the order is `net.order(which)` (D,), the first one drawn first.
+    Raises ValueError, naming the argument, if a setting makes no network or an argument does not fit it.
+    Source: as above; the condition is an input to every layer, and units of degree 0 see nothing else.
+    Checked by: tests/nn/test_masks.py
+    """
+
+    def __init__(
+        self,
+        variables: int,
+        width: int,
+        rng: Rng,
+        *,
+        hidden: Sequence[int] = (500, 500),
+        orders: Sequence[Sequence[int] | Array] | None = None,
+        condition: int = 0,
+        activation: Callable[[Any], Tensor] = relu,
+        direct: bool = False,
+    ) -> None:
+        for name, value, least in [("variables", variables, 1), ("width", width, 1), ("condition", condition, 0)]:
+            if value < least:
+                raise ValueError(f"{name}: expected at least {least}, got {value}")
+        orders = [np.arange(variables)] if orders is None else orders
+        if not orders or any(len(order) != variables for order in orders):
+            raise ValueError(f"orders: expected at least one, each of {variables} variables, got {orders}")
+        sampled, least = rng if len(orders) > 1 else None, 0 if condition else 1
+        self.degrees = [degrees(order, hidden, sampled, least) for order in orders]
+        self.variables, self.width, self.condition, self.activation = variables, width, condition, activation
+        sizes = [variables, *hidden, variables * width]
+        self.layers = [MaskedLinear(a, b, rng) for a, b in pairwise(sizes)]
+        self.direct = MaskedLinear(variables, sizes[-1], rng, bias=False) if direct else None
+        self.conditions = [Linear(condition, size, rng, bias=False) for size in sizes[1:]] if condition else []
+
+    def order(self, which: int = 0) -> Array:
+        """Return the variables in the order in which they are to be drawn, (D,)."""
+        return np.argsort(self.degrees[which][0])
+
+    def __call__(self, x: TensorLike, condition: TensorLike | None = None, which: int = 0) -> Tensor:
+        self._check(x, condition)
+        h: Any = x
+        for i, (layer, mask) in enumerate(zip(self.layers, masks(self.degrees[which], self.width), strict=True)):
+            h = layer(self.activation(h) if i else h, mask)
+            if condition is not None:
+                h = h + self.conditions[i](condition)
+        if self.direct is not None:
+            h = h + self.direct(x, masks(self.degrees[which][:1], self.width)[0])
+        return h.reshape(-1, self.variables, self.width)  # type: ignore[no-any-return]
+
+    def one_by_one(self, x: Array, condition: Array | None = None, which: int = 0) -> Iterator[tuple[int, Array]]:
+        """Yield each variable in its order and its numbers (N, width), from what x (N, D) then holds of those before.
+
+        The caller fills in x[:, variable] before asking for the next. A unit is evaluated as soon as the variables that
+        it sees are known, once: all in all as many products as in one call, without a derivative.
+        """
+        self._check(x, condition)
+        own, dtype = self.degrees[which], self.layers[0].w.dtype
+        weights = [layer.w.value * mask for layer, mask in zip(self.layers, masks(own, self.width), strict=True)]
+        # What is there before any unit is: biases, and what the condition adds to them, (N or 1, n_out).
+        start = [array_of(layer.b)[None] for layer in self.layers]
+        if condition is not None:
+            start = [b + u(condition).value for b, u in zip(start, self.conditions, strict=True)]
+        h = [x, *(np.zeros((len(x), len(units)), dtype) for units in own[1:])]
+        for degree, variable in enumerate(self.order(which)):
+            for i, units in enumerate(own[1:]):
+                now = np.flatnonzero(units == degree)
+                h[i + 1][:, now] = self.activation(h[i] @ weights[i][:, now] + start[i][:, now]).value
+            outputs = slice(variable * self.width, (variable + 1) * self.width)
+            y = h[-1] @ weights[-1][:, outputs] + start[-1][:, outputs]
+            if self.direct is not None:
+                seen = own[0] <= degree
+                y = y + x[:, seen] @ self.direct.w.value[seen, outputs]
+            yield int(variable), y
+
+    def _check(self, x: TensorLike, condition: TensorLike | None) -> None:
+        shape, wanted = np.shape(array_of(x)), (len(array_of(x)), self.condition)
+        if shape[1:] != (self.variables,):
+            raise ValueError(f"x: expected shape (N, {self.variables}), got {shape}")
+        given = None if condition is None else np.shape(array_of(condition))
+        if given != (wanted if self.condition else None):
+            raise ValueError(f"condition: expected {f'shape {wanted}' if self.condition else 'none'}, got {given}")
