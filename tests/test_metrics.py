@@ -1,0 +1,107 @@
+"""Inception Score and Fréchet distance: their identities, and closed forms that a wrong formula would miss."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen.autograd import softmax
+from tinygen.metrics import bootstrap_interval, fid, frechet_distance, inception_score
+
+SEEDS = st.integers(0, 2**32)
+
+
+@given(n=st.integers(1, 20), classes=st.integers(1, 6), spread=st.floats(0, 8), seed=SEEDS)
+def test_inception_score_is_a_mutual_information(n: int, classes: int, spread: float, seed: int) -> None:
+    p = np.asarray(softmax(np.random.default_rng(seed).normal(size=(n, classes)) * spread).value)
+    score = inception_score(p)
+    kl = np.sum(p * (np.log(p) - np.log(p.mean(0))), axis=1)
+    assert score == pytest.approx(np.exp(kl.mean()), rel=1e-9)
+    assert 1 - 1e-12 <= score <= classes + 1e-9
+
+
+def test_inception_score_of_known_cases() -> None:
+    assert inception_score(np.tile(np.eye(5), (3, 1))) == pytest.approx(5, rel=1e-12)  # sharp and balanced
+    assert inception_score(np.tile([0.2, 0.3, 0.5], (4, 1))) == pytest.approx(1, rel=1e-12)  # tells nothing
+    logits = np.array([[1, 2, 3], [-1, 5, 3.1]])
+    assert inception_score(softmax(logits).value) == pytest.approx(1.24358, abs=5e-6)
+
+
+def covariance(d: int, rng: np.random.Generator) -> np.ndarray:
+    a = rng.normal(size=(d, d))
+    return a @ a.T + 0.1 * np.eye(d)
+
+
+@given(d=st.integers(1, 6), seed=SEEDS)
+def test_frechet_distance_is_a_metric_of_gaussians(d: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    (m, s), (n, t), (o, u) = ((rng.normal(size=d), covariance(d, rng)) for _ in range(3))
+    scale = np.trace(s) + np.trace(t)
+    there = frechet_distance(m, s, n, t)
+    assert frechet_distance(m, s, m, s) == pytest.approx(0, abs=1e-10 * scale)
+    assert there == pytest.approx(frechet_distance(n, t, m, s), rel=1e-8, abs=1e-10 * scale)
+    assert there <= (np.sqrt(frechet_distance(m, s, o, u)) + np.sqrt(frechet_distance(o, u, n, t))) ** 2 + 1e-9 * scale
+    rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    turned = [rotation @ m, rotation @ s @ rotation.T, rotation @ n, rotation @ t @ rotation.T]
+    assert frechet_distance(*turned) == pytest.approx(there, rel=1e-8, abs=1e-10 * scale)
+
+
+@given(d=st.integers(1, 6), s=st.floats(0.1, 3), seed=SEEDS)
+def test_frechet_distance_from_the_standard_normal(d: int, s: float, seed: int) -> None:
+    m = np.random.default_rng(seed).normal(size=d)
+    found = frechet_distance(np.zeros(d), np.eye(d), m, s**2 * np.eye(d))
+    assert found == pytest.approx(m @ m + d * (1 - s) ** 2, rel=1e-9, abs=1e-12)
+
+
+def test_frechet_distance_of_covariances_that_do_not_commute() -> None:
+    # Here the root of Σ_a Σ_b taken number by number, or Σ_a^½ Σ_b^½ without symmetry, is another number.
+    a, b = np.array([[2.0, 1.0], [1.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 9.0]])
+    product = a @ b  # of two by two: tr √M = √(tr M + 2 √det M)
+    expected = np.trace(a) + np.trace(b) - 2 * np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
+    assert frechet_distance(np.zeros(2), a, np.zeros(2), b) == pytest.approx(expected, rel=1e-12)
+    wrong = np.trace(a) + np.trace(b) - 2 * np.trace(np.sqrt(np.abs(product)))
+    assert abs(wrong - expected) > 0.1
+
+
+def test_a_singular_covariance_gives_no_complex_number(rng: np.random.Generator) -> None:
+    flat = rng.normal(size=(50, 2)) @ rng.normal(size=(2, 5))
+    assert fid(flat, flat) == pytest.approx(0, abs=1e-6)  # √ε ‖Σ‖, as the docstring says
+    assert np.isfinite(fid(flat, rng.normal(size=(50, 5))))
+
+
+def test_fid_of_samples_comes_near_the_gaussians_own(rng: np.random.Generator) -> None:
+    a, b = rng.normal(size=(20_000, 3)), rng.normal(size=(20_000, 3)) * 2 + [1, 0, 0]
+    assert fid(a, b) == pytest.approx(1 + 3, rel=0.05)  # about three standard errors of 20,000 draws
+    assert fid(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_bootstrap_interval_of_a_mean(rng: np.random.Generator) -> None:
+    covered = 0
+    for _ in range(100):
+        low, high = bootstrap_interval(lambda x: float(x.mean()), rng.normal(size=100), rng=rng, rounds=200)
+        covered += low < 0 < high
+    assert 85 <= covered <= 100  # 95 ± 4 standard errors, and the percentile interval is a little narrow
+
+
+BAD_INPUT: list[tuple[Any, str]] = [
+    (lambda: inception_score([[1.0, 2.0], [0.0, 1.0]]), "probabilities: expected rows"),
+    (lambda: inception_score([[1.5, -0.5]]), "probabilities: expected rows"),
+    (lambda: inception_score(np.zeros((0, 3))), r"probabilities: expected shape"),
+    (lambda: inception_score([[np.nan, 1.0]]), "probabilities: expected finite"),
+    (lambda: fid(np.zeros((3, 3)), np.zeros((9, 3))), "features_a: expected more than 3 samples"),
+    (lambda: fid(np.zeros((9, 3)), np.zeros((9, 2))), "features_b: expected 3 features"),
+    (lambda: fid(np.zeros((9, 3)), np.full((9, 3), np.inf)), "features_b: expected finite"),
+    (lambda: frechet_distance([0, 0], np.eye(3), [0, 0], np.eye(2)), "cov_a: expected finite numbers"),
+    (lambda: frechet_distance([0, 0], np.eye(2), [0, 0], np.triu(np.ones((2, 2)))), "cov_b: expected a symmetric"),
+    (lambda: frechet_distance([0, 0], np.eye(2), [0], np.eye(2)), "mean_b"),
+    (lambda: bootstrap_interval(np.mean, [], rng=np.random.default_rng(0)), "samples"),
+    (lambda: bootstrap_interval(np.mean, [1.0], rng=np.random.default_rng(0), rounds=1), "rounds"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_INPUT)
+def test_bad_input(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
