@@ -120,3 +120,70 @@ def test_what_was_never_given_is_not_taken_for_zero(rng: np.random.Generator) ->
     image.position = (0, 0)
     with pytest.raises(ValueError, match="of 2 axes"):
         layer(x, image)
+
+
+def test_again_at_one_position_the_last_input_counts(rng: np.random.Generator) -> None:
+    layers = [layer_of(offsets, rng) for offsets in (taps.causal(3, centre=True), taps.causal(3))]
+    x, memory = rng.normal(size=(2, 3, 3, 2)), Memory(2, (3, 3), again=True)
+    for i, j in np.ndindex(3, 3):
+        memory.position = i, j
+        for layer in layers:
+            draft = x.copy()
+            draft[:, i, j] = rng.normal(size=(2, 2))
+            for image in (draft, x):
+                here = layer(image[:, i, j], memory).value
+                np.testing.assert_allclose(here, layer(image).value[:, i, j], rtol=1e-9, atol=1e-11)
+    memory.position = 1, 1
+    with pytest.raises(ValueError, match="second input at position"):  # it is no longer at this position
+        layers[0](x[:, 1, 1], memory)
+
+
+@given(offsets=st.sets(st.integers(-6, 0), min_size=1), again=st.booleans(), seed=st.integers(0, 2**32))
+def test_any_taps_of_a_sequence_in_any_order(offsets: set[int], again: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    order = tuple((int(offset),) for offset in rng.permutation(sorted(offsets)))
+    layer, x = layer_of(order, rng), rng.normal(size=(2, 17, 2))  # longer than any ring, which comes round twice
+    memory = Memory(2, (17,), again=again)
+    for t in range(17):
+        memory.position = (t,)
+        for draft in (rng.normal(size=(2, 2)), x[:, t]) if again else (x[:, t],):
+            here = layer(draft, memory)
+        np.testing.assert_allclose(here.value, layer(x).value[:, t], rtol=1e-9, atol=1e-11)
+
+
+def test_a_sequence_is_forgotten_beyond_the_reach_of_the_taps(rng: np.random.Generator) -> None:
+    layer, kept = layer_of(taps.dilated(2, 4), rng), []
+    for length in (10, 10**9):
+        memory = Memory(3, (length,))
+        memory.position = (0,)
+        layer(np.zeros((3, 2)), memory)
+        kept.append(sum(canvas.inputs.size for canvas in memory._canvases.values()))
+    assert kept == [5 * 3 * 2] * 2
+
+
+def test_a_sequence_goes_forward_one_moment_at_a_time(rng: np.random.Generator) -> None:
+    x, layer = np.zeros((1, 2)), layer_of(taps.dilated(2, 2), rng)
+    for second, message in (((0,), "second input at position"), ((3,), "never given")):
+        memory = Memory(1, (5,))
+        memory.position = (0,)
+        layer(x, memory)
+        memory.position = second
+        with pytest.raises(ValueError, match=message):
+            layer(x, memory)
+    first, memory = layer_of(taps.dilated(2, centre=False), rng), Memory(1, (5,))
+    for t in range(3):
+        memory.position = (t,)
+        first(None, memory)
+        memory.drawn(x)
+    memory.position = (1,)  # what came before it is no longer there
+    with pytest.raises(ValueError, match="never given"):
+        first(None, memory)
+
+
+@pytest.mark.parametrize(
+    ("size", "position"),
+    [((5,), (5,)), ((5,), (-1,)), ((5,), (slice(None),)), ((5,), (0, 0)), ((2, 3), (2, 0)), ((2, 3), (0, slice(2)))],
+)
+def test_positions_that_are_none(size: tuple[int, ...], position: Any) -> None:
+    with pytest.raises(ValueError, match="position: expected one within"):
+        Memory(1, size).position = position
