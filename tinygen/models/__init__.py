@@ -2,5 +2,6 @@
 
 from .gated_pixelcnn import GatedPixelCNN
 from .made import MADE
+from .wavenet import WaveNet
 
-__all__ = ["MADE", "GatedPixelCNN"]
+__all__ = ["MADE", "GatedPixelCNN", "WaveNet"]

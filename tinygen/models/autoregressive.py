@@ -63,17 +63,21 @@ class Autoregressive(Module):
             pass
         return x
 
+    def event_shape(self, x: Array) -> tuple[int, ...]:
+        """Shape that the examples in x must have; a model of sequences may take others than it was made for."""
+        return self.shape
+
     def checked(self, x: Array, labels: Array | None) -> Array:
         """Return x as int64 if it and the labels are what the model is over; raise ValueError if not."""
-        x = check_levels(x, self.shape, self.output.levels)
+        x = check_levels(x, self.event_shape(x), self.output.levels)
         check_labels(labels, len(x), self.labels)
         return x
 
     def check_canvas(self, x: Array, labels: Array | None) -> None:
         """Raise ValueError unless x (n, *shape) can hold every level; what it holds now does not matter."""
-        levels = self.output.levels
-        if x.shape[1:] != self.shape or x.dtype.kind not in "iu" or np.iinfo(x.dtype).max < levels - 1:
-            wanted = f"integers that hold {levels} levels, (n, {', '.join(map(str, self.shape))})"
+        levels, shape = self.output.levels, self.event_shape(x)
+        if x.shape[1:] != shape or x.dtype.kind not in "iu" or np.iinfo(x.dtype).max < levels - 1:
+            wanted = f"integers that hold {levels} levels, (n, {', '.join(map(str, shape))})"
             raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
         check_labels(labels, len(x), self.labels)
 

@@ -1,0 +1,150 @@
+"""WaveNet: a sequence's likelihood, sample by sample, from dilated causal convolutions.
+
+    ln p(x) = Σₜ ln p(xₜ | x₁, …, xₜ₋₁)
+
+Each layer looks back twice as far as the one below it, so the receptive field doubles with each layer while the cost
+grows by a constant. After a number of layers the dilations start anew at 1.
+
+    x ─ embedding ─ causal conv (without the present)
+                          │
+    h ┬─ dilated conv ─ + ─ gate ─┬─ 1×1 ─ + ─────→ h of the next block
+      │                 │         └────────│─ 1×1 ─ + ─────→ skip ─→ relu ─ 1×1 ─ relu ─ 1×1 ─→ logits
+      └─────────────────│──────────────────┘
+                    condition
+
+    z = tanh(W_f ∗ h + V_f c) ⊙ σ(W_g ∗ h + V_g c)
+
+The condition c is global, a label that holds for all of a sequence, or local, something known of every position. An
+image is a sequence too: its pixels (and their channels) in raster order. Where a row ends is then nowhere to be seen,
+unless the position in the image is given, as a local condition.
+
+A level is embedded: a one-hot code, as in the paper, times a learned matrix. The 256 codes of companded audio are no
+linear scale, and a binary pixel has two levels to learn.
+
+Source: van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior & Kavukcuoglu, "WaveNet: A
+Generative Model for Raw Audio", 2016, sections 2.1-2.5.
+Checked by: tests/models/test_wavenet.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
+from ..distributions import Categorical
+from ..nn import Conv, Embedding, Linear, Module
+from ..nn.memory import Memory
+from .autoregressive import Autoregressive
+
+Rng: TypeAlias = np.random.Generator
+
+
+class Block(Module):
+    """A dilated causal convolution and its gate; what it finds is added to the features and to the sum of skips."""
+
+    def __init__(self, channels: int, size: int, dilation: int, rng: Rng, *, first: bool, last: bool) -> None:
+        self.dilated = Conv(channels, 2 * channels, taps.dilated(size, dilation), rng)
+        # What adds to something that has a bias needs none of its own; nobody needs the last block's features.
+        self.residual = None if last else Conv(channels, channels, taps.point(1), rng, bias=False)
+        self.skip = Conv(channels, channels, taps.point(1), rng, bias=first)
+
+    def __call__(
+        self, h: Tensor, skip: TensorLike, condition: TensorLike, memory: Memory | None
+    ) -> tuple[Tensor, Tensor]:
+        """Features for the next block, and the sum over blocks that the output reads."""
+        z = gate(self.dilated(h, memory, plus=condition))
+        return (h if self.residual is None else self.residual(z, memory, plus=h)), self.skip(z, memory, plus=skip)
+
+
+class WaveNet(Autoregressive):
+    """A distribution over sequences (T,), or events of any shape in raster order, whose variables take `levels` values.
+
+    A block for each of the dilations, with `size` taps. With `coordinates`, every layer is given where in the image the
+    variable is that is being predicted. A model of sequences takes and draws sequences of any length.
+
+    Shapes and errors as in `Autoregressive`: x (N, *shape), of one axis also (N, T′); log_prob (N,) in nats per example.
+    Raises ValueError also if there are no dilations or one is below 1, or for the coordinates of a sequence.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        levels: int,
+        rng: Rng,
+        *,
+        channels: int = 32,
+        dilations: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+        size: int = 2,
+        labels: int = 0,
+        coordinates: bool = False,
+    ) -> None:
+        super().__init__(shape, Categorical(levels), labels)
+        if not dilations:
+            raise ValueError("dilations: expected one or more, got none")
+        if coordinates and len(shape) == 1:
+            raise ValueError(f"coordinates: expected False for a sequence, which may be of any length, got {shape}")
+        self.dilations, self.size = tuple(dilations), size
+        self.embedding = Embedding(levels, channels, rng)
+        self.first = Conv(channels, channels, taps.dilated(size, centre=False), rng)
+        last = len(self.dilations) - 1
+        self.blocks = [
+            Block(channels, size, dilation, rng, first=i == 0, last=i == last)
+            for i, dilation in enumerate(self.dilations)
+        ]
+        self.of_label = [Embedding(labels, 2 * channels, rng) for _ in self.blocks] if labels else []
+        axes = len(shape) if coordinates else 0
+        self.of_place = [Linear(axes, 2 * channels, rng, bias=False) for _ in self.blocks] if axes else []
+        self.hidden = Conv(channels, channels, taps.point(1), rng)
+        self.logits = Conv(channels, levels, taps.point(1), rng)
+
+    @property
+    def receptive_field(self) -> int:
+        """How many earlier variables a variable's distribution depends on: the first layer's, and all that add to it."""
+        return self.size + (self.size - 1) * sum(self.dilations)
+
+    def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
+        """Logits of every variable, (N, *shape, levels), from the variables before it; there is no dropout."""
+        x = self.checked(x, labels)
+        sequence = self.embedding(x.reshape(len(x), math.prod(x.shape[1:])))  # (N, T, C)
+        return self._network(sequence, self._conditions(labels)).reshape(*x.shape, self.output.width)
+
+    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
+        """Fill x (n, *shape), or (n, T′), in place, a variable at a time, and yield each one's logits (n, levels)."""
+        self.check_canvas(x, labels)
+        places = list(np.ndindex(x.shape[1:]))
+        memory = Memory(len(x), (len(places),))
+        with no_grad():
+            conditions = [c if isinstance(c, float) else c.value for c in self._conditions(labels)]
+        for t, place in enumerate(places):
+            memory.position = (t,)
+            with no_grad():
+                here = [c if isinstance(c, float) else c[:, t % c.shape[1]] for c in conditions]
+                logits = self._network(None, here, memory)
+                k = x[:, *place] = self.output.sample(logits, rng)
+                memory.drawn(self.embedding(k))
+            yield logits.value
+
+    def event_shape(self, x: Array) -> tuple[int, ...]:
+        """Shape that the examples in x must have: of a sequence, any length of at least 1."""
+        return x.shape[1:] if len(self.shape) == 1 and x.ndim == 2 and x.shape[1] else self.shape
+
+    def _network(self, x: Tensor | None, conditions: Sequence[TensorLike], memory: Memory | None = None) -> Tensor:
+        h, skip = self.first(x, memory), 0.0
+        for block, condition in zip(self.blocks, conditions, strict=True):
+            h, skip = block(h, skip, condition, memory)
+        return self.logits(relu(self.hidden(relu(skip), memory)), memory)
+
+    def _conditions(self, labels: Array | None) -> list[Tensor | float]:
+        """What is added in each block: 0, or (N or 1, T or 1, 2C)."""
+        conditions: list[Tensor | float] = [0.0] * len(self.blocks)
+        if labels is not None:
+            conditions = [e(labels).reshape(len(labels), 1, -1) for e in self.of_label]
+        if self.of_place:
+            middles = (np.stack(np.indices(self.shape), -1) + 0.5) * 2 / self.shape - 1  # of the pixels, in (−1, 1)
+            places = middles.reshape(1, math.prod(self.shape), -1).astype(self.logits.w.dtype)
+            conditions = [c + of_place(places) for c, of_place in zip(conditions, self.of_place, strict=True)]
+        return conditions
