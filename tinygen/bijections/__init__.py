@@ -1,22 +1,34 @@
 """Bijections with their log-determinants, and flows, which are a bijection and a base distribution."""
 
+from .actnorm import ActNorm
 from .autoregressive import AffineTransformer, MaskedAutoregressive
 from .bijection import Bijection, Chain, Inverse
+from .coupling import AdditiveCoupling, AffineCoupling, Mask
 from .elementwise import Affine, Logit
 from .flow import Base, Flow
+from .invertible_conv import InvertibleConv
 from .permute import Permute, Reshape, Reverse
+from .squeeze import FactorOut, Squeeze, multi_scale
 
 __all__ = [
+    "ActNorm",
+    "AdditiveCoupling",
     "Affine",
+    "AffineCoupling",
     "AffineTransformer",
     "Base",
     "Bijection",
     "Chain",
+    "FactorOut",
     "Flow",
     "Inverse",
+    "InvertibleConv",
     "Logit",
+    "Mask",
     "MaskedAutoregressive",
     "Permute",
     "Reshape",
     "Reverse",
+    "Squeeze",
+    "multi_scale",
 ]

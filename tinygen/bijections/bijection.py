@@ -28,6 +28,10 @@ class Bijection(Module):
         """Map noise to data: z to x, with ln|det ∂x/∂z|."""
         raise NotImplementedError
 
+    def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        """Set the parameters that start from data, as those of `ActNorm`, by a first batch x; return what x maps to."""
+        return self.forward(x, condition)[0]
+
 
 class Chain(Bijection):
     """f = fₙ ∘ … ∘ f₂ ∘ f₁: data passes the first one first, and log-determinants add up."""
@@ -50,6 +54,12 @@ class Chain(Bijection):
             x, log_det = bijection.inverse(x, condition)
             total = total + log_det
         return x, total
+
+    def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        z = self.bijections[0].initialise(x, condition)
+        for bijection in self.bijections[1:]:
+            z = bijection.initialise(z, condition)
+        return z
 
 
 class Inverse(Bijection):

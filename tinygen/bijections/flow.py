@@ -57,6 +57,11 @@ class Flow(Module):
         """Mean of −ln p in nats per example, to be minimised; nothing in it is random."""
         return -self.log_prob(x, condition).mean()
 
+    def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> None:
+        """Let what starts from data, such as an `ActNorm`, do so, by a first batch x (N, *shape); before training."""
+        with no_grad():
+            self.bijection.initialise(x, condition)
+
     def draw(self, n: int, rng: np.random.Generator, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         """Draw x (n, *shape) as a differentiable function of the parameters, with its ln p(x) (n,)."""
         if n < 0:

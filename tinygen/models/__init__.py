@@ -1,7 +1,9 @@
 """The models of the course, one file each, to be read beside their papers; what they share is in files of its own."""
 
 from .gated_pixelcnn import GatedPixelCNN
+from .glow import Glow
 from .made import MADE
+from .realnvp import NICE, RealNVP
 from .wavenet import WaveNet
 
-__all__ = ["MADE", "GatedPixelCNN", "WaveNet"]
+__all__ = ["MADE", "NICE", "GatedPixelCNN", "Glow", "RealNVP", "WaveNet"]

@@ -1,0 +1,54 @@
+"""Actnorm: a scale and a shift of every channel, which start by normalising a first batch.
+
+Checked by: tests/bijections/test_actnorm.py
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..autograd import Parameter, Tensor, TensorLike, broadcast_to, exp
+from ..autograd.tensor import array_of
+from .bijection import Bijection
+
+
+class ActNorm(Bijection):
+    """z = (x − m) ⊙ exp s, with m and s of each channel,   ln|det ∂z/∂x| = (positions) · Σ s
+
+    It starts as the identity. `initialise(x)` sets m and s so that every channel of the batch x comes out with mean 0
+    and variance 1; from then on they are parameters like others, saved and restored with them. A channel that is
+    constant in the batch is only shifted.
+
+    Shapes: x, z (N, …, C), m and s (C,), log_det (N,).
+    Raises ValueError if x has another number of channels, or, to be initialised by, fewer than two numbers in each.
+    Source: Kingma & Dhariwal, "Glow: generative flow with invertible 1×1 convolutions", 2018, section 3.1.
+    Checked by: tests/bijections/test_actnorm.py
+    """
+
+    def __init__(self, channels: int) -> None:
+        if channels < 1:
+            raise ValueError(f"channels: expected at least 1, got {channels}")
+        self.m, self.s = Parameter(np.zeros(channels)), Parameter(np.zeros(channels))
+
+    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return (x - self.m) * exp(self.s), self._log_det(x)
+
+    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return z * exp(-self.s) + self.m, -self._log_det(z)
+
+    def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        v = array_of(x).reshape(-1, array_of(x).shape[-1]).astype(np.float64)
+        if len(v) < 2:
+            raise ValueError(f"x: expected two or more numbers in every channel, got shape {array_of(x).shape}")
+        deviation = v.std(0)
+        self.m.assign(v.mean(0))
+        self.s.assign(-np.log(np.where(deviation > 0, deviation, 1)))
+        return self.forward(x)[0]
+
+    def _log_det(self, x: TensorLike) -> Tensor:
+        n, *positions, channels = array_of(x).shape
+        if channels != self.s.size:
+            raise ValueError(f"ActNorm: expected x (N, …, {self.s.size}), got shape {array_of(x).shape}")
+        return broadcast_to(self.s.sum() * math.prod(positions), (n,))

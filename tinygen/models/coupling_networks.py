@@ -1,0 +1,107 @@
+"""The networks inside couplings: functions of one half that nobody has to invert.
+
+The last layer of each starts at zero, so every coupling, and with it the flow, starts as the identity (of the rest of
+its layers): training departs from the base distribution. A check of a flow in that state checks nothing.
+
+Checked by: tests/models/test_realnvp.py, tests/models/test_glow.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+
+from ..autograd import Tensor, TensorLike, relu, taps
+from ..autograd.tensor import array_of
+from ..nn import Conv, Linear, Module
+from ..nn.init import he_normal, zeros
+
+Rng = np.random.Generator
+Activation: TypeAlias = Callable[[TensorLike], Tensor]
+
+
+class CouplingNetwork(Module):
+    """What all of them do with the condition (N, C): it adds a linear function of itself to the first layer's output.
+
+    Raises ValueError if a condition of another shape is given, or none where one is expected, or the other way round.
+    """
+
+    told: Linear | None
+
+    def _condition(self, condition: TensorLike | None, x: Tensor) -> TensorLike:
+        """Return what the condition adds, with ones for the axes between: (N, 1, 1, width) beside images."""
+        got = None if condition is None else array_of(condition).shape
+        wanted = None if self.told is None else (len(x), self.told.w.shape[0])
+        if got != wanted:
+            raise ValueError(f"condition: expected {wanted or 'none'}, got {got or 'none'}")
+        if self.told is None or condition is None:
+            return 0.0
+        added = self.told(condition)
+        return added.reshape(len(x), *(1,) * (x.ndim - 2), added.shape[1])
+
+
+class MLP(CouplingNetwork):
+    """Fully connected layers: a (N, n_in) to (N, n_out)."""
+
+    def __init__(
+        self, n_in: int, n_out: int, rng: Rng, *, width: int, depth: int, condition: int = 0, activation: Activation
+    ) -> None:
+        sizes = [n_in, *[width] * depth]
+        self.layers = [Linear(a, b, rng) for a, b in pairwise(sizes)]
+        self.last = Linear(width, n_out, rng, init=zeros)
+        self.told = Linear(condition, width, rng, bias=False) if condition else None
+        self.activation = activation
+
+    def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
+        added = self._condition(condition, a)
+        h = self.layers[0](a)
+        h = self.activation(h if self.told is None else h + added)
+        for layer in self.layers[1:]:
+            h = self.activation(layer(h))
+        return self.last(h)
+
+
+class ResidualNet(CouplingNetwork):
+    """A small residual network: a 3×3 convolution, `depth` blocks h + conv(relu(conv(relu(h)))), a 1×1 one.
+
+    Source: He, Zhang, Ren & Sun, "Identity mappings in deep residual networks", 2016, without batch normalisation.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, rng: Rng, *, width: int, depth: int, condition: int = 0, activation: Activation
+    ) -> None:
+        square = taps.square(3)
+        self.first = Conv(n_in, width, square, rng)
+        self.blocks = [
+            (Conv(width, width, square, rng, init=he_normal), Conv(width, width, square, rng, init=zeros))
+            for _ in range(depth)
+        ]
+        self.last = Conv(width, n_out, taps.point(), rng, init=zeros)
+        self.told = Linear(condition, width, rng, bias=False) if condition else None
+        self.activation = activation
+
+    def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
+        h = self.first(a, plus=self._condition(condition, a))
+        for inner, outer in self.blocks:
+            h = outer(self.activation(inner(self.activation(h))), plus=h)
+        return self.last(self.activation(h))
+
+
+class GlowNet(CouplingNetwork):
+    """3×3, 1×1 and 3×3 convolutions with relus between: the network of Glow's couplings."""
+
+    def __init__(
+        self, n_in: int, n_out: int, rng: Rng, *, width: int, condition: int = 0, activation: Activation = relu
+    ) -> None:
+        self.first = Conv(n_in, width, taps.square(3), rng, init=he_normal)
+        self.middle = Conv(width, width, taps.point(), rng, init=he_normal)
+        self.last = Conv(width, n_out, taps.square(3), rng, init=zeros)
+        self.told = Linear(condition, width, rng, bias=False) if condition else None
+        self.activation = activation
+
+    def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
+        h = self.activation(self.first(a, plus=self._condition(condition, a)))
+        return self.last(self.activation(self.middle(h)))
