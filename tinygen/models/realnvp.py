@@ -35,17 +35,6 @@ from ..bijections import (
     Squeeze,
     multi_scale,
 )
-    ActNorm,
-    AdditiveCoupling,
-    AffineCoupling,
-    Bijection,
-    Chain,
-    Flow,
-    Mask,
-    Reshape,
-    Squeeze,
-    multi_scale,
-)
 from ..distributions import StandardNormal
 from .autoregressive import at_least
 from .coupling_networks import MLP, Activation, ResidualNet
