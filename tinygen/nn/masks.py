@@ -86,7 +86,7 @@ class MaskedMLP(Module):
         h₀ = x,   hₗ = activation(hₗ₋₁ (Wₗ ⊙ Mₗ) + bₗ + c Uₗ),   y = h (W ⊙ M) + b + c U  [+ x (A ⊙ M′)]
 
     The last term is there if `direct`. Of several `orders`, each with masks of its own, `which` chooses one per call;
-    they share the weights. One order (by default 0 … D−1) has degrees spread evenly; several have theirs at random.
+    they share the weights. One order (by default 0 … D−1) has its degrees spread evenly, several have random ones.
 
     Shapes: x (N, D), c (N, condition), y (N, D, width); the order is `net.order(which)` (D,), the first one drawn first.
     Raises ValueError, naming the argument, if a setting makes no network or an argument does not fit it.

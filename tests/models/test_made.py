@@ -1,0 +1,266 @@
+"""MADE: sees what comes before in its order, is normalised alone and as a mean over orders, and is drawn as it says."""
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen import grad, no_grad
+from tinygen.autograd import Array
+from tinygen.distributions import Bernoulli, Categorical, Distribution
+from tinygen.models import MADE
+from tinygen.testing import (
+    check_autoregressive,
+    check_normalised,
+    check_parameter_grads,
+    check_sampler,
+    draw_naively,
+    enumerate_support,
+)
+
+
+def small(shape: tuple[int, ...] = (2, 2), levels: int = 2, seed: int = 0, **settings: Any) -> MADE:
+    """A network in float64 whose every parameter is random, so that no term is hidden by a zero bias."""
+    rng = np.random.default_rng(seed)
+    model = MADE(shape, levels, rng, **{"hidden": (20, 20), **settings}).astype(np.float64)
+    for parameter in model.parameters():
+        parameter.assign(rng.normal(size=parameter.shape) * 0.5)
+    return model
+
+
+def examples(model: MADE, n: int, rng: np.random.Generator) -> Array:
+    return rng.integers(0, model.output.levels, (n, *model.shape))
+
+
+def test_it_is_a_distribution() -> None:
+    assert isinstance(small(), Distribution)
+
+
+@pytest.mark.parametrize("settings", [{}, {"levels": 3}, {"hidden": (60, 60, 60)}, {"hidden": ()}, {"direct": True}])
+@pytest.mark.parametrize("orders", [1, 3])
+def test_it_sees_every_earlier_variable_and_no_later_one(settings: Any, orders: int, rng: np.random.Generator) -> None:
+    model = small((2, 3), orders=orders, **{"hidden": (60, 60), **settings})
+    for order in range(orders):
+        x = examples(model, 4, rng)
+        check_autoregressive(partial(model, order=order), x, axes=2, order=model.net.order(order), rng=rng)
+
+
+def test_another_order_than_its_own_is_rejected(rng: np.random.Generator) -> None:
+    model = small((2, 3), orders=3)
+    with pytest.raises(AssertionError, match="must not see"):
+        check_autoregressive(
+            partial(model, order=1), examples(model, 4, rng), axes=2, order=model.net.order(0), rng=rng
+        )
+
+
+@pytest.mark.parametrize("orders", [1, 3])
+@pytest.mark.parametrize(("shape", "levels"), [((4,), 2), ((2, 2, 1), 3), ((1,), 4), ((2, 3), 2)])
+def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int, orders: int) -> None:
+    model, support = small(shape, levels, orders=orders), enumerate_support(levels, shape)
+    check_normalised(model.log_prob, support)
+    for order in range(orders):
+        check_normalised(partial(model.log_prob, order=order), support)
+
+
+def test_several_orders_are_their_mean() -> None:
+    model, support = small(orders=3), enumerate_support(2, (2, 2))
+    each = np.stack([model.log_prob(support, order=order).value for order in range(3)])
+    np.testing.assert_allclose(np.exp(model.log_prob(support).value), np.exp(each).mean(0), rtol=1e-12)
+    assert each.std(0).max() > 0.1
+
+
+def test_the_mean_of_the_logarithms_is_no_distribution() -> None:
+    model, support = small(orders=3), enumerate_support(2, (2, 2))
+    with pytest.raises(AssertionError, match="should be 1"):
+        check_normalised(lambda x: sum(model.log_prob(x, order=order).value for order in range(3)) / 3, support)
+
+
+def test_given_a_label_its_probabilities_sum_to_one() -> None:
+    model, support = small(levels=3, labels=2, orders=2), enumerate_support(3, (2, 2))
+    for label in range(2):
+        check_normalised(lambda x, k=label: model.log_prob(x, np.full(len(x), k)), support)  # type: ignore[misc]
+    apart = model.log_prob(support, np.zeros(81, int)).value - model.log_prob(support, np.ones(81, int)).value
+    assert np.abs(apart).max() > 0.1
+
+
+@pytest.mark.parametrize(("levels", "orders"), [(3, 1), (2, 3)])
+def test_samples_follow_its_probabilities(levels: int, orders: int, rng: np.random.Generator) -> None:
+    model = small(levels=levels, orders=orders)
+    check_sampler(model.sample, model.log_prob, enumerate_support(levels, (2, 2)), 20_000, rng=rng)
+
+
+def test_samples_of_one_order_are_none_of_the_mean(rng: np.random.Generator) -> None:
+    model = small(orders=3)
+
+    def of_one_order(n: int, rng: np.random.Generator) -> Array:
+        x = np.zeros((n, 2, 2), np.int64)
+        list(model.draw(x, rng, order=1))
+        return x
+
+    support = enumerate_support(2, (2, 2))
+    check_sampler(of_one_order, partial(model.log_prob, order=1), support, rng=rng)
+    with pytest.raises(AssertionError, match="χ²"):
+        check_sampler(of_one_order, model.log_prob, support, rng=rng)
+
+
+def test_samples_follow_their_labels(rng: np.random.Generator) -> None:
+    model, support = small(orders=2, labels=2), enumerate_support(2, (2, 2))
+    for label in range(2):
+        check_sampler(
+            lambda n, rng, k=label: model.sample(2 * n, rng, np.arange(2 * n) % 2)[k::2],  # type: ignore[misc]
+            lambda x, k=label: model.log_prob(x, np.full(len(x), k)),  # type: ignore[misc]
+            support,
+            rng=rng,
+        )
+
+
+@given(
+    shape=st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple),
+    levels=st.integers(2, 4),
+    hidden=st.lists(st.integers(1, 9), max_size=3),
+    orders=st.integers(1, 2),
+    labels=st.sampled_from([0, 2]),
+    direct=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_evaluating_each_unit_once_equals_the_naive_sampler_step_by_step(
+    shape: tuple[int, ...], levels: int, hidden: list[int], orders: int, labels: int, direct: bool, seed: int
+) -> None:
+    model = small(shape, levels, seed, hidden=hidden, orders=orders, labels=labels, direct=direct)
+    given = np.array([0, 1]) if labels else None
+    for order in range(orders):
+        fast, slow = np.full((2, *shape), levels - 1), np.zeros((2, *shape), np.int64)
+        once = model.draw(fast, np.random.default_rng(seed), given, order=order)
+        net = partial(model, labels=given, order=order)
+        naive = draw_naively(net, model.output, slow, np.random.default_rng(seed), model.net.order(order))
+        for parameters, anew in zip(once, naive, strict=True):
+            np.testing.assert_allclose(parameters, anew, rtol=1e-9, atol=1e-10)
+        np.testing.assert_array_equal(fast, slow)
+
+
+def test_two_categories_are_a_bernoulli_variable() -> None:
+    # Logits (0, z) and the logit z are the same distribution.
+    one, two = small(output=Bernoulli()), small(output=Categorical(2))
+    for name, parameter in two.named_parameters().items():
+        value = one.named_parameters()[name].value
+        if name.startswith("net.layers.2"):
+            value = np.stack([0 * value, value], -1).reshape(parameter.shape)
+        parameter.assign(value)
+    support = enumerate_support(2, (2, 2))
+    np.testing.assert_allclose(one.log_prob(support).value, two.log_prob(support).value, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"levels": 3, "labels": 2}, {"orders": 2, "labels": 2}, {"hidden": (9, 9, 9), "labels": 2}]
+)
+def test_gradients(settings: Any, rng: np.random.Generator) -> None:
+    model = small(**settings)
+    x, labels = examples(model, 3, rng), np.array([0, 1, 1])
+    for layer in model.net.layers[:-1]:  # biases that keep every relu away from its kink
+        layer.b.assign(np.full(layer.b.shape, 30.0))  # type: ignore[union-attr]
+    model.net.layers[-1].w.assign(model.net.layers[-1].w.value / 100)
+    check_parameter_grads(lambda: model.log_prob(x, labels), model.parameters(), rng=rng)
+
+
+def test_loss_is_of_an_order_that_its_generator_draws(rng: np.random.Generator) -> None:
+    model = small(orders=3)
+    x = examples(model, 5, rng)
+    assert model.loss(x).item() == pytest.approx(-model.log_prob(x).value.mean(), rel=1e-12)
+    each = [-model.log_prob(x, order=order).value.mean() for order in range(3)]
+    seen = {model.loss(x, rng=rng).item() for _ in range(50)}
+    np.testing.assert_allclose(sorted(seen), sorted(each), rtol=1e-12)
+    assert model.loss(x).item() < np.mean(each)
+
+
+def test_the_orders_share_their_weights(rng: np.random.Generator) -> None:
+    one, many = small(), small(orders=5)
+    assert [p.shape for p in one.parameters()] == [p.shape for p in many.parameters()]
+    x = examples(many, 5, rng)
+    for order in range(5):
+        gradients = grad(many.log_prob(x, order=order).sum(), many.parameters())
+        assert all(np.any(g.value) for g in gradients)
+
+
+def test_boolean_examples_are_examples_of_two_levels(rng: np.random.Generator) -> None:
+    model = small()
+    x = examples(model, 3, rng)
+    np.testing.assert_array_equal(model.log_prob(x.astype(bool)).value, model.log_prob(x.astype(np.uint8)).value)
+
+
+def test_same_seed_same_bits_and_float32_throughout() -> None:
+    model = MADE((4, 4), 2, np.random.default_rng(0), hidden=(9,), orders=2)
+    a, b = (model.sample(3, np.random.default_rng(1)) for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    with no_grad():
+        assert model.log_prob(a).dtype == np.float32
+    assert model.sample(0, np.random.default_rng(1)).shape == (0, 4, 4)
+    assert next(model.draw(a, np.random.default_rng(1))).dtype == np.float32
+
+
+def test_another_model_takes_over_its_orders() -> None:
+    one, other, x = small(orders=2, seed=0), small(orders=2, seed=1), enumerate_support(2, (2, 2))
+    other.load(one.state())
+    np.testing.assert_array_equal(other.log_prob(x).value, one.log_prob(x).value)
+
+
+def test_untrained_it_is_near_uniform() -> None:
+    model = MADE((28, 28), 2, np.random.default_rng(0))
+    x = np.random.default_rng(1).integers(0, 2, (5, 28, 28))
+    assert abs(-model.log_prob(x).value.mean() / (784 * math.log(2)) - 1) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((2, 2, 2)), "x: expected integers"),
+        (np.zeros((2, 4), int), "shape"),
+        (np.full((2, 2, 2), 2), r"values 2…2"),
+    ],
+)
+def test_examples_that_are_none(x: Any, message: str) -> None:
+    for orders in (1, 2):
+        with pytest.raises(ValueError, match=message):
+            small(orders=orders).log_prob(x)
+
+
+@pytest.mark.parametrize("labels", [None, np.array([0.0, 1.0]), np.array([0]), np.array([0, 2])])
+def test_labels_that_are_none(labels: Any) -> None:
+    model = small(labels=2, orders=2)
+    for call in (
+        lambda: model.log_prob(np.zeros((2, 2, 2), int), labels),
+        lambda: model.sample(2, np.random.default_rng(0), labels),
+    ):
+        with pytest.raises(ValueError, match="labels: expected"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"levels": 1}, "levels: "),
+        ({"hidden": (3, 0)}, "hidden: "),
+        ({"shape": ()}, "shape: "),
+        ({"shape": (0, 3)}, "shape: "),
+        ({"labels": -1}, "labels: "),
+        ({"orders": 0}, "orders: "),
+        ({"output": Categorical(3)}, "output: expected one of 2 levels, got 3"),
+    ],
+)
+def test_settings_that_make_no_model(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(**settings)
+
+
+@pytest.mark.parametrize("canvas", [np.zeros((1, 2, 3), int), np.zeros((1, 2, 2)), np.zeros((1, 2, 2), np.int8)])
+def test_canvases_that_cannot_be_drawn_on(canvas: Array, rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match="x: expected integers that hold 300 levels"):
+        next(small(levels=300).draw(canvas, rng))
+
+
+def test_fewer_than_no_samples() -> None:
+    with pytest.raises(ValueError, match="n: "):
+        small().sample(-1, np.random.default_rng(0))
