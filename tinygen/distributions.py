@@ -10,7 +10,19 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from .autograd import Array, Tensor, TensorLike, log_sigmoid, log_softmax, reshape, sigmoid, take_along_axis
+from .autograd import (
+    Array,
+    Tensor,
+    TensorLike,
+    exp,
+    index,
+    log_sigmoid,
+    log_softmax,
+    multiply,
+    reshape,
+    sigmoid,
+    take_along_axis,
+)
 from .autograd.tensor import array_of
 
 
@@ -73,6 +85,38 @@ class Bernoulli:
         return (rng.random(v.shape) < sigmoid(v).value).astype(np.int64)
 
 
+class Gaussian:
+    """ln p(x) = −½ ((x − μ)/σ)² − ln σ − ½ ln 2π of real x, given μ and ln σ, or μ alone where σ is fixed.
+
+    Raises ValueError if the fixed scale is not positive or the values are not of the parameters' shape.
+    """
+
+    def __init__(self, scale: float | None = None) -> None:
+        if scale is not None and not 0 < scale < math.inf:
+            raise ValueError(f"scale: expected a positive number or None, got {scale}")
+        self.scale, self.width = scale, 2 if scale is None else 1
+
+    def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
+        mean, log_scale = self._mean_and_log_scale(parameters)
+        if k.shape != mean.shape:
+            raise ValueError(f"k: expected numbers of shape {mean.shape}, got {k.shape}")
+        residual = (mean - k) * exp(-log_scale)
+        return -0.5 * residual * residual - log_scale - 0.5 * math.log(2 * math.pi)
+
+    def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
+        mean, log_scale = self._mean_and_log_scale(parameters)
+        return mean.value + np.exp(log_scale.value) * rng.standard_normal(mean.shape)
+
+    def _mean_and_log_scale(self, parameters: TensorLike) -> tuple[Tensor, Tensor]:
+        shape = array_of(parameters).shape
+        if shape[-1:] != (self.width,):
+            raise ValueError(f"parameters: expected (…, {self.width}), got shape {shape}")
+        if self.scale is None:
+            return index(parameters, (..., 0)), index(parameters, (..., 1))
+        dtype = array_of(parameters).dtype
+        return reshape(parameters, shape[:-1]), Tensor(np.asarray(math.log(self.scale), dtype))
+
+
 class StandardNormal:
     """ln p(z) = −½ ‖z‖² − ½ D ln 2π: independent normal numbers, the noise that flows and decoders begin with.
 
@@ -84,8 +128,8 @@ class StandardNormal:
 
     def log_prob(self, x: TensorLike) -> Tensor:
         check_event("z", x, self.shape)
-        flat = reshape(x, (len(array_of(x)), -1)) if self.shape else reshape(x, (-1, 1))
-        return (flat * flat).sum(1) * -0.5 - 0.5 * math.log(2 * math.pi) * math.prod(self.shape)
+        squares = multiply(x, x).sum(tuple(range(1, 1 + len(self.shape))))
+        return squares * -0.5 - 0.5 * math.log(2 * math.pi) * math.prod(self.shape)
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         return rng.normal(size=(n, *self.shape))
@@ -100,11 +144,18 @@ class StandardUniform:
     def log_prob(self, x: TensorLike) -> Tensor:
         check_event("z", x, self.shape)
         v = array_of(x)
-        inside = ((v >= 0) & (v <= 1)).reshape(len(v), -1).all(1)
+        inside = np.all((v >= 0) & (v <= 1), axis=tuple(range(1, v.ndim)))
         return Tensor(np.where(inside, 0, -np.inf).astype(v.dtype))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         return rng.random((n, *self.shape))
+
+
+def bits_per_dim(nats: float, dims: int) -> float:
+    """A negative log-likelihood of `nats` per example, in bits for each of its dimensions: nats / (dims ln 2)."""
+    if dims < 1:
+        raise ValueError(f"dims: expected at least 1, got {dims}")
+    return nats / (dims * math.log(2))
 
 
 def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:

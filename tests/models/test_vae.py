@@ -1,0 +1,222 @@
+"""The VAE: exact on a linear-Gaussian model, where ln p(x) and the posterior are known in closed form."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen.autograd import Array, Tensor, TensorLike, tanh
+from tinygen.bijections import Affine, Bijection, Chain, Flow, Inverse
+from tinygen.distributions import Bernoulli, Categorical, Gaussian, StandardNormal
+from tinygen.models import VAE
+from tinygen.nn import Linear, Module, Sequential
+from tinygen.testing import check_parameter_grads
+
+D, LATENT, SIGMA = 4, 2, 0.7
+
+
+class LinearGaussian:
+    """z ~ N(0, I), x | z ~ N(W z + b, σ²): p(x) = N(b, W Wᵀ + σ²), z | x ~ N(A (x − b), diag), if WᵀW is diagonal."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.w = np.linalg.qr(rng.normal(size=(D, LATENT)))[0] * [1.5, 0.8]
+        self.b = rng.normal(size=D)
+        variance = SIGMA**2 / (SIGMA**2 + np.array([1.5, 0.8]) ** 2)
+        self.to_mean, self.log_scale = variance * self.w / SIGMA**2, 0.5 * np.log(variance)  # (D, LATENT), (LATENT,)
+
+    def log_prob(self, x: Array) -> Array:
+        cov = self.w @ self.w.T + SIGMA**2 * np.eye(D)
+        quadratic = np.einsum("ni,ij,nj->n", x - self.b, np.linalg.inv(cov), x - self.b)
+        return -0.5 * (quadratic + np.linalg.slogdet(cov)[1] + D * np.log(2 * np.pi))  # type: ignore[no-any-return]
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        return rng.normal(size=(n, LATENT)) @ self.w.T + self.b + SIGMA * rng.normal(size=(n, D))  # type: ignore[no-any-return]
+
+    def vae(self, shift: float = 0.0, spread: float = 0.0) -> VAE:
+        """A VAE of this model, whose posterior is the exact one but for a shift of its mean and a wider scale."""
+        rng = np.random.default_rng(0)
+        encoder, decoder = Linear(D, 2 * LATENT, rng), Linear(LATENT, D, rng)
+        encoder.w.assign(np.hstack([self.to_mean, np.zeros((D, LATENT))]))
+        assert encoder.b is not None
+        assert decoder.b is not None
+        encoder.b.assign(np.concatenate([shift - self.b @ self.to_mean, self.log_scale + spread]))
+        decoder.w.assign(self.w.T)
+        decoder.b.assign(self.b)
+        model = VAE((D,), LATENT, encoder, Sequential(decoder, lambda x: x.reshape(-1, D, 1)), Gaussian(SIGMA))
+        model.astype(np.float64)
+        encoder.w.assign(np.hstack([self.to_mean, np.zeros((D, LATENT))]))  # once more, float32 has rounded it
+        encoder.b.assign(np.concatenate([shift - self.b @ self.to_mean, self.log_scale + spread]))
+        decoder.w.assign(self.w.T)
+        decoder.b.assign(self.b)
+        return model
+
+    def kl_from_posterior(self, x: Array, model: VAE) -> Array:
+        q = model.posterior(x)
+        m, s = (x - self.b) @ self.to_mean, np.exp(self.log_scale)
+        ratio = np.exp(q.log_scale.value) / s
+        return (0.5 * (ratio**2 + ((q.mean.value - m) / s) ** 2 - 1) - np.log(ratio)).sum(1)  # type: ignore[no-any-return]
+
+
+class SigmaPoints:
+    """In place of a generator: 2d points ±√d eᵢ of mean 0 and covariance I, so means of quadratics are exact."""
+
+    def standard_normal(self, shape: tuple[int, int, int]) -> Array:
+        k, _, d = shape
+        assert k == 2 * d
+        points = np.sqrt(d) * np.vstack([np.eye(d), -np.eye(d)])
+        return np.broadcast_to(points[:, None], shape).copy()
+
+
+@pytest.fixture
+def known(rng: np.random.Generator) -> LinearGaussian:
+    return LinearGaussian(rng)
+
+
+def test_elbo_is_log_p_minus_the_kl_from_the_posterior(known: LinearGaussian, rng: np.random.Generator) -> None:
+    x, model = known.sample(6, rng), known.vae(shift=0.3, spread=0.2)
+    elbo = model.elbo(x, SigmaPoints(), k=2 * LATENT).value  # type: ignore[arg-type]
+    gap = known.kl_from_posterior(x, model)
+    assert gap.min() > 0.05
+    np.testing.assert_allclose(elbo, known.log_prob(x) - gap, atol=1e-9)
+
+
+def test_an_elbo_with_a_wrong_kl_is_found_out(known: LinearGaussian, rng: np.random.Generator) -> None:
+    # The usual slips: a KL of half the size, one with its sign, a log-variance taken for a log-scale.
+    x, model = known.sample(6, rng), known.vae(shift=0.3, spread=0.2)
+    truth = known.log_prob(x) - known.kl_from_posterior(x, model)
+    points: Any = SigmaPoints()
+    for beta in (0.5, -1.0):
+        assert np.abs(model.elbo(x, points, k=4, beta=beta).value - truth).min() > 1e-3
+    encoder: Any = model.encoder
+    encoder.b.assign(np.concatenate([encoder.b.value[:LATENT], 2 * encoder.b.value[LATENT:]]))
+    assert np.abs(model.elbo(x, points, k=4).value - truth).min() > 1e-3
+
+
+def test_the_optimal_posterior_makes_every_bound_tight(known: LinearGaussian, rng: np.random.Generator) -> None:
+    x, model = known.sample(5, rng), known.vae()
+    exact = known.log_prob(x)  # every weight is p(x): no variance is left
+    np.testing.assert_allclose(model.elbo(x, rng, kl="monte_carlo").value, exact, atol=1e-9)
+    np.testing.assert_allclose(model.iwae_bound(x, 5, rng).value, exact, atol=1e-9)
+    np.testing.assert_allclose(model.log_prob(x, 7, rng, at_once=3), exact, atol=1e-9)
+
+
+def test_bounds_rise_with_k_and_stay_below_log_p(known: LinearGaussian, rng: np.random.Generator) -> None:
+    model, x = known.vae(shift=0.5, spread=0.4), known.sample(4000, rng)
+    exact = known.log_prob(x)
+    gaps = [exact - model.iwae_bound(x, k, rng).value for k in (1, 5, 50)]
+    for lower, higher in pairwise(gaps):
+        difference = lower - higher
+        assert difference.mean() > 3 * difference.std() / np.sqrt(len(x))
+    assert gaps[-1].mean() > -3 * gaps[-1].std() / np.sqrt(len(x))
+    assert gaps[0].mean() == pytest.approx(
+        known.kl_from_posterior(x, model).mean(), abs=4 * gaps[0].std() / np.sqrt(len(x))
+    )
+
+
+def test_both_kls_are_equal_in_expectation(known: LinearGaussian, rng: np.random.Generator) -> None:
+    model, x = known.vae(shift=0.5, spread=0.4), np.repeat(known.sample(3, rng), 4000, axis=0)
+    analytic = model.elbo(x, rng).value.reshape(3, -1)
+    sampled = model.elbo(x, rng, kl="monte_carlo").value.reshape(3, -1)
+    error = np.sqrt((analytic.var(1) + sampled.var(1)) / 4000)
+    assert np.all(np.abs(analytic.mean(1) - sampled.mean(1)) < 4 * error)
+    np.testing.assert_allclose(
+        model.kl_per_dimension(x[:1]).value,
+        0.5 * (np.exp(2 * model.posterior(x[:1]).log_scale.value) + model.posterior(x[:1]).mean.value ** 2 - 1)
+        - model.posterior(x[:1]).log_scale.value,
+    )
+
+
+class Spin(Bijection):
+    """A map that no Gaussian of independent numbers follows: z₂ is shifted by a function of z₁ and the context."""
+
+    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        assert isinstance(z, Tensor)
+        assert isinstance(condition, Tensor)
+        bent = z + tanh(z[:, ::-1]) * np.array([0.0, 1.0]) * condition
+        return bent, Tensor(np.zeros(len(z.value)))
+
+
+def small(output: Any, rng: np.random.Generator, context: int = 0, **settings: Any) -> VAE:
+    """Two small networks in float64 with random biases."""
+    width = 3 * output.width
+    encoder = Sequential(Linear(3, 5, rng), tanh, Linear(5, 4 + context, rng))
+    decoder = Sequential(Linear(2, 5, rng), tanh, Linear(5, width, rng), lambda y: y.reshape(-1, 3, output.width))
+    model = VAE((3,), 2, encoder, decoder, output, **settings).astype(np.float64)
+    for parameter in model.parameters():
+        parameter.assign(rng.normal(size=parameter.shape) * 0.5)
+    head = encoder.layers[2]
+    assert isinstance(head, Linear)
+    head.w.assign(head.w.value * 0.2)  # codes about as wide as the prior's, so that no weight is much above the rest
+    return model
+
+
+def test_with_flows_the_weights_still_average_to_p(rng: np.random.Generator) -> None:
+    # E_q w = p(x) whatever q is: log_prob under a bent posterior agrees with that under a plain one.
+    affine = Affine(np.array([0.8, 1.3]), np.array([0.2, -0.1]))
+    prior = Flow(Chain(affine), StandardNormal((2,)))
+    x = np.array([[0, 1, 1], [1, 0, 0]])
+    plain = small(Bernoulli(), np.random.default_rng(1), prior=prior)
+    bent = small(Bernoulli(), np.random.default_rng(1), context=1, prior=prior, posterior_flow=Spin())
+    bent.decoder = plain.decoder
+    a, b = (model.log_prob(x, 40_000, rng, at_once=4000) for model in (plain, bent))
+    np.testing.assert_allclose(a, b, atol=0.05)  # about five standard errors
+    with pytest.raises(ValueError, match="kl: expected 'monte_carlo'"):
+        bent.elbo(x, rng)
+    forgetful = small(Bernoulli(), np.random.default_rng(1), prior=prior, posterior_flow=Inverse(affine))
+    forgetful.decoder = plain.decoder
+    np.testing.assert_allclose(forgetful.log_prob(x, 40_000, rng, at_once=4000), a, atol=0.05)
+
+
+@pytest.mark.parametrize("output", [Bernoulli(), Categorical(3), Gaussian()])
+def test_probabilities_and_samples_of_each_output(output: Any, rng: np.random.Generator) -> None:
+    model = small(output, rng)
+    x = model.sample(7, rng)
+    assert x.shape == (7, 3)
+    assert model.elbo(x, rng).shape == model.iwae_bound(x, 3, rng).shape == model.log_prob(x, 3, rng).shape == (7,)
+    assert model.sample(0, rng).shape == (0, 3)
+
+
+def test_discrete_probabilities_sum_to_one(rng: np.random.Generator) -> None:
+    model = small(Bernoulli(), rng)
+    support = np.array(list(np.ndindex(2, 2, 2)))
+    total = np.exp(model.log_prob(support, 20_000, rng, at_once=2000)).sum()
+    assert total == pytest.approx(1, abs=0.02)  # importance sampling; one nat per dimension off would be 1 ± 0.5
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_gradients_pass_through_the_codes(k: int, rng: np.random.Generator) -> None:
+    model, x = small(Bernoulli(), rng), np.array([[0, 1, 1], [1, 0, 0]])
+    check_parameter_grads(lambda: model.loss(x, rng=np.random.default_rng(3), k=k), model.parameters(), rng=rng)
+
+
+class Wide(Module):
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.linear = Linear(3, 3, rng)
+
+    def __call__(self, x: TensorLike) -> Tensor:
+        return self.linear(x)
+
+
+BAD_INPUT: list[tuple[Any, str]] = [
+    (lambda m, x, rng: m.elbo(x[:, :2], rng), "x: expected shape"),
+    (lambda m, x, rng: m.elbo(x[:0], rng), "x: expected one or more"),
+    (lambda m, x, rng: m.elbo(x * np.nan, rng), "x: expected one or more finite"),
+    (lambda m, x, rng: m.elbo(x + 7, rng), "k: expected integers"),
+    (lambda m, x, rng: m.iwae_bound(x, 0, rng), "k: expected at least 1"),
+    (lambda m, x, rng: m.log_prob(x, 0, rng), "k: expected at least 1"),
+    (lambda m, x, rng: m.elbo(x, rng, kl="exact"), "kl: expected 'analytic'"),
+    (lambda m, x, rng: m.loss(x, rng=rng, k=5, beta=0.5), "beta, kl: expected none"),
+    (lambda m, x, rng: m.sample(-1, rng), "n: expected at least 0"),
+    (lambda m, x, rng: VAE((3,), 0, m.encoder, m.decoder, Bernoulli()), "latent: expected at least 1"),
+    (lambda m, x, rng: VAE((3,), 2, Wide(rng), m.decoder, Bernoulli()).elbo(x, rng), "encoder: expected"),
+    (lambda m, x, rng: VAE((3,), 2, m.encoder, m.decoder, Categorical(5)).elbo(x, rng), "decoder: expected"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_INPUT)
+def test_bad_input(call: Any, message: str, rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(small(Bernoulli(), rng), np.zeros((2, 3), int), rng)
