@@ -1,4 +1,4 @@
-"""The categorical distribution that a pixel's logits stand for."""
+"""The distributions over one variable that a network's numbers stand for."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.distributions import categorical_log_prob, sample_categorical
+from tinygen.distributions import Bernoulli, Categorical, categorical_log_prob, sample_categorical
 from tinygen.testing import check_grads, check_sampler
 
 
@@ -57,3 +57,40 @@ def test_what_is_no_level(k: Any) -> None:
 def test_nothing_is_drawn_from_what_is_no_distribution(logits: list[float], rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="diverged"):
         sample_categorical(np.array([logits]), rng)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_bernoulli_is_the_softmax_of_zero_and_its_logit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits, k = 3 * rng.normal(size=(2, 3, 1)), rng.integers(0, 2, (2, 3))
+    both = np.concatenate([0 * logits, logits], -1)
+    np.testing.assert_allclose(
+        Bernoulli().log_prob(logits, k).value, Categorical(2).log_prob(both, k).value, rtol=1e-12, atol=1e-14
+    )
+    check_grads(lambda z: Bernoulli().log_prob(z, k), logits, rng=rng)
+
+
+def test_bernoulli_is_stable_and_stays_in_float32() -> None:
+    logits, k = np.array([[1e4], [1e4], [-1e4], [-1e4], [50.0]], np.float32), np.array([1, 0, 1, 0, 0])
+    log_p = Bernoulli().log_prob(logits, k)
+    assert log_p.dtype == np.float32
+    np.testing.assert_array_equal(log_p.value, [0, -1e4, -1e4, 0, -50])
+
+
+def test_bernoulli_samples_follow_their_logits(rng: np.random.Generator) -> None:
+    logits = np.array([[1.0], [-2.0], [1e4], [-1e4]])
+    support = np.stack(np.meshgrid(*[[0, 1]] * 4), -1).reshape(-1, 4)
+    check_sampler(
+        lambda n, rng: Bernoulli().sample(np.broadcast_to(logits, (n, 4, 1)), rng),
+        lambda k: Bernoulli().log_prob(np.broadcast_to(logits, (len(k), 4, 1)), k).sum(1),
+        support,
+        rng=rng,
+    )
+    with pytest.raises(ValueError, match="diverged"):
+        Bernoulli().sample(np.array([[np.nan]]), rng)
+
+
+@pytest.mark.parametrize("k", [np.array([-1]), np.array([2]), np.array([1.0]), np.array([[1]]), np.array([True])])
+def test_what_is_no_level_of_a_bernoulli_variable(k: Any) -> None:
+    with pytest.raises(ValueError, match="k: expected integers 0…1"):
+        Bernoulli().log_prob(np.zeros((1, 1)), k)
