@@ -61,7 +61,7 @@ class Block(Module):
 
 
 class WaveNet(Autoregressive):
-    """A distribution over sequences (T,), or events of any shape in raster order, whose variables take `levels` values.
+    """A distribution over sequences (T,), or events of any shape in raster order, of variables with `levels` values.
 
     A block for each of the dilations, with `size` taps. With `coordinates`, every layer is given where in the image the
     variable is that is being predicted. A model of sequences takes and draws sequences of any length.
@@ -103,7 +103,7 @@ class WaveNet(Autoregressive):
 
     @property
     def receptive_field(self) -> int:
-        """How many earlier variables a variable's distribution depends on: the first layer's, and all that add to it."""
+        """How many earlier variables a variable's distribution depends on: the first layer's, and what each adds."""
         return self.size + (self.size - 1) * sum(self.dilations)
 
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
@@ -133,7 +133,8 @@ class WaveNet(Autoregressive):
         return x.shape[1:] if len(self.shape) == 1 and x.ndim == 2 and x.shape[1] else self.shape
 
     def _network(self, x: Tensor | None, conditions: Sequence[TensorLike], memory: Memory | None = None) -> Tensor:
-        h, skip = self.first(x, memory), 0.0
+        h = self.first(x, memory)
+        skip: TensorLike = 0.0
         for block, condition in zip(self.blocks, conditions, strict=True):
             h, skip = block(h, skip, condition, memory)
         return self.logits(relu(self.hidden(relu(skip), memory)), memory)
@@ -144,7 +145,7 @@ class WaveNet(Autoregressive):
         if labels is not None:
             conditions = [e(labels).reshape(len(labels), 1, -1) for e in self.of_label]
         if self.of_place:
-            middles = (np.stack(np.indices(self.shape), -1) + 0.5) * 2 / self.shape - 1  # of the pixels, in (−1, 1)
+            middles = (np.moveaxis(np.indices(self.shape), 0, -1) + 0.5) * 2 / self.shape - 1  # of pixels, in (−1, 1)
             places = middles.reshape(1, math.prod(self.shape), -1).astype(self.logits.w.dtype)
             conditions = [c + of_place(places) for c, of_place in zip(conditions, self.of_place, strict=True)]
         return conditions
