@@ -81,4 +81,4 @@ class Inverse(Bijection):
 
 def sum_event(x: Tensor) -> Tensor:
     """Sum over all but the first axis: (N, …) to (N,)."""
-    return x.reshape(x.shape[0], -1).sum(1)
+    return x.sum(tuple(range(1, x.ndim)))

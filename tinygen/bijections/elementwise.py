@@ -18,7 +18,8 @@ from .bijection import Bijection, sum_event
 class Affine(Bijection):
     """z = scale ⊙ x + shift, ln|dz/dx| = ln|scale|
 
-    Shapes: scale and shift broadcast to the event. Raises ValueError if a scale is zero or either is not finite.
+    Shapes: scale and shift broadcast to the event; if they are constants they are taken in x's dtype.
+    Raises ValueError if a scale is zero, if either is not finite or does not broadcast to the event.
     """
 
     def __init__(self, scale: TensorLike, shift: TensorLike = 0.0) -> None:
@@ -27,16 +28,29 @@ class Affine(Bijection):
                 raise ValueError(f"{name}: expected finite numbers, got {value}")
         if np.any(array_of(scale) == 0):
             raise ValueError(f"scale: expected no zero, or the map has no inverse, got {array_of(scale)}")
-        self.scale, self.shift = scale, shift
+        self.scale, self.shift = (v if isinstance(v, Tensor) else np.asarray(v, np.float64) for v in (scale, shift))
 
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        return add(multiply(x, self.scale), self.shift), self._log_det(x)
+        scale, shift = self._scale_and_shift(x)
+        return add(multiply(x, scale), shift), self._log_det(x, scale)
 
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        return divide(subtract(z, self.shift), self.scale), -self._log_det(z)
+        scale, shift = self._scale_and_shift(z)
+        return divide(subtract(z, shift), scale), -self._log_det(z, scale)
 
-    def _log_det(self, x: TensorLike) -> Tensor:
-        return sum_event(broadcast_to(log(absolute(self.scale)), array_of(x).shape))
+    def _scale_and_shift(self, x: TensorLike) -> list[TensorLike]:
+        v, both = array_of(x), (self.scale, self.shift)
+        if v.ndim < 1 or not all(_fits(p.shape, v.shape[1:]) for p in both):
+            raise ValueError(f"Affine: scale {both[0].shape} and shift {both[1].shape} do not fit examples {v.shape}")
+        return [p if isinstance(p, Tensor) or v.dtype.kind != "f" else p.astype(v.dtype) for p in both]
+
+    def _log_det(self, x: TensorLike, scale: TensorLike) -> Tensor:
+        return sum_event(broadcast_to(log(absolute(scale)), array_of(x).shape))
+
+
+def _fits(shape: tuple[int, ...], event: tuple[int, ...]) -> bool:
+    """Whether an array of this shape broadcasts to the event, and so not to the batch."""
+    return len(shape) <= len(event) and all(a in (1, b) for a, b in zip(shape[::-1], event[::-1], strict=False))
 
 
 class Logit(Bijection):
@@ -45,8 +59,8 @@ class Logit(Bijection):
         ln dz/dx = ln(1 − 2·margin) − ln u − ln(1 − u)
 
     Data that touches 0 or 1 needs a margin, since the logit is infinite there. The inverse then takes noise beyond
-    ±logit(margin) somewhat outside of [0, 1].
-    Raises ValueError if x is not within [0, 1], or within (0, 1) without a margin; if margin is not within [0, ½).
+    ±logit(margin) somewhat outside of [0, 1], and such x, which have u in (0, 1), are mapped back.
+    Raises ValueError if u is not within (0, 1), or if margin is not within [0, ½).
     Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017.
     """
 
@@ -58,13 +72,12 @@ class Logit(Bijection):
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         u = add(multiply(x, 1 - 2 * self.margin), self.margin)
         if not np.all((u.value > 0) & (u.value < 1)):
-            v = array_of(x)
-            inside = "[0, 1]" if self.margin else "(0, 1), or a margin"
-            raise ValueError(f"Logit: expected x within {inside}, got values {v.min()}…{v.max()}")
+            v, hint = array_of(x), "" if self.margin else "; data that touches 0 or 1 needs a margin"
+            raise ValueError(f"Logit: expected x such that 0 < u < 1, got values {v.min()}…{v.max()}{hint}")
         log_u, log_rest = log(u), log(1 - u)
         return log_u - log_rest, sum_event(math.log(1 - 2 * self.margin) - log_u - log_rest)
 
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         x = divide(subtract(sigmoid(z), self.margin), 1 - 2 * self.margin)
         # ln σ(z) and ln(1 − σ(z)) = ln σ(−z), both without computing a σ that rounds to 0 or 1
-        return x, sum_event(log_sigmoid(z) + log_sigmoid(-multiply(z, 1.0)) - math.log(1 - 2 * self.margin))
+        return x, sum_event(log_sigmoid(z) + log_sigmoid(subtract(0, z)) - math.log(1 - 2 * self.margin))

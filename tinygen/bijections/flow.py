@@ -34,7 +34,7 @@ class Flow(Module):
 
     Shapes: x (N, *shape) of real numbers, condition (N, C), log_prob (N,) in nats per example. `shape` is that of the
     data; by default that of the noise.
-    Raises ValueError if x has another shape or is not finite.
+    Raises ValueError if x has another shape or is not finite, or if there are not as many conditions as examples.
     """
 
     def __init__(self, bijection: Bijection, base: Base, shape: tuple[int, ...] | None = None) -> None:
@@ -44,10 +44,11 @@ class Flow(Module):
     def log_prob(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
         """ln p(x | condition) in nats per example."""
         v = array_of(x)
-        if v.shape[1:] != self.shape or v.dtype.kind != "f":
+        if v.ndim < 1 or v.shape[1:] != self.shape or v.dtype.kind != "f":
             raise ValueError(f"x: expected floats (N, {', '.join(map(str, self.shape))}), got {v.dtype} {v.shape}")
         if not np.all(np.isfinite(v)):
             raise ValueError(f"x: expected finite numbers, got {np.count_nonzero(~np.isfinite(v))} that are not")
+        _check_condition(condition, len(v))
         z, log_det = self.bijection.forward(x, condition)
         return self.base.log_prob(z) + log_det
 
@@ -66,6 +67,7 @@ class Flow(Module):
         """Draw x (n, *shape) as a differentiable function of the parameters, with its ln p(x) (n,)."""
         if n < 0:
             raise ValueError(f"n: expected at least 0, got {n}")
+        _check_condition(condition, n)
         z = self.base.sample(n, rng)
         own = self.parameters()
         z = z.astype(own[0].dtype) if own else z
@@ -76,3 +78,8 @@ class Flow(Module):
         """Draw n examples (n, *shape)."""
         with no_grad():
             return self.draw(n, rng, condition)[0].value
+
+
+def _check_condition(condition: TensorLike | None, n: int) -> None:
+    if condition is not None and array_of(condition).shape[:1] != (n,):
+        raise ValueError(f"condition: expected ({n}, C), a row per example, got shape {array_of(condition).shape}")

@@ -34,7 +34,7 @@ class Permute(Bijection):
 
     def _moved(self, x: TensorLike, order: Array) -> tuple[Tensor, Tensor]:
         shape = array_of(x).shape
-        if shape[-1:] != order.shape:
+        if len(shape) < 2 or shape[-1:] != order.shape:
             raise ValueError(f"{type(self).__name__}: expected x (N, …, {len(order)}), got shape {shape}")
         return index(x, (..., order)), no_volume(x)
 

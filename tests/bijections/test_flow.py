@@ -1,0 +1,130 @@
+"""A flow is a density and a sampler that agree, whichever way its bijection is read."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tinygen.autograd import Array, Parameter, grad
+from tinygen.bijections import Affine, Bijection, Chain, Flow, Inverse, Logit, Reshape, Reverse
+from tinygen.distributions import Distribution, StandardNormal, StandardUniform
+from tinygen.testing import check_normalised_density, check_sampler
+
+LOGIT_NORMAL = Chain(Affine(np.array([0.5, 0.25]), np.array([0.5, 0.4])), Logit(), Reverse(2), Affine(1.5, 0.3))
+
+
+def test_densities_integrate_to_one() -> None:
+    affine = Flow(Affine([2.0, -0.5], [1.0, 0.2]), StandardNormal((2,)))
+    check_normalised_density(affine.log_prob, [-4, -12], [3, 12], points=257)
+    check_normalised_density(Flow(Affine(-4.0, 1.0), StandardNormal((1,))).log_prob, [-2], [2])
+    inside = Flow(LOGIT_NORMAL, StandardNormal((2,)))
+    check_normalised_density(inside.log_prob, [-0.99999, -1.5999], [0.99999, 2.3999], points=257)
+    uniform = Flow(Inverse(Logit()), StandardUniform((1,)))  # the logistic density
+    check_normalised_density(uniform.log_prob, [-30], [30])
+
+
+class Forgetful(Affine):
+    """An affine map that says nothing of its volume."""
+
+    def forward(self, x, condition=None):  # type: ignore[no-untyped-def]
+        z, log_det = super().forward(x, condition)
+        return z, 0 * log_det
+
+
+def test_a_density_without_its_log_det_does_not() -> None:
+    with pytest.raises(AssertionError, match="log-determinant"):
+        check_normalised_density(Flow(Forgetful(2.0), StandardNormal((1,))).log_prob, [-5], [5])
+
+
+def squashed(last: Bijection) -> Flow:
+    """A density on (−1, 1): z = last(logit((x + 1) / 2)) is normal."""
+    return Flow(Chain(Affine(0.5, 0.5), Logit(), last), StandardNormal((1,)))
+
+
+def test_samples_follow_the_density(rng: np.random.Generator) -> None:
+    """Of the cell that x falls into, whose mass is the integral of the density."""
+    flow, edges = squashed(Affine(1.5, 0.3)), np.linspace(-1, 1, 9)
+    fine = np.linspace(edges[:-1] + 1e-9, edges[1:] - 1e-9, 4001)
+    mass = np.trapezoid(np.exp(flow.log_prob(fine.reshape(-1, 1)).value).reshape(fine.shape), fine, axis=0)
+
+    def check(drawn: Flow) -> None:
+        check_sampler(
+            lambda n, rng: np.searchsorted(edges[1:-1], drawn.sample(n, rng)),
+            lambda k: np.log(mass[k[:, 0]]),
+            np.arange(8)[:, None],
+            rng=rng,
+        )
+
+    check(flow)
+    with pytest.raises(AssertionError, match="χ²"):
+        check(squashed(Inverse(Affine(1.5, 0.3))))  # one layer read the wrong way round
+
+
+def test_draws_know_their_density_and_can_be_differentiated(rng: np.random.Generator) -> None:
+    scale, shift = Parameter([2.0, -0.5], np.float64), Parameter([1.0, 0.2], np.float64)
+    flow = Flow(Affine(scale, shift), StandardNormal((2,)))
+    x, log_prob = flow.draw(5, rng)
+    np.testing.assert_allclose(log_prob.value, flow.log_prob(x.value).value, atol=1e-12)
+    # x = (z − shift) / scale, so ∂ Σ x / ∂ shift = −n / scale
+    np.testing.assert_allclose(grad(x.sum(), [shift])[0].value, -5 / scale.value, rtol=1e-12)
+
+
+def test_a_flow_is_a_distribution_of_its_parameters_dtype(rng: np.random.Generator) -> None:
+    flow = Flow(Affine(Parameter([2.0, 3.0])), StandardNormal((2,)))
+    assert isinstance(flow, Distribution)
+    assert flow.sample(3, rng).dtype == flow.log_prob(np.ones((3, 2), np.float32)).dtype == np.float32
+    assert flow.loss(np.ones((3, 2), np.float32)).shape == ()
+    assert flow.astype(np.float64).sample(3, rng).dtype == np.float64
+
+
+def test_data_may_have_another_shape_than_noise(rng: np.random.Generator) -> None:
+    flow = Flow(Reshape((2, 1), (2,)), StandardNormal((2,)), shape=(2, 1))
+    assert flow.sample(3, rng).shape == (3, 2, 1)
+    np.testing.assert_allclose(flow.log_prob(np.zeros((3, 2, 1))).value, -math.log(2 * math.pi), rtol=1e-15)
+
+
+@pytest.mark.parametrize("base", [StandardNormal((2,)), StandardUniform((2,))])
+def test_nothing_drawn_and_nothing_asked(base: StandardNormal | StandardUniform, rng: np.random.Generator) -> None:
+    flow = Flow(Affine(2.0), base)
+    assert flow.sample(0, rng).shape == (0, 2)
+    assert flow.log_prob(np.zeros((0, 2))).shape == (0,)
+
+
+class Told(Bijection):
+    """z = x − condition."""
+
+    def forward(self, x, condition=None):  # type: ignore[no-untyped-def]
+        return Affine(1.0, 0.0).forward(x - condition)
+
+    def inverse(self, z, condition=None):  # type: ignore[no-untyped-def]
+        return Affine(1.0, 0.0).inverse(z + condition)
+
+
+def test_a_condition_reaches_the_bijection_row_by_row(rng: np.random.Generator) -> None:
+    flow, condition = Flow(Told(), StandardNormal((2,))), np.array([[0.0, 0.0], [5.0, 0.0]])
+    log_p = flow.log_prob(np.zeros((2, 2)), condition).value
+    np.testing.assert_allclose(log_p[0] - log_p[1], 12.5, rtol=1e-14)
+    shifted = flow.sample(2, np.random.default_rng(0), condition) - flow.sample(
+        2, np.random.default_rng(0), 0 * condition
+    )
+    np.testing.assert_allclose(shifted, condition, atol=1e-12)
+    for wrong in (condition[:1], condition[0]):  # which NumPy would broadcast
+        for ask in (lambda c=wrong: flow.log_prob(np.zeros((4, 2)), c), lambda c=wrong: flow.sample(4, rng, c)):
+            with pytest.raises(ValueError, match="condition: expected"):
+                ask()
+
+
+@pytest.mark.parametrize("x", [np.zeros((3, 4)), np.zeros(2), np.zeros((2, 2), int), np.zeros(()), np.zeros((3, 2, 1))])
+def test_wrong_shapes_and_integers(x: Array) -> None:
+    with pytest.raises(ValueError, match=r"x: expected floats \(N, 2\)"):
+        Flow(Affine(2.0), StandardNormal((2,))).log_prob(x)
+
+
+def test_what_is_not_finite(rng: np.random.Generator) -> None:
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="x: expected finite numbers, got 1"):
+            Flow(Affine(2.0), StandardNormal((2,))).log_prob(np.array([[0.0, bad]]))
+    with pytest.raises(ValueError, match="n: expected at least 0"):
+        Flow(Affine(2.0), StandardNormal((2,))).sample(-1, rng)
