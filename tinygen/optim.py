@@ -76,6 +76,9 @@ class Optimizer:
         for i, value in enumerate(self._updated(checked, lr)):
             self.parameters[i].assign(value)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings.items())})"
+
     def state(self) -> State:
         """Return copies of all it has kept, by name."""
         return {name: value.copy() for name, value in self._arrays().items()}

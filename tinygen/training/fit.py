@@ -34,11 +34,11 @@ class NonFiniteError(FloatingPointError):
 
 
 def fit(
-    loss: Loss,
+    loss: Loss | Sequence[Loss],
     module: Module,
     data: Array | Sequence[Array],
     *,
-    optimizer: Optimizer,
+    optimizer: Optimizer | Sequence[Optimizer],
     batch_size: int,
     rng: np.random.Generator,
     epochs: int | None = None,
@@ -49,6 +49,7 @@ def fit(
     ema: EMA | None = None,
     clip: float | None = None,
     shards: int = 1,
+    turns: Sequence[int] | None = None,
     checkpoint: str | Path | None = None,
     history: str | Path | None = None,
     resume: bool = True,
@@ -64,6 +65,10 @@ def fit(
     each batch are differentiated side by side, which is faster (see `sharded`), but right only if the loss is a mean of
     one term per example: a sum over the batch, or anything computed from several examples together, such as batch
     statistics, silently becomes another loss. Gradients are clipped to the common norm `clip`.
+
+    A game has several players, each with a loss and an optimiser of its own: pass lists of both. At each step one of
+    them moves, as `turns` says over and over: [0, 0, 0, 0, 0, 1] gives a critic five steps for each of the generator;
+    by default they take turns. The loss that is shown and recorded is that of the first player.
 
     **The module ends with the parameters that validated best**; without `validate`, with the averages of `ema` if there
     is one, else with the last. With an `ema`, it is the averages that are validated and kept.
@@ -81,8 +86,11 @@ def fit(
     with the last parameters, if no number from `validate` was finite: none of them was the best.
     """
     arrays = [np.asarray(array) for array in (data if isinstance(data, tuple | list) else [data])]
-    _check(loss, module, arrays, optimizer, batch_size, rng, epochs, steps, every, ema, clip)
-    run = _Run(loss, module, arrays, optimizer, batch_size, rng, ema, clip, shards, unit)
+    losses = list(loss) if isinstance(loss, Sequence) else [loss]
+    optimizers = list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
+    turns = list(range(len(losses))) if turns is None else list(turns)
+    _check(losses, module, arrays, optimizers, turns, batch_size, rng, epochs, steps, every, ema, clip)
+    run = _Run(losses, module, arrays, optimizers, turns, batch_size, rng, ema, clip, shards, unit)
     total = steps if steps is not None else run.per_epoch * (epochs or 0)
     every = every or run.per_epoch
     if checkpoint is not None:
@@ -93,7 +101,7 @@ def fit(
     with deferred_interrupt() as interrupted, progress_bar(total, run.step, progress) as show:
         while run.step < total and not interrupted():
             run.advance()
-            show(run.step, f"{run.loss_sum / run.examples:.4g} {unit}")
+            show(run.step, f"{run.mean_loss:.4g} {unit}")
             if run.step % every == 0 or run.step == total:
                 run.record(validate)
                 if checkpoint is not None:
@@ -116,10 +124,11 @@ class _Run:
 
     def __init__(
         self,
-        loss: Loss,
+        losses: list[Loss],
         module: Module,
         arrays: list[Array],
-        optimizer: Optimizer,
+        optimizers: list[Optimizer],
+        turns: list[int],
         batch_size: int,
         rng: np.random.Generator,
         ema: EMA | None,
@@ -127,9 +136,13 @@ class _Run:
         shards: int,
         unit: str,
     ) -> None:
-        self.module, self.arrays, self.optimizer, self.batch_size = module, arrays, optimizer, batch_size
+        self.module, self.arrays, self.batch_size, self.turns = module, arrays, batch_size, turns
         self.rng, self.ema, self.clip, self.shards = rng, ema, clip, shards
-        self.derivative = sharded(value_and_grad(loss, inputs=optimizer.parameters), shards)
+        self.optimizers = optimizers
+        self.derivatives = [
+            sharded(value_and_grad(loss, inputs=optimizer.parameters), shards)
+            for loss, optimizer in zip(losses, optimizers, strict=True)
+        ]
         self.per_epoch = -(-len(arrays[0]) // batch_size)
         self.step = 0
         self.order = np.arange(len(arrays[0]))
@@ -143,23 +156,32 @@ class _Run:
         if start == 0:
             self.order = self.rng.permutation(len(self.order))
         rows = self.order[start : start + self.batch_size]
-        value, gradients = self.derivative(*(array[rows] for array in self.arrays), rng=self.rng)
+        player = self.turns[self.step % len(self.turns)]
+        optimizer = self.optimizers[player]
+        value, gradients = self.derivatives[player](*(array[rows] for array in self.arrays), rng=self.rng)
         if not math.isfinite(value.item()):
-            raise self._not_finite(value, gradients)
+            raise self._not_finite(optimizer, value, gradients)
         try:
             if self.clip is not None:
                 gradients, _ = clip_by_global_norm(gradients, self.clip)
-            self.optimizer.step(gradients)
+            optimizer.step(gradients)
         except NonFiniteGradientError as error:
-            raise self._not_finite(value, gradients, str(error)) from error
+            raise self._not_finite(optimizer, value, gradients, str(error)) from error
         if self.ema is not None:
             self.ema.update()
         self.step += 1
-        self.loss_sum += value.item() * len(rows)
-        self.examples += len(rows)
+        if player == 0:
+            self.loss_sum += value.item() * len(rows)
+            self.examples += len(rows)
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean loss per example since the last record; NaN if the first player has not moved."""
+        return self.loss_sum / self.examples if self.examples else math.nan
 
     def _not_finite(
         self,
+        optimizer: Optimizer,
         value: Tensor,
         gradients: Sequence[Tensor],
         otherwise: str = "every parameter and gradient is finite, the loss alone is not",
@@ -168,7 +190,7 @@ class _Run:
         named = self.module.named_parameters()
         names = {id(p): name for name, p in named.items()}
         suspects = [(f"parameter {name}", p.value) for name, p in named.items()]
-        for p, g in zip(self.optimizer.parameters, gradients, strict=True):
+        for p, g in zip(optimizer.parameters, gradients, strict=True):
             suspects.append((f"the gradient of {names[id(p)]}", g.value.astype(p.dtype)))
         bad = ((what, array.size, np.count_nonzero(~np.isfinite(array))) for what, array in suspects)
         said = (f"{count} of {size} entries of {what} are NaN or infinite" for what, size, count in bad if count)
@@ -178,7 +200,7 @@ class _Run:
 
     def record(self, validate: Callable[[], float] | None) -> None:
         """Note the mean loss since the last record; validate, and keep the parameters if they are the best so far."""
-        loss, valid = self.loss_sum / self.examples, None
+        loss, valid = self.mean_loss, None
         self.loss_sum, self.examples = 0.0, 0
         with no_grad(), self.ema.averaged() if self.ema else nullcontext():
             if validate is not None:
@@ -204,7 +226,8 @@ class _Run:
             return self.module.state()
 
     def save(self, path: str | Path) -> None:
-        groups = {"module": self.module.state(), "optimizer": self.optimizer.state(), "run": {"order": self.order}}
+        groups = {"module": self.module.state(), "run": {"order": self.order}}
+        groups |= {f"optimizer{player}": optimizer.state() for player, optimizer in enumerate(self.optimizers)}
         if self.ema is not None:
             groups["ema"] = self.ema.state()
         if self.best is not None or self.ema is not None:
@@ -234,7 +257,8 @@ class _Run:
             self.module.load(groups["module"])
         except ValueError as error:
             raise CheckpointError(f"{path}: {error}") from error
-        self.optimizer.load(groups["optimizer"])
+        for player, optimizer in enumerate(self.optimizers):
+            optimizer.load(groups[f"optimizer{player}"])
         if self.ema is not None:
             self.ema.load(groups["ema"])
         self.order = groups["run"]["order"]
@@ -250,11 +274,11 @@ class _Run:
         return {
             "module": type(self.module).__name__,
             "parameters": {name: f"{p.dtype} {p.shape}" for name, p in self.module.named_parameters().items()},
-            "trained": [names[id(p)] for p in self.optimizer.parameters],
-            "optimizer": type(self.optimizer).__name__,
-            **self.optimizer.settings,
+            "trained": [[names[id(p)] for p in optimizer.parameters] for optimizer in self.optimizers],
+            "optimizer": [repr(optimizer) for optimizer in self.optimizers],
             # A schedule is a function; its values at a few steps tell it from another.
-            "lr": [float(self.optimizer.lr(step)) for step in (0, 1, 10, 100, 1_000, 10_000, 100_000)],
+            "lr": [[float(o.lr(step)) for step in (0, 1, 10, 100, 1_000, 10_000, 100_000)] for o in self.optimizers],
+            "turns": self.turns,
             "batch_size": self.batch_size,
             "clip": self.clip,
             "shards": self.shards,
@@ -266,10 +290,11 @@ class _Run:
 
 
 def _check(
-    loss: Loss,
+    losses: list[Loss],
     module: Module,
     arrays: list[Array],
-    optimizer: Optimizer,
+    optimizers: list[Optimizer],
+    turns: list[int],
     batch_size: int,
     rng: np.random.Generator,
     epochs: int | None,
@@ -287,21 +312,31 @@ def _check(
     for name, number in {"batch_size": batch_size, "epochs": epochs, "steps": steps, "every": every}.items():
         if number is not None and (int(number) != number or number < 1):
             raise ValueError(f"{name}: expected a whole number of at least 1, got {number}")
+    if len(losses) != len(optimizers):
+        raise ValueError(f"optimizer: expected one for each of {len(losses)} losses, got {len(optimizers)}")
+    if set(turns) != set(range(len(losses))):
+        raise ValueError(f"turns: expected each of the players 0…{len(losses) - 1} to move, got {turns}")
+    for loss in losses:
+        _check_loss(loss, arrays, rng)
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip: expected a positive number or None, got {clip}")
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng: expected a np.random.Generator, got a {type(rng).__name__}")
+    own = {id(parameter) for parameter in module.parameters()}
+    owners: list[tuple[str, Optimizer | EMA | None]] = [("ema", ema), *(("optimizer", one) for one in optimizers)]
+    for name, owner in owners:
+        if owner is not None and any(id(parameter) not in own for parameter in owner.parameters):
+            raise ValueError(f"{name}: expected parameters of the module, got others; pass it module.parameters()")
+
+
+def _check_loss(loss: Loss, arrays: list[Array], rng: np.random.Generator) -> None:
     try:
         signature = inspect.signature(loss)
     except ValueError:  # some functions written in C have none to be looked at
-        signature = inspect.signature(lambda *batch, rng: None)
+        return
     try:
         signature.bind(*arrays, rng=rng)
     except TypeError as error:
         raise ValueError(
             f"loss: fit calls loss(*batch, rng=rng), here with {len(arrays)} arrays in a batch; {error}"
         ) from error
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip: expected a positive number or None, got {clip}")
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng: expected a np.random.Generator, got a {type(rng).__name__}")
-    own = {id(parameter) for parameter in module.parameters()}
-    for name, owner in {"optimizer": optimizer, "ema": ema}.items():
-        if owner is not None and any(id(parameter) not in own for parameter in owner.parameters):
-            raise ValueError(f"{name}: expected parameters of the module, got others; pass it module.parameters()")

@@ -1,0 +1,87 @@
+"""Games: several players with losses and optimisers of their own, who move in turns, and go on exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen import nn
+from tinygen.autograd import Array, Parameter, Tensor
+from tinygen.optim import SGD
+from tinygen.training import History, fit
+
+DATA = np.arange(1.0, 7.0)[:, None]
+
+
+class Game(nn.Module):
+    """f(a, b) = mean(x) a b, which the first player raises and the second lowers."""
+
+    def __init__(self) -> None:
+        self.a, self.b = Parameter(np.array(1.0)), Parameter(np.array(2.0))
+
+    def first(self, x: Array, *, rng: np.random.Generator) -> Tensor:
+        return -(self.a * self.b.value * x).mean() + 0 * rng.normal()
+
+    def second(self, x: Array, *, rng: np.random.Generator) -> Tensor:
+        return (self.b * self.a.value * x).mean()
+
+
+def play(game: Game, steps: int = 7, **changes: Any) -> History:
+    settings: dict[str, Any] = {
+        "loss": [game.first, game.second],
+        "optimizer": [SGD([game.a], 0.1), SGD([game.b], 0.01)],
+        "batch_size": 2,
+        "rng": np.random.default_rng(0),
+        "steps": steps,
+        "progress": False,
+    }
+    settings |= changes
+    return fit(settings.pop("loss"), game, DATA, **settings)
+
+
+@pytest.mark.parametrize("turns", [None, [0, 0, 1], [1, 0]])
+def test_players_move_in_turns_each_by_its_own_loss_and_rate(turns: list[int] | None) -> None:
+    game = Game()
+    history = play(game, turns=turns, every=7)
+    a, b, losses, rng = 1.0, 2.0, [], np.random.default_rng(0)
+    for step in range(7):
+        if step % 3 == 0:
+            order = rng.permutation(6)
+        mean = DATA[order[step % 3 * 2 : step % 3 * 2 + 2]].mean()
+        player = (turns or [0, 1])[step % len(turns or [0, 1])]
+        if player == 0:
+            losses.append(-mean * a * b)
+            a += 0.1 * mean * b
+            rng.normal()
+        else:
+            b -= 0.01 * mean * a
+    assert game.a.item() == pytest.approx(a, rel=1e-6)  # parameters are float32
+    assert game.b.item() == pytest.approx(b, rel=1e-6)
+    assert history.records[-1].loss == pytest.approx(np.mean(losses), rel=1e-6)
+
+
+@pytest.mark.parametrize("stop", range(1, 7))
+def test_a_game_goes_on_from_where_it_was_broken_off(stop: int, tmp_path: Path) -> None:
+    whole, broken, again = Game(), Game(), Game()
+    play(whole, turns=[0, 0, 1])
+    play(broken, stop, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
+    play(again, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
+    for name, value in whole.state().items():
+        np.testing.assert_array_equal(again.state()[name], value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"turns": [0, 2]}, "turns: expected each of the players 0…1"),
+        ({"turns": [0]}, "turns: expected each of the players"),
+        ({"optimizer": [SGD([Parameter(np.ones(1))], 0.1)]}, "optimizer: expected one for each of 2 losses, got 1"),
+        ({"loss": [lambda x, rng: x, lambda: None]}, "loss: fit calls"),
+    ],
+)
+def test_games_that_cannot_be_played(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        play(Game(), **changes)
