@@ -1,4 +1,4 @@
-"""Data as plain NumPy arrays: images in levels, and toy densities whose entropy is known.
+"""Data as plain NumPy arrays: images in levels, toy densities whose entropy is known, and (in `audio`) sounds.
 
     train, test = digits("train", threshold=8), digits("test", threshold=8)    # offline
     binarized_mnist("valid").pixels                                            # (10000, 28, 28, 1), fetched once
