@@ -20,14 +20,14 @@ LAYERS = [
     {"autograd.derivatives", "autograd.graph"},
     {"autograd"},
     {"nn", "files"},
-    {"optim", "distributions", "bijections", "data", "training", "metrics", "plot"},
+    {"optim", "distributions", "logistics", "bijections", "data", "training", "metrics", "plot"},
     {"models"},
     {"testing"},
 ]
 # Within a layer: these stand on each other, first things first.
 WITHIN = [
     ["autograd.elementwise", "autograd.shape", "autograd.reduce", "autograd.linalg", "autograd.fused"],
-    ["distributions", "bijections", "optim", "data", "metrics", "plot", "training"],
+    ["distributions", "logistics", "bijections", "optim", "data", "metrics", "plot", "training"],
 ]
 # The package's own __init__ hands on a few names of a first session, and is imported by nothing but them.
 FREE = {""}

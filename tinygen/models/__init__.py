@@ -3,8 +3,9 @@
 from .gated_pixelcnn import GatedPixelCNN
 from .glow import Glow
 from .made import MADE
+from .pixelcnn import PixelCNN
 from .realnvp import NICE, RealNVP
 from .vae import VAE
 from .wavenet import WaveNet
 
-__all__ = ["MADE", "NICE", "VAE", "GatedPixelCNN", "Glow", "RealNVP", "WaveNet"]
+__all__ = ["MADE", "NICE", "VAE", "GatedPixelCNN", "Glow", "PixelCNN", "RealNVP", "WaveNet"]

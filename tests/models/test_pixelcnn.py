@@ -1,0 +1,257 @@
+"""The PixelCNN: what it sees and is blind to, in colour too; normalised, drawn as it says, and both evaluators equal."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen import no_grad
+from tinygen.autograd import Array, taps
+from tinygen.distributions import Categorical, Distribution
+from tinygen.logistics import DiscretizedLogistics
+from tinygen.models import PixelCNN
+from tinygen.nn import Conv
+from tinygen.testing import (
+    check_autoregressive,
+    check_normalised,
+    check_parameter_grads,
+    check_sampler,
+    draw_naively,
+    enumerate_support,
+    receptive_field,
+)
+
+A3, B3 = taps.causal(3), taps.causal(3, centre=True)
+
+
+def small(shape: tuple[int, ...] = (3, 4, 1), levels: int = 3, seed: int = 0, **settings: Any) -> PixelCNN:
+    """A network in float64 whose every parameter is random, so that no term is hidden by a zero bias."""
+    rng = np.random.default_rng(seed)
+    settings = {"channels": 6, "blocks": 2, "first_size": 3, **settings}
+    model = PixelCNN(shape, levels, rng, **settings).astype(np.float64)
+    for parameter in model.parameters():
+        parameter.assign(rng.normal(size=parameter.shape) * 0.5)
+    return model
+
+
+def images(model: PixelCNN, n: int, rng: np.random.Generator) -> Array:
+    return rng.integers(0, model.output.levels, (n, *model.shape))
+
+
+def seen_by(model: PixelCNN, *layers: taps.Taps) -> Array:
+    """Which channel of which pixel, [output, input], is seen through these taps and by the order of the channels."""
+    channels, pixels = model.shape[2], receptive_field(model.shape[:2], *layers)
+    before = np.tril(np.ones((channels, channels)), -1) if model.ordered else np.zeros((channels, channels))
+    seen = np.kron(pixels, np.ones((channels, channels))) + np.kron(np.eye(len(pixels)), before)
+    return seen.astype(bool)
+
+
+def test_it_is_a_distribution() -> None:
+    assert isinstance(small(), Distribution)
+
+
+@pytest.mark.parametrize("settings", [{}, {"shape": (2, 4, 3)}, {"shape": (2, 4, 2)}, {"shape": (3, 3, 1)}])
+def test_a_window_over_the_whole_image_sees_all_that_is_earlier(settings: Any, rng: np.random.Generator) -> None:
+    model = small(**{"first_size": 7, "channels": 12, **settings})
+    check_autoregressive(model, images(model, 6, rng), axes=3, rng=rng)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"shape": (3, 4, 3), "channels": 12}, {"shape": (3, 4, 3), "ordered": False}, {"size": 5}]
+)
+def test_it_has_a_blind_spot_which_is_that_of_its_taps(settings: Any, rng: np.random.Generator) -> None:
+    # Deep enough to see the whole image if the blind spot were a matter of depth.
+    model = small(**{"shape": (3, 6, 1), "blocks": 5, **settings})
+    x = images(model, 6, rng)
+    layers = [A3, *[taps.causal(settings.get("size", 3), centre=True)] * 5]
+    check_autoregressive(model, x, axes=3, receptive_field=seen_by(model, *layers), rng=rng)
+    if model.shape[2] == 1 or model.ordered:
+        with pytest.raises(AssertionError, match="blind spot"):
+            check_autoregressive(model, x, axes=3, rng=rng)
+
+
+def test_independent_channels_are_told_nothing_of_each_other(rng: np.random.Generator) -> None:
+    model = small((2, 3, 3), ordered=False, first_size=7)
+    x = images(model, 6, rng)
+    check_autoregressive(model, x, axes=3, receptive_field=seen_by(model, taps.causal(7), B3, B3), rng=rng)
+    with pytest.raises(AssertionError, match="ignores"):
+        check_autoregressive(model, x, axes=3, rng=rng)
+
+
+def wrong(name: str, rng: np.random.Generator) -> PixelCNN:
+    """Break a colour network with a window over the whole image in one way."""
+    model = small((2, 2, 3), first_size=5, channels=12)
+    a, *b = model.masks
+    if name == "mask B in the first layer":
+        model.masks[0] = np.repeat(np.triu(np.ones((3, 3), bool)), 8, axis=1)
+    elif name == "A and B the wrong way round":
+        model.masks[0] = np.repeat(np.triu(np.ones((3, 3), bool)), 8, axis=1)
+        model.masks[1:-1] = [
+            mask & (np.arange(len(mask))[:, None] // (len(mask) // 3) < _group(mask)) for mask in b[:-1]
+        ]
+    elif name == "G before R":
+        swapped = [1, 0, 2]
+        model.masks[0] = a[swapped]
+        model.masks[-1] = b[-1].reshape(12, 3, -1)[:, swapped].reshape(12, -1)
+    elif name == "no mask at the pixel":
+        model.masks = [np.ones_like(mask) for mask in model.masks]
+    elif name == "mask B among the taps":
+        model.earlier = Conv(3, 24, taps.causal(5, centre=True), rng).astype(np.float64)
+    return model
+
+
+def _group(mask: Array) -> Array:
+    return np.arange(mask.shape[1])[None] // (mask.shape[1] // 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mask B in the first layer", "own input"),
+        ("A and B the wrong way round", "must not see|ignores"),
+        ("G before R", r"\(0, 0, 0\) on \(0, 0, 1\)"),
+        ("no mask at the pixel", "must not see"),
+        ("mask B among the taps", "must not see"),
+    ],
+)
+def test_wrong_masks_are_rejected(name: str, message: str, rng: np.random.Generator) -> None:
+    right = small((2, 2, 3), first_size=5, channels=12)
+    x = images(right, 6, rng)
+    check_autoregressive(right, x, axes=3, rng=rng)
+    with pytest.raises(AssertionError, match=message):
+        check_autoregressive(wrong(name, rng), x, axes=3, rng=rng)
+
+
+CONFIGURATIONS: list[tuple[tuple[int, ...], int, dict[str, Any]]] = [
+    ((2, 3, 1), 3, {}),
+    ((1, 5, 1), 3, {}),
+    ((5, 1, 1), 3, {}),
+    ((2, 2, 2), 3, {}),
+    ((2, 2, 2), 3, {"ordered": False}),
+    ((1, 3, 3), 2, {"blocks": 0}),
+    ((2, 2, 1), 4, {"output": DiscretizedLogistics(4, 2)}),
+    ((1, 2, 3), 4, {"output": DiscretizedLogistics(4, 2)}),
+]
+
+
+@pytest.mark.parametrize(("shape", "levels", "settings"), CONFIGURATIONS)
+def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int, settings: Any) -> None:
+    check_normalised(small(shape, levels, **settings).log_prob, enumerate_support(levels, shape))
+
+
+def test_given_a_label_its_probabilities_sum_to_one() -> None:
+    model, support = small((2, 2, 1), 3, labels=2), enumerate_support(3, (2, 2, 1))
+    for label in range(2):
+        check_normalised(lambda x, k=label: model.log_prob(x, np.full(len(x), k)), support)  # type: ignore[misc]
+    apart = model.log_prob(support, np.zeros(81, int)).value - model.log_prob(support, np.ones(81, int)).value
+    assert np.abs(apart).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"shape": (1, 2, 2)}, {"shape": (1, 2, 2), "ordered": False}, {"output": DiscretizedLogistics(3, 2)}],
+)
+def test_samples_follow_its_probabilities(settings: Any, rng: np.random.Generator) -> None:
+    model = small(**{"shape": (2, 2, 1), **settings})
+    check_sampler(model.sample, model.log_prob, enumerate_support(3, model.shape), 20_000, rng=rng)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 3)),
+    levels=st.integers(2, 4),
+    blocks=st.integers(0, 3),
+    first_size=st.sampled_from([3, 5]),
+    size=st.sampled_from([3, 5]),
+    labels=st.sampled_from([0, 2]),
+    ordered=st.booleans(),
+    logistics=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_remembered_activations_equal_the_naive_sampler_step_by_step(
+    shape: tuple[int, ...], levels: int, labels: int, logistics: bool, seed: int, **settings: Any
+) -> None:
+    output = DiscretizedLogistics(levels, 2) if logistics else Categorical(levels)
+    model = small(shape, levels, seed, labels=labels, output=output, **settings)
+    given = np.array([0, 1]) if labels else None
+    fast, slow = np.zeros((2, 2, *shape), np.int64)
+    fast += np.random.default_rng(seed).integers(0, levels, fast.shape)  # what a canvas holds before does not matter
+    remembering = model.draw(fast, np.random.default_rng(seed), given)
+    naive = draw_naively(partial(model, labels=given), model.output, slow, np.random.default_rng(seed))
+    for remembered, anew in zip(remembering, naive, strict=True):
+        np.testing.assert_allclose(remembered, anew, rtol=1e-9, atol=1e-10)
+    np.testing.assert_array_equal(fast, slow)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 1), (2, 2, 3)])
+def test_gradients(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    model = small(shape, labels=2)
+    x, labels = images(model, 3, rng), np.array([0, 1, 1])
+    # Biases that keep every relu away from its kink.
+    for part in (model.earlier, model.hidden, *(layer for b in model.blocks for layer in (b.reduce, b.here, b.expand))):
+        assert part.b is not None
+        part.b.assign(np.full(part.b.shape, 30.0))
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.assign(parameter.value * 0.1)
+    check_parameter_grads(lambda: model.log_prob(x, labels), model.parameters(), rng=rng)
+
+
+def test_loss_is_minus_the_mean_log_prob_and_dropout_needs_a_generator(rng: np.random.Generator) -> None:
+    model = small(dropout=0.5)
+    x = images(model, 5, rng)
+    plain = -model.log_prob(x).value.mean()
+    assert model.loss(x).item() == pytest.approx(plain, rel=1e-12)
+    assert abs(model.loss(x, rng=rng).item() - plain) > 1e-3
+
+
+def test_same_seed_same_bits_and_float32_throughout() -> None:
+    model = PixelCNN((4, 4, 3), 2, np.random.default_rng(0), channels=6, blocks=2)
+    a, b = (model.sample(3, np.random.default_rng(1)) for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    with no_grad():
+        assert model.log_prob(a).dtype == np.float32
+        assert model.sample(0, np.random.default_rng(1)).shape == (0, 4, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((2, 3, 4, 1)), "x: expected integers"),
+        (np.zeros((2, 3, 4, 3), int), "shape"),
+        (np.full((2, 3, 4, 1), 3), r"values 3…3"),
+    ],
+)
+def test_images_that_are_none(x: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small().log_prob(x)
+
+
+def test_labels_that_are_none() -> None:
+    with pytest.raises(ValueError, match="labels"):
+        small(labels=2).log_prob(np.zeros((2, 3, 4, 1), int))
+    with pytest.raises(ValueError, match="labels"):
+        small(labels=2).sample(1, np.random.default_rng(0), np.array([2]))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"levels": 1},
+        {"blocks": -1},
+        {"channels": 0},
+        {"shape": (3, 4, 3), "channels": 4},
+        {"size": 1},
+        {"size": 4},
+        {"first_size": 1},
+        {"shape": (3, 4)},
+        {"dropout": 1.0},
+        {"labels": -1},
+        {"output": Categorical(4)},
+    ],
+)
+def test_settings_that_make_no_network(settings: Any) -> None:
+    with pytest.raises(ValueError, match=r"levels|blocks|channels|size|shape|dropout|labels|output"):
+        small(**settings)

@@ -1,0 +1,157 @@
+"""PixelCNN: an image's likelihood, pixel by pixel and channel by channel, from one stack of masked convolutions.
+
+    ln p(x) = Σ ln p(x at pixel p, channel c | all of the pixels before p in raster order, channels before c of p)
+
+A layer is a sum over earlier pixels, whose taps o < (0, 0) are what is left of a masked kernel, and a product at the
+pixel itself, whose weights are masked as in a MADE over the channels:
+
+    first    h = Σₒ x(p + o) Wₒ + x(p) (V ⊙ A) + b                   A: unit of group g ← channels before g
+    block    f = relu(relu(h) (R ⊙ B) + b)                           B: unit of group g ← units of groups up to g
+             f ← relu(Σₒ f(p + o) Wₒ + f(p) (V ⊙ B) + b)
+             h ← h + f (E ⊙ B) + b
+    output   relu(relu(h) (H ⊙ B) + b) (O ⊙ B) + b                   the numbers of channel g ← units of groups up to g
+
+A class label adds a learned vector to the sums over earlier pixels. With one channel, or with channels that are
+independent given the earlier pixels, there is one group: A lets nothing through, B everything.
+
+The stack has a blind spot: 3×3 masks reach one column to the right for each row up, so that further right in the rows
+above is what no output ever sees, however many layers there are. The Gated PixelCNN has none.
+
+Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016; the label as in van den Oord
+et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
+Checked by: tests/models/test_pixelcnn.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+
+from ..autograd import Array, Tensor, TensorLike, no_grad, relu, taps
+from ..distributions import Categorical, Output
+from ..nn import Conv, Embedding, Module, dropout
+from ..nn.masks import MaskedLinear, masks
+from ..nn.memory import Memory
+from .autoregressive import Autoregressive, at_least, scaled
+
+Rng: TypeAlias = np.random.Generator
+Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing
+
+
+class Block(Module):
+    """A residual block: from 2·channels to `channels`, over the neighbourhood, and back."""
+
+    def __init__(self, channels: int, size: int, rng: Rng) -> None:
+        self.reduce = MaskedLinear(2 * channels, channels, rng)
+        self.earlier = Conv(channels, channels, taps.causal(size), rng, bias=False)
+        self.here = MaskedLinear(channels, channels, rng)
+        self.expand = MaskedLinear(channels, 2 * channels, rng)
+
+    def __call__(
+        self, h: Tensor, masks: Sequence[Array], condition: TensorLike, drop: Drop, memory: Memory | None
+    ) -> Tensor:
+        reduce, here, expand = masks
+        features = relu(self.reduce(relu(h), reduce))
+        features = relu(self.earlier(features, memory, plus=condition) + self.here(features, here))
+        return h + self.expand(drop(features), expand)
+
+
+class PixelCNN(Autoregressive):
+    """A distribution over images (height, width, C) whose channels take `levels` values, in one of two orders.
+
+    `ordered`: each channel is told of those before it in its pixel, as R → G → B; else all of a pixel's channels are
+    independent given the earlier pixels. `output` is a distribution over the levels, by default a softmax.
+
+    Shapes and errors as in `Autoregressive`: images (N, height, width, C), log_prob (N,) in nats per image.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        levels: int,
+        rng: Rng,
+        *,
+        channels: int = 32,
+        blocks: int = 5,
+        first_size: int = 7,
+        size: int = 3,
+        labels: int = 0,
+        ordered: bool = True,
+        output: Output | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        output = output or Categorical(levels)
+        super().__init__(shape, output, labels)
+        if len(shape) != 3:
+            raise ValueError(f"shape: expected (height, width, channels), got {shape}")
+        if output.levels != levels:
+            raise ValueError(f"output: expected one of {levels} levels, got one of {output.levels}")
+        at_least("blocks", blocks, 0)
+        at_least("first_size, size", min(first_size, size), 3)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: expected at least 0 and below 1, got {dropout}")
+        self.ordered, self.dropout = ordered and shape[2] > 1, dropout
+        groups = shape[2] if self.ordered else 1
+        if channels < 1 or channels % groups:
+            raise ValueError(f"channels: expected a multiple of the {groups} groups, got {channels}")
+
+        # A hidden unit of degree g sees channels before g; in a MADE, channel g itself is of degree g + 1.
+        own = np.arange(1, shape[2] + 1) if self.ordered else np.ones(shape[2], int)
+        narrow, wide = (np.repeat(np.arange(groups), n // groups) for n in (channels, 2 * channels))
+        self.masks = masks([own, wide, narrow, narrow, wide, narrow], output.width)
+
+        self.earlier = Conv(shape[2], 2 * channels, taps.causal(first_size), rng)
+        self.here = MaskedLinear(shape[2], 2 * channels, rng, bias=False) if self.ordered else None
+        self.blocks = [Block(channels, size, rng) for _ in range(blocks)]
+        widths = [2 * channels, *[channels] * blocks]
+        self.embeddings = [Embedding(labels, width, rng) for width in widths] if labels else []
+        self.hidden = MaskedLinear(2 * channels, channels, rng)
+        self.last = MaskedLinear(channels, shape[2] * output.width, rng)
+
+    def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
+        """Parameters of every channel's distribution, (N, H, W, C, output.width); with an rng, under dropout."""
+        x = self.checked(x, labels)
+        return self._network(self._scaled(x), self._conditions(labels, x.ndim), rng)
+
+    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
+        """Fill the images x (n, H, W, C) in place, in raster order, and yield what each channel was drawn from.
+
+        What a layer sums over earlier pixels is summed once for a pixel; only what it does at the pixel itself is done
+        anew for every channel, or once if they are independent.
+        """
+        self.check_canvas(x, labels)
+        memory, conditions = Memory(len(x), self.shape[:2], again=True), self._conditions(labels, 2)
+        for i, j, c in np.ndindex(self.shape):
+            memory.position = i, j
+            if c == 0 or self.ordered:
+                with no_grad():
+                    parameters = self._network(self._scaled(x[:, i, j]), conditions, memory=memory)  # (n, C, width)
+            x[:, i, j, c] = self.output.sample(parameters.value[:, c], rng)
+            if c == self.shape[2] - 1:
+                memory.drawn(self._scaled(x[:, i, j]))
+            yield parameters.value[:, c]
+
+    def _network(
+        self, x: Array, conditions: list[TensorLike], rng: Rng | None = None, memory: Memory | None = None
+    ) -> Tensor:
+        """Evaluate images x (N, H, W, C), or with a memory a pixel x (n, C), of which masked channels do not matter."""
+        into, *inside, to_hidden, to_output = self.masks
+        h = self.earlier(x if memory is None else None, memory, plus=conditions[0])
+        if self.here is not None:
+            h = h + self.here(x, into)
+        for block, condition in zip(self.blocks, conditions[1:], strict=True):
+            h = block(h, inside, condition, partial(dropout, rate=self.dropout, rng=rng), memory)
+        features = relu(self.hidden(relu(h), to_hidden))
+        return self.last(features, to_output).reshape(*x.shape, self.output.width)
+
+    def _scaled(self, x: Array) -> Array:
+        return scaled(x, self.output.levels, self.last.w.dtype)
+
+    def _conditions(self, labels: Array | None, ndim: int) -> list[TensorLike]:
+        """What the label adds in each layer, with ones for the axes between: (N, 1, 1, width) where ndim = 4."""
+        if labels is None:
+            return [0.0] * (1 + len(self.blocks))
+        return [e(labels).reshape(len(labels), *(1,) * (ndim - 2), e.w.shape[1]) for e in self.embeddings]
