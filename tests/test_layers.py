@@ -15,18 +15,34 @@ LAYERS = [
     {"autograd.taps"},
     {"autograd.kernels"},
     {"autograd.tensor"},
-    {"autograd.elementwise", "autograd.shape", "autograd.reduce", "autograd.linalg", "autograd.fused"},
+    {
+        "autograd.elementwise",
+        "autograd.normal",
+        "autograd.shape",
+        "autograd.reduce",
+        "autograd.linalg",
+        "autograd.fused",
+    },
     {"autograd.conv"},
     {"autograd.derivatives", "autograd.graph"},
     {"autograd"},
     {"nn", "files"},
+    {"ode", "adjoint"},
     {"optim", "distributions", "logistics", "bijections", "data", "training", "metrics", "plot"},
     {"models"},
     {"testing"},
 ]
 # Within a layer: these stand on each other, first things first.
 WITHIN = [
-    ["autograd.elementwise", "autograd.shape", "autograd.reduce", "autograd.linalg", "autograd.fused"],
+    [
+        "autograd.elementwise",
+        "autograd.normal",
+        "autograd.shape",
+        "autograd.reduce",
+        "autograd.linalg",
+        "autograd.fused",
+    ],
+    ["ode", "adjoint"],
     ["distributions", "logistics", "bijections", "optim", "data", "metrics", "plot", "training"],
 ]
 # The package's own __init__ hands on a few names of a first session, and is imported by nothing but them.

@@ -3,6 +3,7 @@
 from .actnorm import ActNorm
 from .autoregressive import AffineTransformer, MaskedAutoregressive
 from .bijection import Bijection, Chain, Inverse
+from .continuous import ContinuousFlow
 from .coupling import AdditiveCoupling, AffineCoupling, Mask
 from .elementwise import Affine, Logit
 from .flow import Base, Flow
@@ -19,6 +20,7 @@ __all__ = [
     "Base",
     "Bijection",
     "Chain",
+    "ContinuousFlow",
     "FactorOut",
     "Flow",
     "Inverse",

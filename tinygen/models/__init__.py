@@ -1,5 +1,7 @@
 """The models of the course, one file each, to be read beside their papers; what they share is in files of its own."""
 
+from .autoregressive_flow import IAF, MAF
+from .ffjord import FFJORD
 from .gated_pixelcnn import GatedPixelCNN
 from .glow import Glow
 from .made import MADE
@@ -8,4 +10,4 @@ from .realnvp import NICE, RealNVP
 from .vae import VAE
 from .wavenet import WaveNet
 
-__all__ = ["MADE", "NICE", "VAE", "GatedPixelCNN", "Glow", "PixelCNN", "RealNVP", "WaveNet"]
+__all__ = ["FFJORD", "IAF", "MADE", "MAF", "NICE", "VAE", "GatedPixelCNN", "Glow", "PixelCNN", "RealNVP", "WaveNet"]

@@ -1,0 +1,168 @@
+"""FFJORD: data flows to noise along a learned velocity, and its density is carried with it.
+
+    dx/dt = f(x, t),    d ln|det ∂x(t)/∂x(0)|/dt = tr ∂f/∂x,    ln p(x) = ln N(x(1)) + ∫₀¹ tr ∂f/∂x dt
+
+x(0) is data, x(1) noise. Any network is a velocity: it need not be invertible, nor its Jacobian triangular. The same
+equation, solved backwards in time, draws samples.
+
+Source: Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud, "FFJORD: free-form continuous dynamics for scalable
+reversible generative models", 2019.
+Checked by: tests/models/test_ffjord.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, linear, matmul, no_grad, tanh, transpose
+from ..autograd.tensor import array_of
+from ..bijections import ContinuousFlow, Flow
+from ..distributions import StandardNormal
+from ..nn import Module
+from ..nn.init import glorot_uniform
+from ..ode import Adaptive, FixedStep, Solver
+from .autoregressive import at_least
+
+Rng = np.random.Generator
+Noise: TypeAlias = Literal["rademacher", "gaussian"]
+
+
+class TimedLinear(Module):
+    """y = x w(t) + b(t),   w(t) = w ⊙ (1 + t g),   b(t) = b ⊙ (1 + t g) + t u
+
+    The paper's "concat squash" has σ(t g + c) for 1 + t g. Either way the layer at one time is a plain one, so that its
+    time costs nothing per example; this one begins as a layer that does not depend on time.
+    """
+
+    def __init__(self, n_in: int, n_out: int, rng: Rng) -> None:
+        self.w = Parameter(glorot_uniform((n_in, n_out), (n_in, n_out), rng))
+        self.b, self.g, self.u = (Parameter(np.zeros(n_out)) for _ in range(3))
+
+    def at(self, t: float) -> tuple[Tensor, Tensor]:
+        """Return w(t) and b(t)."""
+        gate = self.g * t + 1
+        return self.w * gate, self.b * gate + self.u * t
+
+
+class TimedMLP(Module):
+    """The velocity f(x, t): a network of two hidden layers of tanh, whose weights depend on time."""
+
+    def __init__(self, dim: int, rng: Rng, hidden: int, condition: int) -> None:
+        self.dim, self.condition = dim, condition
+        self.layers = [TimedLinear(a, b, rng) for a, b in ((dim + condition, hidden), (hidden, hidden), (hidden, dim))]
+
+    def at(self, t: float) -> MLP:
+        """Return the network as it is at time t."""
+        return MLP(self.dim, *(layer.at(t) for layer in self.layers))
+
+
+@dataclass(frozen=True, eq=False)
+class MLP:
+    """f = h2 w3 + b3,   h2 = tanh(h1 w2 + b2),   h1 = tanh([x, condition] w1 + b1);   J = ∂f/∂x, d = 1 − h²
+
+    Shapes: x, f, noise (N, dim), condition (N, C), traces (N,).
+    """
+
+    dim: int
+    first: tuple[Tensor, Tensor]
+    second: tuple[Tensor, Tensor]
+    last: tuple[Tensor, Tensor]
+
+    def __call__(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        """Return f."""
+        return linear(self._hidden(x, condition)[1], *self.last)
+
+    def with_trace(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        """Return f and tr J: exactly, in any dimension, at the cost of one more product of matrices.
+
+        J = (w1 d1 w2 d2 w3)ᵀ,   tr J = Σⱼₖ d1ⱼ (w2 ⊙ (w3 w1)ᵀ)ⱼₖ d2ₖ
+        """
+        h1, h2 = self._hidden(x, condition)
+        return linear(h2, *self.last), (matmul(1 - h1 * h1, self._around) * (1 - h2 * h2)).sum(1)
+
+    def with_estimate(self, x: TensorLike, condition: TensorLike | None, noise: TensorLike) -> tuple[Tensor, Tensor]:
+        """Return f and εᵀ J ε, whose mean is tr J where E εεᵀ = 1.
+
+        ε is pushed forward along with x, as it can be through any number of layers.
+        """
+        h1, h2 = self._hidden(x, condition)
+        pushed = matmul(matmul(noise, self._w1) * (1 - h1 * h1), self.second[0]) * (1 - h2 * h2)
+        return linear(h2, *self.last), (matmul(pushed, self.last[0]) * noise).sum(1)
+
+    def _hidden(self, x: TensorLike, condition: TensorLike | None) -> tuple[Tensor, Tensor]:
+        h1 = tanh(linear(x if condition is None else concatenate([x, condition], 1), *self.first))
+        return h1, tanh(linear(h1, *self.second))
+
+    @property
+    def _w1(self) -> Tensor:
+        """The rows of w1 that belong to x."""
+        return self.first[0][: self.dim] if len(self.first[0]) > self.dim else self.first[0]
+
+    @cached_property
+    def _around(self) -> Tensor:
+        return self.second[0] * transpose(matmul(self.last[0], self._w1))
+
+
+class FFJORD(Flow):
+    """The distribution of x(0) where x(1) is standard normal.
+
+    It is trained with a few fixed steps (`training`), evaluated and sampled from with steps that fit a tolerance
+    (`solver`): see `ContinuousFlow`. With `noise` the loss has Hutchinson's estimate of the trace.
+
+    Shapes: x (N, dim) of floats, condition (N, condition); log_prob (N,) in nats per example.
+    Raises ValueError if a size is below 1, or as Flow does; IntegrationError, an ArithmeticError, as the solvers do.
+    """
+
+    bijection: ContinuousFlow
+
+    def __init__(
+        self,
+        dim: int,
+        rng: Rng,
+        *,
+        hidden: int = 64,
+        condition: int = 0,
+        noise: Noise | None = None,
+        training: Solver | None = None,
+        solver: Solver | None = None,
+        adjoint: bool = False,
+    ) -> None:
+        for name, value, least in (("dim", dim, 1), ("hidden", hidden, 1), ("condition", condition, 0)):
+            at_least(name, value, least)
+        if noise not in (None, "rademacher", "gaussian"):
+            raise ValueError(f"noise: expected 'rademacher', 'gaussian' or None, got {noise!r}")
+        velocity = TimedMLP(dim, rng, hidden, condition)
+        super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
+        self.noise, self.training = noise, training or FixedStep(5)
+
+    def log_prob(self, x: TensorLike, condition: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:
+        """ln p(x | condition) in nats per example; with an rng, by Hutchinson's estimate of the trace."""
+        return self._solved_by(self.bijection.solver, x, rng).log_prob(x, condition)
+
+    def loss(self, x: TensorLike, condition: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:
+        """Mean of −ln p in nats per example by the solver for training; the rng is for `noise`, if there is any."""
+        if self.noise and rng is None:
+            raise ValueError(f"rng: expected a generator for {self.noise} noise, got None")
+        return -self._solved_by(self.training, x, rng if self.noise else None).log_prob(x, condition).mean()
+
+    def sample(self, n: int, rng: Rng, condition: TensorLike | None = None) -> Array:
+        """Draw n examples (n, dim); no trace is needed for that."""
+        at_least("n", n, 0)
+        z = self.base.sample(n, rng).astype(self.parameters()[0].dtype)
+        with no_grad():
+            return array_of(self.bijection.solve(z, 1.0, 0.0, condition, volume=False).y[0])
+
+    def _solved_by(self, solver: Solver, x: TensorLike, rng: Rng | None) -> Flow:
+        own = self.bijection
+        noise = None if rng is None else hutchinson_noise(self.noise or "rademacher", array_of(x), rng)
+        return Flow(ContinuousFlow(own.velocity, solver, noise, own.adjoint), self.base)
+
+
+def hutchinson_noise(kind: Noise, like: Array, rng: Rng) -> Array:
+    """Draw ε with E ε = 0 and E εεᵀ = 1, of the shape and dtype of an array."""
+    drawn = rng.integers(0, 2, like.shape) * 2 - 1 if kind == "rademacher" else rng.normal(size=like.shape)
+    return drawn.astype(like.dtype)
