@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,10 @@ def positive(shape: draws.ShapeLike) -> SearchStrategy[Array]:
     return draws.arrays(shape, 0.5, 2.0)
 
 
+def below_zero(shape: draws.ShapeLike) -> SearchStrategy[Array]:
+    return draws.arrays(shape, -4.0, -0.1)
+
+
 def away_from_zero(shape: draws.ShapeLike) -> SearchStrategy[Array]:
     return draws.arrays(shape, 0.5, 2.0).flatmap(lambda x: draws.masks(x.shape).map(lambda m: np.where(m, x, -x)))
 
@@ -115,6 +120,9 @@ def np_softmax(x: Array, axis: int) -> Array:
 
 def np_sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
+
+
+np_ndtr, np_ndtri = (np.vectorize(f, otypes=[float]) for f in (NormalDist().cdf, NormalDist().inv_cdf))
 
 
 def np_gate(x: Array) -> Array:
@@ -133,6 +141,7 @@ CASES |= {
     "inv": matrices(ag.inv, np.linalg.inv),
     "leaky_relu": unary(lambda x: ag.leaky_relu(x, 0.2), lambda x: np.where(x > 0, x, 0.2 * x), away_from_zero),
     "log": unary(ag.log, np.log, positive),
+    "log_ndtr": unary(ag.log_ndtr, lambda x: np.log(np_ndtr(x))),
     "log_sigmoid": unary(ag.log_sigmoid, lambda x: np.log(np_sigmoid(x))),
     "log_softmax": along_axis(ag.log_softmax, lambda x, axis: np.log(np_softmax(x, axis))),
     "logabsdet": matrices(ag.logabsdet, lambda x: np.linalg.slogdet(x)[1]),
@@ -141,6 +150,7 @@ CASES |= {
     "mean": reducing(ag.mean, np.mean),
     "min": reducing(ag.min, np.min, draws.separated),
     "multiply": binary(ag.multiply, np.multiply),
+    "ndtri_exp": unary(ag.ndtri_exp, lambda x: np_ndtri(np.exp(x)), below_zero),
     "negative": unary(ag.negative, np.negative),
     "power": binary(ag.power, np.power, positive, draws.arrays),
     "relu": unary(ag.relu, lambda x: np.maximum(x, 0), away_from_zero),

@@ -12,6 +12,7 @@ from .fused import gate
 from .graph import to_dot
 from .kernels.allocator import keep_freed_memory
 from .linalg import inv, linear, logabsdet, matmul, slogdet, solve
+from .normal import log_ndtr, ndtri_exp
 from .reduce import log_softmax, logsumexp, max, mean, min, softmax, sum
 from .shape import (
     broadcast_to, concatenate, crop, flip, index, pad, put_along_axis, reshape, scatter_add, split, stack, sum_to,
@@ -22,11 +23,12 @@ from .tensor import PRIMITIVES, Array, Parameter, Tensor, TensorLike, grad, no_g
 keep_freed_memory()
 
 __all__ = [
-    "PRIMITIVES", "Array", "Parameter", "Tensor", "TensorLike", "abs", "add", "astype", "broadcast_to", "clip",
+    "Array", "PRIMITIVES", "Parameter", "Tensor", "TensorLike", "abs", "add", "astype", "broadcast_to", "clip",
     "concatenate", "conv", "conv_transpose", "conv_weight", "cos", "crop", "divide", "exp", "flip", "gate", "grad",
-    "hessian", "hvp", "index", "inv", "jacobian", "jvp", "leaky_relu", "linear", "log", "log_sigmoid",
+    "hessian", "hvp", "index", "inv", "jacobian", "jvp", "leaky_relu", "linear", "log", "log_ndtr", "log_sigmoid",
     "log_softmax", "logabsdet", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
-    "negative", "no_grad", "node", "pad", "power", "primitive", "put_along_axis", "relu", "reshape", "scatter_add",
-    "sigmoid", "sin", "slogdet", "softmax", "softplus", "solve", "split", "sqrt", "stack", "subtract", "sum",
-    "sum_to", "take_along_axis", "tanh", "taps", "to_dot", "transpose", "value_and_grad", "vjp", "where",
+    "ndtri_exp", "negative", "no_grad", "node", "pad", "power", "primitive", "put_along_axis", "relu", "reshape",
+    "scatter_add", "sigmoid", "sin", "slogdet", "softmax", "softplus", "solve", "split", "sqrt", "stack",
+    "subtract", "sum", "sum_to", "take_along_axis", "tanh", "taps", "to_dot", "transpose", "value_and_grad", "vjp",
+    "where",
 ]  # fmt: skip

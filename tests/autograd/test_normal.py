@@ -1,0 +1,66 @@
+"""ln Φ and its inverse beside 40-digit values, and in the far tails."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tinygen.autograd as ag
+from tinygen.autograd import Tensor, grad
+from tinygen.testing import check_grads
+
+# x, ln Φ(x), φ(x) / Φ(x), computed with mpmath in 40 digits
+VALUES = np.array(
+    [
+        (-1e4, -50000010.129278915181, 10000.000099999998),
+        (-100, -5005.5242086942050886, 100.00999800099926071),
+        (-37.5, -707.66898931750719107, 37.526628874883653599),
+        (-36.5, -670.64200000031370137, 36.527356284475012415),
+        (-5, -15.064998393988725736, 5.1865039671258421156),
+        (-0.5, -1.1759117615936186089, 1.1410777703680644809),
+        (0, -0.69314718055994530942, 0.79788456080286535588),
+        (0.5, -0.36894641528865639307, 0.50916043383703348583),
+        (5, -2.8665161296376359338e-7, 1.4867199409049057124e-6),
+        (30, -4.9067139271481870595e-198, 1.473646134878547519e-196),
+    ]
+)
+X, LOG, SLOPE = VALUES.T
+
+
+def test_values_and_slopes_in_forty_digits() -> None:
+    x = Tensor(X)
+    y = ag.log_ndtr(x)
+    np.testing.assert_allclose(y.value, LOG, rtol=3e-13, atol=0)
+    np.testing.assert_allclose(grad(y.sum(), [x])[0].value, SLOPE, rtol=3e-13, atol=0)
+
+
+def test_the_inverse() -> None:
+    """Where Φ is all but 1, ln Φ in float64 has lost x; the other tail has it."""
+    log = Tensor(LOG[:-2])
+    x = ag.ndtri_exp(log)
+    np.testing.assert_allclose(x.value, X[:-2], rtol=1e-15, atol=1e-15)
+    np.testing.assert_allclose(grad(x.sum(), [log])[0].value, 1 / SLOPE[:-2], rtol=1e-12)
+    np.testing.assert_allclose(-ag.ndtri_exp(ag.log_ndtr(-X[-2:])).value, X[-2:], rtol=1e-15)
+
+
+def test_the_ends() -> None:
+    np.testing.assert_array_equal(ag.log_ndtr(np.array([-np.inf, np.inf])).value, [-np.inf, 0])
+    np.testing.assert_array_equal(ag.ndtri_exp(np.array([-np.inf, 0])).value, [-np.inf, np.inf])
+    assert math.isnan(ag.ndtri_exp(0.1).item())
+    assert math.isnan(ag.log_ndtr(np.nan).item())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_slopes_far_out(dtype: type) -> None:
+    """Computed from the difference of two numbers like −x²/2, they would be wrong by 10 % in float32."""
+    x = Tensor(np.array([-1e3, -1e4], dtype))
+    y = ag.log_ndtr(x)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(grad(y.sum(), [x])[0].value, [1e3, 1e4], rtol=2e-6)
+
+
+def test_derivatives_on_both_sides_of_every_seam(rng: np.random.Generator) -> None:
+    for x in (-40.0, -36.0, -3.0, 3.0):
+        check_grads(ag.log_ndtr, np.array([x]), rng=rng, tolerance=1e-7)  # −x²/2 loses three digits at 40
+    for log in (-1e3, -1.0, -0.5):
+        check_grads(ag.ndtri_exp, np.array([log]), rng=rng)
