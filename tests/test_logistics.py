@@ -80,7 +80,7 @@ def test_extremes_are_finite_and_normalised(dtype: type) -> None:
     grid = np.meshgrid(EXTREMES, EXTREMES, EXTREMES)
     one = np.stack([part.ravel() for part in grid], -1)  # (343, 3): weight, mean, log-scale of the one component
     other = np.array([0.0, 0.1, -2.0])
-    parameters = np.stack([one, np.broadcast_to(other, one.shape)], -1).reshape(len(one), 6).astype(dtype)
+    parameters: Array = np.stack([one, np.broadcast_to(other, one.shape)], -1).reshape(len(one), 6).astype(dtype)
     log_probs = all_log_probs(output, parameters)
     assert log_probs.dtype == dtype
     assert np.all(np.isfinite(log_probs))
@@ -97,7 +97,7 @@ def test_gradients_are_finite_at_extremes() -> None:
     output = DiscretizedLogistics(256, 1)
     parameters = np.stack([part.ravel() for part in np.meshgrid([0.0], EXTREMES, EXTREMES)], -1).astype(np.float32)
     for k in (0, 100, 255):
-        _, gradient = value_and_grad(lambda p, k=k: output.log_prob(p, np.full(len(p), k)).sum())(parameters)  # type: ignore[misc]
+        _, gradient = value_and_grad(lambda p, k=k: output.log_prob(p, np.full(len(p), k)).sum())(parameters)
         assert np.all(np.isfinite(gradient.value))
 
 

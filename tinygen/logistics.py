@@ -75,7 +75,8 @@ class DiscretizedLogistics:
         x = mean + np.exp(log_scale, dtype=np.float64) * rng.logistic(size=mean.shape)
         if not np.all(np.isfinite(x)):
             raise ValueError("parameters: expected finite means and scales: has the model diverged?")
-        return np.clip(np.rint((x + 1) * ((self.levels - 1) / 2)), 0, self.levels - 1).astype(np.int64)
+        levels: Array = np.rint((x + 1) * ((self.levels - 1) / 2))
+        return levels.clip(0, self.levels - 1).astype(np.int64)
 
     def _split(self, parameters: TensorLike) -> list[Tensor]:
         if np.shape(array_of(parameters))[-1:] != (self.width,):
