@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.animation import PillowWriter
@@ -11,24 +12,23 @@ from numpy.typing import ArrayLike, NDArray
 from tinygen import no_grad, plot
 from tinygen.bijections import Chain
 
-Box, Stages = tuple[float, float, float, float], Sequence[NDArray[np.float64]]
+Box: TypeAlias = tuple[float, float, float, float]
+Reals: TypeAlias = NDArray[np.float64]
 
 
-def density_and_samples(
-    log_prob: Callable[[NDArray[np.float64]], ArrayLike], data: ArrayLike, samples: ArrayLike, box: Box
-) -> Figure:
+def density_and_samples(log_prob: Callable[[Reals], ArrayLike], data: Reals, samples: Reals, box: Box) -> Figure:
     """Show data, samples and exp log_prob over one box. Shapes: data, samples (n, 2), log_prob (n, 2) → (n,) nats."""
     x1, x2 = (a + (np.arange(250) + 0.5) / 250 * (b - a) for a, b in (box[:2], box[2:]))
     with no_grad():
         log_p = np.asarray(log_prob(np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)), np.float64)
     figure, (*scatter, image) = _panels(["data", "samples", "density of the model"], box)
     for panel, points in zip(scatter, (data, samples), strict=True):
-        panel.plot(*np.asarray(points).T, ".", color="#08306B", markersize=1.6, alpha=0.35, mew=0)
+        panel.plot(*points.T, ".", color="#08306B", markersize=1.6, alpha=0.35, mew=0)
     image.imshow(np.exp(log_p).reshape(250, 250), extent=box, origin="lower", cmap="Blues", vmin=0)
     return figure
 
 
-def pulled_back(bijection: Chain, z: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def pulled_back(bijection: Chain, z: Reals) -> list[Reals]:
     """Carry points z (…, 2) of the noise to the data; list where they are after every layer, z itself first."""
     stages = [z]
     with no_grad():
@@ -37,50 +37,47 @@ def pulled_back(bijection: Chain, z: NDArray[np.float64]) -> list[NDArray[np.flo
     return stages
 
 
-def noise_grid(reach: float = 3.0, lines: int = 25) -> NDArray[np.float64]:
+def noise_grid(reach: float = 3.0, lines: int = 25) -> Reals:
     """List the lines of a square grid as polylines (2 · lines, 400, 2), the upright ones first."""
     ends = np.linspace(-reach, reach, lines), np.linspace(-reach, reach, 400)
-    across = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1)
-    return np.concatenate([across, across[..., ::-1]])
+    upright = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1)
+    return np.concatenate([upright, upright[..., ::-1]])
 
 
-def latent_grid(stages: Stages, box: Box, panels: int = 4) -> Figure:
+def latent_grid(stages: Sequence[Reals], box: Box, panels: int = 4) -> Figure:
     """Draw the grid at evenly chosen stages, from the noise to the data, whose box it ends in."""
-    chosen = np.linspace(0, len(stages) - 1, panels).round().astype(int)
-    titles = ["noise", *(f"after {i} of {len(stages) - 1} layers" for i in chosen[1:-1]), "data"]
-    figure, axes = _panels(titles, box)
+    chosen = np.linspace(0, len(stages) - 1, panels).round()
+    figure, axes = _panels([f"after {i:.0f} of {len(stages) - 1} layers" for i in chosen], box)
     for i, panel in zip(chosen, axes, strict=True):
-        _draw(panel, stages, box, float(i))
+        _draw(panel, stages, box, i)
     return figure
 
 
-def latent_grid_gif(stages: Stages, box: Box, path: Path, between: int = 4) -> None:
+def latent_grid_gif(stages: Sequence[Reals], box: Box, path: Path, between: int = 4) -> None:
     """Animate the grid from the noise to the data, `between` frames from one stage to the next; the last is held."""
     figure, (panel,) = _panels([""], box)
     writer, last = PillowWriter(fps=15), len(stages) - 1
     with writer.saving(figure, str(path), dpi=80):
         for time in [*np.linspace(0, last, between * last + 1), *[float(last)] * 15]:
             panel.clear()
-            panel.set_title(f"after {time:.0f} of {last} layers", fontsize=10, color=plot.INK, loc="left")
             _draw(panel, stages, box, time)
             writer.grab_frame()
 
 
-def _draw(panel, stages: Stages, box: Box, time: float) -> None:  # type: ignore[no-untyped-def]
+def _draw(panel: Any, stages: Sequence[Reals], box: Box, time: float) -> None:
     """Draw the grid at a time between two stages, in a window between the noise's and the data's."""
     i, reach, whole = min(int(time), len(stages) - 2), float(np.abs(stages[0]).max()), time / (len(stages) - 1)
-    lines = stages[i] + (time - i) * (stages[i + 1] - stages[i])
     view = (1 - whole) * np.array([-reach, reach, -reach, reach]) + whole * np.array(box)
-    for j, line in enumerate(lines):
-        panel.plot(*line.T, color=plot.COLOURS[0 if j < len(lines) / 2 else 1], linewidth=0.6, alpha=0.8)
+    for j, line in enumerate(stages[i] + (time - i) * (stages[i + 1] - stages[i])):
+        panel.plot(*line.T, color=plot.COLOURS[int(j < len(stages[0]) / 2)], linewidth=0.6, alpha=0.8)
     panel.set(xlim=view[:2], ylim=view[2:], aspect="auto", xticks=[], yticks=[])
 
 
-def _panels(titles: Sequence[str], box: Box):  # type: ignore[no-untyped-def]
-    height = 3.1 * (box[3] - box[2]) / (box[1] - box[0])
-    figure = Figure(figsize=(3.1 * len(titles), height + 0.3), dpi=plot.DPI, facecolor="white", layout="constrained")
+def _panels(titles: Sequence[str], box: Box) -> tuple[Figure, list[Any]]:
+    size = 3.1 * len(titles), 3.1 * (box[3] - box[2]) / (box[1] - box[0]) + 0.3
+    figure = Figure(figsize=size, dpi=plot.DPI, facecolor="white", layout="constrained")
     axes = figure.subplots(1, len(titles), squeeze=False)[0]
     for panel, title in zip(axes, titles, strict=True):
         panel.set(xlim=box[:2], ylim=box[2:], aspect="equal", xticks=[], yticks=[])
         panel.set_title(title, fontsize=10, color=plot.INK, loc="left")
-    return figure, axes
+    return figure, list(axes)

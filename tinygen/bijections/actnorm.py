@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..autograd import Parameter, Tensor, TensorLike, broadcast_to, exp
+from ..autograd import Parameter, Tensor, TensorLike, broadcast_to, exp, subtract
 from ..autograd.tensor import array_of
 from .bijection import Bijection
 
@@ -33,10 +33,10 @@ class ActNorm(Bijection):
         self.m, self.s = Parameter(np.zeros(channels)), Parameter(np.zeros(channels))
 
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        return (x - self.m) * exp(self.s), self._log_det(x)
+        return subtract(x, self.m) * exp(self.s), self._log_det(x)
 
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        return z * exp(-self.s) + self.m, -self._log_det(z)
+        return exp(-self.s) * z + self.m, -self._log_det(z)
 
     def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
         v = array_of(x).reshape(-1, array_of(x).shape[-1]).astype(np.float64)

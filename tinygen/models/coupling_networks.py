@@ -18,6 +18,7 @@ from ..autograd import Tensor, TensorLike, relu, taps
 from ..autograd.tensor import array_of
 from ..nn import Conv, Linear, Module
 from ..nn.init import he_normal, zeros
+from .autoregressive import at_least
 
 Rng = np.random.Generator
 Activation: TypeAlias = Callable[[TensorLike], Tensor]
@@ -26,10 +27,14 @@ Activation: TypeAlias = Callable[[TensorLike], Tensor]
 class CouplingNetwork(Module):
     """What all of them do with the condition (N, C): it adds a linear function of itself to the first layer's output.
 
-    Raises ValueError if a condition of another shape is given, or none where one is expected, or the other way round.
+    Raises ValueError if depth is below 1, or if a condition of another shape is given, or none where one is expected.
     """
 
-    told: Linear | None
+    def __init__(self, width: int, depth: int, condition: int, activation: Activation, rng: Rng) -> None:
+        at_least("depth", depth, 1)
+        at_least("condition", condition, 0)
+        self.told = Linear(condition, width, rng, bias=False) if condition else None
+        self.activation = activation
 
     def _condition(self, condition: TensorLike | None, x: Tensor) -> TensorLike:
         """Return what the condition adds, with ones for the axes between: (N, 1, 1, width) beside images."""
@@ -49,11 +54,10 @@ class MLP(CouplingNetwork):
     def __init__(
         self, n_in: int, n_out: int, rng: Rng, *, width: int, depth: int, condition: int = 0, activation: Activation
     ) -> None:
+        super().__init__(width, depth, condition, activation, rng)
         sizes = [n_in, *[width] * depth]
         self.layers = [Linear(a, b, rng) for a, b in pairwise(sizes)]
         self.last = Linear(width, n_out, rng, init=zeros)
-        self.told = Linear(condition, width, rng, bias=False) if condition else None
-        self.activation = activation
 
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
         added = self._condition(condition, a)
@@ -73,6 +77,7 @@ class ResidualNet(CouplingNetwork):
     def __init__(
         self, n_in: int, n_out: int, rng: Rng, *, width: int, depth: int, condition: int = 0, activation: Activation
     ) -> None:
+        super().__init__(width, depth, condition, activation, rng)
         square = taps.square(3)
         self.first = Conv(n_in, width, square, rng)
         self.blocks = [
@@ -80,8 +85,6 @@ class ResidualNet(CouplingNetwork):
             for _ in range(depth)
         ]
         self.last = Conv(width, n_out, taps.point(), rng, init=zeros)
-        self.told = Linear(condition, width, rng, bias=False) if condition else None
-        self.activation = activation
 
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
         h = self.first(a, plus=self._condition(condition, a))
@@ -96,11 +99,10 @@ class GlowNet(CouplingNetwork):
     def __init__(
         self, n_in: int, n_out: int, rng: Rng, *, width: int, condition: int = 0, activation: Activation = relu
     ) -> None:
+        super().__init__(width, 1, condition, activation, rng)
         self.first = Conv(n_in, width, taps.square(3), rng, init=he_normal)
         self.middle = Conv(width, width, taps.point(), rng, init=he_normal)
         self.last = Conv(width, n_out, taps.square(3), rng, init=zeros)
-        self.told = Linear(condition, width, rng, bias=False) if condition else None
-        self.activation = activation
 
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
         h = self.activation(self.first(a, plus=self._condition(condition, a)))

@@ -1,0 +1,141 @@
+"""Glow: a bijection at every level and step, a density that is drawn from, and a start that normalises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from plane import check_plane_sampler
+
+from tinygen.autograd import tanh
+from tinygen.bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, InvertibleConv, Mask, Reshape
+from tinygen.distributions import Distribution, StandardNormal
+from tinygen.models import Glow
+from tinygen.models.coupling_networks import MLP
+from tinygen.nn import Module
+from tinygen.testing import check_invertible, check_log_det, check_normalised_density, check_parameter_grads
+
+
+def randomised(module: Any, rng: np.random.Generator, size: float = 0.3) -> Any:
+    """In float64, with parameters moved away from those it starts with, of which the last layers' are zero."""
+    module.astype(np.float64)
+    for parameter in module.parameters():
+        parameter.assign(parameter.value + size * rng.normal(size=parameter.shape))
+    return module
+
+
+def small(shape: tuple[int, int, int] = (4, 4, 1), seed: int = 0, **settings: Any) -> Glow:
+    """A Glow with tanh, as finite differences across the kink of a relu are no derivative."""
+    rng = np.random.default_rng(seed)
+    settings = {"levels": 2, "steps": 2, "width": 3, "activation": tanh, **settings}
+    return randomised(Glow(shape, rng, **settings), rng)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("condition", [0, 2])
+@pytest.mark.parametrize(
+    "settings",
+    [{"steps": 1}, {"shape": (2, 4, 3), "levels": 1, "steps": 2}, {"shape": (8, 8, 1), "levels": 3, "steps": 1}],
+)
+def test_invertible_with_the_log_det_of_its_jacobian(settings: dict[str, Any], condition: int) -> None:
+    glow, rng = small(**settings, condition=condition), np.random.default_rng(0)
+    x, told = rng.normal(size=(2, *glow.shape)), rng.normal(size=(2, condition)) if condition else None
+    check_invertible(glow.bijection, x, condition=told, rng=rng)
+    check_log_det(glow.bijection, x, condition=told, rng=rng)
+
+
+def in_the_plane(seed: int = 0) -> Flow:
+    """Two steps of Glow on two channels: the smallest whose density can be integrated."""
+    rng = np.random.default_rng(seed)
+    parts: list[Bijection] = []
+    for _ in range(2):
+        network = MLP(1, 2, rng, width=5, depth=1, activation=tanh)
+        parts += [ActNorm(2), InvertibleConv(2, rng), AffineCoupling(Mask("channel", (2,)), network)]
+    return randomised(Flow(Chain(*parts), StandardNormal((2,))), rng)  # type: ignore[no-any-return]
+
+
+def test_its_steps_make_a_density_and_draw_from_it(rng: np.random.Generator) -> None:
+    flow = in_the_plane()
+    check_normalised_density(flow.log_prob, [-15, -15], [15, 15])
+    check_plane_sampler(flow, flow, 2.5, rng=rng)
+    with pytest.raises(AssertionError, match="χ²"):
+        check_plane_sampler(in_the_plane(1), flow, 2.5, rng=rng)
+
+
+def test_another_volume_is_rejected(rng: np.random.Generator) -> None:
+    """That of a flow whose first step keeps its log_det to itself."""
+    flow = in_the_plane()
+    first, *rest = flow.bijection.bijections  # type: ignore[attr-defined]
+
+    class Hidden(Bijection):
+        def forward(self, x, condition=None):  # type: ignore[no-untyped-def]
+            z, _ = first.forward(x, condition)
+            return Reshape((2,), (2,)).forward(z)
+
+    with pytest.raises(AssertionError, match="log-determinant"):
+        check_normalised_density(Flow(Chain(Hidden(), *rest), flow.base).log_prob, [-15, -15], [15, 15])
+
+
+def test_the_first_batch_comes_out_normalised_and_survives_saving(rng: np.random.Generator) -> None:
+    glow = Glow((4, 4, 1), rng, steps=3, width=4).astype(np.float64)
+    x = 7 + 20 * rng.normal(size=(300, 4, 4, 1))
+    glow.initialise(x)
+    norms = [part for part in modules(glow) if isinstance(part, ActNorm)]
+    assert len(norms) == 6
+    assert all(np.any(norm.m.value != 0) and np.any(norm.s.value != 0) for norm in norms)
+    z = glow.bijection.forward(x)[0].value
+    np.testing.assert_allclose([z.mean(), z.std()], [0, 1], atol=0.01)  # not of the data, but of rotations of it
+    other = Glow((4, 4, 1), np.random.default_rng(5), steps=3, width=4).astype(np.float64)
+    other.load(glow.state())
+    np.testing.assert_array_equal(other.log_prob(x).value, glow.log_prob(x).value)
+
+
+def modules(module: Module) -> list[Module]:
+    """Every module below one."""
+    below = [v for value in vars(module).values() for v in (value if isinstance(value, list) else [value])]
+    return [m for part in below if isinstance(part, Module) for m in (part, *modules(part))]
+
+
+def test_gradients(rng: np.random.Generator) -> None:
+    glow = small(steps=1, condition=2)
+    x, told = rng.normal(size=(2, 4, 4, 1)), rng.normal(size=(2, 2))
+    check_parameter_grads(lambda: glow.log_prob(x, told), glow.parameters(), rng=rng)
+
+
+def test_it_is_a_distribution_in_float32(rng: np.random.Generator) -> None:
+    glow = Glow((4, 4, 1), rng)
+    assert isinstance(glow, Distribution)
+    x = glow.sample(3, rng)
+    assert x.shape == (3, 4, 4, 1)
+    assert x.dtype == glow.log_prob(x).dtype == np.float32
+
+
+def test_a_coupling_that_is_still_the_identity_is_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match="changes nothing"):
+        check_log_det(Glow((4, 4, 1), rng).astype(np.float64).bijection, rng.normal(size=(2, 4, 4, 1)), rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"levels": 0}, "levels: expected at least 1"),
+        ({"steps": 0}, "steps: expected at least 1"),
+        ({"shape": (6, 4, 1)}, r"multiples of 2\^levels = 4, got \(6, 4, 1\)"),
+        ({"shape": (4, 4)}, "shape: expected"),
+        ({"condition": -1}, "condition: expected at least 0"),
+    ],
+)
+def test_settings_that_make_no_flow(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small(**settings)
+
+
+def test_inputs_that_are_none() -> None:
+    with pytest.raises(ValueError, match="x: expected floats"):
+        small().log_prob(np.zeros((2, 4, 4, 1), int))
+    with pytest.raises(ValueError, match="condition: expected none"):
+        small().log_prob(np.zeros((2, 4, 4, 1)), np.zeros((2, 3)))
+    glow = small()
+    glow.bijection.named_parameters()["bijections.0.bijections.2.log_s"].assign(np.full(4, -1e4))
+    with pytest.raises(ValueError, match="singular"):
+        glow.log_prob(np.zeros((2, 4, 4, 1)))
