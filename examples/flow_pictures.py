@@ -39,8 +39,7 @@ def pulled_back(bijection: Chain, z: Reals) -> list[Reals]:
 
 def noise_grid(reach: float = 3.0, lines: int = 25) -> Reals:
     """List the lines of a square grid as polylines (2 · lines, 400, 2), the upright ones first."""
-    ends = np.linspace(-reach, reach, lines), np.linspace(-reach, reach, 400)
-    upright = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1)
+    upright = np.stack(np.meshgrid(*(np.linspace(-reach, reach, n) for n in (lines, 400)), indexing="ij"), axis=-1)
     return np.concatenate([upright, upright[..., ::-1]])
 
 
@@ -55,8 +54,7 @@ def latent_grid(stages: Sequence[Reals], box: Box, panels: int = 4) -> Figure:
 
 def latent_grid_gif(stages: Sequence[Reals], box: Box, path: Path, between: int = 4) -> None:
     """Animate the grid from the noise to the data, `between` frames from one stage to the next; the last is held."""
-    figure, (panel,) = _panels([""], box)
-    writer, last = PillowWriter(fps=15), len(stages) - 1
+    (figure, (panel,)), writer, last = _panels([""], box), PillowWriter(fps=15), len(stages) - 1
     with writer.saving(figure, str(path), dpi=80):
         for time in [*np.linspace(0, last, between * last + 1), *[float(last)] * 15]:
             panel.clear()
@@ -65,7 +63,6 @@ def latent_grid_gif(stages: Sequence[Reals], box: Box, path: Path, between: int 
 
 
 def _draw(panel: Any, stages: Sequence[Reals], box: Box, time: float) -> None:
-    """Draw the grid at a time between two stages, in a window between the noise's and the data's."""
     i, reach, whole = min(int(time), len(stages) - 2), float(np.abs(stages[0]).max()), time / (len(stages) - 1)
     view = (1 - whole) * np.array([-reach, reach, -reach, reach]) + whole * np.array(box)
     for j, line in enumerate(stages[i] + (time - i) * (stages[i + 1] - stages[i])):
@@ -76,8 +73,8 @@ def _draw(panel: Any, stages: Sequence[Reals], box: Box, time: float) -> None:
 def _panels(titles: Sequence[str], box: Box) -> tuple[Figure, list[Any]]:
     size = 3.1 * len(titles), 3.1 * (box[3] - box[2]) / (box[1] - box[0]) + 0.3
     figure = Figure(figsize=size, dpi=plot.DPI, facecolor="white", layout="constrained")
-    axes = figure.subplots(1, len(titles), squeeze=False)[0]
+    axes = list(figure.subplots(1, len(titles), squeeze=False)[0])
     for panel, title in zip(axes, titles, strict=True):
         panel.set(xlim=box[:2], ylim=box[2:], aspect="equal", xticks=[], yticks=[])
         panel.set_title(title, fontsize=10, color=plot.INK, loc="left")
-    return figure, list(axes)
+    return figure, axes

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tinygen.files import write_whole
 
 
-def arguments(description: str, name: str) -> argparse.Namespace:
-    """Parse --seed, --out and --quick. `out` is a folder, made if it is missing."""
+def arguments(description: str, name: str, **choices: Sequence[str]) -> argparse.Namespace:
+    """Parse --seed, --out, --quick and an option for each of the choices. `out` is a folder, made if it is missing."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="of the one random generator (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("out") / name, help="folder for pictures and metrics.json")
     parser.add_argument("--quick", action="store_true", help="a few steps only: a smoke test, the numbers mean nothing")
+    for option, values in choices.items():
+        parser.add_argument(f"--{option}", choices=values, help="one of these only (default: all)")
     parsed = parser.parse_args()
     parsed.out.mkdir(parents=True, exist_ok=True)
     return parsed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-HELPERS = {"flow_pictures.py", "reporting.py", "spectrograms.py", "yardsticks.py"}
+HELPERS = {"flow_digits.py", "flow_pictures.py", "reporting.py", "spectrograms.py", "yardsticks.py"}
 SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.name not in HELPERS)
 
 
