@@ -1,0 +1,80 @@
+"""What does the PixelCNN's blind spot cost? Three networks on binary 8×8 digits, one of them blind by a single tap.
+
+python examples/blind_spot.py [--seed 0] [--out out/blind_spot] [--quick]
+
+Beside the PixelCNN, the Gated PixelCNN would show what its gates are worth, too. Hence two gated networks that are
+equal but for one tap of the vertical stack, which looks to the left or to the right. To the left is nothing that the
+horizontal stack has not seen: the tap is wasted, and the network as blind as the PixelCNN.
+"""
+
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+from reporting import arguments, report
+
+from tinygen import no_grad, plot
+from tinygen.autograd import taps
+from tinygen.data import digits
+from tinygen.models import GatedPixelCNN, PixelCNN
+from tinygen.nn import Conv
+from tinygen.optim import EMA, Adam, cosine
+from tinygen.testing import check_autoregressive, receptive_field
+from tinygen.training import fit
+
+DEPTH, ABOVE, LEFT, RIGHT = 7, taps.rectangle(range(-1, 0), range(-1, 2)), ((0, -1), (0, 0)), ((0, 0), (0, 1))
+TRAIN, TEST, SHOWN = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels, range(8, 64, 7)
+SEEN, BLIND, LATER, ITSELF = (0.0, 0.45, 0.7), (0.84, 0.37, 0.0), (0.93, 0.93, 0.93), (0.2, 0.2, 0.2)
+
+
+def gated(beside: taps.Taps, rng: np.random.Generator) -> GatedPixelCNN:
+    model = GatedPixelCNN((8, 8, 1), 2, rng, channels=16, layers=DEPTH, first_size=3, dropout=0.1)
+    for layer in model.layers[1:]:
+        layer.vertical = Conv(16, 32, ABOVE + beside, rng)
+    return model
+
+
+pixelcnn = partial(PixelCNN, (8, 8, 1), 2, channels=24, blocks=DEPTH - 1, first_size=3, dropout=0.1)
+BLINDLY = receptive_field((8, 8), taps.causal(3), *[taps.causal(3, centre=True)] * (DEPTH - 1))
+MODELS: list[tuple[str, Any, np.ndarray]] = [  # and what each is to see
+    ("PixelCNN", pixelcnn, BLINDLY), ("gated, blind", partial(gated, LEFT), BLINDLY),
+    ("gated, not blind", partial(gated, RIGHT), np.tril(np.ones((64, 64), bool), -1)),
+]  # fmt: skip
+
+
+def nats(model: PixelCNN | GatedPixelCNN, images: np.ndarray) -> float:
+    with no_grad():
+        return float(-model.log_prob(images).value.mean())
+
+
+def main() -> None:
+    args, start, metrics = arguments(__doc__ or "", "blind_spot"), time.perf_counter(), dict[str, float]()
+    steps, seeds = (10, 2) if args.quick else (500, 3)
+    test, canvas = np.zeros((3, seeds)), np.full((3, len(SHOWN), 64, 3), LATER)
+    for i, (name, make, field) in enumerate(MODELS):
+        for k in range(seeds):
+            rng = np.random.default_rng(args.seed + k)
+            order, model = rng.permutation(len(TRAIN)), make(rng)
+            weights, held_out = model.parameters(), TRAIN[order[-144:]]
+            fit(model.loss, model, TRAIN[order[:-144]], optimizer=Adam(weights, cosine(6e-3, steps, steps // 20)),
+                batch_size=32, rng=rng, steps=steps, validate=partial(nats, model, held_out), every=steps // 10,
+                ema=EMA(weights, 0.99), unit="nats per image")  # fmt: skip
+            test[i, k] = nats(model, TEST)
+        metrics |= {f"{name}, test_nats": test[i].mean(), f"{name}, deviation_nats": test[i].std(ddof=1)}
+        metrics[f"{name}, parameters"] = sum(w.size for w in weights)
+        check_autoregressive(model, TEST[:16], axes=2, receptive_field=field, rng=rng, draws=1)  # sees what is drawn
+        for image, p in zip(canvas[i], SHOWN, strict=True):
+            image[:p], image[field[p]], image[p] = BLIND, SEEN, ITSELF
+    title = "black: the pixel; blue: what it sees; orange: its blind spot"
+    grid = plot.sample_grid(canvas.reshape(-1, 8, 8, 3), row_labels=[name for name, *_ in MODELS], title=title)
+    plot.save(grid, args.out / "receptive_fields.png")
+    cost = test[1] - test[2]  # of each seed
+    metrics |= {"blind_spot_nats": cost.mean(), "blind_spot_deviation_nats": cost.std(ddof=1)}
+    report(args.out, metrics | {"seconds": time.perf_counter() - start}, {}, "nats per image")
+    verdict = "costs likelihood" if cost.min() > 0 else "has no cost that all seeds show"
+    print(f"\n  The blind spot {verdict}: {', '.join(f'{each:+.2f}' for each in cost)} nats per image")
+
+
+if __name__ == "__main__":
+    main()
