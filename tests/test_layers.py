@@ -53,7 +53,7 @@ BUDGETS = {"autograd": 1500, "models": 200, "examples": 80, "tinygen": 6000}
 # rounded up to the next hundred, so that whoever goes on growing agrees again.
 AGREED = {
     "autograd": 1550,  # what a slip of the user would pass silently is refused, by an error that names the mend
-    "tinygen": 6500,  # the kernels take 1,300 lines and the checkers 1,000; most models are still to come
+    "tinygen": 10900,  # the kernels take 1,300 lines and the checkers 1,300; the models of the course are coming in
 }
 
 
