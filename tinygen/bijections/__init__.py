@@ -8,6 +8,7 @@ from .coupling import AdditiveCoupling, AffineCoupling, Mask
 from .elementwise import Affine, Logit
 from .flow import Base, Flow
 from .invertible_conv import InvertibleConv
+from .mixture_cdf import MixtureCDF
 from .permute import Permute, Reshape, Reverse
 from .squeeze import FactorOut, Squeeze, multi_scale
 
@@ -28,6 +29,7 @@ __all__ = [
     "Logit",
     "Mask",
     "MaskedAutoregressive",
+    "MixtureCDF",
     "Permute",
     "Reshape",
     "Reverse",

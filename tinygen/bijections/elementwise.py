@@ -12,7 +12,7 @@ import numpy as np
 from ..autograd import Tensor, TensorLike, add, broadcast_to, divide, log, log_sigmoid, multiply, sigmoid, subtract
 from ..autograd import abs as absolute
 from ..autograd.tensor import array_of
-from .bijection import Bijection, sum_event
+from .bijection import Bijection, broadcasts, sum_event
 
 
 class Affine(Bijection):
@@ -40,17 +40,12 @@ class Affine(Bijection):
 
     def _scale_and_shift(self, x: TensorLike) -> list[TensorLike]:
         v, both = array_of(x), (self.scale, self.shift)
-        if v.ndim < 1 or not all(_fits(p.shape, v.shape[1:]) for p in both):
+        if v.ndim < 1 or not all(broadcasts(p.shape, v.shape[1:]) for p in both):
             raise ValueError(f"Affine: scale {both[0].shape} and shift {both[1].shape} do not fit examples {v.shape}")
         return [p if isinstance(p, Tensor) or v.dtype.kind != "f" else p.astype(v.dtype) for p in both]
 
     def _log_det(self, x: TensorLike, scale: TensorLike) -> Tensor:
         return sum_event(broadcast_to(log(absolute(scale)), array_of(x).shape))
-
-
-def _fits(shape: tuple[int, ...], event: tuple[int, ...]) -> bool:
-    """Whether an array of this shape broadcasts to the event, and so not to the batch."""
-    return len(shape) <= len(event) and all(a in (1, b) for a, b in zip(shape[::-1], event[::-1], strict=False))
 
 
 class Logit(Bijection):

@@ -2,6 +2,7 @@
 
 from .autoregressive_flow import IAF, MAF
 from .ffjord import FFJORD
+from .flow_1d import Flow1D
 from .gated_pixelcnn import GatedPixelCNN
 from .glow import Glow
 from .made import MADE
@@ -10,4 +11,17 @@ from .realnvp import NICE, RealNVP
 from .vae import VAE
 from .wavenet import WaveNet
 
-__all__ = ["FFJORD", "IAF", "MADE", "MAF", "NICE", "VAE", "GatedPixelCNN", "Glow", "PixelCNN", "RealNVP", "WaveNet"]
+__all__ = [
+    "FFJORD",
+    "IAF",
+    "MADE",
+    "MAF",
+    "NICE",
+    "VAE",
+    "Flow1D",
+    "GatedPixelCNN",
+    "Glow",
+    "PixelCNN",
+    "RealNVP",
+    "WaveNet",
+]
