@@ -3,6 +3,7 @@
 from .autoregressive_flow import IAF, MAF
 from .ffjord import FFJORD
 from .flow_1d import Flow1D
+from .gan import GAN
 from .gated_pixelcnn import GatedPixelCNN
 from .glow import Glow
 from .made import MADE
@@ -13,6 +14,7 @@ from .wavenet import WaveNet
 
 __all__ = [
     "FFJORD",
+    "GAN",
     "IAF",
     "MADE",
     "MAF",

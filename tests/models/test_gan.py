@@ -1,0 +1,179 @@
+"""GANs: what the theory says of the best critic and of both gradients, and a penalty that is differentiated twice."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen.autograd import Array, Parameter, Tensor, TensorLike, add, grad, sigmoid, tanh
+from tinygen.models import GAN
+from tinygen.models.gan import LOSSES
+from tinygen.nn import Linear, Module, Sequential
+from tinygen.optim import Adam
+from tinygen.testing import check_parameter_grads
+from tinygen.training import fit
+
+
+def small(loss: str, rng: np.random.Generator, penalty: float | None = None) -> GAN:
+    """Two small smooth networks in float64 whose every parameter is random."""
+    generator = Sequential(Linear(2, 4, rng), tanh, Linear(4, 3, rng))
+    critic = Sequential(Linear(3, 4, rng), tanh, Linear(4, 1, rng))
+    gan = GAN((3,), 2, generator, critic, loss, penalty).astype(np.float64)
+    for parameter in gan.parameters():
+        parameter.assign(rng.normal(size=parameter.shape))
+    return gan
+
+
+def parameters(network: Any) -> list[Parameter]:
+    return network.parameters()  # type: ignore[no-any-return]
+
+
+def densities(seed: int) -> tuple[Array, Array]:
+    """Two densities on twelve points: p of the data, q of the generator."""
+    p, q = 0.8 * np.random.default_rng(seed).dirichlet(np.ones(12), 2) + 0.2 / 12  # no point without either
+    return p, q
+
+
+def value_of_the_game(p: Array, q: Array, c: TensorLike) -> Tensor:
+    """E_p ln σ(c) + E_q ln σ(−c): minus what the critic lowers, its expectations taken exactly over the points."""
+    sure = np.full(12, 1e4)  # an output whose term is exactly 0, so that the other term stands alone
+    loss = LOSSES["minimax"].critic
+    lowered: Tensor = p * loss(add(c, 0.0), Tensor(-sure)) + q * loss(Tensor(sure), add(c, 0.0))
+    return -lowered.sum()
+
+
+@given(seed=st.integers(0, 2**32))
+def test_the_best_critic_is_p_over_p_plus_q_and_the_game_is_then_worth_the_jensen_shannon_divergence(seed: int) -> None:
+    p, q = densities(seed)
+    rng = np.random.default_rng(seed)
+    best = np.log(p) - np.log(q)
+    m = (p + q) / 2
+    divergence = 0.5 * (p * np.log(p / m)).sum() + 0.5 * (q * np.log(q / m)).sum()
+    value = value_of_the_game(p, q, best).item()
+    np.testing.assert_allclose(sigmoid(best).value, p / (p + q), rtol=1e-12)
+    assert value == pytest.approx(2 * divergence - np.log(4), abs=1e-6)
+    for size in (1e-2, 1.0):  # any other critic does worse
+        assert value_of_the_game(p, q, best + size * rng.normal(size=12)).item() < value
+
+
+def test_a_critic_that_is_trained_becomes_the_best_one() -> None:
+    p, q = densities(0)
+    c = Parameter(np.zeros(12), np.float64)
+    optimizer = Adam([c], lambda step: 0.05 * 0.998**step)
+    for _ in range(4000):
+        optimizer.step(grad(-value_of_the_game(p, q, c), [c]))
+    np.testing.assert_allclose(sigmoid(c).value, p / (p + q), atol=1e-3)
+    best = value_of_the_game(p, q, np.log(p) - np.log(q)).item()
+    assert value_of_the_game(p, q, c).item() == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("confident", [2.0, 10.0, 30.0])
+def test_minimax_gives_no_gradient_where_the_critic_wins_and_the_non_saturating_loss_does(confident: float) -> None:
+    c = Tensor(np.array([-confident, confident]))  # the critic is sure: not data; data
+    slopes = {name: grad(loss.generator(c).sum(), [c])[0].value for name, loss in LOSSES.items()}
+    np.testing.assert_allclose(slopes["minimax"], -sigmoid(c).value, rtol=1e-12)
+    np.testing.assert_allclose(slopes["non-saturating"], -sigmoid(-c).value, rtol=1e-12)
+    np.testing.assert_allclose(slopes["least-squares"], c.value - 1, rtol=1e-12)
+    np.testing.assert_allclose(slopes["wasserstein"], -1, rtol=1e-12)
+    assert abs(slopes["minimax"][0]) < np.exp(-confident)
+    assert abs(slopes["non-saturating"][0]) > 0.8
+
+
+def test_the_penalty_of_a_linear_critic_is_known(rng: np.random.Generator) -> None:
+    gan = small("wasserstein", rng)
+    gan.critic = Linear(3, 1, rng)
+    gan.critic.astype(np.float64)
+    w = gan.critic.w
+    real, fake = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
+    penalty = gan.gradient_penalty(real, fake, rng)
+    norm = np.linalg.norm(w.value)
+    assert penalty.item() == pytest.approx((norm - 1) ** 2, rel=1e-9)
+    np.testing.assert_allclose(grad(penalty, [w])[0].value, 2 * (norm - 1) * w.value / norm, rtol=1e-8)
+
+
+class Square(Module):
+    """C(x) = ½ ‖x‖², whose slope ‖x̂‖ tells where it was taken."""
+
+    def __call__(self, x: TensorLike) -> Tensor:
+        x = Tensor(x) if not isinstance(x, Tensor) else x
+        return 0.5 * (x * x).sum(1)
+
+
+def test_the_penalty_is_taken_all_along_the_segments(rng: np.random.Generator) -> None:
+    # An ε that is always 1 looks at the data alone, one for the whole batch at a single place of every segment.
+    gan = small("wasserstein", rng)
+    gan.critic = Square()
+    real, fake = np.tile([4.0, 0.0, 0.0], (20_000, 1)), np.zeros((20_000, 3))
+    penalty = gan.gradient_penalty(real, fake, rng).item()  # E (4 ε − 1)² over ε ~ U[0, 1] = 16/3 − 4 + 1 = 7/3
+    assert penalty == pytest.approx(7 / 3, abs=0.08)  # four standard errors; at ε = 1 it is 9, at ε = ½ it is 1
+
+
+def seeded(loss: Any, x: Array) -> Tensor:
+    """The loss with the same noise each time."""
+    return loss(x, rng=np.random.default_rng(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients(loss: str, rng: np.random.Generator) -> None:
+    gan, x = small(loss, rng, 0.7), rng.normal(size=(4, 3))
+    critics = parameters(gan.critic)
+    if loss == "wasserstein":
+        critics = critics[:-1]  # the last bias cancels between data and samples
+    for player, own in ((gan.critic_loss, critics), (gan.generator_loss, parameters(gan.generator))):
+        check_parameter_grads(partial(seeded, player, x), own, rng=rng)
+
+
+def test_the_critics_loss_does_not_move_the_generator(rng: np.random.Generator) -> None:
+    gan = small("non-saturating", rng)
+    with pytest.raises(ValueError, match="does not"):
+        grad(gan.critic_loss(rng.normal(size=(4, 3)), rng=rng), parameters(gan.generator))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_generator_learns_a_normal_distribution(loss: str) -> None:
+    rng = np.random.default_rng(0)
+    data = (rng.normal(size=(2000, 1)) * 0.5 + 2).astype(np.float32)
+    generator = Linear(1, 1, rng)
+    critic = Sequential(Linear(1, 16, rng), tanh, Linear(16, 1, rng))
+    gan = GAN((1,), 1, generator, critic, loss)
+    optimizers = [Adam(critic.parameters(), 5e-3, (0.5, 0.9)), Adam(generator.parameters(), 2e-3, (0.5, 0.9))]
+    fit(
+        [gan.critic_loss, gan.generator_loss],
+        gan,
+        data,
+        optimizer=optimizers,
+        turns=[0, 0, 1],
+        batch_size=64,
+        steps=3000,
+        rng=rng,
+        progress=False,
+    )
+    # Where such a game comes to rest is no matter of a test; that it finds the data is. Before training the mean is 0.
+    assert gan.sample(2000, rng).mean() == pytest.approx(2, abs=0.5)
+
+
+BAD_INPUT: list[tuple[Any, str]] = [
+    (lambda gan, rng: small("hinge", rng), "loss: expected one of minimax"),
+    (lambda gan, rng: small("minimax", rng, -1.0), "penalty: expected at least 0"),
+    (lambda gan, rng: GAN((3,), 0, gan.generator, gan.critic), "latent: expected at least 1"),
+    (lambda gan, rng: gan.critic_loss(np.zeros((2, 4)), rng=rng), "x: expected shape"),
+    (lambda gan, rng: gan.critic_loss(np.zeros((0, 3)), rng=rng), "x: expected one or more"),
+    (lambda gan, rng: gan.critic_loss(np.full((2, 3), np.nan), rng=rng), "x: expected one or more finite"),
+    (lambda gan, rng: gan.sample(-1, rng), "n: expected at least 0"),
+    (lambda gan, rng: GAN((4,), 2, gan.generator, gan.critic).sample(2, rng), "generator: expected"),
+    (
+        lambda gan, rng: GAN((3,), 2, gan.generator, lambda x: Tensor(x) * 1.0).critic_loss(np.ones((2, 3)), rng=rng),
+        "critic: expected one",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_INPUT)
+def test_bad_input(call: Any, message: str, rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(small("non-saturating", rng), rng)
