@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen import Tensor, grad
-from tinygen.autograd import gate, sigmoid, split, tanh
+from tinygen.autograd import Array, gate, lstm, lstm_cell, sigmoid, split, stack, tanh
 
 SHAPES = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([2, 6, 34]))
 
@@ -39,3 +39,52 @@ def test_gate_equals_its_plain_form(dtype: Any, tolerance: float, shape: tuple[i
 def test_gate_refuses_an_odd_axis() -> None:
     with pytest.raises(ValueError, match="gate: the last axis"):
         gate(np.zeros((2, 3)))
+
+
+def plain_lstm(x: Tensor, u: Tensor) -> Tensor:
+    h, c = Tensor(np.zeros((len(x), len(u)))), Tensor(np.zeros((len(x), len(u))))
+    hs = []
+    for t in range(x.shape[1]):
+        h, c = lstm_cell(x[:, t] + h @ u, c)
+        hs.append(h)
+    return stack(hs, 1)
+
+
+def first_and_second(f: Any, x: Array, u: Array, g: Array, v: Array) -> list[Array]:
+    """f, its derivatives untaped and taped, and those of ⟨∂f/∂x, v⟩, all by x and u."""
+    xs = [Tensor(x), Tensor(u)]
+    y = f(*xs)
+    taped = grad(y, xs, g, create_graph=True)
+    second = grad((taped[0] * v).sum() + taped[1].sum(), xs, allow_unreached=True)
+    return [t.value for t in [y, *grad(y, xs, g), *taped, *second]]
+
+
+@given(
+    n=st.sampled_from([1, 3, 8, 9, 20]),
+    length=st.integers(1, 5),
+    size=st.sampled_from([1, 5, 16, 33]),
+    seed=st.integers(0, 2**32),
+)
+def test_lstm_in_float32_equals_its_plain_form_in_float64(n: int, length: int, size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shapes = (n, length, 4 * size), (size, 4 * size), (n, length, size), (n, length, 4 * size)
+    x, u, g, v = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    u = u / np.float32(np.sqrt(size))
+    single = first_and_second(lstm, x, u, g, v)
+    double = first_and_second(plain_lstm, *(each.astype(np.float64) for each in (x, u, g, v)))
+    for ours, exact in zip(single, double, strict=True):
+        assert ours.dtype == np.float32
+        # Some 10³ roundings of 6e-8 in sums of numbers as large as the largest, one step amplifying those before.
+        np.testing.assert_allclose(ours, exact, rtol=0, atol=2e-5 * (1 + np.abs(exact).max()))
+
+
+def test_lstm_of_awkward_layouts_and_of_constants() -> None:
+    rng = np.random.default_rng(0)
+    x, u = rng.normal(size=(3, 4, 20)).astype(np.float32), rng.normal(size=(5, 20)).astype(np.float32)
+    wanted = lstm(x, u).value
+    np.testing.assert_array_equal(lstm(np.asfortranarray(x), np.asfortranarray(u)).value, wanted)
+    by_u = grad(lstm(Tensor(x), parameter := Tensor(u)), [parameter], np.ones_like(wanted))[0]
+    also = grad(lstm(x, parameter), [parameter], np.ones_like(wanted), create_graph=True)[0]
+    np.testing.assert_allclose(also.value, by_u.value, rtol=1e-4, atol=1e-5)  # float32, another order of sums
+    for empty in ((0, 4, 20), (3, 0, 20)):
+        assert lstm(np.zeros(empty, np.float32), u).shape == (*empty[:2], 5)

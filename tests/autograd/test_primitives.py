@@ -41,7 +41,7 @@ class Example:
 Case = Callable[[Sides], SearchStrategy[Example]]
 
 # Composed of primitives, so they have no entry in PRIMITIVES; but they have derivatives all the same.
-COMPOSED = {"slogdet", "split", "stack"}
+COMPOSED = {"lstm_cell", "slogdet", "split", "stack"}
 CASES: dict[str, Case] = {}
 
 
@@ -193,6 +193,35 @@ def _(draw: DrawFn, sides: Sides) -> Example:
 def _(draw: DrawFn, sides: Sides) -> Example:
     shape = draw(draws.shapes(0, 2, sides))
     return Example(ag.gate, np_gate, (draw(draws.arrays((*shape, 2 * draw(sides)))),))
+
+
+def np_lstm_cell(a: Array, c: Array) -> tuple[Array, Array]:
+    i, f, g, o = np.split(a, 4, -1)
+    c = np_sigmoid(f) * c + np_sigmoid(i) * np.tanh(g)
+    return np_sigmoid(o) * np.tanh(c), c
+
+
+@case("lstm_cell")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    lead, n = draw(draws.shapes(0, 2, sides)), draw(sides)
+    xs = draw(draws.arrays((*lead, 4 * n))), draw(draws.arrays((*lead, n)))
+    return Example(
+        lambda a, c: ag.concatenate(ag.lstm_cell(a, c), -1), lambda a, c: np.concatenate(np_lstm_cell(a, c), -1), xs
+    )
+
+
+@case("lstm")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    n, length, size = draw(sides), draw(sides), draw(sides)
+
+    def numpy(x: Array, u: Array) -> Array:
+        hs, h, c = np.zeros((n, length, size)), *np.zeros((2, n, size))
+        for t in range(length):
+            h, c = np_lstm_cell(x[:, t] + h @ u, c)
+            hs[:, t] = h
+        return hs
+
+    return Example(ag.lstm, numpy, (draw(draws.arrays((n, length, 4 * size))), draw(draws.arrays((size, 4 * size)))))
 
 
 @case("linear")
@@ -685,6 +714,7 @@ ERRORS: dict[str, Callable[[], object]] = {
     "split: positions [4, 2] do not ascend": lambda: ag.split(Tensor(ZEROS(5)), [4, 2]),
     "mean: nothing to take the mean of": lambda: ag.mean(Tensor(ZEROS((0, 2))), 0),
     "gate: the last axis of shape (3,) must be even": lambda: ag.gate(Tensor(ZEROS(3))),
+    "lstm: x (2, 3, 4) and u (2, 8) are not": lambda: ag.lstm(ZEROS((2, 3, 4)), ZEROS((2, 8))),
 }
 
 

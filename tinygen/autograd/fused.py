@@ -1,4 +1,4 @@
-"""Operations that a kernel computes in one pass, where a chain of NumPy calls would go through memory many times.
+"""Operations that a kernel computes at once, where a chain of NumPy calls would go through memory many times.
 
 Each has its plain form beside it. The kernel serves the value and the first derivative; a derivative that is itself to
 be differentiated is that of the plain form.
@@ -8,9 +8,14 @@ Checked by: tests/autograd/test_fused.py
 
 from __future__ import annotations
 
+import numba
+import numpy as np
+
 from .elementwise import sigmoid, tanh
 from .kernels import activation as kernels
-from .shape import split
+from .kernels import recurrent
+from .linalg import matmul
+from .shape import pad, reshape, split, stack, transpose
 from .tensor import Tensor, TensorLike, array_of, grad, node, primitive, taping
 
 
@@ -36,3 +41,56 @@ def gate(x: TensorLike) -> Tensor:
 def _plain_gate(x: TensorLike) -> Tensor:
     a, b = split(x, 2, axis=-1)
     return tanh(a) * sigmoid(b)
+
+
+@primitive
+def lstm(x: TensorLike, u: TensorLike) -> Tensor:
+    """h_t of an LSTM that starts from zeros: a_t = x_t + h_{t−1} u, and (h_t, c_t) = lstm_cell(a_t, c_{t−1})
+
+    x_t is what the inputs add to the gates, computed for all t beforehand. In float64 it is the plain form.
+
+    Shapes: x (N, T, 4H), u (H, 4H), h (N, T, H).  Raises ValueError if x or u is of no such shape.
+    Source: as that of `lstm_cell`.
+    """
+    x, u = (t if isinstance(t, Tensor) else Tensor(t) for t in (x, u))
+    v, w, size = x.value, u.value, u.shape[0] if u.ndim else 0
+    if v.ndim != 3 or w.shape != (size, 4 * size) or v.shape[2:] != w.shape[1:]:
+        raise ValueError(f"lstm: x {v.shape} and u {w.shape} are not (N, T, 4H) and (H, 4H)")
+    if numba.config.DISABLE_JIT or not v.size or not v.dtype == w.dtype == np.float32:
+        return _plain_lstm(x, u)
+    h, c, gates = recurrent.lstm(v, w)
+
+    def through_time(g: Tensor, y: Tensor) -> Tensor:
+        if taping():
+            return grad(_plain_lstm(x, u), [x], g, create_graph=True)[0]
+        return node("lstm_vjp", recurrent.lstm_vjp(g.value, w, c, gates))
+
+    def to_u(g: Tensor, y: Tensor) -> Tensor:
+        before = pad((lstm(x, u) if taping() else Tensor(h))[:, :-1], [(0, 0), (1, 0), (0, 0)])
+        return matmul(transpose(reshape(before, (-1, size))), reshape(g, (-1, 4 * size)))
+
+    # Once back through time gives the cotangents of all a_t; those of x and u come from these, in one product each. A
+    # node between holds them; its own value is nobody's business.
+    a = node("lstm_gates", gates, (x, lambda g, y: g), (u, to_u))
+    return node("lstm", h, (a, through_time))
+
+
+def lstm_cell(a: TensorLike, c: TensorLike) -> tuple[Tensor, Tensor]:
+    """c′ = σ(f) c + σ(i) tanh(g) and h′ = σ(o) tanh(c′), where i, f, g, o are the quarters of a's last axis
+
+    Shapes: a (…, 4H), c, h′ and c′ (…, H); the result is (h′, c′).  Raises ValueError if a's last axis is not four H.
+    Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forget gate of Gers, Schmidhuber &
+    Cummins, "Learning to forget: continual prediction with LSTM", 2000.
+    """
+    i, f, g, o = split(a, 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
+
+
+def _plain_lstm(x: Tensor, u: Tensor) -> Tensor:
+    h: TensorLike = np.zeros((len(x), u.shape[0]), x.dtype)
+    c, hs = h, []
+    for t in range(x.shape[1]):
+        h, c = lstm_cell(x[:, t] + matmul(h, u), c)
+        hs.append(h)
+    return stack(hs, axis=1) if hs else matmul(x, transpose(u))  # nothing, of the right shape

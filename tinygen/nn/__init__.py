@@ -5,8 +5,10 @@ from .layers import Conv, ConvTranspose, Embedding, LayerNorm, Linear, Sequentia
 from .masks import MaskedLinear, MaskedMLP
 from .memory import Memory
 from .module import Module
+from .recurrent import LSTM
 
 __all__ = [
+    "LSTM",
     "Conv",
     "ConvTranspose",
     "Embedding",

@@ -31,7 +31,7 @@ class Linear(Module):
     """
 
     def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True, init: Initialiser = glorot_uniform) -> None:
-        _at_least_one("Linear", n_in=n_in, n_out=n_out)
+        at_least_one("Linear", n_in=n_in, n_out=n_out)
         self.w = Parameter(init((n_in, n_out), (n_in, n_out), rng))
         self.b = Parameter(np.zeros(n_out)) if bias else None
 
@@ -56,7 +56,7 @@ class _Convolution(Module):
         bias: bool = True,
         init: Initialiser = glorot_uniform,
     ) -> None:
-        _at_least_one(type(self).__name__, n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
+        at_least_one(type(self).__name__, n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
         shape, fan_in, fan_out = (len(taps), n_in, n_out), len(taps) * n_in, len(taps) * n_out
         if self.transposed:
             # Of the taps, one in s (in each axis) meets an output, so that is how many inputs it sums over.
@@ -120,7 +120,7 @@ class Embedding(Module):
     """
 
     def __init__(self, n: int, dim: int, rng: Rng) -> None:
-        _at_least_one("Embedding", n=n, dim=dim)
+        at_least_one("Embedding", n=n, dim=dim)
         self.w = Parameter(normal((n, dim), 1.0, rng))
 
     def __call__(self, k: Array) -> Tensor:
@@ -139,7 +139,7 @@ class LayerNorm(Module):
     """
 
     def __init__(self, dim: int, epsilon: float = 1e-5) -> None:
-        _at_least_one("LayerNorm", dim=dim)
+        at_least_one("LayerNorm", dim=dim)
         self.w, self.b, self.epsilon = Parameter(np.ones(dim)), Parameter(np.zeros(dim)), epsilon
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -169,7 +169,8 @@ def _with_bias(plus: TensorLike, b: Parameter | None) -> TensorLike:
     return b if isinstance(plus, int | float) and plus == 0 else plus + b
 
 
-def _at_least_one(layer: str, **sizes: int) -> None:
+def at_least_one(layer: str, **sizes: int) -> None:
+    """Raise ValueError, naming the layer and the size, if one of the sizes is below 1."""
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{layer} {name}: expected at least 1, got {size}")

@@ -29,11 +29,11 @@ _P = tuple(
 )  # fmt: skip
 _Q = tuple(f32(c) for c in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03))
 _LIMIT = f32(7.90531110763549805)
-_HALF, _ONE = f32(0.5), f32(1)
+HALF, ONE = f32(0.5), f32(1)
 
 
 @compiled
-def _tanh(x: Any) -> Any:
+def fast_tanh(x: Any) -> Any:
     """tanh x within 5 units in the last place; the comparisons let NaN through, and ±inf reach ±1."""
     inside = _LIMIT if x > _LIMIT else x
     inside = -_LIMIT if inside < -_LIMIT else inside
@@ -41,8 +41,8 @@ def _tanh(x: Any) -> Any:
     p = (((((_P[0] * s + _P[1]) * s + _P[2]) * s + _P[3]) * s + _P[4]) * s + _P[5]) * s + _P[6]
     q = ((_Q[0] * s + _Q[1]) * s + _Q[2]) * s + _Q[3]
     y = inside * p / q
-    y = _ONE if x > _LIMIT else y
-    return -_ONE if x < -_LIMIT else y
+    y = ONE if x > _LIMIT else y
+    return -ONE if x < -_LIMIT else y
 
 
 @compiled
@@ -52,7 +52,7 @@ def _gate(x: Array, y: Array, start: int, stop: int) -> None:
     for i in range(start, stop):
         a, b, row = x[i, :channels], x[i, channels:], y[i]
         for j in range(channels):
-            row[j] = _tanh(a[j]) * (_HALF + _HALF * _tanh(_HALF * b[j]))
+            row[j] = fast_tanh(a[j]) * (HALF + HALF * fast_tanh(HALF * b[j]))
 
 
 @compiled
@@ -63,9 +63,9 @@ def _gate_vjp(x: Array, g: Array, dx: Array, start: int, stop: int) -> None:
         a, b, cotangent = x[i, :channels], x[i, channels:], g[i]
         da, db = dx[i, :channels], dx[i, channels:]
         for j in range(channels):
-            t, s = _tanh(a[j]), _HALF + _HALF * _tanh(_HALF * b[j])
-            da[j] = cotangent[j] * s * (_ONE - t * t)
-            db[j] = cotangent[j] * t * s * (_ONE - s)
+            t, s = fast_tanh(a[j]), HALF + HALF * fast_tanh(HALF * b[j])
+            da[j] = cotangent[j] * s * (ONE - t * t)
+            db[j] = cotangent[j] * t * s * (ONE - s)
 
 
 @compiled
@@ -87,7 +87,7 @@ def _rows(x: Array) -> Array:
     return behaved(x).reshape(-1, x.shape[-1])
 
 
-def _sigmoid(x: Array) -> Array:
+def plain_sigmoid(x: Array) -> Array:
     """σ(x), also where it is tiny: ½ + ½ tanh ½x would cancel to 0, 1/(1 + exp(-x)) overflow."""
     e = np.exp(-np.abs(x))
     return np.asarray(np.where(x < 0, e, 1) / (1 + e))
@@ -116,7 +116,7 @@ def gate(x: Array) -> Array:
     """
     a, b = _halves(x)
     if not _fast(x):
-        return np.tanh(a) * _sigmoid(b)
+        return np.tanh(a) * plain_sigmoid(b)
     y = np.empty(a.shape, x.dtype)
     rows, flat = _rows(x), y.reshape(-1, a.shape[-1])
     parallel(lambda start, stop: _gate(rows, flat, start, stop), len(rows), _GRAIN // rows.shape[1] + 1)
@@ -135,9 +135,9 @@ def gate_vjp(x: Array, g: Array) -> Array:
     if g.shape != a.shape:
         raise ValueError(f"the cotangent of a gate of {x.shape} has shape {a.shape}, got {g.shape}")
     if not (_fast(x) and g.dtype == x.dtype):
-        s = g * _sigmoid(b)
-        slope = 4 * _sigmoid(2 * a) * _sigmoid(-2 * a)  # 1 - tanh² a = 4 σ(2a) σ(-2a), which does not cancel
-        return np.concatenate([s * slope, s * np.tanh(a) * _sigmoid(-b)], axis=-1)  # 1 - σ(b) = σ(-b)
+        s = g * plain_sigmoid(b)
+        slope = 4 * plain_sigmoid(2 * a) * plain_sigmoid(-2 * a)  # 1 - tanh² a = 4 σ(2a) σ(-2a), which does not cancel
+        return np.concatenate([s * slope, s * np.tanh(a) * plain_sigmoid(-b)], axis=-1)  # 1 - σ(b) = σ(-b)
     dx = np.empty(x.shape, x.dtype)
     rows, cotangents, flat = _rows(x), _rows(g), dx.reshape(-1, x.shape[-1])
     parallel(lambda start, stop: _gate_vjp(rows, cotangents, flat, start, stop), len(rows), _GRAIN // rows.shape[1] + 1)

@@ -364,7 +364,7 @@ def _plus(plus: Array | None, y: Array) -> tuple[Array, int]:
     return behaved(plus).reshape(-1), int(plus.ndim > 1)
 
 
-def _packed(w: Array, lanes: int) -> Array:
+def pack(w: Array, lanes: int) -> Array:
     """Weights (taps, C_in, C_out) as (blocks of C_out, taps · C_in, lanes), so that a tile reads them front to back."""
     depth, channels = w.shape[0] * w.shape[1], w.shape[2]
     packed = aligned((-(-channels // lanes), depth, lanes), w.dtype)
@@ -383,7 +383,7 @@ def _into(
     plan = _plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, per_vector, len(y) >= threads())
     if plan is None:
         return
-    packed, flat_x, flat_y = _packed(w, per_vector * len(plan.vectors)), x.reshape(-1), y.reshape(-1)
+    packed, flat_x, flat_y = pack(w, per_vector * len(plan.vectors)), x.reshape(-1), y.reshape(-1)
 
     def task(start: int, stop: int) -> None:
         _convolve(

@@ -14,9 +14,9 @@ LLVM keeps a tile in registers because it is *one value* of a Numba type; a smal
 Numba's cache finds them (a kernel that closes over an intrinsic is compiled anew in every process). Arrays are flat and
 C-contiguous, float32 or float64; addresses are counted in elements and are not checked.
 
-Numba's cache looks for changes only in the file of the kernel itself; `compiled` puts a digest of this file and the
-width of a register into the kernel's name, which is part of the name of its cache file, so that a change here is not
-answered by stale code.
+Numba's cache looks for changes only in the file of the kernel itself, which may call what stands in another; `compiled`
+puts a digest of all files of this folder and the width of a register into the kernel's name, which is part of the name
+of its cache file, so that no change is answered by stale code.
 
 Checked by: tests/autograd/kernels/test_intrinsics.py, test_convolution.py
 """
@@ -49,7 +49,8 @@ def _bytes_per_vector() -> int:
 
 
 VECTOR_BYTES = _bytes_per_vector()
-_SOURCE = f"_{zlib.crc32(Path(__file__).read_bytes()):08x}_{VECTOR_BYTES}"
+_FILES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+_SOURCE = f"_{zlib.crc32(_FILES):08x}_{VECTOR_BYTES}"
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # Numba has no types: name one for its decorator
 

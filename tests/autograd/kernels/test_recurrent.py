@@ -1,0 +1,56 @@
+"""The LSTM's kernels by themselves; that they equal the plain form is held in tests/autograd/test_fused.py."""
+
+import numba
+import numpy as np
+import pytest
+
+from tinygen.autograd.kernels.recurrent import lstm, lstm_vjp
+from tinygen.autograd.kernels.threads import set_threads, threads
+
+pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="float32 without the JIT is the plain form")
+
+
+def inputs(n: int = 21, length: int = 3, size: int = 10) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = (n, length, 4 * size), (size, 4 * size), (n, length, size)
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def test_threads_share_the_examples_without_a_difference() -> None:
+    x, u, g = inputs()
+    before, results = threads(), []
+    try:
+        for number in (1, 2, 3):
+            set_threads(number)
+            h, c, gates = lstm(x, u)
+            results.append([h, c, gates, lstm_vjp(g, u, c, gates)])
+    finally:
+        set_threads(before)
+    for other in results[1:]:
+        for one, another in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, another)
+
+
+def test_nan_stays_in_its_example_and_passes_to_all_later_times() -> None:
+    x, u, g = inputs()
+    x[4, 1, 0] = np.nan
+    h, c, gates = lstm(x, u)
+    dx = lstm_vjp(g, u, c, gates)
+    sick = np.arange(21) == 4
+    assert np.isnan(h[4, 2]).all()
+    assert np.isfinite(h[4, 0]).all()
+    for result in (h, c, gates, dx):
+        assert np.isfinite(result[~sick]).all()
+        assert np.isnan(result[sick]).any()
+
+
+def test_inputs_are_left_alone_and_gates_saturate() -> None:
+    x, u, g = inputs()
+    x[0] = np.inf
+    held = [each.copy() for each in (x, u, g)]
+    h, c, gates = lstm(x, u)
+    lstm_vjp(g, u, c, gates)
+    for now, then in zip((x, u, g), held, strict=True):
+        np.testing.assert_array_equal(now, then)
+    np.testing.assert_array_equal(gates[0], 1)
+    np.testing.assert_array_equal(c[0], np.arange(4)[:, None] * np.ones(10))

@@ -1,0 +1,153 @@
+"""The recurrence of an LSTM over whole sequences, forward and backward: what cannot be one product for all times.
+
+    a_t = x_t + h_{t-1} u,   i, f, o = σ(a_i), σ(a_f), σ(a_o),   g = tanh a_g
+    c_t = f c_{t-1} + i g,   h_t = o tanh c_t
+
+Examples do not meet, so each thread takes some of them through all times, in one call and without the GIL. The product
+with u, packed once, runs on register tiles of 8 examples × 2 registers; BLAS would pack u anew at each time.
+
+Only for float32: what is checked in float64 is the same recurrence in tensor operations (tinygen/autograd/fused.py).
+
+Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forget gate of Gers, Schmidhuber & Cummins,
+"Learning to forget: continual prediction with LSTM", 2000.
+Checked by: tests/autograd/kernels/test_recurrent.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .activation import HALF, ONE, fast_tanh
+from .arrays import Array, behaved
+from .convolution import pack
+from .intrinsics import compiled, fma, lanes, load, store
+from .threads import Task, parallel
+
+_TILE = (0,) * 8, (0,) * 2  # examples, registers: the lengths are what counts
+
+
+@compiled
+def _product(examples: Any, vectors: Any, x: Array, w: Array, y: Array) -> None:
+    """y = x w. Shapes: x (n, K), w (blocks, K, lanes) as packed, y (n, M), n a multiple of the tile's examples."""
+    (n, depth), channels, lanes, height = x.shape, y.shape[1], w.shape[2], len(examples)
+    flat_x, flat_w, flat_y = x.reshape(-1), w.reshape(-1), y.reshape(-1)
+    for block in range(w.shape[0]):
+        channel = block * lanes
+        for row in range(0, n, height):
+            at = row * channels + channel
+            acc = load(examples, vectors, flat_y, at, channels, 0)  # of width 0: zeros
+            for k in range(depth):
+                acc = fma(acc, flat_x, row * depth + k, depth, flat_w, (block * depth + k) * lanes)
+            store(flat_y, at, channels, channels - channel, acc)
+
+
+@compiled
+def _sigmoids(x: Array, z: Array, y: Array) -> None:
+    for j in range(y.size):
+        y[j] = HALF + HALF * fast_tanh(HALF * (x[j] + z[j]))
+
+
+@compiled
+def _tanhs(x: Array, z: Array, y: Array) -> None:
+    for j in range(y.size):
+        y[j] = fast_tanh(x[j] + z[j])
+
+
+@compiled
+def _forward(
+    examples: Any, vectors: Any, x: Array, u: Array, y: Array, cells: Array, gates: Array, start: int, stop: int
+) -> None:
+    """Examples start … stop. Loops over few arrays each: LLVM vectorises only what it can prove, or test, disjoint."""
+    size = y.shape[2]
+    n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
+    h, z = np.zeros((n, size), x.dtype), np.zeros((n, 4 * size), x.dtype)
+    for t in range(x.shape[1]):
+        if t:
+            _product(examples, vectors, h, u, z)
+        for row in range(stop - start):
+            x_row, z_row, gate = x[start + row, t], z[row], gates[start + row, t]
+            before, cell = cells[start + row, t], cells[start + row, t + 1]
+            _sigmoids(x_row[: 2 * size], z_row[: 2 * size], gate[: 2 * size])
+            _tanhs(x_row[2 * size : 3 * size], z_row[2 * size : 3 * size], gate[2 * size : 3 * size])
+            _sigmoids(x_row[3 * size :], z_row[3 * size :], gate[3 * size :])
+            i, f, g, o = gate[:size], gate[size : 2 * size], gate[2 * size : 3 * size], gate[3 * size :]
+            for j in range(size):
+                cell[j] = f[j] * before[j] + i[j] * g[j]
+            here, h_row = y[start + row, t], h[row]
+            for j in range(size):
+                h_row[j] = o[j] * fast_tanh(cell[j])
+            for j in range(size):
+                here[j] = h_row[j]
+
+
+@compiled
+def _backward(
+    examples: Any, vectors: Any, dy: Array, u: Array, cells: Array, gates: Array, dx: Array, start: int, stop: int
+) -> None:
+    """Examples start … stop; u is packed transposed."""
+    size = dy.shape[2]
+    n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
+    dh, dc, da = np.zeros((n, size), dy.dtype), np.zeros((n, size), dy.dtype), np.zeros((n, 4 * size), dy.dtype)
+    for t in range(dy.shape[1] - 1, -1, -1):
+        for row in range(stop - start):
+            gate, da_row = gates[start + row, t], da[row]
+            i, f, g, o = gate[:size], gate[size : 2 * size], gate[2 * size : 3 * size], gate[3 * size :]
+            di, df, dg = da_row[:size], da_row[size : 2 * size], da_row[2 * size : 3 * size]
+            do, dh_row, dc_row = da_row[3 * size :], dh[row], dc[row]
+            dy_row, before, cell = dy[start + row, t], cells[start + row, t], cells[start + row, t + 1]
+            for j in range(size):
+                dh_row[j] += dy_row[j]
+            for j in range(size):
+                squashed = fast_tanh(cell[j])
+                do[j] = dh_row[j] * squashed * o[j] * (ONE - o[j])
+                dc_row[j] += dh_row[j] * o[j] * (ONE - squashed * squashed)
+            for j in range(size):
+                di[j] = dc_row[j] * g[j] * i[j] * (ONE - i[j])
+            for j in range(size):
+                dg[j] = dc_row[j] * i[j] * (ONE - g[j] * g[j])
+            for j in range(size):
+                df[j] = dc_row[j] * before[j] * f[j] * (ONE - f[j])
+            for j in range(size):
+                dc_row[j] *= f[j]
+            here = dx[start + row, t]
+            for j in range(da_row.size):
+                here[j] = da_row[j]
+        if t:
+            _product(examples, vectors, da, u, dh)
+
+
+def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:
+    """Run an LSTM over what its inputs add to the gates; return h, c and the gates after their activation.
+
+    Shapes: x and gates (N, T, 4H), in the order i, f, g, o; u (H, 4H); h (N, T, H); c (N, T+1, H), the first one zero.
+    All of float32; the gates are as precise as `gate`.
+    Checked by: tests/autograd/kernels/test_recurrent.py
+    """
+    n, length, _ = x.shape
+    h, c, gates = (np.empty(shape, x.dtype) for shape in ((n, length, len(u)), (n, length + 1, len(u)), x.shape))
+    c[:, 0] = 0
+    inputs, matrix = behaved(x), _tiled(u)
+    _share(n, lambda start, stop: _forward(*_TILE, inputs, matrix, h, c, gates, start, stop))
+    return h, c, gates
+
+
+def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
+    """VJP of `lstm` from its h to its x, given what it returned.
+
+    Shapes: dh (N, T, H); u (H, 4H); c (N, T+1, H); gates and the result (N, T, 4H).  All of float32.
+    Checked by: tests/autograd/kernels/test_recurrent.py
+    """
+    dx, cotangents, matrix = np.empty(gates.shape, gates.dtype), behaved(dh), _tiled(u.T)
+    _share(len(dh), lambda start, stop: _backward(*_TILE, cotangents, matrix, c, gates, dx, start, stop))
+    return dx
+
+
+def _tiled(w: Array) -> Array:
+    return pack(w[None], lanes(w.dtype) * len(_TILE[1]))
+
+
+def _share(examples: int, task: Task) -> None:
+    """A thread takes no fewer examples than a tile has: it would only have zeros to multiply instead."""
+    parallel(task, examples, len(_TILE[0]))
