@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from tinygen import no_grad, plot
-from tinygen.bijections import Chain
+from tinygen.bijections import Bijection, Chain
 
 Box: TypeAlias = tuple[float, float, float, float]
 Reals: TypeAlias = NDArray[np.float64]
@@ -28,11 +28,11 @@ def density_and_samples(log_prob: Callable[[Reals], ArrayLike], data: Reals, sam
     return figure
 
 
-def pulled_back(bijection: Chain, z: Reals) -> list[Reals]:
+def pulled_back(bijection: Bijection, z: Reals) -> list[Reals]:
     """Carry points z (…, 2) of the noise to the data; list where they are after every layer, z itself first."""
-    stages = [z]
+    stages, layers = [z], bijection.bijections if isinstance(bijection, Chain) else [bijection]
     with no_grad():
-        for layer in reversed(bijection.bijections):
+        for layer in reversed(layers):
             stages.append(layer.inverse(stages[-1].reshape(-1, 2))[0].value.reshape(z.shape))
     return stages
 

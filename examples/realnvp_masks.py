@@ -29,8 +29,8 @@ def main() -> None:
         fitted, held_out, test = split(np.random.default_rng(seed))
         for mask in MASKS:
             rng = np.random.default_rng(seed)
-            flow = RealNVP((8, 8, 1), rng, mask=mask, layers=8, width=32, depth=1)
-            flow = train(flow, fitted, held_out, steps, 3e-3, seed)
+            untrained = RealNVP((8, 8, 1), rng, mask=mask, layers=8, width=32, depth=1)
+            flow = train(untrained, fitted, held_out, steps, 3e-3, seed)
             found[mask].append(bits_per_dim(flow, test, rng))
             if seed == args.seed:
                 samples.append(np.clip(flow.sample(12, rng), 0, 16.999).astype(int))
