@@ -7,6 +7,7 @@ from .gan import GAN
 from .gated_pixelcnn import GatedPixelCNN
 from .glow import Glow
 from .made import MADE
+from .pixel_rnn import PixelRNN
 from .pixelcnn import PixelCNN
 from .realnvp import NICE, RealNVP
 from .vae import VAE
@@ -24,6 +25,7 @@ __all__ = [
     "GatedPixelCNN",
     "Glow",
     "PixelCNN",
+    "PixelRNN",
     "RealNVP",
     "WaveNet",
 ]
