@@ -35,8 +35,10 @@ def nats_per_sample(model: WaveNet, codes: NDArray[np.int64], kinds: NDArray[np.
 def main() -> None:
     args = arguments(__doc__ or "", "wavenet_audio")
     start, rng = time.perf_counter(), np.random.default_rng(args.seed)
-    steps, n = (4, 16) if args.quick else (800, 1600)
-    (codes, kinds), held_out, test = ((mu_law_encode(x), k) for x, k in (sounds(m, rng, RATE) for m in (n, 48, 96)))
+    steps, n = (3, 32) if args.quick else (800, 1600)
+    (codes, kinds), held_out, test = (
+        (mu_law_encode(x), k) for x, k in (sounds(m, rng, RATE) for m in (n, n // 16, n // 16))
+    )
     model = WaveNet(codes.shape[1:], LEVELS, rng, dilations=[1, 2, 4, 8, 16, 32, 64, 128], labels=len(KINDS))
     parameters = model.parameters()
     fit(
@@ -58,7 +60,7 @@ def main() -> None:
     drawn = model.sample(BESIDE * len(KINDS), rng, np.arange(len(KINDS)).repeat(BESIDE))
     waves = {}
     for i, kind in enumerate(KINDS):
-        waves[f"{kind}, data"] = mu_law_decode(test[0][test[1] == i][:BESIDE])
+        waves[f"{kind}, data"] = mu_law_decode(codes[kinds == i][:BESIDE])
         waves[f"{kind}, samples"] = mu_law_decode(drawn[BESIDE * i : BESIDE * (i + 1)])
     for name, wave in waves.items():
         write_wav(args.out / f"{name.replace(', ', '_')}.wav", wave.ravel(), RATE)

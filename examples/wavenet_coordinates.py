@@ -50,7 +50,7 @@ def trained(data: Images, seed: int, steps: int, coordinates: bool) -> tuple[Wav
 
 def main() -> None:
     args = arguments(__doc__ or "", "wavenet_coordinates")
-    start, steps = time.perf_counter(), 10 if args.quick else 600
+    start, steps = time.perf_counter(), 4 if args.quick else 600
     train, test = digits("train", threshold=8), digits("test", threshold=8)
     seeds = range(args.seed, args.seed + 3)
     nats, columns, pictures = {}, {}, [train.pixels[:16]]
