@@ -5,6 +5,7 @@ from .autoregressive import AffineTransformer, MaskedAutoregressive
 from .bijection import Bijection, Chain, Inverse
 from .continuous import ContinuousFlow
 from .coupling import AdditiveCoupling, AffineCoupling, Mask
+from .dequantize import Dequantized
 from .elementwise import Affine, Logit
 from .flow import Base, Flow
 from .invertible_conv import InvertibleConv
@@ -22,6 +23,7 @@ __all__ = [
     "Bijection",
     "Chain",
     "ContinuousFlow",
+    "Dequantized",
     "FactorOut",
     "Flow",
     "Inverse",
