@@ -1,8 +1,8 @@
-"""Gated PixelCNN beside the same network in PyTorch: same weights, same batch, same number of threads, one process.
+"""PixelCNN and Gated PixelCNN beside the same networks in PyTorch: same weights, same batch, same threads, one process.
 
 A training step (forward, backward, Adam) in float32, as one graph and in as many shards of the batch as there are
-threads (what `fit(shards=…)` does), against the better of PyTorch's two memory formats; and sampling, by remembered
-activations against the naive sampler in PyTorch.
+threads (what `fit(shards=…)` does), against the better of PyTorch's two memory formats; and sampling 1, 16 and 256
+images, by remembered activations against the naive sampler in PyTorch.
 
     python -m benchmarks.pixelcnn [--threads 2] [--quick]
 """
@@ -23,9 +23,11 @@ from benchmarks.timing import medians
 from tinygen import value_and_grad
 from tinygen.autograd import Tensor
 from tinygen.autograd.kernels.threads import set_threads, threads
-from tinygen.models import GatedPixelCNN
+from tinygen.models import GatedPixelCNN, PixelCNN
 from tinygen.models.gated_pixelcnn import GatedLayer
+from tinygen.models.pixelcnn import Block
 from tinygen.nn import Conv
+from tinygen.nn.masks import MaskedLinear
 from tinygen.optim import Adam
 from tinygen.training import sharded
 
@@ -65,7 +67,7 @@ class TorchLayer(nn.Module):
         return v, h, skip
 
 
-class TorchPixelCNN(nn.Module):
+class TorchGatedPixelCNN(nn.Module):
     def __init__(self, model: GatedPixelCNN) -> None:
         super().__init__()
         self.levels = model.output.levels
@@ -80,18 +82,88 @@ class TorchPixelCNN(nn.Module):
         return self.logits(F.relu(self.hidden(F.relu(skip))))
 
 
+class TorchMaskedConv(nn.Module):
+    """What is left of a masked kernel, from its first row to its last, with zeros where the mask is; C = 1 only."""
+
+    def __init__(self, earlier: Conv, here: MaskedLinear | None) -> None:
+        super().__init__()
+        (reach, _), (_, channels_in, channels_out) = earlier.taps[0], earlier.w.shape
+        kernel, mask = np.zeros((2, 1 - reach, 1 - 2 * reach, channels_in, channels_out), np.float32)
+        for (i, j), w in zip(earlier.taps, earlier.w.value, strict=True):
+            kernel[i - reach, j - reach], mask[i - reach, j - reach] = w, 1
+        if here is not None:
+            kernel[-reach, -reach], mask[-reach, -reach] = here.w.value, 1
+        self.padding = (-reach, -reach, -reach, 0)
+        self.weight = nn.Parameter(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
+        self.register_buffer("mask", torch.from_numpy(mask.transpose(3, 2, 0, 1).copy()))
+        bias = earlier.b if here is None else here.b
+        assert bias is not None
+        self.bias = nn.Parameter(torch.from_numpy(bias.value.copy()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(F.pad(x, self.padding), self.weight * self.mask, self.bias)
+
+
+class TorchPoint(nn.Module):
+    """A 1×1 convolution."""
+
+    def __init__(self, layer: MaskedLinear) -> None:
+        super().__init__()
+        assert layer.b is not None
+        self.weight = nn.Parameter(torch.from_numpy(layer.w.value.T[:, :, None, None].copy()))
+        self.bias = nn.Parameter(torch.from_numpy(layer.b.value.copy()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, self.weight, self.bias)
+
+
+class TorchBlock(nn.Module):
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.reduce, self.expand = TorchPoint(block.reduce), TorchPoint(block.expand)
+        self.masked = TorchMaskedConv(block.earlier, block.here)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return h + self.expand(F.relu(self.masked(F.relu(self.reduce(F.relu(h))))))
+
+
+class TorchPixelCNN(nn.Module):
+    def __init__(self, model: PixelCNN) -> None:
+        super().__init__()
+        self.levels, self.first = model.output.levels, TorchMaskedConv(model.earlier, None)
+        self.blocks = nn.Sequential(*(TorchBlock(block) for block in model.blocks))
+        self.hidden, self.last = TorchPoint(model.hidden), TorchPoint(model.last)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.blocks(self.first(x * (2 / (self.levels - 1)) - 1))
+        return self.last(F.relu(self.hidden(F.relu(h))))
+
+
+Model = PixelCNN | GatedPixelCNN
+
+
+def make(kind: str, side: int, channels: int, layers: int) -> tuple[Model, Callable[[], nn.Module]]:
+    """Make a network, and what makes its twin."""
+    rng = np.random.default_rng(0)
+    if kind == "PixelCNN":
+        plain = PixelCNN((side, side, 1), 2, rng, channels=channels, blocks=layers)
+        return plain, lambda: TorchPixelCNN(plain)
+    gated = GatedPixelCNN((side, side, 1), 2, rng, channels=channels, layers=layers)
+    return gated, lambda: TorchGatedPixelCNN(gated)
+
+
 def gate(x: torch.Tensor) -> torch.Tensor:
     a, b = x.chunk(2, dim=1)
     return torch.tanh(a) * torch.sigmoid(b)
 
 
-def training_step(batch: int, side: int, channels: int, layers: int, seconds: float) -> str:
-    rng = np.random.default_rng(0)
-    model = GatedPixelCNN((side, side, 1), 2, rng, channels=channels, layers=layers)
+def training_step(kind: str, batch: int, side: int, channels: int, layers: int, seconds: float) -> str:
+    rng = np.random.default_rng(1)
+    model, twin_of = make(kind, side, channels, layers)
     x = rng.integers(0, 2, (batch, side, side, 1))
     candidates = {}
     for name, layout in (("torch NCHW", torch.contiguous_format), ("torch NHWC", torch.channels_last)):
-        twin = TorchPixelCNN(model).to(memory_format=layout)
+        twin = twin_of().to(memory_format=layout)
         image = torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32)).contiguous(memory_format=layout)
         candidates[name] = torch_step(
             twin, image, torch.from_numpy(x[..., 0]), torch.optim.Adam(twin.parameters(), 1e-3)
@@ -113,7 +185,7 @@ def training_step(batch: int, side: int, channels: int, layers: int, seconds: fl
     times = medians(candidates, seconds=seconds)
     theirs = min(times["torch NCHW"], times["torch NHWC"])
     figures = " | ".join([f"{times[name]:.1f}" for name in candidates] + [f"{times[n] / theirs:.2f}" for n in ours])
-    return f"| {layers} layers of {channels}, {batch} images of {side}×{side} | {figures} |"
+    return f"| {kind}, {layers} layers of {channels}, {batch} images of {side}×{side} | {figures} |"
 
 
 def torch_step(twin: nn.Module, image: torch.Tensor, target: torch.Tensor, optimizer: torch.optim.Optimizer):  # type: ignore[no-untyped-def]
@@ -127,30 +199,28 @@ def torch_step(twin: nn.Module, image: torch.Tensor, target: torch.Tensor, optim
     return step
 
 
-def sampling(n: int, side: int, channels: int, layers: int) -> str:
-    """Seconds for n images; the naive sampler's time is that of `side` pixels spread over the image, scaled up."""
-    model = GatedPixelCNN((side, side, 1), 2, np.random.default_rng(0), channels=channels, layers=layers)
-    model.sample(n, np.random.default_rng(1))
+def sampling(kind: str, n: int, side: int, channels: int, layers: int, rounds: int = 3) -> str:
+    """Seconds for n images; the naive sampler's time is that of a diagonal of pixels, scaled up to all of them."""
+    model, twin_of = make(kind, side, channels, layers)
+    x = model.sample(n, np.random.default_rng(1))
     ours, naive = [], []
-    twins = [TorchPixelCNN(model), TorchPixelCNN(model).to(memory_format=torch.channels_last)]
-    for _ in range(3):
+    twins = [twin_of(), twin_of().to(memory_format=torch.channels_last)]
+    pixels = side if n < 100 else 4  # of so many images, few pixels take long enough to be timed
+    for _ in range(rounds):
         start = time.perf_counter()
         x = model.sample(n, np.random.default_rng(1))
         ours.append(time.perf_counter() - start)
-        naive += [naive_torch(twin, x, side) * side for twin in twins]
+        naive += [naive_torch(twin, x, pixels) * side**2 / pixels for twin in twins]
     a, b = np.median(ours), min(np.median(naive[::2]), np.median(naive[1::2]))
-    return (
-        f"sampling {n} images of {side}×{side}, {layers} layers of {channels}: "
-        f"{a:.3f} s, naive PyTorch {b:.1f} s, {b / a:.0f} × faster"
-    )
+    return f"| {kind}, {layers} layers of {channels}, {n} images of {side}×{side} | {a:.3f} | {b:.1f} | {b / a:.0f} |"
 
 
-def naive_torch(twin: TorchPixelCNN, x: np.ndarray, pixels: int) -> float:
+def naive_torch(twin: nn.Module, x: np.ndarray, pixels: int) -> float:
     image = torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32))
     start = time.perf_counter()
     with torch.no_grad():
         for pixel in range(pixels):
-            i = pixel % image.shape[2]
+            i = pixel * image.shape[2] // pixels
             logits = twin(image)[:, :, i, i]
             image[:, 0, i, i] = torch.multinomial(F.softmax(logits, 1), 1)[:, 0].float()
     return time.perf_counter() - start
@@ -165,11 +235,11 @@ if __name__ == "__main__":
     set_threads(arguments.threads)
     print("| training step, ms | tinygen | in shards | torch NCHW | torch NHWC | ratio to the better | in shards |")
     print("|---|---|---|---|---|---|---|")
-    if arguments.quick:
-        print(training_step(4, 8, 8, 2, 0.01))
-        print(sampling(2, 8, 8, 2))
-    else:
-        print(training_step(64, 8, 32, 5, 1.0), flush=True)
-        print(training_step(64, 28, 32, 8, 3.0), flush=True)
-        print(training_step(64, 28, 64, 5, 3.0), flush=True)
-        print(sampling(16, 28, 32, 8))
+    kinds, steps = ("PixelCNN", "Gated PixelCNN"), [(64, 8, 32, 5, 1.0), (64, 28, 32, 8, 3.0), (64, 28, 64, 5, 3.0)]
+    for kind in kinds:
+        for step in [(4, 8, 8, 2, 0.01)] if arguments.quick else steps:
+            print(training_step(kind, *step), flush=True)
+    print("\n| sampling, s | tinygen | naive PyTorch | × faster |\n|---|---|---|---|")
+    for kind in kinds:
+        for n in (2,) if arguments.quick else (1, 16, 256):
+            print(sampling(kind, n, *((8, 8, 2) if arguments.quick else (28, 32, 8))), flush=True)
