@@ -38,6 +38,7 @@ def spectrograms(waves: Mapping[str, NDArray[np.float64]], rate: int) -> Figure:
         for end in np.arange(1, n) * length / rate:
             axes.axvline(end, color="#8C8C8C", linewidth=0.6)
         axes.set_title(name, fontsize=9, loc="left", color="#333333")
+        axes.set_xticks(np.arange(n + 1) * length / rate)
         axes.tick_params(labelsize=8, color="#8C8C8C", labelcolor="#333333", length=3)
         axes.spines[:].set_color("#8C8C8C")
     figure.supxlabel("seconds", fontsize=9, color="#333333")

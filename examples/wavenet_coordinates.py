@@ -57,9 +57,9 @@ def main() -> None:
     for name, coordinates in {"with": True, "without": False}.items():
         runs = [trained(train, seed, steps, coordinates) for seed in seeds]
         nats[name] = [nats_per_image(model, test.pixels) for model, _ in runs]
-        valid = np.array([[record.valid for record in history.records] for _, history in runs], float)
         columns["step"] = np.array([record.step for record in runs[0][1].records])
-        columns |= {f"{name}, seed {seed}": curve for seed, curve in zip(seeds, valid, strict=True)}
+        valid = [[record.valid for record in history.records] for _, history in runs]
+        columns[f"{name}, mean of seeds"] = np.mean(np.array(valid, float), 0)
         pictures.append(runs[0][0].sample(16, np.random.default_rng(args.seed)))
     gap = np.mean(nats["without"]) - np.mean(nats["with"])
     apart = max(nats["with"]) < min(nats["without"])

@@ -61,7 +61,9 @@ def pluck(frequency: float, seconds: float, rate: int, rng: np.random.Generator)
     _at_most_half("frequency", frequency, rate)
     delay, length = round(rate / frequency - 0.5), _length(seconds, rate)
     y = np.zeros(1 + max(length, delay))  # one zero in front, which n − L − 1 begins with
-    y[1 : 1 + delay] = rng.uniform(-1, 1, delay)
+    noise = rng.uniform(-1, 1, delay)
+    noise -= noise.mean()  # which would never die away
+    y[1 : 1 + delay] = noise / np.abs(noise).max(initial=1e-300)
     for n in range(1 + delay, len(y), delay):  # a round at a time: all that it reads is there
         m = min(delay, len(y) - n)
         y[n : n + m] = (y[n - delay : n - delay + m] + y[n - delay - 1 : n - delay - 1 + m]) / 2
