@@ -33,9 +33,9 @@ def coloured(images: Images, rng: np.random.Generator) -> np.ndarray:
     return np.rint(ground + (ink - ground) * (images.pixels / 16)).astype(np.uint8)
 
 
-def bits(model: PixelCNN, x: np.ndarray, labels: np.ndarray) -> float:
+def nats(model: PixelCNN, x: np.ndarray, labels: np.ndarray) -> float:
     with no_grad():
-        return bits_per_dim(float(-model.log_prob(x, labels).value.mean()), math.prod(SHAPE))
+        return float(-model.log_prob(x, labels).value.mean())
 
 
 def main() -> None:
@@ -54,11 +54,11 @@ def main() -> None:
         settings: dict[str, Any] = {"channels": 36, "blocks": 4, "first_size": 5, "ordered": ordered, "output": output}
         model = PixelCNN(SHAPE, LEVELS, rng, labels=10, **settings)
         optimizer, ema = Adam(model.parameters(), cosine(4e-3, steps, steps // 20)), EMA(model.parameters(), 0.99)
-        validate = partial(bits, model, x[held_out], labels[held_out])
+        validate = partial(nats, model, x[held_out], labels[held_out])
         data = x[fitted], labels[fitted]
         fit(model.loss, model, data, optimizer=optimizer, batch_size=32, rng=rng, steps=steps, validate=validate,
-            every=steps // 10, ema=ema, clip=100.0)  # fmt: skip
-        metrics[f"test_bits_per_dim of {name}"] = bits(model, y, test_labels)
+            every=steps // 10, ema=ema, clip=100.0, unit="nats per image")  # fmt: skip
+        metrics[f"test_bits_per_dim of {name}"] = bits_per_dim(nats(model, y, test_labels), math.prod(SHAPE))
         samples = model.sample(len(classes), rng, classes)
         grid = plot.sample_grid(samples, levels=LEVELS, row_labels=[str(label) for label in range(10)], title=name)
         plot.save(grid, args.out / f"{name.replace(', ', '_')}.png")
