@@ -1,0 +1,378 @@
+"""Flows beside the same flows in PyTorch: same weights, same batch, same number of threads, one process.
+
+A training step (forward, backward, Adam) and the drawing of samples, in float32, against the better of PyTorch's two
+memory formats where there are images.
+
+    python -m benchmarks.flows [--threads 2] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+from benchmarks.timing import medians
+from tinygen import value_and_grad
+from tinygen.autograd.kernels.threads import set_threads
+from tinygen.bijections import (
+    ActNorm,
+    AdditiveCoupling,
+    AffineCoupling,
+    Chain,
+    ContinuousFlow,
+    FactorOut,
+    Flow,
+    InvertibleConv,
+    Reshape,
+    Squeeze,
+)
+from tinygen.models import FFJORD, NICE, Glow, RealNVP
+from tinygen.models.coupling_networks import MLP, GlowNet, ResidualNet
+from tinygen.nn import Conv
+from tinygen.ode import FixedStep
+from tinygen.optim import Adam
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+def learned(array: np.ndarray) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(array.copy()))
+
+
+def torch_conv(layer: Conv) -> nn.Conv2d:
+    taps, n_in, n_out = layer.w.shape
+    size = math.isqrt(taps)
+    twin = nn.Conv2d(n_in, n_out, size, padding=size // 2)
+    twin.weight = learned(layer.w.value.reshape(size, size, n_in, n_out).transpose(3, 2, 0, 1))
+    twin.bias = None if layer.b is None else learned(layer.b.value)
+    return twin
+
+
+class TorchNet(nn.Module):
+    """The network of a coupling, of any of the three kinds."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.kind = type(net)
+        if isinstance(net, MLP):
+            self.layers = nn.ModuleList()
+            for layer in [*net.layers, net.last]:
+                twin = nn.Linear(*layer.w.shape)
+                twin.weight, twin.bias = learned(layer.w.value.T), learned(layer.b.value)  # type: ignore[union-attr]
+                self.layers.append(twin)
+        elif isinstance(net, ResidualNet):
+            inner = [conv for block in net.blocks for conv in block]
+            self.layers = nn.ModuleList(torch_conv(layer) for layer in [net.first, *inner, net.last])
+        elif isinstance(net, GlowNet):
+            self.layers = nn.ModuleList(torch_conv(layer) for layer in (net.first, net.middle, net.last))
+
+    def forward(self, a: torch.Tensor) -> torch.Tensor:
+        first, *middle, last = self.layers
+        h = first(a)
+        if self.kind is ResidualNet:
+            for inner, outer in zip(middle[::2], middle[1::2], strict=True):
+                h = h + outer(F.relu(inner(F.relu(h))))
+        else:
+            for layer in middle:
+                h = layer(F.relu(h))
+        return last(F.relu(h))
+
+
+class TorchFlow(nn.Module):
+    """A chain of twins; images are (N, C, H, W) here, so that channels are axis 1, as they are of vectors."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.chain, self.shape = twin_of(flow.bijection), flow.shape
+
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+        z, log_det = self.chain(x)
+        z = z.flatten(1)
+        return -0.5 * (z * z).sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi) + log_det
+
+
+class TorchChain(nn.Module):
+    def __init__(self, chain: Chain) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(twin_of(part) for part in chain.bijections)
+
+    def forward(self, x: torch.Tensor) -> Pair:
+        total: Any = 0.0
+        for part in self.parts:
+            x, log_det = part(x)
+            total = total + log_det
+        return x, total
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        for part in reversed(self.parts):
+            z = part.inverse(z)
+        return z
+
+
+class TorchCoupling(nn.Module):
+    def __init__(self, coupling: Any) -> None:
+        super().__init__()
+        self.mask, self.net = coupling.mask, TorchNet(coupling.network)
+        self.w = learned(coupling.w.value) if isinstance(coupling, AffineCoupling) else None
+
+    def cut(self, x: torch.Tensor) -> Pair:
+        mask = self.mask
+        if mask.name != "checkerboard":
+            at = mask.at
+            a, b = (x[:, :, :at], x[:, :, at:]) if mask.name == "half" and x.ndim == 4 else (x[:, :at], x[:, at:])
+        elif x.ndim == 2:
+            a, b = x[:, ::2], x[:, 1::2]
+        else:
+            a = torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1)
+            b = torch.cat([x[:, :, ::2, 1::2], x[:, :, 1::2, ::2]], 1)
+        return (b, a) if mask.flipped else (a, b)
+
+    def join(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        mask = self.mask
+        a, b = (b, a) if mask.flipped else (a, b)
+        if mask.name != "checkerboard":
+            return torch.cat([a, b], 2 if mask.name == "half" and a.ndim == 4 else 1)
+        if a.ndim == 2:
+            return torch.stack([a, b], 2).flatten(1)
+        n, channels, height, width = len(a), a.shape[1] // 2, a.shape[2], a.shape[3]
+        (a1, a2), (b1, b2) = a.chunk(2, 1), b.chunk(2, 1)
+        rows = [torch.stack(row, -1).reshape(n, channels, height, 2 * width) for row in ([a1, b1], [b2, a2])]
+        return torch.stack(rows, 3).reshape(n, channels, 2 * height, 2 * width)
+
+    def scale_and_shift(self, a: torch.Tensor) -> Pair:
+        s, t = self.net(a).chunk(2, 1)
+        return self.w.view(-1, *[1] * (s.ndim - 2)) * torch.tanh(s), t  # type: ignore[union-attr]
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        a, b = self.cut(x)
+        if self.w is None:
+            return self.join(a, b + self.net(a)), 0.0
+        s, t = self.scale_and_shift(a)
+        return self.join(a, b * torch.exp(s) + t), s.flatten(1).sum(1)
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        a, b = self.cut(z)
+        if self.w is None:
+            return self.join(a, b - self.net(a))
+        s, t = self.scale_and_shift(a)
+        return self.join(a, (b - t) * torch.exp(-s))
+
+
+class TorchActNorm(nn.Module):
+    def __init__(self, norm: ActNorm) -> None:
+        super().__init__()
+        self.m, self.s = learned(norm.m.value), learned(norm.s.value)
+
+    def forward(self, x: torch.Tensor) -> Pair:
+        over = (-1, *[1] * (x.ndim - 2))
+        return (x - self.m.view(over)) * torch.exp(self.s).view(over), self.s.sum() * math.prod(x.shape[2:])
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        over = (-1, *[1] * (z.ndim - 2))
+        return z * torch.exp(-self.s).view(over) + self.m.view(over)
+
+
+class TorchInvertibleConv(nn.Module):
+    def __init__(self, conv: InvertibleConv) -> None:
+        super().__init__()
+        self.lower, self.upper, self.log_s = (learned(p.value) for p in (conv.lower, conv.upper, conv.log_s))
+        self.sign, self.order = torch.from_numpy(conv.sign.copy()), torch.from_numpy(conv.order.copy())
+
+    def matrix(self) -> torch.Tensor:
+        lower = torch.tril(self.lower, -1) + torch.eye(len(self.order))
+        return lower[self.order] @ (torch.triu(self.upper, 1) + torch.diag(self.sign * torch.exp(self.log_s)))
+
+    def forward(self, x: torch.Tensor) -> Pair:
+        return F.conv2d(x, self.matrix().T[:, :, None, None]), self.log_s.sum() * math.prod(x.shape[2:])
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(z, torch.linalg.inv(self.matrix()).T[:, :, None, None])
+
+
+class TorchMove(nn.Module):
+    """A squeeze, with its channels in tinygen's order, or a reshape to vectors."""
+
+    def __init__(self, move: Squeeze | Reshape) -> None:
+        super().__init__()
+        self.squeeze = isinstance(move, Squeeze)
+        self.shape = () if isinstance(move, Squeeze) else move.data
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, float]:
+        if not self.squeeze:
+            return x.flatten(1), 0.0
+        n, c, h, w = x.shape
+        blocks = x.reshape(n, c, h // 2, 2, w // 2, 2)
+        return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, 4 * c, h // 2, w // 2), 0.0
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        if not self.squeeze:
+            height, width, channels = self.shape
+            return z.reshape(-1, channels, height, width)
+        n, c, h, w = z.shape
+        return z.reshape(n, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, c // 4, 2 * h, 2 * w)
+
+
+class TorchFactorOut(nn.Module):
+    def __init__(self, out: FactorOut) -> None:
+        super().__init__()
+        self.half, self.rest = out.half, twin_of(out.rest)
+
+    def forward(self, x: torch.Tensor) -> Pair:
+        a, b = x.chunk(2, 1)
+        z, log_det = self.rest(b)
+        return torch.cat([a.flatten(1), z], 1), log_det
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        a, noise = z.chunk(2, 1)
+        height, width, channels = self.half
+        return torch.cat([a.reshape(-1, channels, height, width), self.rest.inverse(noise)], 1)
+
+
+class TorchContinuousFlow(nn.Module):
+    """The same steps of RK4, the same trace, and weights computed once for each time."""
+
+    def __init__(self, flow: Any) -> None:
+        super().__init__()
+        self.steps = flow.solver.steps
+        self.layers = nn.ParameterList(learned(p.value) for p in flow.velocity.parameters())
+
+    def at(self, t: float) -> list[torch.Tensor]:
+        plain = []
+        for w, b, g, u in zip(*(list(self.layers)[i::4] for i in range(4)), strict=True):
+            plain += [w * (1 + t * g), b * (1 + t * g) + t * u]
+        return [*plain, plain[2] * (plain[4] @ plain[0]).T]
+
+    def slope(self, at: list[torch.Tensor], x: torch.Tensor, trace: bool) -> list[torch.Tensor]:
+        w1, b1, w2, b2, w3, b3, around = at
+        h1 = torch.tanh(torch.addmm(b1, x, w1))
+        h2 = torch.tanh(torch.addmm(b2, h1, w2))
+        f = torch.addmm(b3, h2, w3)
+        return [f, (((1 - h1 * h1) @ around) * (1 - h2 * h2)).sum(1)] if trace else [f]
+
+    def solve(self, x: torch.Tensor, t0: float, t1: float, trace: bool) -> list[torch.Tensor]:
+        y, h, known = [x, x.new_zeros(len(x))][: 1 + trace], (t1 - t0) / self.steps, dict[float, list[torch.Tensor]]()
+        for step in range(self.steps):
+            slopes, x = list[list[torch.Tensor]](), y[0]
+            for c in (0, 0.5, 0.5, 1):
+                t = t0 + (step + c) * h
+                known[t] = at = known.get(t) or self.at(t)
+                slopes.append(self.slope(at, x + c * h * slopes[-1][0] if slopes else x, trace))
+            y = [p + h / 6 * (a + 2 * b + 2 * c + d) for p, a, b, c, d in zip(y, *slopes, strict=True)]
+        return y
+
+    def forward(self, x: torch.Tensor) -> Pair:
+        z, log_det = self.solve(x, 0.0, 1.0, True)
+        return z, log_det
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        return self.solve(z, 1.0, 0.0, False)[0]
+
+
+TWINS: dict[type, Callable[[Any], nn.Module]] = {
+    Chain: TorchChain,
+    ContinuousFlow: TorchContinuousFlow,
+    AffineCoupling: TorchCoupling,
+    AdditiveCoupling: TorchCoupling,
+    ActNorm: TorchActNorm,
+    InvertibleConv: TorchInvertibleConv,
+    Squeeze: TorchMove,
+    Reshape: TorchMove,
+    FactorOut: TorchFactorOut,
+}
+
+
+def twin_of(bijection: Any) -> Any:
+    return TWINS[type(bijection)](bijection)
+
+
+def row(name: str, flow: Flow, batch: int, seconds: float) -> str:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batch, *flow.shape)).astype(np.float32)
+    for parameter in flow.parameters():  # from zeros, no gradient would reach the networks
+        parameter.assign(parameter.value + 0.02 * rng.normal(size=parameter.shape))
+    image = len(flow.shape) == 3
+    y = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if image else x)
+    steps: dict[str, Callable[[], float]] = {}
+    draws: dict[str, Callable[[], object]] = {}
+    for layout in ["torch NCHW", "torch NHWC"] if image else ["torch"]:
+        twin = TorchFlow(flow)
+        theirs = y
+        if layout == "torch NHWC":
+            twin, theirs = twin.to(memory_format=torch.channels_last), y.to(memory_format=torch.channels_last)
+        steps[layout] = torch_step(twin, theirs)
+        draws[layout] = torch_draw(twin, batch, flow.base.shape, image)
+    parameters = flow.parameters()
+    optimizer, derivative = Adam(parameters, 1e-3), value_and_grad(flow.loss, parameters)
+
+    def step() -> float:
+        value, gradients = derivative(x)
+        optimizer.step(gradients)
+        return value.item()
+
+    draws = {"tinygen": lambda: flow.sample(batch, rng), **draws}
+    drawn = medians(draws, seconds=seconds)
+    steps = {"tinygen": step, **steps}
+    for _ in range(3):  # the same descent, so the same flow
+        losses = [candidate() for candidate in steps.values()]
+        assert np.ptp(losses) < 1e-4 * abs(losses[0]), losses
+    stepped = medians(steps, seconds=seconds)
+    figures = []
+    for times in (stepped, drawn):
+        ours, theirs_best = times["tinygen"], min(value for key, value in times.items() if key != "tinygen")
+        figures.append(f"{ours:.2f} | {theirs_best:.2f} | {ours / theirs_best:.2f}")
+    return f"| {name}, batch {batch} | {' | '.join(figures)} |"
+
+
+def torch_step(twin: TorchFlow, x: torch.Tensor) -> Callable[[], float]:
+    optimizer = torch.optim.Adam(twin.parameters(), 1e-3)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = -twin.log_prob(x).mean()
+        loss.backward()
+        optimizer.step()
+        return float(loss.item())
+
+    return step
+
+
+def torch_draw(twin: TorchFlow, n: int, shape: tuple[int, ...], image: bool) -> Callable[[], object]:
+    size = (shape[2], *shape[:2]) if image and len(shape) == 3 else shape
+
+    def draw() -> object:
+        with torch.no_grad():
+            return twin.chain.inverse(torch.randn(n, *size))
+
+    return draw
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="small flows")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    set_threads(arguments.threads)
+    print(
+        "| ms | step: tinygen | PyTorch | ratio | samples: tinygen | PyTorch | ratio |\n|---|---|---|---|---|---|---|"
+    )
+    generator, seconds = np.random.default_rng(1), 0.01 if arguments.quick else 1.0
+    width, steps = (8, 2) if arguments.quick else (128, 6)
+    conv_width = width // 2
+    for name, flow, batch in (
+        ("NICE of vectors (64,)", NICE((64,), generator, width=width), 256),
+        ("RealNVP in the plane", RealNVP((2,), generator, mask="half", layers=8, width=width, depth=3), 256),
+        ("FFJORD in the plane, 6 steps of RK4", FFJORD(2, generator, hidden=width, solver=FixedStep(6)), 256),
+        ("RealNVP on 8×8", RealNVP((8, 8, 1), generator, levels=2, width=conv_width, depth=1), 64),
+        ("Glow on 8×8", Glow((8, 8, 1), generator, steps=steps, width=conv_width), 64),
+        ("RealNVP on 28×28", RealNVP((28, 28, 1), generator, levels=2, width=conv_width, depth=1), 32),
+        ("Glow on 28×28", Glow((28, 28, 1), generator, steps=steps, width=conv_width), 32),
+    ):
+        print(row(name, flow, batch, seconds), flush=True)
