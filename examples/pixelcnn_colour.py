@@ -2,7 +2,7 @@
 
 python examples/pixelcnn_colour.py [--seed 0] [--out out/pixelcnn_colour] [--quick]
 
-Every image is an 8×8 digit in a random bright colour on a random dark ground, in 8 levels a channel. Its colours are
+Every image is an 8×8 digit in a random bright colour on a random dark ground, in 4 levels a channel. Its colours are
 known after a few pixels; from then on one channel tells the other two how much ink there is.
 """
 
@@ -23,13 +23,13 @@ from tinygen.models import PixelCNN
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 
-LEVELS = 8
+LEVELS = 4
 SHAPE = (8, 8, 3)
 
 
 def coloured(images: Images, rng: np.random.Generator) -> np.ndarray:
-    """Colour every digit: the ground's levels are 0…3, the ink's 4…7, and a pixel is between as it is grey."""
-    ground, ink = (rng.integers(low, low + 4, (len(images), 1, 1, 3)) for low in (0, 4))
+    """Colour every digit: the ground's levels are 0 or 1, the ink's 2 or 3, and a pixel is between as it is grey."""
+    ground, ink = (rng.integers(low, low + 2, (len(images), 1, 1, 3)) for low in (0, 2))
     return np.rint(ground + (ink - ground) * (images.pixels / 16)).astype(np.uint8)
 
 
@@ -53,7 +53,7 @@ def main() -> None:
         name = f"{'ordered' if ordered else 'independent'}, {'logistics' if output else 'softmax'}"
         settings: dict[str, Any] = {"channels": 36, "blocks": 4, "first_size": 5, "ordered": ordered, "output": output}
         model = PixelCNN(SHAPE, LEVELS, rng, labels=10, **settings)
-        optimizer, ema = Adam(model.parameters(), cosine(4e-3, steps, steps // 20)), EMA(model.parameters(), 0.99)
+        optimizer, ema = Adam(model.parameters(), cosine(1e-2, steps, steps // 20)), EMA(model.parameters(), 0.99)
         validate = partial(nats, model, x[held_out], labels[held_out])
         data = x[fitted], labels[fitted]
         fit(model.loss, model, data, optimizer=optimizer, batch_size=32, rng=rng, steps=steps, validate=validate,
