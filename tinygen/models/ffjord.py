@@ -137,7 +137,7 @@ class FFJORD(Flow):
             raise ValueError(f"noise: expected 'rademacher', 'gaussian' or None, got {noise!r}")
         velocity = TimedMLP(dim, rng, hidden, condition)
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
-        self.noise, self.training = noise, training or FixedStep(5)
+        self.noise, self.training = noise, training or FixedStep(6)
 
     def log_prob(self, x: TensorLike, condition: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:
         """ln p(x | condition) in nats per example; with an rng, by Hutchinson's estimate of the trace."""
