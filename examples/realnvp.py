@@ -18,7 +18,7 @@ from reporting import arguments, report
 
 from tinygen import no_grad, plot
 from tinygen.data import Checkerboard, ToyDensity, TwoMoons, eight_gaussians
-from tinygen.models import RealNVP
+from tinygen.models import MAF, RealNVP
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 
@@ -46,7 +46,7 @@ def trained(toy: ToyDensity, steps: int, seed: int) -> RealNVP:
     return flow
 
 
-def gap(flow: RealNVP, toy: ToyDensity, rng: np.random.Generator) -> tuple[float, float]:
+def gap(flow: RealNVP | MAF, toy: ToyDensity, rng: np.random.Generator) -> tuple[float, float]:
     """Return KL(p‖flow) in nats per point and its standard error, on 20,000 draws of p."""
     x = toy.sample(20_000, rng)
     with no_grad():

@@ -20,6 +20,7 @@ from ..autograd import Array, Tensor, TensorLike, exp, index, multiply, scatter_
 from ..autograd.tensor import array_of, taping, value_of
 from ..nn.masks import MaskedMLP
 from .bijection import Bijection
+from .mixture_cdf import MixtureCDF
 
 
 class Transformer(Protocol):
@@ -61,7 +62,23 @@ class AffineTransformer:
 
     def _log_scale_and_shift(self, parameters: TensorLike) -> tuple[Tensor, Tensor]:
         s, t = index(parameters, (..., 0)), index(parameters, (..., 1))
-        return self.bound * tanh(s / self.bound), t
+        return _bounded(s, self.bound), t
+
+
+class BoundedMixtureCDF(MixtureCDF):
+    """A `MixtureCDF` whose ln s are within ±bound, for the reason given above: its tails make far points frequent."""
+
+    def __init__(self, components: int, kind: str = "logistic", noise: str = "normal", bound: float = 5.0) -> None:
+        super().__init__(components, kind, noise)
+        self.bound = bound
+
+    def _split(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor, Tensor]:
+        log_weights, means, log_scales = super()._split(x, parameters)
+        return log_weights, means, _bounded(log_scales, self.bound)
+
+
+def _bounded(s: Tensor, bound: float) -> Tensor:
+    return bound * tanh(s / bound)
 
 
 class MaskedAutoregressive(Bijection):

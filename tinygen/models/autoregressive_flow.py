@@ -3,8 +3,8 @@
     MAF   ln p(x) in one evaluation of each network,   x ~ p one variable after another
     IAF   x ~ p in one evaluation of each network,     ln p(x) one variable after another
 
-Which of the two is fast is all the difference there is: IAF is the `Inverse` of the bijection that MAF is. Its own draws
-are the exception: `draw` returns them with their ln p, both from the one evaluation, which is what a variational
+Which of the two is fast is all the difference there is: IAF is the `Inverse` of the bijection that MAF is. Its own
+draws are the exception: `draw` returns them with their ln p, both from the one evaluation, which is what a variational
 posterior needs.
 
 Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017 (without its batch
@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array, Parameter
-from ..bijections import AffineTransformer, Chain, Flow, Inverse, MaskedAutoregressive, MixtureCDF
-from ..bijections.autoregressive import Transformer
+from ..bijections import Chain, Flow, Inverse
+from ..bijections.autoregressive import AffineTransformer, BoundedMixtureCDF, MaskedAutoregressive, Transformer
 from ..distributions import StandardNormal
 from ..nn.masks import MaskedMLP
 
@@ -61,7 +61,7 @@ class MAF(Flow):
         nets = []
         for order in _orders(orders, dim, layers, rng):
             nets.append(MaskedMLP(dim, tau.width, rng, hidden=hidden, orders=[order], condition=condition))
-            if isinstance(tau, MixtureCDF):
+            if isinstance(tau, BoundedMixtureCDF):
                 nets[-1].layers[-1].b = Parameter(np.tile(_spread(components), dim))
         super().__init__(Chain(*(MaskedAutoregressive(net, tau) for net in nets)), StandardNormal((dim,)))
 
@@ -78,7 +78,9 @@ def _transformer(name: str, components: int) -> Transformer:
     if name == "affine":
         return AffineTransformer()
     if name == "mixture_cdf":
-        return MixtureCDF(components, noise="normal")  # the base's, so that one layer is a mixture for each variable
+        return BoundedMixtureCDF(
+            components, noise="normal"
+        )  # the base's, so that one layer is a mixture for each variable
     raise ValueError(f"transformer: expected 'affine' or 'mixture_cdf', got {name!r}")
 
 

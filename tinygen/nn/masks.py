@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array, Parameter, Tensor, TensorLike, linear, matmul, relu
+from ..autograd.kernels import product
 from ..autograd.tensor import array_of
 from .init import glorot_uniform
 from .layers import Linear
@@ -152,9 +153,9 @@ class MaskedMLP(Module):
         for degree, variable in enumerate(self.order(which)):
             for i, units in enumerate(own[1:]):
                 now = np.flatnonzero(units == degree)
-                h[i + 1][:, now] = self.activation(h[i] @ weights[i][:, now] + start[i][:, now]).value
+                h[i + 1][:, now] = self.activation(product(h[i], weights[i][:, now]) + start[i][:, now]).value
             outputs = slice(variable * self.width, (variable + 1) * self.width)
-            y = h[-1] @ weights[-1][:, outputs] + start[-1][:, outputs]
+            y = product(h[-1], weights[-1][:, outputs]) + start[-1][:, outputs]
             if self.direct is not None:
                 seen = own[0] <= degree
                 y = y + x[:, seen] @ self.direct.w.value[seen, outputs]
