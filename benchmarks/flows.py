@@ -29,13 +29,17 @@ from tinygen.bijections import (
     ContinuousFlow,
     FactorOut,
     Flow,
+    Inverse,
     InvertibleConv,
+    MaskedAutoregressive,
     Reshape,
     Squeeze,
 )
-from tinygen.models import FFJORD, NICE, Glow, RealNVP
+from tinygen.models import FFJORD, IAF, MAF, NICE, Flow1D, Glow, RealNVP
 from tinygen.models.coupling_networks import MLP, GlowNet, ResidualNet
+from tinygen.models.flow_1d import LearnedCDF
 from tinygen.nn import Conv
+from tinygen.nn.masks import masks
 from tinygen.ode import FixedStep
 from tinygen.optim import Adam
 
@@ -275,6 +279,83 @@ class TorchContinuousFlow(nn.Module):
         return self.solve(z, 1.0, 0.0, False)[0]
 
 
+class TorchAutoregressive(nn.Module):
+    """An affine one. The inverse evaluates the whole network for each variable, differentiated or not."""
+
+    def __init__(self, bijection: MaskedAutoregressive) -> None:
+        super().__init__()
+        net, self.bound = bijection.net, bijection.transformer.bound  # type: ignore[attr-defined]
+        self.order, self.shape = [int(i) for i in net.order()], (-1, net.variables, net.width)
+        self.masks = [torch.from_numpy(mask.T.astype(np.float32)) for mask in masks(net.degrees[0], net.width)]
+        self.w = nn.ParameterList(learned(layer.w.value.T) for layer in net.layers)
+        self.b = nn.ParameterList(learned(layer.b.value) for layer in net.layers)  # type: ignore[union-attr]
+
+    def scale_and_shift(self, x: torch.Tensor) -> Pair:
+        for i, (w, b, mask) in enumerate(zip(self.w, self.b, self.masks, strict=True)):
+            x = F.linear(F.relu(x) if i else x, w * mask, b)
+        s, t = x.view(self.shape).unbind(2)
+        return self.bound * torch.tanh(s / self.bound), t
+
+    def forward(self, x: torch.Tensor) -> Pair:
+        s, t = self.scale_and_shift(x)
+        return x * torch.exp(s) + t, s.sum(1)
+
+    def inverse_and_log_det(self, z: torch.Tensor) -> Pair:
+        columns, log_det = [torch.zeros(len(z))] * z.shape[1], torch.zeros(len(z))
+        for i in self.order:
+            s, t = self.scale_and_shift(torch.stack(columns, 1))
+            columns[i], log_det = (z[:, i] - t[:, i]) * torch.exp(-s[:, i]), log_det - s[:, i]
+        return torch.stack(columns, 1), log_det
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        return self.inverse_and_log_det(z)[0]
+
+
+class TorchInverse(nn.Module):
+    """Of a chain of autoregressive ones."""
+
+    def __init__(self, inverse: Inverse) -> None:
+        super().__init__()
+        self.chain = twin_of(inverse.bijection)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        total: Any = 0.0
+        for part in reversed(self.chain.parts):
+            x, log_det = part.inverse_and_log_det(x)
+            total = total + log_det
+        return x, total
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        return self.chain(z)[0]
+
+
+class TorchLearnedCDF(nn.Module):
+    """A mixture of logistics to normal noise; back by the same number of halvings, in float64."""
+
+    def __init__(self, cdf: LearnedCDF) -> None:
+        super().__init__()
+        self.logits, self.means, self.log_scales = map(
+            learned, (p.value for p in (cdf.logits, cdf.means, cdf.log_scales))
+        )
+
+    def forward(self, x: torch.Tensor) -> Pair:
+        log_weights, a = F.log_softmax(self.logits, 0), (x[..., None] - self.means) * torch.exp(-self.log_scales)
+        log_slope = torch.logsumexp(log_weights + F.logsigmoid(a) + F.logsigmoid(-a) - self.log_scales, -1)
+        z = torch.special.ndtri(torch.exp(torch.logsumexp(log_weights + F.logsigmoid(a), -1)))
+        return z, (log_slope + 0.5 * z * z + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        u, weights = torch.special.ndtr(z.double()), torch.softmax(self.logits.double(), 0)
+        means, scales = self.means.double(), torch.exp(self.log_scales.double())
+        ends = means + scales * torch.logit(u)[..., None]
+        low, high = ends.amin(-1), ends.amax(-1)
+        for _ in range(math.ceil(math.log2(float((high - low).max() / scales.min()))) + 52):
+            x = (low + high) / 2
+            too_low = (weights * torch.sigmoid((x[..., None] - means) / scales)).sum(-1) < u
+            low, high = torch.where(too_low, x, low), torch.where(too_low, high, x)
+        return ((low + high) / 2).float()
+
+
 TWINS: dict[type, Callable[[Any], nn.Module]] = {
     Chain: TorchChain,
     ContinuousFlow: TorchContinuousFlow,
@@ -285,6 +366,9 @@ TWINS: dict[type, Callable[[Any], nn.Module]] = {
     Squeeze: TorchMove,
     Reshape: TorchMove,
     FactorOut: TorchFactorOut,
+    Inverse: TorchInverse,
+    LearnedCDF: TorchLearnedCDF,
+    MaskedAutoregressive: TorchAutoregressive,
 }
 
 
@@ -367,8 +451,12 @@ if __name__ == "__main__":
     width, steps = (8, 2) if arguments.quick else (128, 6)
     conv_width = width // 2
     for name, flow, batch in (
+        ("Flow1D, 10 logistics to normal noise", Flow1D(10), 256),
         ("NICE of vectors (64,)", NICE((64,), generator, width=width), 256),
         ("RealNVP in the plane", RealNVP((2,), generator, mask="half", layers=8, width=width, depth=3), 256),
+        ("MAF in the plane", MAF(2, generator, layers=5, hidden=(width, width)), 256),
+        ("MAF of vectors (16,)", MAF(16, generator, layers=5, hidden=(width, width)), 256),
+        ("IAF of vectors (16,)", IAF(16, generator, layers=5, hidden=(width, width)), 256),
         ("FFJORD in the plane, 6 steps of RK4", FFJORD(2, generator, hidden=width, solver=FixedStep(6)), 256),
         ("RealNVP on 8×8", RealNVP((8, 8, 1), generator, levels=2, width=conv_width, depth=1), 64),
         ("Glow on 8×8", Glow((8, 8, 1), generator, steps=steps, width=conv_width), 64),
