@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Block(Module):
         self.expand = MaskedLinear(channels, 2 * channels, rng)
 
     def __call__(
-        self, h: Tensor, masks: Sequence[Array], condition: TensorLike, drop: Drop, memory: Memory | None
+        self, h: Tensor, masks: Sequence[Array | None], condition: TensorLike, drop: Drop, memory: Memory | None
     ) -> Tensor:
         reduce, here, expand = masks
         features = relu(self.reduce(relu(h), reduce))
@@ -101,7 +101,9 @@ class PixelCNN(Autoregressive):
         # A hidden unit of degree g sees channels before g; in a MADE, channel g itself is of degree g + 1.
         own = np.arange(1, shape[2] + 1) if self.ordered else np.ones(shape[2], int)
         narrow, wide = (np.repeat(np.arange(groups), n // groups) for n in (channels, 2 * channels))
-        self.masks = masks([own, wide, narrow, narrow, wide, narrow], output.width)
+        degrees = [own, wide, narrow, narrow, wide, narrow]
+        # Where there is one group, it sees all of itself.
+        self.masks: list[Any] = masks(degrees, output.width) if groups > 1 else [None] * len(degrees)
 
         self.earlier = Conv(shape[2], 2 * channels, taps.causal(first_size), rng)
         self.here = MaskedLinear(shape[2], 2 * channels, rng, bias=False) if self.ordered else None

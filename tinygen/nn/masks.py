@@ -67,7 +67,7 @@ def masks(degrees: Sequence[Array], width: int = 1) -> list[Array]:
 
 
 class MaskedLinear(Module):
-    """y = x (w ⊙ mask) + b
+    """y = x (w ⊙ mask) + b, without a mask x w + b
 
     Shapes: x (N, n_in), w and mask (n_in, n_out), b (n_out,), y (N, n_out).
     """
@@ -76,8 +76,8 @@ class MaskedLinear(Module):
         self.w = Parameter(glorot_uniform((n_in, n_out), (n_in, n_out), rng))
         self.b = Parameter(np.zeros(n_out)) if bias else None
 
-    def __call__(self, x: TensorLike, mask: Array) -> Tensor:
-        w = self.w * mask
+    def __call__(self, x: TensorLike, mask: Array | None) -> Tensor:
+        w = self.w if mask is None else self.w * mask
         return matmul(x, w) if self.b is None else linear(x, w, self.b)
 
 
@@ -89,7 +89,7 @@ class MaskedMLP(Module):
     The last term is there if `direct`. Of several `orders`, each with masks of its own, `which` chooses one per call;
     they share the weights. One order (by default 0 … D−1) has its degrees spread evenly, several have random ones.
 
-    Shapes: x (N, D), c (N, condition), y (N, D, width); the order is `net.order(which)` (D,), the first one drawn first.
+    Shapes: x (N, D), c (N, condition), y (N, D, width); the order is `net.order(which)` (D,), first drawn first.
     Raises ValueError, naming the argument, if a setting makes no network or an argument does not fit it.
     Source: as above; the condition is an input to every layer, and units of degree 0 see nothing else.
     Checked by: tests/nn/test_masks.py
