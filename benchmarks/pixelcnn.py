@@ -1,8 +1,8 @@
 """PixelCNN and Gated PixelCNN beside the same networks in PyTorch: same weights, same batch, same threads, one process.
 
-A training step (forward, backward, Adam) in float32, as one graph and in as many shards of the batch as there are
-threads (what `fit(shards=…)` does), against the better of PyTorch's two memory formats; and sampling 1, 16 and 256
-images, by remembered activations against the naive sampler in PyTorch.
+A training step (forward, backward, Adam) in float32, as one graph and in shards of the batch (what `fit(shards=…)`
+does), against the better of PyTorch's two memory formats; and sampling 1, 16 and 256 images, by remembered activations
+against the naive sampler in PyTorch.
 
     python -m benchmarks.pixelcnn [--threads 2] [--quick]
 """
@@ -157,6 +157,10 @@ def gate(x: torch.Tensor) -> torch.Tensor:
     return torch.tanh(a) * torch.sigmoid(b)
 
 
+# A shard for each thread, and more of them where the activations of more pixels than this would leave the caches.
+PIXELS_OF_A_SHARD = 16 * 28 * 28
+
+
 def training_step(kind: str, batch: int, side: int, channels: int, layers: int, seconds: float) -> str:
     rng = np.random.default_rng(1)
     model, twin_of = make(kind, side, channels, layers)
@@ -177,7 +181,8 @@ def training_step(kind: str, batch: int, side: int, channels: int, layers: int, 
         optimizer.step(gradients)
         return loss.item()
 
-    ours = {"tinygen": partial(step, whole), "tinygen, shards": partial(step, sharded(whole, threads()))}
+    shards = max(threads(), batch * side**2 // PIXELS_OF_A_SHARD)
+    ours = {"tinygen": partial(step, whole), "tinygen, shards": partial(step, sharded(whole, shards))}
     candidates = {**ours, **candidates}
     for _ in range(3):  # the same descent, so the same network
         losses = [candidate() for name, candidate in candidates.items() if name != "tinygen"]
@@ -185,7 +190,7 @@ def training_step(kind: str, batch: int, side: int, channels: int, layers: int, 
     times = medians(candidates, seconds=seconds)
     theirs = min(times["torch NCHW"], times["torch NHWC"])
     figures = " | ".join([f"{times[name]:.1f}" for name in candidates] + [f"{times[n] / theirs:.2f}" for n in ours])
-    return f"| {kind}, {layers} layers of {channels}, {batch} images of {side}×{side} | {figures} |"
+    return f"| {kind}, {layers} layers of {channels}, {batch} images of {side}×{side}, {shards} shards | {figures} |"
 
 
 def torch_step(twin: nn.Module, image: torch.Tensor, target: torch.Tensor, optimizer: torch.optim.Optimizer):  # type: ignore[no-untyped-def]

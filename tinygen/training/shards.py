@@ -1,11 +1,12 @@
-"""Parts of a minibatch go through the whole graph side by side, one thread each.
+"""Parts of a minibatch go through the whole graph side by side, each on one thread.
 
 The derivative of a mean over examples is the mean of its parts' derivatives, weighted by their sizes:
 
     ∂ (1/N) Σ ℓₙ = Σₛ (Nₛ/N) ∂ (1/Nₛ) Σ_{n in s} ℓₙ
 
 Threads that share out one operation after another meet at the end of each; threads that share out the examples meet
-once in a step, and what NumPy does on one core only is shared out too.
+once in a step, and what NumPy does on one core only is shared out too. More shards than threads pay where they are so
+small that what one operation leaves is still in the cache for the next.
 
 Checked by: tests/training/test_shards.py
 """
