@@ -22,7 +22,7 @@ from tinygen.models import MAF
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 
-# Layers, components, and the steps that take about a minute alone.
+# Layers, components and steps (1500 of which took 8 to 11 seconds of processor time).
 SETTINGS = {"affine": (5, 1, 4500), "mixture_cdf": (1, 32, 4500)}
 
 
