@@ -46,6 +46,7 @@ def test_the_inverse() -> None:
 def test_the_ends() -> None:
     np.testing.assert_array_equal(ag.log_ndtr(np.array([-np.inf, np.inf])).value, [-np.inf, 0])
     np.testing.assert_array_equal(ag.ndtri_exp(np.array([-np.inf, 0])).value, [-np.inf, np.inf])
+    np.testing.assert_allclose(ag.ndtri_exp(np.array([-5e19, -1e-300])).value, [-1e10, 37.0471], rtol=1e-6)
     assert math.isnan(ag.ndtri_exp(0.1).item())
     assert math.isnan(ag.log_ndtr(np.nan).item())
 
