@@ -63,7 +63,8 @@ def main() -> None:
                 points = toy.sample(4000, rng), flow.sample(4000, rng)
             figure = density_and_samples(lambda x, flow=flow: flow.log_prob(x).value, *points, toy.box)  # type: ignore[misc]
             plot.save(figure, args.out / f"{label}.png")
-            plot.save(latent_grid(pulled_back(flow.bijection, noise_grid()), toy.box), args.out / f"{label}_grid.png")
+            stages = pulled_back(flow.bijection, noise_grid())
+            plot.save(latent_grid(stages, toy.box, min(4, len(stages))), args.out / f"{label}_grid.png")
     report(args.out, metrics | {"seconds": time.perf_counter() - start}, floors, "nats per point")
 
 
