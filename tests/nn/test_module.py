@@ -165,3 +165,10 @@ def test_repr_shows_the_tree_with_shapes_and_counts() -> None:
         "    layers.0: Linear [90 parameters]: w (2, 30), b (30,)",
         "    layers.2: Linear [1,200 parameters]: w (30, 40)",
     ]
+
+
+def test_dtype_is_that_of_the_first_parameter() -> None:
+    rng = np.random.default_rng(0)
+    assert Linear(2, 3, rng).dtype == np.float32
+    assert Linear(2, 3, rng).astype(np.float64).dtype == np.float64
+    assert Module().dtype == np.float64

@@ -42,8 +42,7 @@ class Dequantized(Module):
     def dequantize(self, x: Array, rng: Rng) -> Array:
         """y = (x + u) / levels, u ~ U[0, 1): within [0, 1), in the dtype of the flow's parameters."""
         x = check_levels(x, self.shape, self.levels)
-        own = self.flow.parameters()
-        dtype = own[0].dtype if own else np.dtype(np.float64)
+        dtype = self.flow.dtype
         y = ((x + rng.random(x.shape)) / self.levels).astype(dtype)
         below_one = np.nextafter(dtype.type(1), dtype.type(0))
         return np.asarray(np.minimum(y, below_one))  # what rounded to 1 belongs to the last bin

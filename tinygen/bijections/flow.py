@@ -65,19 +65,20 @@ class Flow(Module):
 
     def draw(self, n: int, rng: np.random.Generator, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         """Draw x (n, *shape) as a differentiable function of the parameters, with its ln p(x) (n,)."""
-        if n < 0:
-            raise ValueError(f"n: expected at least 0, got {n}")
-        _check_condition(condition, n)
-        z = self.base.sample(n, rng)
-        own = self.parameters()
-        z = z.astype(own[0].dtype) if own else z
+        z = self._noise(n, rng, condition)
         x, log_det = self.bijection.inverse(z, condition)
         return x, self.base.log_prob(z) - log_det
 
     def sample(self, n: int, rng: np.random.Generator, condition: TensorLike | None = None) -> Array:
         """Draw n examples (n, *shape)."""
         with no_grad():
-            return self.draw(n, rng, condition)[0].value
+            return self.bijection.inverse(self._noise(n, rng, condition), condition)[0].value
+
+    def _noise(self, n: int, rng: np.random.Generator, condition: TensorLike | None) -> Array:
+        if n < 0:
+            raise ValueError(f"n: expected at least 0, got {n}")
+        _check_condition(condition, n)
+        return self.base.sample(n, rng).astype(self.dtype)
 
 
 def _check_condition(condition: TensorLike | None, n: int) -> None:

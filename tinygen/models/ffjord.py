@@ -152,7 +152,7 @@ class FFJORD(Flow):
     def sample(self, n: int, rng: Rng, condition: TensorLike | None = None) -> Array:
         """Draw n examples (n, dim); no trace is needed for that."""
         at_least("n", n, 0)
-        z = self.base.sample(n, rng).astype(self.parameters()[0].dtype)
+        z = self.base.sample(n, rng).astype(self.dtype)
         with no_grad():
             return array_of(self.bijection.solve(z, 1.0, 0.0, condition, volume=False).y[0])
 

@@ -107,7 +107,7 @@ class GAN(Module):
     def generate(self, n: int, rng: Rng) -> Tensor:
         """Draw n examples (n, *shape) as a function of the generator's parameters."""
         at_least("n", n, 0)
-        x = self.generator(self.noise.sample(n, rng).astype(self.parameters()[0].dtype))
+        x = self.generator(self.noise.sample(n, rng).astype(self.dtype))
         if x.shape != (n, *self.shape):
             raise ValueError(f"generator: expected {(n, *self.shape)} of noise {(n, self.latent)}, got {x.shape}")
         return x

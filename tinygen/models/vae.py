@@ -96,7 +96,7 @@ class VAE(Module):
         check_event("x", x, self.shape)
         if not len(x) or not np.all(np.isfinite(x)):
             raise ValueError(f"x: expected one or more finite examples, got shape {x.shape}")
-        code = self.encoder(x.astype(self.parameters()[0].dtype))
+        code = self.encoder(x.astype(self.dtype))
         d = self.latent
         if code.shape[0] != len(x) or code.ndim != 2 or code.shape[1] < 2 * d:
             raise ValueError(f"encoder: expected ({len(x)}, {2 * d} or more) for latent {d}, got {code.shape}")
@@ -182,7 +182,7 @@ class VAE(Module):
         """Draw n examples (n, *shape): a code from the prior, then every variable from p(x|z)."""
         at_least("n", n, 0)
         with no_grad():
-            z = self.prior.sample(n, rng).astype(self.parameters()[0].dtype)
+            z = self.prior.sample(n, rng).astype(self.dtype)
             return self.output.sample(self.decoder(z), rng)
 
     def _log_prior(self, z: Tensor) -> Tensor:

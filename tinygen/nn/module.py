@@ -50,6 +50,12 @@ class Module:
         """Return every parameter once, in the order of `named_parameters`."""
         return list(self.named_parameters().values())
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of its first parameter, which `astype` gives to all of them; without any, float64."""
+        parameters = (part.value for part in _parts(self) if isinstance(part.value, Parameter))
+        return next((parameter.dtype for parameter in parameters), np.dtype(np.float64))
+
     def astype(self, dtype: DTypeLike) -> Self:
         """Give every parameter this dtype, in place, and return the module.
 
