@@ -25,9 +25,9 @@ class Counting(MaskedMLP):
 
     evaluations = variables_drawn = 0
 
-    def __call__(self, x: TensorLike, condition: TensorLike | None = None, which: int = 0) -> Tensor:
+    def __call__(self, x: Any, condition: TensorLike | None = None, which: int = 0, **settings: Any) -> Tensor:
         self.evaluations += 1
-        return super().__call__(x, condition, which)
+        return super().__call__(x, condition, which, **settings)
 
     def one_by_one(self, x: Array, condition: Array | None = None, which: int = 0) -> Iterator[tuple[int, Array]]:
         for drawn in super().one_by_one(x, condition, which):
@@ -143,10 +143,9 @@ def test_the_inverse_of_a_far_point_is_finite() -> None:
 class SeesItself(MaskedMLP):
     """Wrong: each variable's parameters depend on the variable itself, as with mask B in the last layer."""
 
-    def __call__(self, x: TensorLike, condition: TensorLike | None = None, which: int = 0) -> Tensor:
-        return super().__call__(x, condition, which) + 0.3 * tanh(
-            Tensor(x) if not isinstance(x, Tensor) else x
-        ).reshape(*np.shape(x), 1)
+    def __call__(self, x: Any, condition: TensorLike | None = None, which: int = 0, **settings: Any) -> Tensor:
+        y, seen, variable = super().__call__(x, condition, which, **settings), tanh(x), settings.get("variable")
+        return y + 0.3 * (seen.reshape(*seen.shape, 1) if variable is None else seen[:, variable : variable + 1])
 
 
 class ForwardTwice(MaskedAutoregressive):

@@ -107,9 +107,11 @@ class MaskedAutoregressive(Bijection):
         if not taping():
             return self._remembering(v, value_of(condition))
         x, log_det = Tensor(np.zeros_like(v)), Tensor(np.zeros_like(v[:, 0]))
-        for variable in self.net.order():
-            here = (slice(None), int(variable))
-            parameters = self.net(x, condition)[here]  # right once all variables before this one are in x
+        weights = self.net.weights()
+        for variable in map(int, self.net.order()):
+            here = (slice(None), variable)
+            # Right once all variables before this one are in x.
+            parameters = self.net(x, condition, weights=weights, variable=variable)
             drawn, log_slope = self.transformer.inverse(index(z, here), parameters)
             x, log_det = x + scatter_add(drawn, here, x.shape), log_det + log_slope
         return x, log_det

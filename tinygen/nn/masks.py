@@ -125,16 +125,41 @@ class MaskedMLP(Module):
         """Return the variables in the order in which they are to be drawn, (D,)."""
         return np.argsort(self.degrees[which][0])
 
-    def __call__(self, x: TensorLike, condition: TensorLike | None = None, which: int = 0) -> Tensor:
+    def weights(self, which: int = 0) -> list[Tensor]:
+        """W ⊙ M of each layer, and at last A ⊙ M′ if there is one: for who evaluates the net more than once."""
+        own = self.degrees[which]
+        found = [layer.w * mask for layer, mask in zip(self.layers, masks(own, self.width), strict=True)]
+        return found if self.direct is None else [*found, self.direct.w * masks(own[:1], self.width)[0]]
+
+    def __call__(
+        self,
+        x: TensorLike,
+        condition: TensorLike | None = None,
+        which: int = 0,
+        *,
+        weights: Sequence[Tensor] | None = None,
+        variable: int | None = None,
+    ) -> Tensor:
+        """Return y (N, D, width), or only that of one variable, (N, width)."""
         self._check(x, condition)
+        weights = self.weights(which) if weights is None else weights
+        told = [None if condition is None else u(condition) for u in self.conditions] or [None] * len(self.layers)
         h: Any = x
-        for i, (layer, mask) in enumerate(zip(self.layers, masks(self.degrees[which], self.width), strict=True)):
-            h = layer(self.activation(h) if i else h, mask)
-            if condition is not None:
-                h = h + self.conditions[i](condition)
+        biases: list[Any] = [layer.b for layer in self.layers]
+        for w, b, c in zip(weights[: len(biases) - 1], biases, told, strict=False):
+            h = linear(h, w, b)
+            h = self.activation(h if c is None else h + c)
+
+        def wanted(outputs: Any) -> Any:
+            return outputs if variable is None else outputs[..., variable * self.width : (variable + 1) * self.width]
+
+        last = len(biases) - 1
+        y = linear(h, wanted(weights[last]), wanted(biases[last]))
+        if told[last] is not None:
+            y = y + wanted(told[last])
         if self.direct is not None:
-            h = h + self.direct(x, masks(self.degrees[which][:1], self.width)[0])
-        return h.reshape(-1, self.variables, self.width)  # type: ignore[no-any-return]
+            y = y + matmul(x, wanted(weights[last + 1]))
+        return y if variable is not None else y.reshape(-1, self.variables, self.width)
 
     def one_by_one(self, x: Array, condition: Array | None = None, which: int = 0) -> Iterator[tuple[int, Array]]:
         """Yield each variable in its order and its numbers (N, width), from what x (N, D) then holds of those before.
