@@ -53,7 +53,7 @@ BUDGETS = {"autograd": 1500, "models": 200, "examples": 80, "tinygen": 6000}
 # rounded up to the next hundred, so that whoever goes on growing agrees again.
 AGREED = {
     "autograd": 1700,  # slips of the user are refused, by errors that name the mend; the LSTM has two forms
-    "tinygen": 11000,  # the kernels take 1,300 lines and the checkers 1,300; the models of the course are coming in
+    "tinygen": 11300,  # the kernels take 1,300 lines and the checkers 1,300; the models of the course are coming in
 }
 
 

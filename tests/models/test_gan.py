@@ -128,6 +128,13 @@ def test_gradients(loss: str, rng: np.random.Generator) -> None:
         check_parameter_grads(partial(seeded, player, x), own, rng=rng)
 
 
+def test_data_do_not_change_the_dtype_of_the_game(rng: np.random.Generator) -> None:
+    gan, x = small("wasserstein", rng).astype(np.float32), rng.integers(0, 9, (4, 3))
+    losses = [gan.critic_loss(x.astype(dtype), rng=np.random.default_rng(1)) for dtype in (float, np.float32, np.uint8)]
+    assert [loss.dtype for loss in losses] == [np.float32] * 3
+    assert losses[0].item() == losses[1].item() == losses[2].item()
+
+
 def test_the_critics_loss_does_not_move_the_generator(rng: np.random.Generator) -> None:
     gan = small("non-saturating", rng)
     with pytest.raises(ValueError, match="does not"):

@@ -86,6 +86,7 @@ class GAN(Module):
         check_event("x", x, self.shape)
         if not len(x) or not np.all(np.isfinite(x)):
             raise ValueError(f"x: expected one or more finite examples, got shape {x.shape}")
+        x = x.astype(self.dtype, copy=False)  # else data in float64 would take the critic, twice differentiated, along
         with no_grad():
             fake = self.generate(len(x), rng).value
         value = LOSSES[self.loss].critic(self.criticise(x), self.criticise(fake)).mean()
