@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plane import check_plane_sampler
 
-from tinygen.autograd import Array, tanh
+from tinygen.autograd import Array, relu, tanh
 from tinygen.bijections import Chain, Flow
 from tinygen.distributions import Distribution
 from tinygen.models import NICE, RealNVP
+from tinygen.models.coupling_networks import MLP
 from tinygen.testing import check_invertible, check_log_det, check_normalised_density, check_parameter_grads
 
 
@@ -66,7 +67,7 @@ def check_flow(flow: Flow, condition: int, seed: int) -> None:
 @pytest.mark.parametrize("kind", [NICE, RealNVP])
 def test_densities_integrate_to_one(kind: Any) -> None:
     flow = small(kind, condition=1)
-    check_normalised_density(lambda x: flow.log_prob(x, np.full((len(x), 1), 0.7)), [-12, -12], [12, 12])
+    check_normalised_density(lambda x: flow.log_prob(x, np.full((len(x), 1), 0.7)), [-16, -16], [16, 16])
 
 
 @pytest.mark.parametrize("kind", [NICE, RealNVP])
@@ -89,6 +90,15 @@ def test_a_flow_as_it_starts_checks_nothing_and_is_refused(rng: np.random.Genera
     np.testing.assert_allclose(flow.log_prob(x).value, flow.base.log_prob(x).value, rtol=1e-12)
     with pytest.raises(AssertionError, match="identity"):
         check_log_det(flow.bijection, x, rng=rng)
+
+
+def test_the_networks_of_couplings_start_with_kinks_all_over_the_data(rng: np.random.Generator) -> None:
+    first = MLP(1, 2, rng, width=64, depth=2, activation=relu).layers[0]
+    assert first.b is not None
+    kinks = np.sort(-first.b.value / first.w.value[0])
+    assert kinks[0] < -1
+    assert kinks[-1] > 1
+    assert np.diff(kinks).max() < 2
 
 
 def test_the_first_batch_comes_out_normalised(rng: np.random.Generator) -> None:

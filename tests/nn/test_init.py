@@ -66,3 +66,11 @@ def test_the_same_seed_gives_the_same_bits_and_the_global_state_is_untouched(nam
     draws = [getattr(init, name)((5,), (2, 3), np.random.default_rng(3)) for _ in range(2)]
     assert np.array_equal(*draws)
     assert np.array_equal(before, np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
+
+
+@pytest.mark.parametrize("n_in", [1, 3])
+def test_centred_biases_send_the_planes_through_normal_points(n_in: int) -> None:
+    """Of one unit, b is normal with variance |w|²; with n_in = 1 that says that −b / w, its kink, is N(0, 1)."""
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(n_in, N)).astype(np.float32)
+    check_moments(init.centred(w, rng) / np.sqrt((w * w).sum(0)), 1, kurtosis=3)

@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..autograd import Tensor, TensorLike, relu, taps
+from ..autograd import Parameter, Tensor, TensorLike, relu, taps
 from ..autograd.tensor import array_of
 from ..nn import Conv, Linear, Module
-from ..nn.init import he_normal, zeros
+from ..nn.init import centred, he_normal, zeros
 from .autoregressive import at_least
 
 Rng = np.random.Generator
@@ -49,14 +49,18 @@ class CouplingNetwork(Module):
 
 
 class MLP(CouplingNetwork):
-    """Fully connected layers: a (N, n_in) to (N, n_out)."""
+    """Fully connected layers: a (N, n_in) to (N, n_out).
+
+    In the plane a half is one number: what bends a function of it is where the units' kinks are, see `centred`.
+    """
 
     def __init__(
         self, n_in: int, n_out: int, rng: Rng, *, width: int, depth: int, condition: int = 0, activation: Activation
     ) -> None:
         super().__init__(width, depth, condition, activation, rng)
         sizes = [n_in, *[width] * depth]
-        self.layers = [Linear(a, b, rng) for a, b in pairwise(sizes)]
+        self.layers = [Linear(a, b, rng, init=he_normal) for a, b in pairwise(sizes)]
+        self.layers[0].b = Parameter(centred(self.layers[0].w.value, rng))
         self.last = Linear(width, n_out, rng, init=zeros)
 
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:

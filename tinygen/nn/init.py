@@ -43,6 +43,17 @@ def normal(shape: Shape, std: float, rng: np.random.Generator) -> Array:
     return (std * rng.standard_normal(shape)).astype(np.float32)
 
 
+def centred(w: Array, rng: np.random.Generator) -> Array:
+    """Biases b = −c w with a c ~ N(0, 1) for each unit, so that the plane where c w + b = 0 passes through some data.
+
+    With b = 0 all kinks of a layer of relus would be at the origin: of one input, a network of them is two straight
+    lines until the biases have moved.
+
+    Shapes: w (n_in, n_out), b (n_out,).
+    """
+    return -(w * rng.standard_normal(w.shape)).sum(0).astype(np.float32)
+
+
 def zeros(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     """Draw nothing: all zeros, for a last layer that is to start from a known function."""
     return np.zeros(shape, np.float32)
