@@ -18,8 +18,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from .autograd import no_grad
-from .autograd.tensor import array_of
+from .autograd import Tensor, no_grad
+from .autograd.tensor import array_of, node
 
 State: TypeAlias = tuple[Any, ...]  # of arrays or of tensors
 Field: TypeAlias = Callable[[float, State], State]
@@ -219,10 +219,14 @@ def _step(f: Field, tableau: Tableau, t: float, y: State, h: float, slope: State
 
 def _plus(part: Any, h: float, weights: tuple[float, ...], slopes: list[State], i: int) -> Any:
     """Add h Σⱼ weightsⱼ slopesⱼ to the i-th part of the state."""
-    for weight, slope in zip(weights, slopes, strict=False):
-        if weight:
-            part = part + slope[i] * (h * weight)
-    return part
+    terms = [(slope[i], h * weight) for weight, slope in zip(weights, slopes, strict=False) if weight]
+    total = array_of(part)
+    for slope, weight in terms:
+        total = total + array_of(slope) * weight
+    if not any(isinstance(summand, Tensor) for summand in (part, *(slope for slope, _ in terms))):
+        return total
+    rules = [(slope, lambda g, y, weight=weight: g * weight) for slope, weight in terms]
+    return node("plus", total, (part, lambda g, y: g), *rules)  # one node: there are many of these sums in a solution
 
 
 def _finite(y: State) -> bool:
