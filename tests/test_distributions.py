@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.distributions import Bernoulli, Categorical, categorical_log_prob, sample_categorical
+from tinygen.autograd import Tensor
+from tinygen.distributions import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    categorical_log_prob,
+    event_log_prob,
+    sample_categorical,
+)
 from tinygen.testing import check_grads, check_sampler
 
 
@@ -94,3 +102,19 @@ def test_bernoulli_samples_follow_their_logits(rng: np.random.Generator) -> None
 def test_what_is_no_level_of_a_bernoulli_variable(k: Any) -> None:
     with pytest.raises(ValueError, match="k: expected integers 0…1"):
         Bernoulli().log_prob(np.zeros((1, 1)), k)
+
+
+@pytest.mark.parametrize("output", [Bernoulli(), Categorical(3), Gaussian()])
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 1), (0,)])
+def test_of_an_example_the_variables_add_up(output: Any, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    for n in (0, 3):
+        parameters = Tensor(rng.normal(size=(n, *shape, output.width)))
+        x = output.sample(parameters, rng)
+        each = output.log_prob(parameters, x).value
+        np.testing.assert_allclose(event_log_prob(output, parameters, x).value, each.sum(tuple(range(1, each.ndim))))
+
+
+def test_an_example_of_no_bits_is_refused(rng: np.random.Generator) -> None:
+    for x in (np.full((2, 3), 2), np.zeros((2, 2), int), np.zeros((2, 3))):
+        with pytest.raises(ValueError, match="k: expected integers"):
+            event_log_prob(Bernoulli(), Tensor(rng.normal(size=(2, 3, 1))), x)

@@ -52,8 +52,8 @@ BUDGETS = {"autograd": 1500, "models": 200, "examples": 80, "tinygen": 6000}
 # Going over is no sin, but it is agreed upon: the new limit and the reason stand here. A limit is the count of the day,
 # rounded up to the next hundred, so that whoever goes on growing agrees again.
 AGREED = {
-    "autograd": 1700,  # slips of the user are refused, by errors that name the mend; the LSTM has two forms
-    "tinygen": 11300,  # the kernels take 1,300 lines and the checkers 1,300; the models of the course are coming in
+    "autograd": 1800,  # slips of the user are refused, by errors that name the mend; what is fused has two forms
+    "tinygen": 11400,  # the kernels take 1,300 lines and the checkers 1,300; the models of the course are coming in
 }
 
 

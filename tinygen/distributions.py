@@ -14,6 +14,7 @@ from .autograd import (
     Array,
     Tensor,
     TensorLike,
+    bernoulli_log_prob,
     exp,
     index,
     log_sigmoid,
@@ -149,6 +150,30 @@ class StandardUniform:
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         return rng.random((n, *self.shape))
+
+
+class Likelihood(Protocol):
+    """The distribution of one variable given `width` numbers, an `Output` or one of real values, such as `Gaussian`."""
+
+    width: int
+
+    def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
+        """Return ln p in nats: parameters (…, width), values (…), result (…)."""
+
+    def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
+        """Draw values (…) given their parameters (…, width)."""
+
+
+def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
+    """Σᵢ ln p(xᵢ) over all variables of each example, in nats; that of bits in one pass over their logits.
+
+    Shapes: parameters (N, …, width), x (N, …), result (N,).  Raises ValueError as the output does.
+    """
+    if not isinstance(output, Bernoulli):
+        return output.log_prob(parameters, x).sum(tuple(range(1, x.ndim)))
+    check_k(x, parameters.shape[:-1], 2)
+    flat = len(x), math.prod(x.shape[1:])
+    return bernoulli_log_prob(parameters.reshape(flat), x.reshape(flat))
 
 
 def bits_per_dim(nats: float, dims: int) -> float:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen import Tensor, grad
-from tinygen.autograd import Array, gate, lstm, lstm_cell, sigmoid, split, stack, tanh
+from tinygen.autograd import Array, bernoulli_log_prob, gate, log_sigmoid, lstm, lstm_cell, sigmoid, split, stack, tanh
 
 SHAPES = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([2, 6, 34]))
 
@@ -39,6 +39,24 @@ def test_gate_equals_its_plain_form(dtype: Any, tolerance: float, shape: tuple[i
 def test_gate_refuses_an_odd_axis() -> None:
     with pytest.raises(ValueError, match="gate: the last axis"):
         gate(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 2e-5)]
+)  # 2e-5: sums of up to 200 numbers of a size of 10, in float32
+@given(shape=st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 64, 200])), seed=st.integers(0, 2**32))
+def test_bernoulli_equals_its_plain_form(dtype: Any, tolerance: float, shape: tuple[int, int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, k = Tensor(rng.normal(size=shape).astype(dtype) * 5), rng.integers(0, 2, shape)
+    g = rng.normal(size=shape[0]).astype(dtype)
+    fused, plain = bernoulli_log_prob(x, k), log_sigmoid(x * np.where(k, 1, -1).astype(dtype)).sum(1)
+    assert fused.dtype == dtype
+    np.testing.assert_allclose(fused.value, plain.value, rtol=tolerance, atol=tolerance)
+    expected = grad(plain, [x], g)[0].value
+    for taped in (False, True):
+        ours = grad(fused, [x], g, create_graph=taped)[0]
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours.value, expected, rtol=tolerance, atol=tolerance)
 
 
 def plain_lstm(x: Tensor, u: Tensor) -> Tensor:

@@ -195,6 +195,17 @@ def _(draw: DrawFn, sides: Sides) -> Example:
     return Example(ag.gate, np_gate, (draw(draws.arrays((*shape, 2 * draw(sides)))),))
 
 
+@case("bernoulli_log_prob")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    shape = (draw(sides), draw(sides))
+    k = draw(draws.masks(shape)).astype(int)
+    return Example(
+        lambda x: ag.bernoulli_log_prob(x, k),
+        lambda x: np.log(np_sigmoid(np.where(k, x, -x))).sum(1),
+        (draw(draws.arrays(shape)),),
+    )
+
+
 def np_lstm_cell(a: Array, c: Array) -> tuple[Array, Array]:
     i, f, g, o = np.split(a, 4, -1)
     c = np_sigmoid(f) * c + np_sigmoid(i) * np.tanh(g)
@@ -713,6 +724,9 @@ ERRORS: dict[str, Callable[[], object]] = {
     "split: axis 0 of shape (5,) has 5 entries": lambda: ag.split(Tensor(ZEROS(5)), 2),
     "split: positions [4, 2] do not ascend": lambda: ag.split(Tensor(ZEROS(5)), [4, 2]),
     "mean: nothing to take the mean of": lambda: ag.mean(Tensor(ZEROS((0, 2))), 0),
+    "bernoulli_log_prob: logits (2, 3) and k (3,) are not": lambda: ag.bernoulli_log_prob(
+        Tensor(ZEROS((2, 3))), ZEROS(3)
+    ),
     "gate: the last axis of shape (3,) must be even": lambda: ag.gate(Tensor(ZEROS(3))),
     "lstm: x (2, 3, 4) and u (2, 8) are not": lambda: ag.lstm(ZEROS((2, 3, 4)), ZEROS((2, 8))),
 }

@@ -8,7 +8,7 @@ from .elementwise import (
     abs, add, astype, clip, cos, divide, exp, leaky_relu, log, log_sigmoid, maximum, minimum, multiply, negative,
     power, relu, sigmoid, sin, softplus, sqrt, subtract, tanh, where,
 )  # fmt: skip
-from .fused import gate, lstm, lstm_cell
+from .fused import bernoulli_log_prob, gate, lstm, lstm_cell
 from .graph import to_dot
 from .kernels.allocator import keep_freed_memory
 from .linalg import inv, linear, logabsdet, matmul, slogdet, solve
@@ -23,12 +23,12 @@ from .tensor import PRIMITIVES, Array, Parameter, Tensor, TensorLike, grad, no_g
 keep_freed_memory()
 
 __all__ = [
-    "PRIMITIVES", "Array", "Parameter", "Tensor", "TensorLike", "abs", "add", "astype", "broadcast_to", "clip",
-    "concatenate", "conv", "conv_transpose", "conv_weight", "cos", "crop", "divide", "exp", "flip", "gate", "grad",
-    "hessian", "hvp", "index", "inv", "jacobian", "jvp", "leaky_relu", "linear", "log", "log_ndtr", "log_sigmoid",
-    "log_softmax", "logabsdet", "logsumexp", "lstm", "lstm_cell", "matmul", "max", "maximum", "mean", "min",
-    "minimum", "multiply", "ndtri_exp", "negative", "no_grad", "node", "pad", "power", "primitive",
-    "put_along_axis", "relu", "reshape", "scatter_add", "sigmoid", "sin", "slogdet", "softmax", "softplus", "solve",
-    "split", "sqrt", "stack", "subtract", "sum", "sum_to", "take_along_axis", "tanh", "taps", "to_dot", "transpose",
-    "value_and_grad", "vjp", "where",
+    "PRIMITIVES", "Array", "Parameter", "Tensor", "TensorLike", "abs", "add", "astype", "bernoulli_log_prob",
+    "broadcast_to", "clip", "concatenate", "conv", "conv_transpose", "conv_weight", "cos", "crop", "divide", "exp",
+    "flip", "gate", "grad", "hessian", "hvp", "index", "inv", "jacobian", "jvp", "leaky_relu", "linear", "log",
+    "log_ndtr", "log_sigmoid", "log_softmax", "logabsdet", "logsumexp", "lstm", "lstm_cell", "matmul", "max",
+    "maximum", "mean", "min", "minimum", "multiply", "ndtri_exp", "negative", "no_grad", "node", "pad", "power",
+    "primitive", "put_along_axis", "relu", "reshape", "scatter_add", "sigmoid", "sin", "slogdet", "softmax",
+    "softplus", "solve", "split", "sqrt", "stack", "subtract", "sum", "sum_to", "take_along_axis", "tanh", "taps",
+    "to_dot", "transpose", "value_and_grad", "vjp", "where",
 ]  # fmt: skip

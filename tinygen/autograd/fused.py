@@ -11,12 +11,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .elementwise import sigmoid, tanh
+from .elementwise import log_sigmoid, sigmoid, tanh
 from .kernels import activation as kernels
 from .kernels import recurrent
 from .linalg import matmul
 from .shape import pad, reshape, split, stack, transpose
-from .tensor import Tensor, TensorLike, array_of, grad, node, primitive, taping
+from .tensor import Array, Tensor, TensorLike, array_of, grad, node, primitive, taping
 
 
 @primitive
@@ -41,6 +41,30 @@ def gate(x: TensorLike) -> Tensor:
 def _plain_gate(x: TensorLike) -> Tensor:
     a, b = split(x, 2, axis=-1)
     return tanh(a) * sigmoid(b)
+
+
+@primitive
+def bernoulli_log_prob(logits: TensorLike, k: Array) -> Tensor:
+    """y = Σⱼ ln p(kⱼ), where p(1) = σ(logitⱼ) and p(0) = σ(−logitⱼ): the log-likelihood of each row of bits, in nats
+
+    Shapes: logits (N, D), k (N, D) of 0 and 1, y (N,).  Raises ValueError if the shapes are not these.
+    """
+    v = array_of(logits)
+    if v.ndim != 2 or k.shape != v.shape:
+        raise ValueError(f"bernoulli_log_prob: logits {v.shape} and k {k.shape} are not both (N, D)")
+    bits = k.astype(np.uint8)
+
+    def rule(g: Tensor, y: Tensor) -> Tensor:
+        if taping():
+            return grad(_plain_bernoulli(logits, bits), [logits], g, create_graph=True)[0]  # type: ignore[list-item]
+        return node("bernoulli_vjp", kernels.bernoulli_vjp(v, bits, g.value))
+
+    return node("bernoulli_log_prob", kernels.bernoulli(v, bits), (logits, rule))
+
+
+def _plain_bernoulli(logits: TensorLike, bits: Array) -> Tensor:
+    v = array_of(logits)
+    return log_sigmoid(logits * np.where(bits, 1, -1).astype(v.dtype)).sum(1)
 
 
 @primitive

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..autograd import Array, Tensor
-from ..distributions import Output, check_labels, check_levels
+from ..distributions import Output, check_labels, check_levels, event_log_prob
 from ..nn import Module
 
 Rng = np.random.Generator
@@ -48,8 +48,7 @@ class Autoregressive(Module):
     def log_prob(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """ln p(x | labels) in nats per example: x (N, *shape), result (N,); with an rng, under dropout."""
         x = self.checked(x, labels)
-        each = self.output.log_prob(self(x, labels, rng), x)
-        return each.sum(tuple(range(1, each.ndim)))
+        return event_log_prob(self.output, self(x, labels, rng), x)
 
     def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """Mean of −ln p in nats per example, to be minimised; with an rng, under dropout."""

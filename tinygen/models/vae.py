@@ -25,7 +25,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, broadcast_to, exp, logsumexp, no_grad
 from ..bijections import Bijection
-from ..distributions import StandardNormal, check_event
+from ..distributions import Likelihood, StandardNormal, check_event, event_log_prob
 from ..nn import Module
 from .autoregressive import at_least
 
@@ -43,18 +43,6 @@ class Prior(Protocol):
         """Draw n codes (n, latent)."""
 
 
-class Likelihood(Protocol):
-    """The distribution of one variable given `width` numbers: `Bernoulli`, `Categorical`, `Gaussian`, …"""
-
-    width: int
-
-    def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        """Return ln p in nats: parameters (…, width), values (…), result (…)."""
-
-    def sample(self, parameters: TensorLike, rng: Rng) -> Array:
-        """Draw values (…) given their parameters (…, width)."""
-
-
 class Posterior(NamedTuple):
     """q(z|x) before the flow: a Gaussian of independent numbers, (N, latent) each; what the flow is told, (N, C)."""
 
@@ -68,6 +56,7 @@ class VAE(Module):
 
     encoder: x (N, *shape) in the parameters' dtype to (N, 2·latent + C), mean and log-scale of q(z|x) and C numbers
     that a posterior flow is told. decoder: codes (N, latent) to (N, *shape, output.width), the parameters of p(x|z).
+    Both kinds are in `vae_networks`.
     posterior_flow: a bijection whose `inverse(z, context)` takes noise to codes, as in a flow; an IAF's is fast.
 
     Shapes: x (N, *shape), bounds (N,) in nats per example. Raises ValueError, naming the argument, if x has another
@@ -125,7 +114,7 @@ class VAE(Module):
                 f"got {parameters.shape}"
             )
         repeated = np.broadcast_to(x, (k, *x.shape)).reshape(k * n, *self.shape)
-        return self.output.log_prob(parameters, repeated).reshape(k, n, -1).sum(-1)
+        return event_log_prob(self.output, parameters, repeated).reshape(k, n)
 
     def log_weights(self, x: Array, k: int, rng: Rng) -> Tensor:
         """ln wᵢ = ln p(x|zᵢ) + ln p(zᵢ) − ln q(zᵢ|x) for k codes of each example: (k, N)."""
@@ -163,6 +152,7 @@ class VAE(Module):
         It is `iwae_bound`, without derivatives and in bounded memory; its bias vanishes as k grows.
         """
         at_least("k", k, 1)
+        at_least("at_once", at_once, 1)
         total = np.full(len(x), -np.inf)
         with no_grad():
             for start in range(0, k, at_once):

@@ -1,6 +1,6 @@
-"""Numba kernels on arrays: the convolution family and the gate, and the one thread pool they share."""
+"""Numba kernels on arrays: the convolution family, the gate and a likelihood, and the one thread pool they share."""
 
-from .activation import gate, gate_vjp, sum_rows
+from .activation import bernoulli, bernoulli_vjp, gate, gate_vjp, sum_rows
 from .blas import product
 from .convolution import Taps, conv, conv_transpose, conv_weight
 from .threads import parallel, set_threads
@@ -8,6 +8,8 @@ from .threads import parallel, set_threads
 # Not the function `threads`: it would hide the submodule of that name.
 __all__ = [
     "Taps",
+    "bernoulli",
+    "bernoulli_vjp",
     "conv",
     "conv_transpose",
     "conv_weight",
