@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +79,16 @@ def test_far_out_nothing_saturates(kind: str, noise: str, rng: np.random.Generat
     assert np.all(np.isfinite(log_slope.value))
     assert np.all(np.diff(z.value) > 0)
     np.testing.assert_allclose(transformer.inverse(z, theta)[0].value, x, rtol=1e-12)
+
+
+@given(rng=rngs(), dtype=st.sampled_from([np.float32, np.float64]), kind=st.sampled_from(KINDS))
+def test_a_distribution_function_never_passes_one(rng: np.random.Generator, dtype: Any, kind: str) -> None:
+    """Weights that sum to 1 but for rounding must not: the density of such a u would be 0, and the loss infinite."""
+    transformer, theta = MixtureCDF(5, kind, "uniform"), rng.normal(size=15).astype(dtype)
+    x = np.concatenate([np.linspace(-9, 9, 400), [-1e4, 1e4]]).astype(dtype)
+    u = transformer.forward(x, theta)[0].value
+    assert np.all((u >= 0) & (u <= 1))
+    assert np.all(np.isfinite(transformer.inverse(u, theta)[0].value))
 
 
 def test_the_noises_are_one_map() -> None:

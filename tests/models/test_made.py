@@ -210,7 +210,14 @@ def test_another_model_takes_over_its_orders() -> None:
 def test_untrained_it_is_near_uniform() -> None:
     model = MADE((28, 28), 2, np.random.default_rng(0))
     x = np.random.default_rng(1).integers(0, 2, (5, 28, 28))
+    # Glorot's weights make logits of order 1, which cost about an eighth of a nat each; ten times as large, they fail.
     assert abs(-model.log_prob(x).value.mean() / (784 * math.log(2)) - 1) < 0.2
+
+
+@pytest.mark.parametrize("order", [-1, 2])
+def test_orders_that_are_none(order: int) -> None:
+    with pytest.raises(ValueError, match="order: expected 0…1, got"):
+        small(orders=2).log_prob(np.zeros((1, 2, 2), int), order=order)
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,24 @@ def test_parameters_are_left_as_they_were(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(value, before[name])
 
 
+class Stubborn(Coupling):
+    """Fails as soon as a parameter of it is moved."""
+
+    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+        before = Coupling().state()
+        if any(np.any(value != before[name]) for name, value in self.state().items()):
+            raise ValueError("moved")
+        return super().forward(x, condition)
+
+
+def test_parameters_are_left_as_they_were_after_an_error_too(rng: np.random.Generator) -> None:
+    stubborn = Stubborn()
+    with pytest.raises(ValueError, match="moved"):
+        check_log_det(stubborn, X, rng=rng)
+    for name, value in stubborn.state().items():
+        np.testing.assert_array_equal(value, Coupling().state()[name])
+
+
 WRONG_LOG_DETS: dict[str, tuple[Bijection, str]] = {
     "sign flipped in both directions": (SignFlipped(), "The sign is flipped"),
     "mean over dimensions": (MeanOverDimensions(), "mean over dimensions"),

@@ -43,8 +43,9 @@ class ActNorm(Bijection):
         if len(v) < 2:
             raise ValueError(f"x: expected two or more numbers in every channel, got shape {array_of(x).shape}")
         deviation = v.std(0)
+        varies = deviation > 1e-12 * np.abs(v).max(0)  # below that it is what rounding leaves of equal numbers
         self.m.assign(v.mean(0))
-        self.s.assign(-np.log(np.where(deviation > 0, deviation, 1)))
+        self.s.assign(-np.log(np.where(varies, deviation, 1)))
         return self.forward(x)[0]
 
     def _log_det(self, x: TensorLike) -> Tensor:

@@ -66,7 +66,7 @@ class Inverse(Bijection):
     """f⁻¹: the same map, read the other way.
 
     An inverse autoregressive flow is the Inverse of a masked autoregressive one: what was fast is slow, and the other
-    way round.
+    way round. `initialise` leaves it as it is: what is inside would have to be initialised by noise, not by data.
     """
 
     def __init__(self, bijection: Bijection) -> None:

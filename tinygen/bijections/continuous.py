@@ -12,7 +12,7 @@ import numpy as np
 
 from ..adjoint import solve_with_adjoint
 from ..autograd import Array, Parameter, Tensor, TensorLike
-from ..autograd.tensor import array_of
+from ..autograd.tensor import array_of, taping
 from ..ode import Solution, Solver, State
 from .bijection import Bijection
 
@@ -71,8 +71,13 @@ class ContinuousFlow(Bijection):
     ) -> Solution:
         """Carry x from time t0 to t1. The Solution's y is x(t1) and, with `volume`, ln|det ∂x(t1)/∂x(t0)|."""
         self._check(x, condition)
-        # Some stages share a time; but what is made under no_grad is of no use where the adjoint method needs a graph.
-        at = self.velocity.at if self.adjoint else cache(self.velocity.at)
+        if self.adjoint:
+            at = self.velocity.at
+        else:  # some stages share a time; what is made under no_grad, as for the first step, has no derivative
+            remembered = cache(lambda t, taped: self.velocity.at(t))
+
+            def at(t: float) -> Instant:
+                return remembered(t, taping())
 
         def field(t: float, y: State) -> State:
             if not volume:

@@ -45,6 +45,8 @@ class Affine(Bijection):
         return [p if isinstance(p, Tensor) or v.dtype.kind != "f" else p.astype(v.dtype) for p in both]
 
     def _log_det(self, x: TensorLike, scale: TensorLike) -> Tensor:
+        if not np.all(array_of(scale)):
+            raise ValueError("scale: expected no zero, or the map has no inverse; training or rounding has made it one")
         return sum_event(broadcast_to(log(absolute(scale)), array_of(x).shape))
 
 

@@ -74,9 +74,9 @@ class MixtureCDF:
         a = (reshape(x, (*array_of(x).shape, 1)) - means) * exp(-log_scales)  # (…, K)
         log_slope = logsumexp(log_weights + log_density(a) - log_scales, -1)
         log_u = logsumexp(log_weights + log_cdf(a), -1)
-        if self.noise == "uniform":
-            return exp(log_u), log_slope
         log_rest = logsumexp(log_weights + log_cdf(-a), -1)
+        if self.noise == "uniform":  # by the smaller tail: the weights may sum to a little more than 1, u must not
+            return where(log_u.value <= log_rest.value, exp(log_u), 1 - exp(log_rest)), log_slope
         if self.noise == "logit":
             return log_u - log_rest, log_slope - log_u - log_rest
         z = _quantile("normal", log_u, log_rest)

@@ -72,6 +72,8 @@ class MADE(Autoregressive):
         self, x: Array, labels: Array | None = None, *, rng: Rng | None = None, order: int | None = None
     ) -> Tensor:
         """ln p(x | labels) in nats per example, (N,): of the mean over all orders or, if one is given, under it."""
+        if order is not None and not 0 <= order < self.orders:
+            raise ValueError(f"order: expected 0…{self.orders - 1}, got {order}")
         if order is None and self.orders > 1:
             each = stack([self.log_prob(x, labels, order=order) for order in range(self.orders)])
             return logsumexp(each, 0) - math.log(self.orders)

@@ -32,7 +32,7 @@ def degrees(order: Sequence[int] | Array, hidden: Sequence[int], rng: Rng | None
     """Return the degree of every variable, and of every unit of each hidden layer: least … D − 1.
 
     Hidden degrees are spread evenly, so that D − least units are enough for every one to occur; with an rng they are
-    drawn at random, none below the least of the layer before (it would see nothing). A unit of degree 0 sees no
+    drawn at random. None is below the least of the layer before: it would see nothing. A unit of degree 0 sees no
     variable, but a condition if there is one. With D = 1 there is nothing to be seen, so 0 is every unit's degree.
 
     Shapes: order, a permutation of 0 … D−1, the first one drawn first; result [(D,), (hidden[0],), …] of int32.
@@ -51,7 +51,7 @@ def degrees(order: Sequence[int] | Array, hidden: Sequence[int], rng: Rng | None
             found.append(least + (2 * np.arange(units) + 1) * (variables - least) // (2 * units))
         else:
             found.append(rng.integers(least, variables, units))
-            least = found[-1].min()
+        least = found[-1].min()
     return [each.astype(np.int32) for each in found]
 
 

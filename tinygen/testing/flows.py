@@ -124,8 +124,10 @@ def _checked_map(
     for path, parameter in bijection.named_parameters().items():
         value = parameter.value
         parameter.assign(value + 1e-3 * rng.normal(size=value.shape))
-        moved, moved_log_det = _apply(name, bijection, "forward", x, condition)
-        parameter.assign(value)
+        try:
+            moved, moved_log_det = _apply(name, bijection, "forward", x, condition)
+        finally:
+            parameter.assign(value)
         if value.size and np.array_equal(moved, z) and np.array_equal(moved_log_det, log_det):
             raise AssertionError(
                 f"{name}: parameter {path} changes nothing. Is a layer after it initialised to zero, so that part of "

@@ -48,7 +48,7 @@ def test_inputs_are_left_alone_and_gates_saturate() -> None:
     x, u, g = inputs()
     x[0] = np.inf
     held = [each.copy() for each in (x, u, g)]
-    h, c, gates = lstm(x, u)
+    _, c, gates = lstm(x, u)
     lstm_vjp(g, u, c, gates)
     for now, then in zip((x, u, g), held, strict=True):
         np.testing.assert_array_equal(now, then)
