@@ -55,10 +55,10 @@ RECIPES = {
         published="MADE of one mask 88.40 to 94.5, NADE 88.33 (Germain, Gregor, Murray & Larochelle, 2015)",
     ),
     "gated_pixelcnn": Recipe(
-        lambda rng: GatedPixelCNN(SHAPE, 2, rng, channels=32, layers=5, size=5),
+        lambda rng: GatedPixelCNN(SHAPE, 2, rng, channels=32, layers=7, size=5, dropout=0.1),
         learning_rate=2e-3,
         batch_size=16,
-        epochs=10,
+        epochs=12,
         published="PixelCNN 81.30 (van den Oord, Kalchbrenner & Kavukcuoglu, 2016)",
     ),
 }
