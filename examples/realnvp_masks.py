@@ -3,13 +3,14 @@
 python examples/realnvp_masks.py [--seed 0] [--out out/realnvp_masks] [--quick]
 
 A pixel is told most by its neighbours. On a checkerboard they are all in the other half; below the middle row most of
-them are not. Both flows have the same couplings, parameters and steps, for three seeds; digits, bits per dimension.
+them are not. Both flows have eight couplings of the same networks (2 % more parameters on the checkerboard, which has
+twice the channels in half the rows and columns) and the same steps, for three seeds; digits, bits per dimension.
 """
 
 import time
 
 import numpy as np
-from flow_digits import bits_per_dim, split, train
+from flow_digits import bits, split, train
 from reporting import arguments, report
 
 from tinygen import plot
@@ -30,9 +31,9 @@ def main() -> None:
             rng = np.random.default_rng(seed)
             untrained = RealNVP((8, 8, 1), rng, mask=mask, layers=8, width=32, depth=1)
             flow = train(untrained, fitted, held_out, steps, 3e-3, seed)
-            found[mask].append(bits_per_dim(flow, test, rng))
+            found[mask].append(bits(flow, test, rng))
             if seed == args.seed:
-                samples.append(np.clip(flow.sample(12, rng), 0, 16.999).astype(int))
+                samples.append(flow.sample(12, rng))
 
     metrics: dict[str, float] = {}
     for mask, values in found.items():
@@ -41,16 +42,10 @@ def main() -> None:
         metrics[f"{mask}_spread_over_seeds"] = float(np.ptp(values))
     # Seeds are paired: they share the split of the images and the order of the batches.
     gains = np.subtract(found["half"], found["checkerboard"])
-    verdict = (
-        "needs three seeds"
-        if len(gains) < 3
-        else "reproduced"
-        if gains.min() > 0
-        else "not reproduced"
-        if gains.max() < 0
-        else "undecided"
+    verdict = "reproduced" if gains.min() > 0 else "not reproduced" if gains.max() < 0 else "undecided"
+    print(
+        f"claim: {verdict if len(gains) > 2 else 'needs three seeds'}; checkerboard is better by {', '.join(f'{gain:.3f}' for gain in gains)} bits/dim"
     )
-    print(f"claim: {verdict}; checkerboard is better by {', '.join(f'{gain:.3f}' for gain in gains)} bits/dim")
     images = np.concatenate([split(np.random.default_rng(args.seed))[2][:12], *samples])
     plot.save(plot.sample_grid(images, levels=17, row_labels=["data", *MASKS]), args.out / "samples.png")
     report(args.out, metrics | {"seconds": time.perf_counter() - start}, {}, "bits per dimension")
