@@ -43,9 +43,8 @@ def main() -> None:
     # Seeds are paired: they share the split of the images and the order of the batches.
     gains = np.subtract(found["half"], found["checkerboard"])
     verdict = "reproduced" if gains.min() > 0 else "not reproduced" if gains.max() < 0 else "undecided"
-    print(
-        f"claim: {verdict if len(gains) > 2 else 'needs three seeds'}; checkerboard is better by {', '.join(f'{gain:.3f}' for gain in gains)} bits/dim"
-    )
+    verdict = verdict if len(gains) > 2 else "needs three seeds"
+    print(f"claim: {verdict}; checkerboard is better by {', '.join(f'{gain:.3f}' for gain in gains)} bits/dim")
     images = np.concatenate([split(np.random.default_rng(args.seed))[2][:12], *samples])
     plot.save(plot.sample_grid(images, levels=17, row_labels=["data", *MASKS]), args.out / "samples.png")
     report(args.out, metrics | {"seconds": time.perf_counter() - start}, {}, "bits per dimension")
