@@ -129,8 +129,8 @@ def test_what_is_no_level(k: Any, width: int) -> None:
 
 
 def test_settings_that_make_no_distribution() -> None:
-    for levels, components in ((1, 1), (2, 0)):
-        with pytest.raises(ValueError, match="levels, components"):
+    for levels, components, name in ((1, 1, "levels"), (2, 0, "components")):
+        with pytest.raises(ValueError, match=f"{name}: expected at least"):
             DiscretizedLogistics(levels, components)
 
 

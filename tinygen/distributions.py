@@ -25,6 +25,7 @@ from .autograd import (
     take_along_axis,
 )
 from .autograd.tensor import array_of
+from .checks import at_least, check_event, check_k
 
 
 @runtime_checkable
@@ -55,8 +56,7 @@ class Categorical:
     """p(k) = softmax(logits)ₖ: any distribution over the levels, which are told nothing of their order."""
 
     def __init__(self, levels: int) -> None:
-        if levels < 2:
-            raise ValueError(f"levels: expected at least 2, got {levels}")
+        at_least(2, levels=levels)
         self.levels = self.width = levels
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
@@ -178,15 +178,8 @@ def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
 
 def bits_per_dim(nats: float, dims: int) -> float:
     """A negative log-likelihood of `nats` per example, in bits for each of its dimensions: nats / (dims ln 2)."""
-    if dims < 1:
-        raise ValueError(f"dims: expected at least 1, got {dims}")
+    at_least(1, dims=dims)
     return nats / (dims * math.log(2))
-
-
-def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless x is (N, *shape)."""
-    if array_of(x).shape[1:] != shape or array_of(x).ndim == 0:
-        raise ValueError(f"{name}: expected shape (N, {', '.join(map(str, shape))}), got {array_of(x).shape}")
 
 
 def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:
@@ -195,13 +188,6 @@ def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:
     check_k(k, shape, levels)
     picked = take_along_axis(log_softmax(logits), k[..., None], axis=-1)
     return picked.reshape(*k.shape)
-
-
-def check_k(k: Array, shape: tuple[int, ...], levels: int) -> None:
-    """Raise ValueError unless k is of integers 0…levels−1 and of this shape."""
-    if k.dtype.kind not in "iu" or k.shape != shape or (k.size and not (k.min() >= 0 and k.max() < levels)):
-        seen = f", values {k.min()}…{k.max()}" if k.size else ""
-        raise ValueError(f"k: expected integers 0…{levels - 1} of shape {shape}, got {k.dtype} of {k.shape}{seen}")
 
 
 def sample_categorical(logits: TensorLike, rng: np.random.Generator) -> Array:
@@ -215,26 +201,3 @@ def sample_categorical(logits: TensorLike, rng: np.random.Generator) -> Array:
     cumulative = np.cumsum(np.exp(v - v.max(-1, keepdims=True), dtype=np.float64), -1)
     u = rng.random(v.shape[:-1]) * cumulative[..., -1]
     return np.sum(cumulative[..., :-1] <= u[..., None], -1)  # type: ignore[no-any-return]
-
-
-def check_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:
-    """Return x as int64 if it is (N, *shape) of 0…levels−1, boolean for two levels; raise ValueError if it is not."""
-    wanted = f"integers 0…{levels - 1} of shape (N, {', '.join(map(str, shape))})"
-    if x.dtype.kind not in "iub" or x.shape[1:] != shape:
-        raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
-    if x.size and not (x.min() >= 0 and x.max() < levels):
-        raise ValueError(f"x: expected {wanted}, got values {x.min()}…{x.max()}")
-    return x.astype(np.int64)
-
-
-def check_labels(labels: Array | None, n: int, classes: int) -> None:
-    """Raise ValueError unless labels are (n,) integers of 0…classes−1, or None where there are no classes."""
-    if (labels is None) != (classes == 0):
-        raise ValueError(f"labels: expected {'some' if classes else 'none'}, the model has {classes} classes")
-    if labels is None:
-        return
-    wanted = f"integers 0…{classes - 1} of shape ({n},)"
-    if labels.dtype.kind not in "iu" or labels.shape != (n,):
-        raise ValueError(f"labels: expected {wanted}, got {labels.dtype} of shape {labels.shape}")
-    if n and not (labels.min() >= 0 and labels.max() < classes):
-        raise ValueError(f"labels: expected {wanted}, got values {labels.min()}…{labels.max()}")

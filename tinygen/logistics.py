@@ -25,7 +25,8 @@ from .autograd import (
     where,
 )
 from .autograd.tensor import array_of
-from .distributions import check_k, sample_categorical
+from .checks import at_least, check_k
+from .distributions import sample_categorical
 
 
 class DiscretizedLogistics:
@@ -46,10 +47,8 @@ class DiscretizedLogistics:
     """
 
     def __init__(self, levels: int, components: int) -> None:
-        if levels < 2 or components < 1:
-            raise ValueError(
-                f"levels, components: expected at least 2 levels and 1 component, got {levels} and {components}"
-            )
+        at_least(2, levels=levels)
+        at_least(1, components=components)
         self.levels, self.components, self.width = levels, components, 3 * components
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:

@@ -81,7 +81,9 @@ def test_a_matrix_that_is_singular_or_becomes_so(rng: np.random.Generator) -> No
 
 
 def test_shapes_that_do_not_fit(rng: np.random.Generator) -> None:
-    for channels, w in ((0, None), (2, np.eye(3)), (2, np.ones((2, 3)))):
+    with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
+        InvertibleConv(0, rng)
+    for channels, w in ((2, np.eye(3)), (2, np.ones((2, 3)))):
         with pytest.raises(ValueError, match="w: expected"):
             InvertibleConv(channels, rng, w)
     with pytest.raises(ValueError, match="matmul"):

@@ -164,3 +164,5 @@ def test_wav_files_that_are_none(tmp_path: Path) -> None:
     for x in ([[0.0]], [2.0]):
         with pytest.raises(ValueError, match="x: expected"):
             write_wav(tmp_path / "x.wav", x, RATE)
+    with pytest.raises(ValueError, match="rate: expected at least 1, got 0"):
+        write_wav(tmp_path / "x.wav", [0.0], 0)

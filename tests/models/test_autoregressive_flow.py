@@ -153,7 +153,7 @@ def test_same_seed_same_bits_and_float32_throughout(kind: str) -> None:
         ({"transformer": "mixture_cdf", "components": 0}, "components: expected at least 1"),
         ({"orders": "shuffled"}, "orders: expected 'reversed' or 'random', got 'shuffled'"),
         ({"condition": -1}, "condition: expected at least 0"),
-        ({"dim": 0}, "variables: expected at least 1"),
+        ({"dim": 0}, "dim: expected at least 1"),
     ],
 )
 def test_settings_that_make_no_flow(settings: Any, message: str, rng: np.random.Generator) -> None:

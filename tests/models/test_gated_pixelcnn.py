@@ -180,21 +180,22 @@ def test_labels_where_there_are_no_classes() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "message"),
     [
-        {"levels": 1},
-        {"layers": 0},
-        {"channels": 0},
-        {"size": 2},
-        {"shape": (0, 3, 1)},
-        {"shape": (3, 4)},
-        {"shape": (3, 4, 3)},
-        {"dropout": 1.0},
-        {"labels": -1},
+        ({"levels": 1}, "levels: expected at least 2"),
+        ({"layers": 0}, "layers: expected at least 1"),
+        ({"channels": 0}, "channels: expected at least 1"),
+        ({"size": 2}, "size: expected an odd number of at least 1, got 2"),
+        ({"first_size": 2}, "first_size: expected an odd number of at least 3, got 2"),
+        ({"shape": (0, 3, 1)}, "shape: "),
+        ({"shape": (3, 4)}, r"shape: expected \(height, width, 1\)"),
+        ({"shape": (3, 4, 3)}, r"shape: expected \(height, width, 1\)"),
+        ({"dropout": 1.0}, "dropout: "),
+        ({"labels": -1}, "labels: expected at least 0"),
     ],
 )
-def test_settings_that_make_no_network(settings: Any) -> None:
-    with pytest.raises(ValueError, match=r"levels|layers|n_out|size|shape|dropout|labels"):
+def test_settings_that_make_no_network(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
         small(**settings)
 
 

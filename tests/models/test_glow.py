@@ -122,6 +122,7 @@ def test_a_coupling_that_is_still_the_identity_is_refused(rng: np.random.Generat
         ({"steps": 0}, "steps: expected at least 1"),
         ({"shape": (6, 4, 1)}, r"multiples of 2\^levels = 4, got \(6, 4, 1\)"),
         ({"shape": (4, 4)}, "shape: expected"),
+        ({"width": 0}, "width: expected at least 1"),
         ({"condition": -1}, "condition: expected at least 0"),
     ],
 )

@@ -228,21 +228,22 @@ def test_labels_that_are_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "message"),
     [
-        {"levels": 1},
-        {"blocks": -1},
-        {"channels": 0},
-        {"shape": (3, 4, 3), "channels": 4},
-        {"size": 1},
-        {"size": 4},
-        {"first_size": 1},
-        {"shape": (3, 4)},
-        {"dropout": 1.0},
-        {"labels": -1},
-        {"output": Categorical(4)},
+        ({"levels": 1}, "levels: expected at least 2"),
+        ({"blocks": -1}, "blocks: expected at least 0"),
+        ({"channels": 0}, "channels: expected a multiple of the 1 groups"),
+        ({"shape": (3, 4, 3), "channels": 4}, "channels: expected a multiple of the 3 groups"),
+        ({"size": 1}, "size: expected an odd number of at least 3, got 1"),
+        ({"size": 4}, "size: expected an odd number of at least 3, got 4"),
+        ({"first_size": 1}, "first_size: expected an odd number of at least 3, got 1"),
+        ({"first_size": 4}, "first_size: expected an odd number of at least 3, got 4"),
+        ({"shape": (3, 4)}, r"shape: expected \(height, width, channels\)"),
+        ({"dropout": 1.0}, "dropout: "),
+        ({"labels": -1}, "labels: expected at least 0"),
+        ({"output": Categorical(4)}, "output: expected one of 3 levels"),
     ],
 )
-def test_settings_that_make_no_network(settings: Any) -> None:
-    with pytest.raises(ValueError, match=r"levels|blocks|channels|size|shape|dropout|labels|output"):
+def test_settings_that_make_no_network(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
         small(**settings)

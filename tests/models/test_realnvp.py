@@ -151,6 +151,7 @@ def test_a_condition_where_none_is_expected() -> None:
         ({"shape": (3,)}, "even lengths"),
         ({"shape": (4, 4)}, "shape: expected"),
         ({"mask": "stripes"}, "mask: expected"),
+        ({"width": 0}, "width: expected at least 1"),
         ({"depth": 0}, "depth: expected at least 1"),
         ({"condition": -1}, "condition: expected at least 0"),
     ],

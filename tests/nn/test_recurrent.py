@@ -85,7 +85,7 @@ def test_it_starts_by_keeping_what_it_has(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize(("n_in", "n_out", "said"), [(0, 1, "n_in: expected at least 1"), (1, 0, "n_out: expected at")])
 def test_sizes_below_one_are_refused(n_in: int, n_out: int, said: str) -> None:
-    with pytest.raises(ValueError, match=f"LSTM {said}"):
+    with pytest.raises(ValueError, match=f"^{said}"):
         LSTM(n_in, n_out, np.random.default_rng(0))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..autograd import Parameter, Tensor, TensorLike, broadcast_to, exp, subtract
 from ..autograd.tensor import array_of
+from ..checks import at_least
 from .bijection import Bijection
 
 
@@ -28,8 +29,7 @@ class ActNorm(Bijection):
     """
 
     def __init__(self, channels: int) -> None:
-        if channels < 1:
-            raise ValueError(f"channels: expected at least 1, got {channels}")
+        at_least(1, channels=channels)
         self.m, self.s = Parameter(np.zeros(channels)), Parameter(np.zeros(channels))
 
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:

@@ -82,8 +82,3 @@ class Inverse(Bijection):
 def sum_event(x: Tensor) -> Tensor:
     """Sum over all but the first axis: (N, …) to (N,)."""
     return x.sum(tuple(range(1, x.ndim)))
-
-
-def broadcasts(shape: tuple[int, ...], onto: tuple[int, ...]) -> bool:
-    """Whether an array of this shape broadcasts to the other one, which stays as it is."""
-    return len(shape) <= len(onto) and all(a in (1, b) for a, b in zip(shape[::-1], onto[::-1], strict=False))

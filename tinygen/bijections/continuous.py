@@ -13,6 +13,7 @@ import numpy as np
 from ..adjoint import solve_with_adjoint
 from ..autograd import Array, Parameter, Tensor, TensorLike
 from ..autograd.tensor import array_of, taping
+from ..checks import check_condition, check_event
 from ..ode import Solution, Solver, State
 from .bijection import Bijection
 
@@ -95,10 +96,7 @@ class ContinuousFlow(Bijection):
 
     def _check(self, x: TensorLike, condition: TensorLike | None) -> None:
         n, dim, c = len(array_of(x)), self.velocity.dim, self.velocity.condition
-        if array_of(x).shape != (n, dim):
-            raise ValueError(f"x: expected (N, {dim}), got {array_of(x).shape}")
-        given = None if condition is None else array_of(condition).shape
-        if given != ((n, c) if c else None):
-            raise ValueError(f"condition: expected {f'shape {(n, c)}' if c else 'none'}, got {given or 'none'}")
+        check_event("x", x, (dim,))
+        check_condition(condition, n, c)
         if self.noise is not None and self.noise.shape != (n, dim):
             raise ValueError(f"noise: expected {(n, dim)} as x has, got {self.noise.shape}")

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike
-from ..distributions import check_levels
+from ..checks import at_least, check_levels
 from ..nn import Module
 from .flow import Flow
 
@@ -35,8 +35,7 @@ class Dequantized(Module):
     """
 
     def __init__(self, flow: Flow, levels: int) -> None:
-        if levels < 2:
-            raise ValueError(f"levels: expected at least 2, got {levels}")
+        at_least(2, levels=levels)
         self.flow, self.levels, self.shape = flow, levels, flow.shape
 
     def dequantize(self, x: Array, rng: Rng) -> Array:
@@ -49,8 +48,7 @@ class Dequantized(Module):
 
     def log_prob_bound(self, x: Array, rng: Rng, samples: int = 1, condition: TensorLike | None = None) -> Tensor:
         """Mean over `samples` draws of u of ln p(y) − D ln levels: it is at most ln P(x) on average."""
-        if samples < 1:
-            raise ValueError(f"samples: expected at least 1, got {samples}")
+        at_least(1, samples=samples)
         total = self.flow.log_prob(self.dequantize(x, rng), condition)
         for _ in range(samples - 1):
             total = total + self.flow.log_prob(self.dequantize(x, rng), condition)

@@ -12,7 +12,8 @@ import numpy as np
 from ..autograd import Tensor, TensorLike, add, broadcast_to, divide, log, log_sigmoid, multiply, sigmoid, subtract
 from ..autograd import abs as absolute
 from ..autograd.tensor import array_of
-from .bijection import Bijection, broadcasts, sum_event
+from ..checks import broadcasts
+from .bijection import Bijection, sum_event
 
 
 class Affine(Bijection):

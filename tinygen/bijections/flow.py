@@ -13,6 +13,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
+from ..checks import at_least, check_condition
 from ..nn import Module
 from .bijection import Bijection
 
@@ -48,7 +49,7 @@ class Flow(Module):
             raise ValueError(f"x: expected floats (N, {', '.join(map(str, self.shape))}), got {v.dtype} {v.shape}")
         if not np.all(np.isfinite(v)):
             raise ValueError(f"x: expected finite numbers, got {np.count_nonzero(~np.isfinite(v))} that are not")
-        _check_condition(condition, len(v))
+        check_condition(condition, len(v))
         z, log_det = self.bijection.forward(x, condition)
         return self.base.log_prob(z) + log_det
 
@@ -75,12 +76,6 @@ class Flow(Module):
             return self.bijection.inverse(self._noise(n, rng, condition), condition)[0].value
 
     def _noise(self, n: int, rng: np.random.Generator, condition: TensorLike | None) -> Array:
-        if n < 0:
-            raise ValueError(f"n: expected at least 0, got {n}")
-        _check_condition(condition, n)
+        at_least(0, n=n)
+        check_condition(condition, n)
         return self.base.sample(n, rng).astype(self.dtype)
-
-
-def _check_condition(condition: TensorLike | None, n: int) -> None:
-    if condition is not None and array_of(condition).shape[:1] != (n,):
-        raise ValueError(f"condition: expected ({n}, C), a row per example, got shape {array_of(condition).shape}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..autograd import Array, Parameter, Tensor, TensorLike, broadcast_to, exp, inv, matmul, where
 from ..autograd.tensor import array_of
+from ..checks import at_least
 from ..nn.init import orthogonal
 from .bijection import Bijection
 
@@ -30,8 +31,9 @@ class InvertibleConv(Bijection):
     """
 
     def __init__(self, channels: int, rng: np.random.Generator, w: Array | None = None) -> None:
-        if channels < 1 or (w is not None and w.shape != (channels, channels)):
-            raise ValueError(f"w: expected ({channels}, {channels}), got {None if w is None else w.shape}")
+        at_least(1, channels=channels)
+        if w is not None and w.shape != (channels, channels):
+            raise ValueError(f"w: expected ({channels}, {channels}), got {w.shape}")
         order, lower, upper = plu(orthogonal(channels, rng) if w is None else w)
         s = np.diag(upper)
         self.order, self.sign = order, np.sign(s).astype(np.float32)

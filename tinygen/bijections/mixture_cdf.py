@@ -34,7 +34,7 @@ from ..autograd import (
     where,
 )
 from ..autograd.tensor import array_of, set_taping, taping
-from .bijection import broadcasts
+from ..checks import at_least, broadcasts
 
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -60,8 +60,7 @@ class MixtureCDF:
     """
 
     def __init__(self, components: int, kind: str = "logistic", noise: str = "logit") -> None:
-        if components < 1:
-            raise ValueError(f"components: expected at least 1, got {components}")
+        at_least(1, components=components)
         if kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
         if noise not in NOISES:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..checks import at_least
 from ..files import write_whole
 
 Wave: TypeAlias = NDArray[np.float64]
@@ -102,8 +103,7 @@ def sounds(n: int, rng: np.random.Generator, rate: int = 4000, seconds: float = 
     Shapes: waves (n, rate · seconds) in [−1, 1], kinds (n,), integers that index KINDS.
     Raises ValueError if n is negative, a sound has no sample, or half the rate is not above 800 Hz.
     """
-    if n < 0:
-        raise ValueError(f"n: expected at least 0, got {n}")
+    at_least(0, n=n)
     _at_most_half("a chirp's frequency", 800, rate)
     kinds, waves = rng.integers(0, len(KINDS), n), np.empty((n, _length(seconds, rate)))
     for i, kind in enumerate(kinds):
@@ -119,6 +119,7 @@ def sounds(n: int, rng: np.random.Generator, rate: int = 4000, seconds: float = 
 
 def write_wav(path: str | Path, x: ArrayLike, rate: int) -> None:
     """Write a wave (T,) in [−1, 1] as a mono WAV file of 16 bits, whole or not at all. Raises ValueError if not so."""
+    at_least(1, rate=rate)
     x = _checked(x)
     if x.ndim != 1:
         raise ValueError(f"x: expected one wave (T,), got shape {x.shape}")
@@ -152,8 +153,7 @@ def _checked(x: ArrayLike) -> Wave:
 
 
 def _mu(levels: int) -> int:
-    if levels < 2:
-        raise ValueError(f"levels: expected at least 2, got {levels}")
+    at_least(2, levels=levels)
     return levels - 1
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..autograd import Array, Tensor
-from ..distributions import Output, check_labels, check_levels, event_log_prob
+from ..checks import at_least, check_labels, check_levels
+from ..distributions import Output, event_log_prob
 from ..nn import Module
 
 Rng = np.random.Generator
@@ -34,7 +35,7 @@ class Autoregressive(Module):
     def __init__(self, shape: tuple[int, ...], output: Output, labels: int = 0) -> None:
         if not shape or min(shape) < 1:
             raise ValueError(f"shape: expected one or more lengths of at least 1, got {shape}")
-        at_least("labels", labels, 0)
+        at_least(0, labels=labels)
         self.shape, self.output, self.labels = tuple(shape), output, labels
 
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
@@ -56,7 +57,7 @@ class Autoregressive(Module):
 
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
         """Draw n examples (n, *shape), given their labels (n,) if the model has classes."""
-        at_least("n", n, 0)
+        at_least(0, n=n)
         x = np.zeros((n, *self.shape), np.int64)
         for _ in self.draw(x, rng, labels):
             pass
@@ -84,9 +85,3 @@ class Autoregressive(Module):
 def scaled(x: Array, levels: int, dtype: DTypeLike) -> Array:
     """Levels 0…levels−1 to −1…1, so that the zeros beyond a border are no level."""
     return (x * (2 / (levels - 1)) - 1).astype(dtype)
-
-
-def at_least(name: str, value: float, least: float) -> None:
-    """Raise ValueError, naming the setting, if its value is below the least that makes sense."""
-    if value < least:
-        raise ValueError(f"{name}: expected at least {least}, got {value}")

@@ -24,6 +24,7 @@ import numpy as np
 from ..autograd import Array, Parameter
 from ..bijections import Chain, Flow, Inverse
 from ..bijections.autoregressive import AffineTransformer, BoundedMixtureCDF, MaskedAutoregressive, Transformer
+from ..checks import at_least
 from ..distributions import StandardNormal
 from ..nn.masks import MaskedMLP
 
@@ -55,8 +56,7 @@ class MAF(Flow):
         orders: str = "reversed",
         condition: int = 0,
     ) -> None:
-        if layers < 1:
-            raise ValueError(f"layers: expected at least 1, got {layers}")
+        at_least(1, dim=dim, layers=layers)
         tau = _transformer(transformer, components)
         nets = []
         for order in _orders(orders, dim, layers, rng):

@@ -15,10 +15,9 @@ from typing import TypeAlias
 import numpy as np
 
 from ..autograd import Parameter, Tensor, TensorLike, relu, taps
-from ..autograd.tensor import array_of
+from ..checks import at_least, check_condition
 from ..nn import Conv, Linear, Module
 from ..nn.init import centred, he_normal, zeros
-from .autoregressive import at_least
 
 Rng = np.random.Generator
 Activation: TypeAlias = Callable[[TensorLike], Tensor]
@@ -31,17 +30,14 @@ class CouplingNetwork(Module):
     """
 
     def __init__(self, width: int, depth: int, condition: int, activation: Activation, rng: Rng) -> None:
-        at_least("depth", depth, 1)
-        at_least("condition", condition, 0)
+        at_least(1, width=width, depth=depth)
+        at_least(0, condition=condition)
         self.told = Linear(condition, width, rng, bias=False) if condition else None
         self.activation = activation
 
     def _condition(self, condition: TensorLike | None, x: Tensor) -> TensorLike:
         """Return what the condition adds, with ones for the axes between: (N, 1, 1, width) beside images."""
-        got = None if condition is None else array_of(condition).shape
-        wanted = None if self.told is None else (len(x), self.told.w.shape[0])
-        if got != wanted:
-            raise ValueError(f"condition: expected {wanted or 'none'}, got {got or 'none'}")
+        check_condition(condition, len(x), 0 if self.told is None else self.told.w.shape[0])
         if self.told is None or condition is None:
             return 0.0
         added = self.told(condition)

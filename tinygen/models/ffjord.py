@@ -21,11 +21,11 @@ import numpy as np
 from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, linear, matmul, no_grad, tanh, transpose
 from ..autograd.tensor import array_of
 from ..bijections import ContinuousFlow, Flow
+from ..checks import at_least
 from ..distributions import StandardNormal
 from ..nn import Module
 from ..nn.init import glorot_uniform
 from ..ode import Adaptive, FixedStep, Solver
-from .autoregressive import at_least
 
 Rng = np.random.Generator
 Noise: TypeAlias = Literal["rademacher", "gaussian"]
@@ -131,8 +131,8 @@ class FFJORD(Flow):
         solver: Solver | None = None,
         adjoint: bool = False,
     ) -> None:
-        for name, value, least in (("dim", dim, 1), ("hidden", hidden, 1), ("condition", condition, 0)):
-            at_least(name, value, least)
+        at_least(1, dim=dim, hidden=hidden)
+        at_least(0, condition=condition)
         if noise not in (None, "rademacher", "gaussian"):
             raise ValueError(f"noise: expected 'rademacher', 'gaussian' or None, got {noise!r}")
         velocity = TimedMLP(dim, rng, hidden, condition)
@@ -151,7 +151,7 @@ class FFJORD(Flow):
 
     def sample(self, n: int, rng: Rng, condition: TensorLike | None = None) -> Array:
         """Draw n examples (n, dim); no trace is needed for that."""
-        at_least("n", n, 0)
+        at_least(0, n=n)
         z = self.base.sample(n, rng).astype(self.dtype)
         with no_grad():
             return array_of(self.bijection.solve(z, 1.0, 0.0, condition, volume=False).y[0])

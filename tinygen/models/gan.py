@@ -25,9 +25,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, grad, no_grad, softplus, sqrt
-from ..distributions import StandardNormal, check_event
+from ..checks import at_least, check_event
+from ..distributions import StandardNormal
 from ..nn import Module
-from .autoregressive import at_least
 
 Rng = np.random.Generator
 Network = Callable[[TensorLike], Tensor]
@@ -74,9 +74,9 @@ class GAN(Module):
     ) -> None:
         if loss not in LOSSES:
             raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
-        at_least("latent", latent, 1)
+        at_least(1, latent=latent)
         self.penalty = (10.0 if loss == "wasserstein" else 0.0) if penalty is None else penalty
-        at_least("penalty", self.penalty, 0)
+        at_least(0, penalty=self.penalty)
         self.shape, self.latent, self.loss = tuple(shape), latent, loss
         self.generator, self.critic = generator, critic
         self.noise = StandardNormal((latent,))
@@ -107,7 +107,7 @@ class GAN(Module):
 
     def generate(self, n: int, rng: Rng) -> Tensor:
         """Draw n examples (n, *shape) as a function of the generator's parameters."""
-        at_least("n", n, 0)
+        at_least(0, n=n)
         x = self.generator(self.noise.sample(n, rng).astype(self.dtype))
         if x.shape != (n, *self.shape):
             raise ValueError(f"generator: expected {(n, *self.shape)} of noise {(n, self.latent)}, got {x.shape}")

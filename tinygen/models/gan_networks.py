@@ -23,10 +23,9 @@ from typing import TypeAlias
 import numpy as np
 
 from ..autograd import Tensor, TensorLike, leaky_relu, relu, tanh, taps
-from ..distributions import check_event
+from ..checks import at_least, check_event
 from ..nn import Conv, ConvTranspose, Linear, Module, Sequential
 from ..nn.init import he_normal
-from .autoregressive import at_least
 
 Rng = np.random.Generator
 Activation: TypeAlias = Callable[[TensorLike], Tensor]
@@ -42,7 +41,7 @@ def mlp(
 
     Raises ValueError if a size is below 1.
     """
-    at_least("depth", depth, 1)
+    at_least(1, depth=depth, width=width)
     hidden = [Linear(a, b, rng, init=he_normal) for a, b in pairwise([n_in, *[width] * depth])]
     return Sequential(*(part for layer in hidden for part in (layer, activation)), Linear(width, n_out, rng))
 

@@ -28,10 +28,11 @@ from typing import TypeAlias
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
+from ..checks import at_least, check_odd, check_rate
 from ..distributions import Categorical
 from ..nn import Conv, Embedding, Module, dropout
 from ..nn.memory import Memory
-from .autoregressive import Autoregressive, at_least, scaled
+from .autoregressive import Autoregressive, scaled
 
 Rng: TypeAlias = np.random.Generator
 Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing
@@ -95,9 +96,10 @@ class GatedPixelCNN(Autoregressive):
         super().__init__(shape, Categorical(levels), labels)
         if len(shape) != 3 or shape[2] != 1:
             raise ValueError(f"shape: expected (height, width, 1), got {shape}")
-        at_least("layers", layers, 1)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: expected at least 0 and below 1, got {dropout}")
+        at_least(1, channels=channels, layers=layers)
+        check_odd(3, first_size=first_size)
+        check_odd(1, size=size)
+        check_rate("dropout", dropout)
         self.dropout = dropout
         self.layers = [GatedLayer(1, channels, first_size, rng, first=True, last=layers == 1)]
         for layer in range(1, layers):

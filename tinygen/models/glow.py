@@ -20,8 +20,8 @@ import numpy as np
 
 from ..autograd import relu
 from ..bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, InvertibleConv, Mask, Squeeze, multi_scale
+from ..checks import at_least
 from ..distributions import StandardNormal
-from .autoregressive import at_least
 from .coupling_networks import Activation, GlowNet
 
 Rng = np.random.Generator
@@ -46,8 +46,7 @@ class Glow(Flow):
         condition: int = 0,
         activation: Activation = relu,
     ) -> None:
-        at_least("levels", levels, 1)
-        at_least("steps", steps, 1)
+        at_least(1, levels=levels, steps=steps, width=width)
         if len(shape) != 3 or shape[0] % 2**levels or shape[1] % 2**levels:
             raise ValueError(f"shape: expected (H, W, C), H and W multiples of 2^levels = {2**levels}, got {shape}")
 

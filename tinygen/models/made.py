@@ -20,9 +20,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..autograd import Array, Tensor, logsumexp, stack
-from ..distributions import Bernoulli, Categorical, Output, check_labels
+from ..checks import at_least, check_labels
+from ..distributions import Bernoulli, Categorical, Output
 from ..nn import MaskedMLP
-from .autoregressive import Autoregressive, at_least, scaled
+from .autoregressive import Autoregressive, scaled
 
 Rng = np.random.Generator
 
@@ -52,7 +53,7 @@ class MADE(Autoregressive):
     ) -> None:
         output = output or (Bernoulli() if levels == 2 else Categorical(levels))
         super().__init__(shape, output, labels)
-        at_least("orders", orders, 1)
+        at_least(1, orders=orders)
         if output.levels != levels:
             raise ValueError(f"output: expected one of {levels} levels, got {output.levels}")
         variables = math.prod(shape)
@@ -105,7 +106,7 @@ class MADE(Autoregressive):
 
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
         """Draw n examples (n, *shape), each in one of the orders, given their labels (n,) if the model has classes."""
-        at_least("n", n, 0)
+        at_least(0, n=n)
         check_labels(labels, n, self.labels)
         x, orders = np.zeros((n, *self.shape), np.int64), rng.integers(self.orders, size=n)
         for order in np.unique(orders):

@@ -20,9 +20,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad
+from ..checks import at_least
 from ..distributions import Categorical
 from ..nn import LSTM, Linear
-from .autoregressive import Autoregressive, at_least, scaled
+from .autoregressive import Autoregressive, scaled
 
 Rng = np.random.Generator
 
@@ -52,8 +53,7 @@ class PixelRNN(Autoregressive):
         super().__init__(shape, Categorical(levels), labels)
         if len(shape) != 3:
             raise ValueError(f"shape: expected (height, width, channels), got {shape}")
-        at_least("hidden", hidden, 1)
-        at_least("layers", layers, 1)
+        at_least(1, hidden=hidden, layers=layers)
         longer = np.array(shape) > (1 if coordinates else np.inf)
         places = np.indices(shape).reshape(len(shape), -1).T[:, longer]  # in raster order
         self.coordinates = places * 2 / (np.array(shape)[longer] - 1) - 1  # (variables, axes)

@@ -31,11 +31,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad, relu, taps
+from ..checks import at_least, check_odd, check_rate
 from ..distributions import Categorical, Output
 from ..nn import Conv, Embedding, Module, dropout
 from ..nn.masks import MaskedLinear, masks
 from ..nn.memory import Memory
-from .autoregressive import Autoregressive, at_least, scaled
+from .autoregressive import Autoregressive, scaled
 
 Rng: TypeAlias = np.random.Generator
 Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing
@@ -89,10 +90,9 @@ class PixelCNN(Autoregressive):
             raise ValueError(f"shape: expected (height, width, channels), got {shape}")
         if output.levels != levels:
             raise ValueError(f"output: expected one of {levels} levels, got one of {output.levels}")
-        at_least("blocks", blocks, 0)
-        at_least("first_size, size", min(first_size, size), 3)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: expected at least 0 and below 1, got {dropout}")
+        at_least(0, blocks=blocks)
+        check_odd(3, first_size=first_size, size=size)
+        check_rate("dropout", dropout)
         self.ordered, self.dropout = ordered and shape[2] > 1, dropout
         groups = shape[2] if self.ordered else 1
         if channels < 1 or channels % groups:

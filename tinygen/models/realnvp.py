@@ -35,8 +35,8 @@ from ..bijections import (
     Squeeze,
     multi_scale,
 )
+from ..checks import at_least
 from ..distributions import StandardNormal
-from .autoregressive import at_least
 from .coupling_networks import MLP, Activation, ResidualNet
 
 Rng = np.random.Generator
@@ -62,7 +62,7 @@ class NICE(Flow):
         condition: int = 0,
         activation: Activation = relu,
     ) -> None:
-        at_least("layers", layers, 2)  # or a half is never changed
+        at_least(2, layers=layers)  # or a half is never changed
         dim = math.prod(shape)
         parts: list[Bijection] = [] if len(shape) == 1 else [Reshape(tuple(shape), (dim,))]
         for i in range(layers):
@@ -97,8 +97,8 @@ class RealNVP(Flow):
         condition: int = 0,
         activation: Activation = relu,
     ) -> None:
-        at_least("layers", layers, 2)
-        at_least("levels", levels, 1)
+        at_least(2, layers=layers)
+        at_least(1, levels=levels)
         if levels > 1 and len(shape) != 3:
             raise ValueError(f"levels: expected 1 for vectors, got {levels} for shape {shape}")
 

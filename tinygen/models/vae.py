@@ -25,9 +25,9 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, broadcast_to, exp, logsumexp, no_grad
 from ..bijections import Bijection
-from ..distributions import Likelihood, StandardNormal, check_event, event_log_prob
+from ..checks import at_least, check_event
+from ..distributions import Likelihood, StandardNormal, event_log_prob
 from ..nn import Module
-from .autoregressive import at_least
 
 Rng = np.random.Generator
 _LN_2PI = math.log(2 * math.pi)
@@ -74,7 +74,7 @@ class VAE(Module):
         prior: Prior | None = None,
         posterior_flow: Bijection | None = None,
     ) -> None:
-        at_least("latent", latent, 1)
+        at_least(1, latent=latent)
         self.shape, self.latent, self.output = tuple(shape), latent, output
         self.encoder, self.decoder = encoder, decoder
         self.prior: Prior = StandardNormal((latent,)) if prior is None else prior
@@ -93,7 +93,7 @@ class VAE(Module):
 
     def draw_codes(self, q: Posterior, k: int, rng: Rng) -> tuple[Tensor, Tensor]:
         """Draw z ~ q(z|x), k for each example, as a function of the encoder: z (k, N, latent), ln q(z|x) (k, N)."""
-        at_least("k", k, 1)
+        at_least(1, k=k)
         n, d = q.mean.shape
         noise = rng.standard_normal((k, n, d)).astype(q.mean.dtype)
         z = q.mean + exp(q.log_scale) * noise
@@ -151,8 +151,7 @@ class VAE(Module):
 
         It is `iwae_bound`, without derivatives and in bounded memory; its bias vanishes as k grows.
         """
-        at_least("k", k, 1)
-        at_least("at_once", at_once, 1)
+        at_least(1, k=k, at_once=at_once)
         total = np.full(len(x), -np.inf)
         with no_grad():
             for start in range(0, k, at_once):
@@ -170,7 +169,7 @@ class VAE(Module):
 
     def sample(self, n: int, rng: Rng) -> Array:
         """Draw n examples (n, *shape): a code from the prior, then every variable from p(x|z)."""
-        at_least("n", n, 0)
+        at_least(0, n=n)
         with no_grad():
             z = self.prior.sample(n, rng).astype(self.dtype)
             return self.output.sample(self.decoder(z), rng)

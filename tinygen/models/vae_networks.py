@@ -20,9 +20,8 @@ import numpy as np
 
 from ..autograd import Tensor, TensorLike, multiply, relu, reshape, tanh, taps
 from ..autograd.tensor import array_of
-from ..distributions import check_event
+from ..checks import at_least, check_event
 from ..nn import Conv, ConvTranspose, Linear, Module
-from .autoregressive import at_least
 
 Rng = np.random.Generator
 Activation: TypeAlias = Callable[[TensorLike], Tensor]
@@ -38,7 +37,7 @@ class Encoder(Module):
     """
 
     def __init__(self, shape: tuple[int, ...], levels: int | None) -> None:
-        at_least("levels", 2 if levels is None else levels, 2)
+        at_least(2, levels=2 if levels is None else levels)
         self.shape, self.levels = tuple(shape), levels
 
     def centred(self, x: TensorLike) -> TensorLike:
@@ -103,7 +102,7 @@ class ConvEncoder(Encoder):
         levels: int | None = None,
     ) -> None:
         super().__init__(shape, levels)
-        at_least("len(channels)", len(channels), 1)
+        at_least(1, **{"len(channels)": len(channels)})
         self.convs = [Conv(a, b, WINDOW, rng, stride=2) for a, b in pairwise([shape[2], *channels])]
         self.last = Linear(math.prod(halved(shape, len(channels))) * channels[-1], n_out, rng)
         self.activation = activation
@@ -132,7 +131,7 @@ class ConvDecoder(Module):
         channels: Sequence[int] = (32, 64),
         activation: Activation = relu,
     ) -> None:
-        at_least("len(channels)", len(channels), 1)
+        at_least(1, **{"len(channels)": len(channels)})
         self.out, self.activation = (*shape, width), activation
         self.sizes = [halved(shape, times) for times in reversed(range(len(channels)))]
         self.coarse = (*halved(shape, len(channels)), channels[-1])

@@ -3,7 +3,7 @@
     ln p(x) = Σₜ ln p(xₜ | x₁, …, xₜ₋₁)
 
 Each layer looks back twice as far as the one below it, so the receptive field doubles with each layer while the cost
-grows by a constant. After a number of layers the dilations start anew at 1.
+grows by a constant. After a number of layers the dilations may start anew at 1.
 
     x ─ embedding ─ causal conv (without the present)
                           │
@@ -35,6 +35,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
+from ..checks import at_least
 from ..distributions import Categorical
 from ..nn import Conv, Embedding, Linear, Module
 from ..nn.memory import Memory
@@ -83,8 +84,9 @@ class WaveNet(Autoregressive):
         coordinates: bool = False,
     ) -> None:
         super().__init__(shape, Categorical(levels), labels)
-        if not dilations:
-            raise ValueError("dilations: expected one or more, got none")
+        at_least(1, channels=channels, size=size)
+        if not dilations or min(dilations) < 1:
+            raise ValueError(f"dilations: expected one or more of at least 1, got {tuple(dilations)}")
         if coordinates and len(shape) == 1:
             raise ValueError(f"coordinates: expected False for a sequence, which may be of any length, got {shape}")
         self.dilations, self.size = tuple(dilations), size

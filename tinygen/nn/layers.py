@@ -13,6 +13,7 @@ import numpy as np
 from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, sqrt
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
+from ..checks import at_least, check_rate
 from .init import Initialiser, glorot_uniform, normal
 from .module import Module
 
@@ -31,7 +32,7 @@ class Linear(Module):
     """
 
     def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True, init: Initialiser = glorot_uniform) -> None:
-        at_least_one("Linear", n_in=n_in, n_out=n_out)
+        at_least(1, n_in=n_in, n_out=n_out)
         self.w = Parameter(init((n_in, n_out), (n_in, n_out), rng))
         self.b = Parameter(np.zeros(n_out)) if bias else None
 
@@ -56,7 +57,7 @@ class _Convolution(Module):
         bias: bool = True,
         init: Initialiser = glorot_uniform,
     ) -> None:
-        at_least_one(type(self).__name__, n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
+        at_least(1, n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
         shape, fan_in, fan_out = (len(taps), n_in, n_out), len(taps) * n_in, len(taps) * n_out
         if self.transposed:
             # Of the taps, one in s (in each axis) meets an output, so that is how many inputs it sums over.
@@ -120,7 +121,7 @@ class Embedding(Module):
     """
 
     def __init__(self, n: int, dim: int, rng: Rng) -> None:
-        at_least_one("Embedding", n=n, dim=dim)
+        at_least(1, n=n, dim=dim)
         self.w = Parameter(normal((n, dim), 1.0, rng))
 
     def __call__(self, k: Array) -> Tensor:
@@ -139,7 +140,7 @@ class LayerNorm(Module):
     """
 
     def __init__(self, dim: int, epsilon: float = 1e-5) -> None:
-        at_least_one("LayerNorm", dim=dim)
+        at_least(1, dim=dim)
         self.w, self.b, self.epsilon = Parameter(np.ones(dim)), Parameter(np.zeros(dim)), epsilon
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -154,8 +155,7 @@ def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
     Shapes: x, y (…).  Raises ValueError if not 0 ≤ rate < 1.
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout rate: expected at least 0 and below 1, got {rate}")
+    check_rate("rate", rate)
     if rng is None or rate == 0:
         return x
     kept = rng.random(x.shape, np.float32) >= rate
@@ -167,10 +167,3 @@ def _with_bias(plus: TensorLike, b: Parameter | None) -> TensorLike:
     if b is None:
         return plus
     return b if isinstance(plus, int | float) and plus == 0 else plus + b
-
-
-def at_least_one(layer: str, **sizes: int) -> None:
-    """Raise ValueError, naming the layer and the size, if one of the sizes is below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{layer} {name}: expected at least 1, got {size}")

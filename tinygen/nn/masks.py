@@ -21,6 +21,7 @@ import numpy as np
 from ..autograd import Array, Parameter, Tensor, TensorLike, linear, matmul, relu
 from ..autograd.kernels import product
 from ..autograd.tensor import array_of
+from ..checks import at_least, check_condition, check_event
 from .init import glorot_uniform
 from .layers import Linear
 from .module import Module
@@ -107,9 +108,8 @@ class MaskedMLP(Module):
         activation: Callable[[Any], Tensor] = relu,
         direct: bool = False,
     ) -> None:
-        for name, value, least in [("variables", variables, 1), ("width", width, 1), ("condition", condition, 0)]:
-            if value < least:
-                raise ValueError(f"{name}: expected at least {least}, got {value}")
+        at_least(1, variables=variables, width=width)
+        at_least(0, condition=condition)
         orders = [np.arange(variables)] if orders is None else orders
         if not orders or any(len(order) != variables for order in orders):
             raise ValueError(f"orders: expected at least one, each of {variables} variables, got {orders}")
@@ -187,9 +187,5 @@ class MaskedMLP(Module):
             yield int(variable), y
 
     def _check(self, x: TensorLike, condition: TensorLike | None) -> None:
-        shape, wanted = np.shape(array_of(x)), (len(array_of(x)), self.condition)
-        if shape[1:] != (self.variables,):
-            raise ValueError(f"x: expected shape (N, {self.variables}), got {shape}")
-        given = None if condition is None else np.shape(array_of(condition))
-        if given != (wanted if self.condition else None):
-            raise ValueError(f"condition: expected {f'shape {wanted}' if self.condition else 'none'}, got {given}")
+        check_event("x", x, (self.variables,))
+        check_condition(condition, len(array_of(x)), self.condition)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..autograd import Parameter, Tensor, TensorLike, linear, lstm, lstm_cell, matmul
 from ..autograd.tensor import array_of
+from ..checks import at_least
 from .init import glorot_uniform, orthogonal
-from .layers import at_least_one
 from .module import Module
 
 State: TypeAlias = tuple[TensorLike, TensorLike]  # h, what is seen from outside, and c, the cell
@@ -37,7 +37,7 @@ class LSTM(Module):
     """
 
     def __init__(self, n_in: int, n_out: int, rng: np.random.Generator) -> None:
-        at_least_one("LSTM", n_in=n_in, n_out=n_out)
+        at_least(1, n_in=n_in, n_out=n_out)
         self.w = Parameter(glorot_uniform((n_in, 4 * n_out), (n_in, n_out), rng))
         self.u = Parameter(np.concatenate([orthogonal(n_out, rng) for _ in range(4)], axis=1))
         self.b = Parameter(np.repeat([0.0, 1.0, 0.0, 0.0], n_out))

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor
 from ..autograd.kernels.threads import parallel
+from ..checks import at_least
 
 Derivative = Callable[..., tuple[Tensor, Any]]
 
@@ -32,8 +33,7 @@ def sharded(derivative: Derivative, shards: int) -> Derivative:
     seeded from rng; the numbers depend on the number of shards, not on the number of threads.
     Raises ValueError if shards is below 1.
     """
-    if shards < 1:
-        raise ValueError(f"shards: expected at least 1, got {shards}")
+    at_least(1, shards=shards)
 
     def sharded_derivative(*batch: Array, rng: np.random.Generator) -> tuple[Tensor, list[Tensor]]:
         n = len(batch[0])

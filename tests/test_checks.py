@@ -1,0 +1,88 @@
+"""What is checked in many places is checked here: what passes, and that an error names the argument."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen.checks import (
+    at_least,
+    broadcasts,
+    check_condition,
+    check_event,
+    check_k,
+    check_labels,
+    check_levels,
+    check_odd,
+    check_rate,
+)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: at_least(1, layers=1, width=2.5),
+        lambda: check_odd(3, size=3),
+        lambda: check_rate("dropout", 0.0),
+        lambda: check_event("x", np.zeros((0, 2, 3)), (2, 3)),
+        lambda: check_event("x", np.zeros(5), ()),
+        lambda: check_condition(None, 3, 0),
+        lambda: check_condition(np.zeros((3, 2)), 3, 2),
+        lambda: check_condition(None, 3),
+        lambda: check_condition(np.zeros((3, 7)), 3),
+        lambda: check_k(np.array([0, 2]), (2,), 3),
+        lambda: check_labels(None, 3, 0),
+        lambda: check_labels(np.array([1, 0]), 2, 2),
+    ],
+)
+def test_what_fits_passes(call: Callable[[], Any]) -> None:
+    assert call() is None
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: at_least(1, layers=1, width=0), "width: expected at least 1, got 0"),
+        (lambda: at_least(0, penalty=float("nan")), "penalty: expected at least 0, got nan"),
+        (lambda: check_odd(3, first_size=5, size=4), "size: expected an odd number of at least 3, got 4"),
+        (lambda: check_odd(3, size=1), "size: expected an odd number of at least 3, got 1"),
+        (lambda: check_rate("dropout", 1.0), "dropout: expected at least 0 and below 1, got 1.0"),
+        (lambda: check_rate("dropout", -0.1), "dropout: "),
+        (lambda: check_event("z", np.zeros((2, 3)), (2,)), r"z: expected shape \(N, 2\), got \(2, 3\)"),
+        (lambda: check_event("z", np.zeros(()), ()), r"z: expected shape \(N,\), got \(\)"),
+        (lambda: check_condition(None, 3, 2), r"condition: expected shape \(3, 2\), got none"),
+        (lambda: check_condition(np.zeros((3, 2)), 3, 0), r"condition: expected none, got \(3, 2\)"),
+        (lambda: check_condition(np.zeros((4, 2)), 3, 2), r"condition: expected shape \(3, 2\), got \(4, 2\)"),
+        (lambda: check_condition(np.zeros((4, 2)), 3), r"condition: expected shape \(3, C\), got \(4, 2\)"),
+        (lambda: check_k(np.array([0, 3]), (2,), 3), "k: expected integers 0…2 .* values 0…3"),
+        (lambda: check_k(np.zeros(2), (2,), 3), "k: .* got float64"),
+        (lambda: check_k(np.zeros(2, int), (3,), 3), r"k: .* of shape \(3,\)"),
+        (lambda: check_levels(np.zeros((1, 2)), (2,), 3), r"x: expected integers 0…2 of shape \(N, 2\), got float64"),
+        (lambda: check_levels(np.zeros((1, 3), int), (2,), 3), "x: .* got int64 of shape"),
+        (lambda: check_levels(np.full((1, 2), 3), (2,), 3), "x: .* got values 3…3"),
+        (lambda: check_levels(np.full((1, 2), -1), (2,), 3), "x: .* got values -1…-1"),
+        (lambda: check_labels(None, 2, 2), "labels: expected some, the model has 2 classes"),
+        (lambda: check_labels(np.zeros(2, int), 2, 0), "labels: expected none, the model has 0 classes"),
+        (lambda: check_labels(np.zeros(2), 2, 2), "labels: .* got float64"),
+        (lambda: check_labels(np.zeros(3, int), 2, 2), r"labels: .* of shape \(3,\)"),
+        (lambda: check_labels(np.array([0, 2]), 2, 2), "labels: .* got values 0…2"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()
+
+
+def test_levels_come_out_as_int64() -> None:
+    for dtype in (bool, np.uint8):
+        x = check_levels(np.array([[0, 1]], dtype), (2,), 2)
+        assert x.dtype == np.int64
+        assert x.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "onto"), [((), (2,)), ((3,), (2, 3)), ((1, 3), (2, 3)), ((2, 1), (2, 1)), ((3,), (2, 1))]
+)
+def test_broadcasts_as_numpy_says(shape: tuple[int, ...], onto: tuple[int, ...]) -> None:
+    assert broadcasts(shape, onto) == (np.broadcast_shapes(shape, onto) == onto)

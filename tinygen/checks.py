@@ -1,0 +1,89 @@
+"""What is checked at the library's boundary in more than one place: `name: expected …, got …`, as a ValueError.
+
+Checked by: tests/test_checks.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .autograd import Array, TensorLike
+from .autograd.tensor import array_of
+
+
+def at_least(least: float, **settings: float) -> None:
+    """Raise ValueError, naming the setting, if one of them is below the least that makes sense."""
+    for name, value in settings.items():
+        if not value >= least:  # nor is NaN
+            raise ValueError(f"{name}: expected at least {least}, got {value}")
+
+
+def check_odd(least: int, **sizes: int) -> None:
+    """Raise ValueError, naming the size, unless each is odd, as that of a window with a middle is, and large enough."""
+    for name, size in sizes.items():
+        if size < least or size % 2 == 0:
+            raise ValueError(f"{name}: expected an odd number of at least {least}, got {size}")
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Raise ValueError unless 0 ≤ rate < 1, as it must be where 1 − rate is what is left."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name}: expected at least 0 and below 1, got {rate}")
+
+
+def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless x is (N, *shape)."""
+    if array_of(x).shape[1:] != shape or array_of(x).ndim == 0:
+        raise ValueError(f"{name}: expected shape {with_examples(shape)}, got {array_of(x).shape}")
+
+
+def check_condition(condition: TensorLike | None, n: int, size: int | None = None) -> None:
+    """Raise ValueError unless the condition is (n, size), or None where the size is 0.
+
+    Without a size it is for others to know what they are to be told: there may be none, or a row for each example.
+    """
+    got = None if condition is None else array_of(condition).shape
+    fits = got == ((n, size) if size else None) if size is not None else got is None or got[:1] == (n,)
+    if not fits:
+        wanted = "none" if size == 0 else f"shape ({n}, {'C' if size is None else size})"
+        raise ValueError(f"condition: expected {wanted}, got {'none' if got is None else got}")
+
+
+def check_k(k: Array, shape: tuple[int, ...], levels: int) -> None:
+    """Raise ValueError unless k is of integers 0…levels−1 and of this shape."""
+    if k.dtype.kind not in "iu" or k.shape != shape or (k.size and not (k.min() >= 0 and k.max() < levels)):
+        seen = f", values {k.min()}…{k.max()}" if k.size else ""
+        raise ValueError(f"k: expected integers 0…{levels - 1} of shape {shape}, got {k.dtype} of {k.shape}{seen}")
+
+
+def check_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:
+    """Return x as int64 if it is (N, *shape) of 0…levels−1, boolean for two levels; raise ValueError if it is not."""
+    wanted = f"integers 0…{levels - 1} of shape {with_examples(shape)}"
+    if x.dtype.kind not in "iub" or x.shape[1:] != shape:
+        raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
+    if x.size and not (x.min() >= 0 and x.max() < levels):
+        raise ValueError(f"x: expected {wanted}, got values {x.min()}…{x.max()}")
+    return x.astype(np.int64)
+
+
+def check_labels(labels: Array | None, n: int, classes: int) -> None:
+    """Raise ValueError unless labels are (n,) integers of 0…classes−1, or None where there are no classes."""
+    if (labels is None) != (classes == 0):
+        raise ValueError(f"labels: expected {'some' if classes else 'none'}, the model has {classes} classes")
+    if labels is None:
+        return
+    wanted = f"integers 0…{classes - 1} of shape ({n},)"
+    if labels.dtype.kind not in "iu" or labels.shape != (n,):
+        raise ValueError(f"labels: expected {wanted}, got {labels.dtype} of shape {labels.shape}")
+    if n and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(f"labels: expected {wanted}, got values {labels.min()}…{labels.max()}")
+
+
+def broadcasts(shape: tuple[int, ...], onto: tuple[int, ...]) -> bool:
+    """Whether an array of this shape broadcasts to the other one, which stays as it is."""
+    return len(shape) <= len(onto) and all(a in (1, b) for a, b in zip(shape[::-1], onto[::-1], strict=False))
+
+
+def with_examples(shape: tuple[int, ...]) -> str:
+    """Write the shape of N events: (N, 28, 28), of numbers (N,)."""
+    return f"({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"
