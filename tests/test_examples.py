@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-HELPERS = {"flow_digits.py", "flow_pictures.py", "reporting.py", "spectrograms.py", "yardsticks.py"}
+HELPERS = {
+    "digit_classifier.py",
+    "digit_models.py",
+    "mode_counts.py",
+    "flow_digits.py",
+    "flow_pictures.py",
+    "reporting.py",
+    "spectrograms.py",
+    "toys.py",
+   
+    "yardsticks.py",
+}
 SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.name not in HELPERS)
 
 

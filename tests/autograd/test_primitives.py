@@ -152,6 +152,8 @@ CASES |= {
     "multiply": binary(ag.multiply, np.multiply),
     "ndtri_exp": unary(ag.ndtri_exp, lambda x: np_ndtri(np.exp(x)), below_zero),
     "negative": unary(ag.negative, np.negative),
+    # Twice, since the test of derivatives adds Σ x², which leaves nothing of it alone.
+    "one_minus_square": unary(lambda x: 2 * ag.one_minus_square(x), lambda x: 2 - 2 * x**2),
     "power": binary(ag.power, np.power, positive, draws.arrays),
     "relu": unary(ag.relu, lambda x: np.maximum(x, 0), away_from_zero),
     "sigmoid": unary(ag.sigmoid, np_sigmoid),

@@ -207,7 +207,7 @@ def test_it_depends_on_time_and_starts_without(rng: np.random.Generator) -> None
     x = rng.normal(size=(4, 2))
     velocity = small().bijection.velocity
     assert np.abs(velocity.at(0.0)(x, None).value - velocity.at(1.0)(x, None).value).min() > 1e-3
-    fresh = TimedMLP(2, rng, hidden=8, condition=0)
+    fresh = TimedMLP(2, rng, hidden=8, condition=0, steepness=2.0)
     np.testing.assert_array_equal(fresh.at(0.0)(x).value, fresh.at(1.0)(x).value)
     assert np.abs(fresh.at(0.0)(x).value).min() > 1e-4  # and yet it moves
 
@@ -223,6 +223,8 @@ def test_what_is_refused(rng: np.random.Generator) -> None:
     for dim, hidden, condition, name in ((0, 8, 0, "dim"), (2, 0, 0, "hidden"), (2, 8, -1, "condition")):
         with pytest.raises(ValueError, match=f"{name}: expected at least"):
             FFJORD(dim, rng, hidden=hidden, condition=condition)
+    with pytest.raises(ValueError, match="steepness: expected a positive number, got 0"):
+        FFJORD(2, rng, steepness=0)
     with pytest.raises(ValueError, match="noise: expected 'rademacher', 'gaussian' or None, got 'uniform'"):
         FFJORD(2, rng, noise="uniform")  # type: ignore[arg-type]
     flow, told = small(), small(condition=3)

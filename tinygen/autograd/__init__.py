@@ -6,7 +6,7 @@ from .conv import conv, conv_transpose, conv_weight
 from .derivatives import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .elementwise import (
     abs, add, astype, clip, cos, divide, exp, leaky_relu, log, log_sigmoid, maximum, minimum, multiply, negative,
-    power, relu, sigmoid, sin, softplus, sqrt, subtract, tanh, where,
+    one_minus_square, power, relu, sigmoid, sin, softplus, sqrt, subtract, tanh, where,
 )  # fmt: skip
 from .fused import bernoulli_log_prob, gate, lstm, lstm_cell
 from .graph import to_dot
@@ -27,8 +27,8 @@ __all__ = [
     "broadcast_to", "clip", "concatenate", "conv", "conv_transpose", "conv_weight", "cos", "crop", "divide", "exp",
     "flip", "gate", "grad", "hessian", "hvp", "index", "inv", "jacobian", "jvp", "leaky_relu", "linear", "log",
     "log_ndtr", "log_sigmoid", "log_softmax", "logabsdet", "logsumexp", "lstm", "lstm_cell", "matmul", "max",
-    "maximum", "mean", "min", "minimum", "multiply", "ndtri_exp", "negative", "no_grad", "node", "pad", "power",
-    "primitive", "put_along_axis", "relu", "reshape", "scatter_add", "sigmoid", "sin", "slogdet", "softmax",
-    "softplus", "solve", "split", "sqrt", "stack", "subtract", "sum", "sum_to", "take_along_axis", "tanh", "taps",
-    "to_dot", "transpose", "value_and_grad", "vjp", "where",
+    "maximum", "mean", "min", "minimum", "multiply", "ndtri_exp", "negative", "no_grad", "node", "one_minus_square",
+    "pad", "power", "primitive", "put_along_axis", "relu", "reshape", "scatter_add", "sigmoid", "sin", "slogdet",
+    "softmax", "softplus", "solve", "split", "sqrt", "stack", "subtract", "sum", "sum_to", "take_along_axis", "tanh",
+    "taps", "to_dot", "transpose", "value_and_grad", "vjp", "where",
 ]  # fmt: skip

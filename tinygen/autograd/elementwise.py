@@ -104,7 +104,14 @@ def cos(x: TensorLike) -> Tensor:
 @primitive
 def tanh(x: TensorLike) -> Tensor:
     """y = tanh x"""
-    return node("tanh", np.tanh(value_of(x)), (x, lambda g, y: g * (1 - y * y)))
+    return node("tanh", np.tanh(value_of(x)), (x, lambda g, y: g * one_minus_square(y)))
+
+
+@primitive
+def one_minus_square(x: TensorLike) -> Tensor:
+    """y = 1 − x², the slope of tanh where its value is x"""
+    v = value_of(x)
+    return node("one_minus_square", 1 - v * v, (x, lambda g, y: g * multiply(x, -2)))
 
 
 @primitive
