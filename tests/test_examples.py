@@ -19,7 +19,7 @@ HELPERS = {
     "reporting.py",
     "spectrograms.py",
     "toys.py",
-   
+    "vae_pictures.py",
     "yardsticks.py",
 }
 SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.name not in HELPERS)
