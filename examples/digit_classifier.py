@@ -1,0 +1,62 @@
+"""A small classifier of the 8×8 digits: class probabilities and features by which samples are judged.
+
+    x → conv 3×3 → conv 4×4, ÷2 → linear → 16 features → linear → 10 logits
+
+Sixteen features, so that a few hundred images are enough for their covariance. Trained under dropout on images that
+are moved by up to one pixel: a digit that stands elsewhere is the same one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygen import no_grad
+from tinygen.autograd import Array, Tensor, log_softmax, relu, softmax, take_along_axis, taps
+from tinygen.nn import Conv, Linear, Module, dropout
+from tinygen.nn.init import he_normal
+from tinygen.optim import EMA, Adam, cosine
+from tinygen.training import fit
+
+
+class DigitClassifier(Module):
+    """Images (N, 8, 8, 1) of levels 0…16 to features (N, 16), logits (N, 10)."""
+
+    def __init__(self, rng: np.random.Generator, width: int = 32, features: int = 16) -> None:
+        self.first = Conv(1, width, taps.square(3), rng, init=he_normal)
+        self.second = Conv(width, 2 * width, taps.square(4, -1), rng, stride=2, init=he_normal)
+        self.third = Linear(math.prod((4, 4, 2 * width)), features, rng, init=he_normal)
+        self.last = Linear(features, 10, rng)
+
+    def hidden(self, x: Array, rng: np.random.Generator | None = None) -> Tensor:
+        h = relu(self.second(relu(self.first(x.astype(self.dtype) / 8 - 1))))
+        return relu(self.third(dropout(h.reshape(len(h), -1), 0.5, rng)))
+
+    def loss(self, x: Array, labels: Array, *, rng: np.random.Generator) -> Tensor:
+        """Mean −ln p(label | image) in nats, of images that are moved."""
+        log_p = log_softmax(self.last(self.hidden(moved(x, rng), rng)))
+        return -take_along_axis(log_p, labels[:, None], 1).mean()
+
+    def judge(self, x: Array) -> tuple[Array, Array]:
+        """Return class probabilities (N, 10) and features (N, 16)."""
+        with no_grad():
+            features = self.hidden(x)
+            return softmax(self.last(features)).value, features.value
+
+
+def moved(x: Array, rng: np.random.Generator) -> Array:
+    """Move each image by −1, 0 or 1 pixel in both directions; what comes in from outside is empty."""
+    padded, (dy, dx) = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), rng.integers(0, 3, (2, len(x), 1, 1))
+    return np.asarray(padded[np.arange(len(x))[:, None, None], np.arange(8)[:, None] + dy, np.arange(8) + dx])
+
+
+def train_classifier(
+    x: NDArray[np.uint8], labels: NDArray[np.int64], steps: int, rng: np.random.Generator
+) -> DigitClassifier:
+    classifier = DigitClassifier(rng)
+    optimizer = Adam(classifier.parameters(), cosine(3e-3, steps, warmup=steps // 20))
+    ema = EMA(optimizer.parameters, 0.99 if steps > 100 else 0.5)
+    fit(classifier.loss, classifier, (x, labels), optimizer=optimizer, batch_size=64, steps=steps, rng=rng, ema=ema)
+    return classifier
