@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 
+from .kernels.special import erfc
 from .tensor import Array, Tensor, TensorLike, array_of, node, primitive
 
 _FAR = -37.0  # below it Φ is nearly too small for a float64, and four terms of the asymptotic series are all of it
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
-_erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 @primitive
@@ -48,7 +48,7 @@ def _mills(v: Array, log_ndtr: Array) -> Array:
 def _log_ndtr(v: Array) -> Array:
     v = v.astype(np.float64)
     far, near = np.minimum(v, _FAR), np.maximum(v, _FAR)
-    tail = _erfc(np.abs(near) / math.sqrt(2)) / 2  # Φ(−|x|): what is small keeps its precision
+    tail = erfc(np.abs(near) / math.sqrt(2)) / 2  # Φ(−|x|): what is small keeps its precision
     log_near = np.where(v > 0, np.log1p(-tail), np.log(np.where(v > 0, 1, tail)))
     return np.where(v < _FAR, -0.5 * far * far - np.log(-far) - _LOG_ROOT_2PI + np.log(_series(far)), log_near)
 
