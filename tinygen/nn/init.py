@@ -51,7 +51,7 @@ def centred(w: Array, rng: np.random.Generator) -> Array:
 
     Shapes: w (n_in, n_out), b (n_out,).
     """
-    return -(w * rng.standard_normal(w.shape)).sum(0).astype(np.float32)
+    return np.asarray(-(w * rng.standard_normal(w.shape)).sum(0), np.float32)
 
 
 def zeros(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
