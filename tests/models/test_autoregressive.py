@@ -5,7 +5,7 @@ import pytest
 
 from tinygen.autograd import Array, Tensor
 from tinygen.distributions import Categorical, Distribution
-from tinygen.models.autoregressive import Autoregressive, scaled
+from tinygen.models.autoregressive import Autoregressive
 from tinygen.testing import check_normalised, enumerate_support
 
 
@@ -16,7 +16,7 @@ class Markov(Autoregressive):
         super().__init__((3,), Categorical(2))
         self.table = rng.normal(size=(3, 2))  # the last row is for the first variable
 
-    def __call__(self, x: Array, labels: Array | None = None, rng: np.random.Generator | None = None) -> Tensor:
+    def evaluate(self, x: Array, labels: Array | None, rng: np.random.Generator | None) -> Tensor:
         before = np.concatenate([np.full((len(x), 1), 2), x[:, :-1]], 1)
         return Tensor(self.table[before])
 
@@ -45,7 +45,13 @@ def test_settings_that_make_no_model(shape: tuple[int, ...], labels: int, messag
         Autoregressive(shape, Categorical(2), labels)
 
 
-def test_scaled_keeps_clear_of_zero_padding() -> None:
-    x = scaled(np.arange(4), 4, np.float32)
+@pytest.mark.parametrize(
+    ("levels", "scale"),
+    [(2, [-1, 1]), (3, [-1, -1 / 3, 1 / 3]), (4, [-1, -1 / 3, 1 / 3, 1]), (17, (2 * np.arange(17) - 17) / 17)],
+)
+def test_scaled_keeps_clear_of_zero_padding(levels: int, scale: list[float]) -> None:
+    model = Autoregressive((levels,), Categorical(levels))
+    x = model.scaled(np.arange(levels), np.float32)
     assert x.dtype == np.float32
-    np.testing.assert_allclose(x, [-1, -1 / 3, 1 / 3, 1], rtol=1e-6)
+    assert np.abs(x).min() > 1 / (levels + 1)
+    np.testing.assert_allclose(x, scale, rtol=1e-6)

@@ -216,8 +216,10 @@ def test_untrained_it_is_near_uniform() -> None:
 
 @pytest.mark.parametrize("order", [-1, 2])
 def test_orders_that_are_none(order: int) -> None:
-    with pytest.raises(ValueError, match="order: expected 0…1, got"):
-        small(orders=2).log_prob(np.zeros((1, 2, 2), int), order=order)
+    model, x = small(orders=2), np.zeros((1, 2, 2), int)
+    for call in (model.log_prob, model, lambda x, order: next(model.draw(x, np.random.default_rng(0), order=order))):
+        with pytest.raises(ValueError, match="order: expected 0…1, got"):
+            call(x, order=order)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ class MaskedAutoregressive(Bijection):
         return x, log_det
 
     def _remembering(self, z: Array, condition: Array | None) -> tuple[Tensor, Tensor]:
-        x = np.zeros(z.shape, np.result_type(z, self.net.layers[0].w.dtype))
+        x = np.zeros(z.shape, np.result_type(z, self.net.dtype))
         log_det = np.zeros_like(x[:, 0])
         for variable, parameters in self.net.one_by_one(x, condition):
             drawn, log_slope = self.transformer.inverse(z[:, variable], parameters)

@@ -10,7 +10,7 @@ Checked by: tests/models/test_autoregressive.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from ..autograd import Array, Tensor
 from ..checks import at_least, check_labels, check_levels
 from ..distributions import Output, event_log_prob
-from ..nn import Module
+from ..nn import Embedding, Module
 
 Rng = np.random.Generator
 
@@ -26,7 +26,7 @@ Rng = np.random.Generator
 class Autoregressive(Module):
     """A distribution over examples of the given shape, whose variables are integers 0…levels−1.
 
-    A subclass defines `__call__` and `draw`. With `labels` > 0 it is conditional on one of so many classes.
+    A subclass defines `evaluate` and `draw`. With `labels` > 0 it is conditional on one of so many classes.
 
     Shapes: x (N, *shape) of integers, labels (N,) of integers 0…labels−1; log_prob (N,) in nats per example.
     Raises ValueError, naming the argument, if an example, a label or a setting is none of these.
@@ -40,6 +40,10 @@ class Autoregressive(Module):
 
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
         """Parameters of every variable's distribution, (N, *shape, output.width); with an rng, under dropout."""
+        return self.evaluate(self.checked(x, labels), labels, rng)
+
+    def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
+        """Evaluate the network as above, of an x and labels that are `checked`."""
         raise NotImplementedError
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
@@ -49,7 +53,7 @@ class Autoregressive(Module):
     def log_prob(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """ln p(x | labels) in nats per example: x (N, *shape), result (N,); with an rng, under dropout."""
         x = self.checked(x, labels)
-        return event_log_prob(self.output, self(x, labels, rng), x)
+        return event_log_prob(self.output, self.evaluate(x, labels, rng), x)
 
     def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """Mean of −ln p in nats per example, to be minimised; with an rng, under dropout."""
@@ -81,7 +85,28 @@ class Autoregressive(Module):
             raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
         check_labels(labels, len(x), self.labels)
 
+    def scaled(self, x: Array, dtype: DTypeLike | None = None) -> Array:
+        """Levels as numbers from −1 to 1, in the model's dtype, for which a loop may ask once, or in the one given.
 
-def scaled(x: Array, levels: int, dtype: DTypeLike) -> Array:
-    """Levels 0…levels−1 to −1…1, so that the zeros beyond a border are no level."""
-    return (x * (2 / (levels - 1)) - 1).astype(dtype)
+        None is 0, as what lies beyond a border is. An odd number of levels, of which the middle one would be, is scaled
+        as the lower ones of one more.
+        """
+        last = self.output.levels - 1 + self.output.levels % 2
+        return (x * (2 / last) - 1).astype(self.dtype if dtype is None else dtype)
+
+
+class LabelEmbeddings(Module):
+    """What a label adds in each of several layers: a learned vector of the layer's width; nothing without classes.
+
+    Shapes: labels (N,) of integers or None; `axes` = 2 between examples and channels, as in images: (N, 1, 1, width).
+    """
+
+    def __init__(self, labels: int, widths: Sequence[int], rng: Rng) -> None:
+        self.widths = tuple(widths)
+        self.of_layers = [Embedding(labels, width, rng) for width in widths] if labels else []
+
+    def __call__(self, labels: Array | None, axes: int) -> list[Tensor | float]:
+        if labels is None:
+            return [0.0] * len(self.widths)
+        between = (len(labels), *(1,) * axes)
+        return [e(labels).reshape(*between, width) for e, width in zip(self.of_layers, self.widths, strict=True)]

@@ -21,7 +21,7 @@ Checked by: tests/models/test_gated_pixelcnn.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -30,11 +30,11 @@ import numpy as np
 from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
 from ..checks import at_least, check_odd, check_rate
 from ..distributions import Categorical
-from ..nn import Conv, Embedding, Module, dropout
+from ..nn import Conv, Module, dropout
 from ..nn.memory import Memory
-from .autoregressive import Autoregressive, scaled
+from .autoregressive import Autoregressive, LabelEmbeddings
 
-Rng: TypeAlias = np.random.Generator
+Rng = np.random.Generator
 Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing
 
 
@@ -104,15 +104,14 @@ class GatedPixelCNN(Autoregressive):
         self.layers = [GatedLayer(1, channels, first_size, rng, first=True, last=layers == 1)]
         for layer in range(1, layers):
             self.layers.append(GatedLayer(channels, channels, size, rng, last=layer == layers - 1))
-        self.embeddings = [Embedding(labels, 2 * channels, rng) for _ in self.layers] if labels else []
+        self.embeddings = LabelEmbeddings(labels, [2 * channels] * layers, rng)
         self.hidden = Conv(channels, channels, taps.point(), rng)
         self.logits = Conv(channels, levels, taps.point(), rng)
 
-    def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
+    def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
         """Logits of every pixel, (N, H, W, 1, levels), from the pixels before it; with an rng, under dropout."""
-        x = self.checked(x, labels)
-        image = Tensor(self._scaled(x))
-        logits = self._horizontal(image, self._vertical(image, self._conditions(labels, x.ndim), rng), rng)
+        image = Tensor(self.scaled(x))
+        logits = self._horizontal(image, self._vertical(image, self.embeddings(labels, 2), rng), rng)
         return logits.reshape(*x.shape, self.output.width)
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
@@ -123,21 +122,21 @@ class GatedPixelCNN(Autoregressive):
         """
         self.check_canvas(x, labels)
         height, width, _ = self.shape
-        memory = Memory(len(x), (height, width))
+        memory, dtype = Memory(len(x), (height, width)), self.dtype
         for i in range(height):
             memory.position = i, slice(None)
             with no_grad():
-                above = self._vertical(None, self._conditions(labels, 3), memory=memory)  # [(n, W, 2C)]
+                above = self._vertical(None, self.embeddings(labels, 1), memory=memory)  # [(n, W, 2C)]
             for j in range(width):
                 memory.position = i, j
                 with no_grad():
                     logits = self._horizontal(None, [row[:, j] for row in above], memory=memory)
                 x[:, i, j, 0] = self.output.sample(logits, rng)
-                memory.drawn(self._scaled(x[:, i, j]))
+                memory.drawn(self.scaled(x[:, i, j], dtype))
                 yield logits.value
 
     def _vertical(
-        self, x: Tensor | None, conditions: list[TensorLike], rng: Rng | None = None, memory: Memory | None = None
+        self, x: Tensor | None, conditions: Sequence[TensorLike], rng: Rng | None = None, memory: Memory | None = None
     ) -> list[Tensor]:
         v, above, drop = x, [], partial(dropout, rate=self.dropout, rng=rng)
         for layer, condition in zip(self.layers, conditions, strict=True):
@@ -153,12 +152,3 @@ class GatedPixelCNN(Autoregressive):
         for layer, features in zip(self.layers, above, strict=True):
             h, skip = layer.horizontal_stack(h, features, skip, drop, memory)
         return self.logits(relu(self.hidden(relu(skip), memory)), memory)
-
-    def _scaled(self, x: Array) -> Array:
-        return scaled(x, self.output.levels, self.logits.w.dtype)
-
-    def _conditions(self, labels: Array | None, ndim: int) -> list[TensorLike]:
-        """What the label adds in each layer, with ones for the axes between: (N, 1, 1, 2C) beside images, ndim = 4."""
-        if labels is None:
-            return [0.0] * len(self.layers)
-        return [e(labels).reshape(len(labels), *(1,) * (ndim - 2), e.w.shape[1]) for e in self.embeddings]

@@ -21,9 +21,9 @@ import numpy as np
 
 from ..autograd import Array, Tensor, logsumexp, stack
 from ..checks import at_least, check_labels
-from ..distributions import Bernoulli, Categorical, Output
+from ..distributions import Bernoulli, Categorical, Output, event_log_prob
 from ..nn import MaskedMLP
-from .autoregressive import Autoregressive, scaled
+from .autoregressive import Autoregressive
 
 Rng = np.random.Generator
 
@@ -65,22 +65,24 @@ class MADE(Autoregressive):
 
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None, *, order: int = 0) -> Tensor:
         """Parameters of every variable's distribution, (N, *shape, output.width), under one of the orders."""
-        x = self.checked(x, labels)
-        y = self.net(self._scaled(x).reshape(len(x), -1), self._condition(labels), order)
+        self._check_order(order)
+        return self.evaluate(self.checked(x, labels), labels, rng, order)
+
+    def evaluate(self, x: Array, labels: Array | None, rng: Rng | None, order: int = 0) -> Tensor:
+        y = self.net(self.scaled(x).reshape(len(x), -1), self._condition(labels), order)
         return y.reshape(*x.shape, self.output.width)
 
     def log_prob(
         self, x: Array, labels: Array | None = None, *, rng: Rng | None = None, order: int | None = None
     ) -> Tensor:
         """ln p(x | labels) in nats per example, (N,): of the mean over all orders or, if one is given, under it."""
-        if order is not None and not 0 <= order < self.orders:
-            raise ValueError(f"order: expected 0…{self.orders - 1}, got {order}")
-        if order is None and self.orders > 1:
-            each = stack([self.log_prob(x, labels, order=order) for order in range(self.orders)])
-            return logsumexp(each, 0) - math.log(self.orders)
+        self._check_order(order or 0)
         x = self.checked(x, labels)
-        of_variables = self.output.log_prob(self(x, labels, order=order or 0), x)
-        return of_variables.sum(tuple(range(1, x.ndim)))
+        each = [
+            event_log_prob(self.output, self.evaluate(x, labels, rng, one), x)
+            for one in (range(self.orders) if order is None else [order])
+        ]
+        return each[0] if len(each) == 1 else logsumexp(stack(each), 0) - math.log(len(each))
 
     def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """Mean of −ln p in nats per example, to be minimised; with an rng, under an order that it draws.
@@ -96,12 +98,13 @@ class MADE(Autoregressive):
         Every hidden unit is evaluated once, so it costs about as much as one evaluation of the network.
         """
         self.check_canvas(x, labels)
+        self._check_order(order)
         indices = list(np.ndindex(self.shape))
-        canvas = np.zeros((len(x), self.net.variables), self.net.layers[0].w.dtype)
+        canvas = np.zeros((len(x), self.net.variables), self.dtype)
         for variable, parameters in self.net.one_by_one(canvas, self._condition(labels), order):
             drawn = self.output.sample(parameters, rng)
             x[(slice(None), *indices[variable])] = drawn
-            canvas[:, variable] = self._scaled(drawn)
+            canvas[:, variable] = self.scaled(drawn, canvas.dtype)
             yield parameters
 
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
@@ -117,8 +120,9 @@ class MADE(Autoregressive):
             x[chosen] = part
         return x
 
-    def _scaled(self, x: Array) -> Array:
-        return scaled(x, self.output.levels, self.net.layers[0].w.dtype)
+    def _check_order(self, order: int) -> None:
+        if not 0 <= order < self.orders:
+            raise ValueError(f"order: expected 0…{self.orders - 1}, got {order}")
 
     def _condition(self, labels: Array | None) -> Array | None:
-        return None if labels is None else np.eye(self.labels, dtype=self.net.layers[0].w.dtype)[labels]
+        return None if labels is None else np.eye(self.labels, dtype=self.dtype)[labels]

@@ -23,7 +23,7 @@ from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..checks import at_least
 from ..distributions import Categorical
 from ..nn import LSTM, Linear
-from .autoregressive import Autoregressive, scaled
+from .autoregressive import Autoregressive
 
 Rng = np.random.Generator
 
@@ -61,10 +61,9 @@ class PixelRNN(Autoregressive):
         self.lstms = [LSTM(hidden if layer else features, hidden, rng) for layer in range(layers)]
         self.logits = Linear(hidden, levels, rng)
 
-    def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
+    def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
         """Logits of every variable, (N, height, width, channels, levels), from those before it; there is no dropout."""
-        x = self.checked(x, labels)
-        before = np.pad(self._scaled(x).reshape(len(x), -1)[:, :-1], [(0, 0), (1, 0)])  # (N, variables)
+        before = np.pad(self.scaled(x).reshape(len(x), -1)[:, :-1], [(0, 0), (1, 0)])  # (N, variables)
         h: TensorLike = self._inputs(before, self.coordinates, labels)
         for lstm in self.lstms:
             h = lstm(h)
@@ -76,7 +75,7 @@ class PixelRNN(Autoregressive):
         The states go from one variable to the next, so each costs the same: all in all one evaluation of the network.
         """
         self.check_canvas(x, labels)
-        before = np.zeros(len(x), self.logits.w.dtype)
+        before = np.zeros(len(x), self.dtype)
         states = [lstm.start(len(x)) for lstm in self.lstms]
         for index, place in zip(np.ndindex(self.shape), self.coordinates, strict=True):
             with no_grad():
@@ -87,7 +86,7 @@ class PixelRNN(Autoregressive):
                 logits = self.logits(h).value
             drawn = self.output.sample(logits, rng)
             x[:, *index] = drawn
-            before = self._scaled(drawn)
+            before = self.scaled(drawn, before.dtype)
             yield logits
 
     def _inputs(self, before: Array, places: Array, labels: Array | None) -> Array:
@@ -96,7 +95,4 @@ class PixelRNN(Autoregressive):
         parts = [before[..., None], np.broadcast_to(places, (n, *places.shape))]
         if labels is not None:
             parts.append(np.broadcast_to(np.eye(self.labels)[labels][:, None], (n, variables, self.labels)))
-        return np.concatenate(parts, axis=2).astype(self.logits.w.dtype)
-
-    def _scaled(self, x: Array) -> Array:
-        return scaled(x, self.output.levels, self.logits.w.dtype)
+        return np.concatenate(parts, axis=2).astype(before.dtype)

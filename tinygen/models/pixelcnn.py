@@ -33,12 +33,12 @@ import numpy as np
 from ..autograd import Array, Tensor, TensorLike, no_grad, relu, taps
 from ..checks import at_least, check_odd, check_rate
 from ..distributions import Categorical, Output
-from ..nn import Conv, Embedding, Module, dropout
+from ..nn import Conv, Module, dropout
 from ..nn.masks import MaskedLinear, masks
 from ..nn.memory import Memory
-from .autoregressive import Autoregressive, scaled
+from .autoregressive import Autoregressive, LabelEmbeddings
 
-Rng: TypeAlias = np.random.Generator
+Rng = np.random.Generator
 Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing
 
 
@@ -52,9 +52,9 @@ class Block(Module):
         self.expand = MaskedLinear(channels, 2 * channels, rng)
 
     def __call__(
-        self, h: Tensor, masks: Sequence[Array | None], condition: TensorLike, drop: Drop, memory: Memory | None
+        self, h: Tensor, inside: Sequence[Array | None], condition: TensorLike, drop: Drop, memory: Memory | None
     ) -> Tensor:
-        reduce, here, expand = masks
+        reduce, here, expand = inside
         features = relu(self.reduce(relu(h), reduce))
         features = relu(self.earlier(features, memory, plus=condition) + self.here(features, here))
         return h + self.expand(drop(features), expand)
@@ -108,15 +108,13 @@ class PixelCNN(Autoregressive):
         self.earlier = Conv(shape[2], 2 * channels, taps.causal(first_size), rng)
         self.here = MaskedLinear(shape[2], 2 * channels, rng, bias=False) if self.ordered else None
         self.blocks = [Block(channels, size, rng) for _ in range(blocks)]
-        widths = [2 * channels, *[channels] * blocks]
-        self.embeddings = [Embedding(labels, width, rng) for width in widths] if labels else []
+        self.embeddings = LabelEmbeddings(labels, [2 * channels, *[channels] * blocks], rng)
         self.hidden = MaskedLinear(2 * channels, channels, rng)
         self.last = MaskedLinear(channels, shape[2] * output.width, rng)
 
-    def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
+    def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
         """Parameters of every channel's distribution, (N, H, W, C, output.width); with an rng, under dropout."""
-        x = self.checked(x, labels)
-        return self._network(self._scaled(x), self._conditions(labels, x.ndim), rng)
+        return self._network(self.scaled(x), self.embeddings(labels, 2), rng)
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
         """Fill the images x (n, H, W, C) in place, in raster order, and yield what each channel was drawn from.
@@ -125,19 +123,20 @@ class PixelCNN(Autoregressive):
         anew for every channel, or once if they are independent.
         """
         self.check_canvas(x, labels)
-        memory, conditions = Memory(len(x), self.shape[:2], again=True), self._conditions(labels, 2)
+        memory, conditions, dtype = Memory(len(x), self.shape[:2], again=True), self.embeddings(labels, 0), self.dtype
         for i, j, c in np.ndindex(self.shape):
             memory.position = i, j
             if c == 0 or self.ordered:
                 with no_grad():
-                    parameters = self._network(self._scaled(x[:, i, j]), conditions, memory=memory)  # (n, C, width)
+                    pixel = self.scaled(x[:, i, j], dtype)
+                    parameters = self._network(pixel, conditions, memory=memory)  # (n, C, width)
             x[:, i, j, c] = self.output.sample(parameters.value[:, c], rng)
             if c == self.shape[2] - 1:
-                memory.drawn(self._scaled(x[:, i, j]))
+                memory.drawn(self.scaled(x[:, i, j], dtype))
             yield parameters.value[:, c]
 
     def _network(
-        self, x: Array, conditions: list[TensorLike], rng: Rng | None = None, memory: Memory | None = None
+        self, x: Array, conditions: Sequence[TensorLike], rng: Rng | None = None, memory: Memory | None = None
     ) -> Tensor:
         """Evaluate images x (N, H, W, C), or with a memory a pixel x (n, C), of which masked channels do not matter."""
         into, *inside, to_hidden, to_output = self.masks
@@ -148,12 +147,3 @@ class PixelCNN(Autoregressive):
             h = block(h, inside, condition, partial(dropout, rate=self.dropout, rng=rng), memory)
         features = relu(self.hidden(relu(h), to_hidden))
         return self.last(features, to_output).reshape(*x.shape, self.output.width)
-
-    def _scaled(self, x: Array) -> Array:
-        return scaled(x, self.output.levels, self.last.w.dtype)
-
-    def _conditions(self, labels: Array | None, ndim: int) -> list[TensorLike]:
-        """What the label adds in each layer, with ones for the axes between: (N, 1, 1, width) where ndim = 4."""
-        if labels is None:
-            return [0.0] * (1 + len(self.blocks))
-        return [e(labels).reshape(len(labels), *(1,) * (ndim - 2), e.w.shape[1]) for e in self.embeddings]

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
 
 import numpy as np
 
@@ -39,9 +38,9 @@ from ..checks import at_least
 from ..distributions import Categorical
 from ..nn import Conv, Embedding, Linear, Module
 from ..nn.memory import Memory
-from .autoregressive import Autoregressive
+from .autoregressive import Autoregressive, LabelEmbeddings
 
-Rng: TypeAlias = np.random.Generator
+Rng = np.random.Generator
 
 
 class Block(Module):
@@ -97,7 +96,7 @@ class WaveNet(Autoregressive):
             Block(channels, size, dilation, rng, first=i == 0, last=i == last)
             for i, dilation in enumerate(self.dilations)
         ]
-        self.of_label = [Embedding(labels, 2 * channels, rng) for _ in self.blocks] if labels else []
+        self.of_label = LabelEmbeddings(labels, [2 * channels] * len(self.blocks), rng)
         axes = len(shape) if coordinates else 0
         self.of_place = [Linear(axes, 2 * channels, rng, bias=False) for _ in self.blocks] if axes else []
         self.hidden = Conv(channels, channels, taps.point(1), rng)
@@ -108,9 +107,8 @@ class WaveNet(Autoregressive):
         """How many earlier variables a variable's distribution depends on: the first layer's, and what each adds."""
         return self.size + (self.size - 1) * sum(self.dilations)
 
-    def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
+    def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
         """Logits of every variable, (N, *shape, levels), from the variables before it; there is no dropout."""
-        x = self.checked(x, labels)
         sequence = self.embedding(x.reshape(len(x), math.prod(x.shape[1:])))  # (N, T, C)
         return self._network(sequence, self._conditions(labels)).reshape(*x.shape, self.output.width)
 
@@ -143,11 +141,9 @@ class WaveNet(Autoregressive):
 
     def _conditions(self, labels: Array | None) -> list[Tensor | float]:
         """What is added in each block: 0, or (N or 1, T or 1, 2C)."""
-        conditions: list[Tensor | float] = [0.0] * len(self.blocks)
-        if labels is not None:
-            conditions = [e(labels).reshape(len(labels), 1, -1) for e in self.of_label]
+        conditions = self.of_label(labels, 1)
         if self.of_place:
             middles = (np.moveaxis(np.indices(self.shape), 0, -1) + 0.5) * 2 / self.shape - 1  # of pixels, in (−1, 1)
-            places = middles.reshape(1, math.prod(self.shape), -1).astype(self.logits.w.dtype)
+            places = middles.reshape(1, math.prod(self.shape), -1).astype(self.dtype)
             conditions = [c + of_place(places) for c, of_place in zip(conditions, self.of_place, strict=True)]
         return conditions

@@ -168,7 +168,7 @@ class MaskedMLP(Module):
         it sees are known, once: all in all as many products as in one call, without a derivative.
         """
         self._check(x, condition)
-        own, dtype = self.degrees[which], self.layers[0].w.dtype
+        own, dtype = self.degrees[which], self.dtype
         weights = [layer.w.value * mask for layer, mask in zip(self.layers, masks(own, self.width), strict=True)]
         # What is there before any unit is: biases, and what the condition adds to them, (N or 1, n_out).
         start = [array_of(layer.b)[None] for layer in self.layers]
