@@ -177,8 +177,8 @@ def bernoulli(x: Array, k: Array) -> Array:
 
         yᵢ = Σⱼ ln σ(xᵢⱼ) where kᵢⱼ is 1, ln σ(−xᵢⱼ) where it is 0
 
-    Shapes: x (N, D) and k (N, D) of uint8 0 and 1; y (N,).  float32: absolute error below 2e-7 per number, and what the
-    sum itself rounds; other dtypes as NumPy computes them.
+    Shapes: x (N, D) and k (N, D) of uint8 0 and 1; y (N,).  float32: error below 2e-7 (1 + |y|) of a single number, and
+    what sums round; other dtypes as NumPy computes them.
     Checked by: tests/autograd/kernels/test_activation.py
     """
     if not _fast(x):
