@@ -10,7 +10,8 @@ import pytest
 
 from tinygen.autograd import Array, Tensor, grad, tanh, taps
 from tinygen.models import GAN
-from tinygen.models.gan_networks import WINDOW, ImageCritic, ImageGenerator, mlp
+from tinygen.models.gan_networks import ImageCritic, ImageGenerator, mlp
+from tinygen.models.vae_networks import WINDOW
 from tinygen.nn import ConvTranspose
 from tinygen.testing import check_parameter_grads
 

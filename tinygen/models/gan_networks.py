@@ -22,15 +22,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..autograd import Tensor, TensorLike, leaky_relu, relu, tanh, taps
+from ..autograd import Tensor, TensorLike, leaky_relu, relu, tanh
 from ..checks import at_least, check_event
 from ..nn import Conv, ConvTranspose, Linear, Module, Sequential
 from ..nn.init import he_normal
+from .vae_networks import WINDOW
 
 Rng = np.random.Generator
 Activation: TypeAlias = Callable[[TensorLike], Tensor]
 
-WINDOW = taps.square(4, -1)
 _leaky = partial(leaky_relu, slope=0.2)
 
 
