@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from contract import check_step_by_step, randomised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen import grad, no_grad
+from tinygen import grad
 from tinygen.autograd import Array
-from tinygen.distributions import Bernoulli, Categorical, Distribution
+from tinygen.distributions import Bernoulli, Categorical
 from tinygen.models import MADE
 from tinygen.testing import (
     check_autoregressive,
     check_normalised,
     check_parameter_grads,
     check_sampler,
-    draw_naively,
     enumerate_support,
 )
 
@@ -26,18 +26,11 @@ from tinygen.testing import (
 def small(shape: tuple[int, ...] = (2, 2), levels: int = 2, seed: int = 0, **settings: Any) -> MADE:
     """A network in float64 whose every parameter is random, so that no term is hidden by a zero bias."""
     rng = np.random.default_rng(seed)
-    model = MADE(shape, levels, rng, **{"hidden": (20, 20), **settings}).astype(np.float64)
-    for parameter in model.parameters():
-        parameter.assign(rng.normal(size=parameter.shape) * 0.5)
-    return model
+    return randomised(MADE(shape, levels, rng, **{"hidden": (20, 20), **settings}), rng)
 
 
 def examples(model: MADE, n: int, rng: np.random.Generator) -> Array:
     return rng.integers(0, model.output.levels, (n, *model.shape))
-
-
-def test_it_is_a_distribution() -> None:
-    assert isinstance(small(), Distribution)
 
 
 @pytest.mark.parametrize("settings", [{}, {"levels": 3}, {"hidden": (60, 60, 60)}, {"hidden": ()}, {"direct": True}])
@@ -77,14 +70,6 @@ def test_the_mean_of_the_logarithms_is_no_distribution() -> None:
     model, support = small(orders=3), enumerate_support(2, (2, 2))
     with pytest.raises(AssertionError, match="should be 1"):
         check_normalised(lambda x: np.mean([model.log_prob(x, order=order).value for order in range(3)], 0), support)
-
-
-def test_given_a_label_its_probabilities_sum_to_one() -> None:
-    model, support = small(levels=3, labels=2, orders=2), enumerate_support(3, (2, 2))
-    for label in range(2):
-        check_normalised(lambda x, k=label: model.log_prob(x, np.full(len(x), k)), support)  # type: ignore[misc]
-    apart = model.log_prob(support, np.zeros(81, int)).value - model.log_prob(support, np.ones(81, int)).value
-    assert np.abs(apart).max() > 0.1
 
 
 @pytest.mark.parametrize(("levels", "orders"), [(3, 1), (2, 3)])
@@ -131,15 +116,8 @@ def test_evaluating_each_unit_once_equals_the_naive_sampler_step_by_step(
     shape: tuple[int, ...], levels: int, hidden: list[int], orders: int, labels: int, direct: bool, seed: int
 ) -> None:
     model = small(shape, levels, seed, hidden=hidden, orders=orders, labels=labels, direct=direct)
-    given = np.array([0, 1]) if labels else None
     for order in range(orders):
-        fast, slow = np.full((2, *shape), levels - 1), np.zeros((2, *shape), np.int64)
-        once = model.draw(fast, np.random.default_rng(seed), given, order=order)
-        net = partial(model, labels=given, order=order)
-        naive = draw_naively(net, model.output, slow, np.random.default_rng(seed), model.net.order(order))
-        for parameters, anew in zip(once, naive, strict=True):
-            np.testing.assert_allclose(parameters, anew, rtol=1e-9, atol=1e-10)
-        np.testing.assert_array_equal(fast, slow)
+        check_step_by_step(model, seed, model.net.order(order), order=order)
 
 
 def test_two_categories_are_a_bernoulli_variable() -> None:
@@ -185,22 +163,6 @@ def test_the_orders_share_their_weights(rng: np.random.Generator) -> None:
         assert all(np.any(g.value) for g in gradients)
 
 
-def test_boolean_examples_are_examples_of_two_levels(rng: np.random.Generator) -> None:
-    model = small()
-    x = examples(model, 3, rng)
-    np.testing.assert_array_equal(model.log_prob(x.astype(bool)).value, model.log_prob(x.astype(np.uint8)).value)
-
-
-def test_same_seed_same_bits_and_float32_throughout() -> None:
-    model = MADE((4, 4), 2, np.random.default_rng(0), hidden=(9,), orders=2)
-    a, b = (model.sample(3, np.random.default_rng(1)) for _ in range(2))
-    np.testing.assert_array_equal(a, b)
-    with no_grad():
-        assert model.log_prob(a).dtype == np.float32
-    assert model.sample(0, np.random.default_rng(1)).shape == (0, 4, 4)
-    assert next(model.draw(a, np.random.default_rng(1))).dtype == np.float32
-
-
 def test_another_model_takes_over_its_orders() -> None:
     one, other, x = small(orders=2, seed=0), small(orders=2, seed=1), enumerate_support(2, (2, 2))
     other.load(one.state())
@@ -223,31 +185,6 @@ def test_orders_that_are_none(order: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (np.zeros((2, 2, 2)), "x: expected integers"),
-        (np.zeros((2, 4), int), "shape"),
-        (np.full((2, 2, 2), 2), r"values 2…2"),
-    ],
-)
-def test_examples_that_are_none(x: Any, message: str) -> None:
-    for orders in (1, 2):
-        with pytest.raises(ValueError, match=message):
-            small(orders=orders).log_prob(x)
-
-
-@pytest.mark.parametrize("labels", [None, np.array([0.0, 1.0]), np.array([0]), np.array([0, 2])])
-def test_labels_that_are_none(labels: Any) -> None:
-    model = small(labels=2, orders=2)
-    for call in (
-        lambda: model.log_prob(np.zeros((2, 2, 2), int), labels),
-        lambda: model.sample(2, np.random.default_rng(0), labels),
-    ):
-        with pytest.raises(ValueError, match="labels: expected"):
-            call()
-
-
-@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"levels": 1}, "levels: "),
@@ -262,14 +199,3 @@ def test_labels_that_are_none(labels: Any) -> None:
 def test_settings_that_make_no_model(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**settings)
-
-
-@pytest.mark.parametrize("canvas", [np.zeros((1, 2, 3), int), np.zeros((1, 2, 2)), np.zeros((1, 2, 2), np.int8)])
-def test_canvases_that_cannot_be_drawn_on(canvas: Array, rng: np.random.Generator) -> None:
-    with pytest.raises(ValueError, match="x: expected integers that hold 300 levels"):
-        next(small(levels=300).draw(canvas, rng))
-
-
-def test_fewer_than_no_samples() -> None:
-    with pytest.raises(ValueError, match="n: "):
-        small().sample(-1, np.random.default_rng(0))

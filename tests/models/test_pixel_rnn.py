@@ -5,18 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from contract import check_step_by_step, randomised
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Array, Tensor
-from tinygen.distributions import Distribution
 from tinygen.models import PixelRNN
 from tinygen.testing import (
     check_autoregressive,
     check_normalised,
     check_parameter_grads,
     check_sampler,
-    draw_naively,
     enumerate_support,
 )
 
@@ -24,18 +23,11 @@ from tinygen.testing import (
 def small(shape: tuple[int, ...] = (3, 4, 1), levels: int = 3, seed: int = 0, **settings: Any) -> PixelRNN:
     """A network in float64 whose every parameter is random, so that no term is hidden by a zero bias."""
     rng = np.random.default_rng(seed)
-    model = PixelRNN(shape, levels, rng, **{"hidden": 5, **settings}).astype(np.float64)
-    for parameter in model.parameters():
-        parameter.assign(rng.normal(size=parameter.shape) * 0.7)
-    return model
+    return randomised(PixelRNN(shape, levels, rng, **{"hidden": 5, **settings}), rng, 0.7)
 
 
 def images(model: PixelRNN, n: int, rng: np.random.Generator) -> Array:
     return rng.integers(0, model.output.levels, (n, *model.shape))
-
-
-def test_it_is_a_distribution() -> None:
-    assert isinstance(small(), Distribution)
 
 
 @pytest.mark.parametrize(
@@ -61,9 +53,7 @@ class ByColumns(PixelRNN):
         return super().__call__(x.transpose(0, 2, 1, 3), labels).transpose(0, 2, 1, 3, 4)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"), [(Peeking, "own input"), (ByColumns, "another order")]
-)
+@pytest.mark.parametrize(("wrong", "said"), [(Peeking, "own input"), (ByColumns, "another order")])
 def test_wrong_ones_are_rejected(wrong: type[PixelRNN], said: str, rng: np.random.Generator) -> None:
     model = wrong((3, 3, 1), 2, rng).astype(np.float64)
     with pytest.raises(AssertionError, match=said):
@@ -77,13 +67,6 @@ def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int, coord
     support = enumerate_support(levels, shape)
     check_normalised(model.log_prob, support)
     assert np.exp(model.log_prob(support).value).sum() == pytest.approx(1, abs=1e-12)
-
-
-def test_given_a_label_its_probabilities_sum_to_one() -> None:
-    model, support = small((2, 2, 1), 3, labels=2), enumerate_support(3, (2, 2, 1))
-    by_label = [model.log_prob(support, np.full(81, label)).value for label in range(2)]
-    np.testing.assert_allclose(np.exp(by_label).sum(1), 1, rtol=0, atol=1e-12)
-    assert np.abs(by_label[0] - by_label[1]).max() > 0.1
 
 
 def test_samples_follow_its_probabilities(rng: np.random.Generator) -> None:
@@ -103,22 +86,7 @@ def test_remembered_states_equal_the_naive_sampler_step_by_step(
     shape: tuple[int, ...], levels: int, layers: int, coordinates: bool, labels: int, seed: int
 ) -> None:
     model = small(shape, levels, seed, layers=layers, coordinates=coordinates, labels=labels)
-    given = np.array([0, 1]) if labels else None
-    fast, slow = np.zeros((2, 2, *shape), np.int64)
-    remembering = model.draw(fast, np.random.default_rng(seed), given)
-    naive = draw_naively(partial(model, labels=given), model.output, slow, np.random.default_rng(seed))
-    for remembered, anew in zip(remembering, naive, strict=True):
-        np.testing.assert_allclose(remembered, anew, rtol=1e-9, atol=1e-10)
-        np.testing.assert_array_equal(fast, slow)
-
-
-def test_drawing_restarts_from_nothing(rng: np.random.Generator) -> None:
-    # What a canvas holds before it is drawn on must not matter.
-    model = small()
-    dirty, clean = images(model, 2, rng), np.zeros((2, *model.shape), np.int64)
-    for x in (dirty, clean):
-        list(model.draw(x, np.random.default_rng(3)))
-    np.testing.assert_array_equal(dirty, clean)
+    check_step_by_step(model, seed)
 
 
 def test_coordinates_are_those_of_the_variable_to_come() -> None:
@@ -147,37 +115,6 @@ def test_gradients(rng: np.random.Generator) -> None:
     check_parameter_grads(lambda: model.log_prob(x, labels), model.parameters(), rng=rng)
 
 
-def test_same_seed_same_bits_and_float32_throughout() -> None:
-    model = PixelRNN((4, 4, 1), 2, np.random.default_rng(0), hidden=4, layers=2, labels=3)
-    labels = np.array([0, 1, 2])
-    a, b = (model.sample(3, np.random.default_rng(1), labels) for _ in range(2))
-    np.testing.assert_array_equal(a, b)
-    assert model.log_prob(a, labels).dtype == np.float32
-    assert model.sample(0, np.random.default_rng(1), labels[:0]).shape == (0, 4, 4, 1)
-
-
-@pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (np.zeros((2, 3, 4, 1)), "x: expected integers"),
-        (np.zeros((2, 4, 3, 1), int), "shape"),
-        (np.full((2, 3, 4, 1), 3), r"values 3…3"),
-    ],
-)
-def test_images_that_are_none(x: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        small().log_prob(x)
-
-
-@pytest.mark.parametrize("labels", [None, np.array([0]), np.array([0, 2])])
-def test_labels_that_are_none(labels: Any) -> None:
-    model = small(labels=2)
-    with pytest.raises(ValueError, match="labels: "):
-        model.log_prob(np.zeros((2, 3, 4, 1), int), labels)
-    with pytest.raises(ValueError, match="labels: "):
-        model.sample(2, np.random.default_rng(0), labels)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -192,8 +129,3 @@ def test_labels_that_are_none(labels: Any) -> None:
 def test_settings_that_make_no_network(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**settings)
-
-
-def test_a_canvas_that_cannot_be_drawn_on(rng: np.random.Generator) -> None:
-    with pytest.raises(ValueError, match="x: expected integers that hold 3 levels"):
-        next(small().draw(np.zeros((1, 3, 5, 1), int), rng))

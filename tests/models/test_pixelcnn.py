@@ -1,16 +1,15 @@
 """The PixelCNN: what it sees and is blind to, in colour too; normalised, drawn as it says; both evaluators equal."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from contract import check_step_by_step, randomised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen import no_grad
 from tinygen.autograd import Array, taps
-from tinygen.distributions import Categorical, Distribution
+from tinygen.distributions import Categorical
 from tinygen.logistics import DiscretizedLogistics
 from tinygen.models import PixelCNN
 from tinygen.nn import Conv
@@ -19,7 +18,6 @@ from tinygen.testing import (
     check_normalised,
     check_parameter_grads,
     check_sampler,
-    draw_naively,
     enumerate_support,
     receptive_field,
 )
@@ -31,10 +29,7 @@ def small(shape: tuple[int, ...] = (3, 4, 1), levels: int = 3, seed: int = 0, **
     """A network in float64 whose every parameter is random, so that no term is hidden by a zero bias."""
     rng = np.random.default_rng(seed)
     settings = {"channels": 6, "blocks": 2, "first_size": 3, **settings}
-    model = PixelCNN(shape, levels, rng, **settings).astype(np.float64)
-    for parameter in model.parameters():
-        parameter.assign(rng.normal(size=parameter.shape) * 0.5)
-    return model
+    return randomised(PixelCNN(shape, levels, rng, **settings), rng)
 
 
 def images(model: PixelCNN, n: int, rng: np.random.Generator) -> Array:
@@ -47,10 +42,6 @@ def seen_by(model: PixelCNN, *layers: taps.Taps) -> Array:
     before = np.tril(np.ones((channels, channels)), -1) if model.ordered else np.zeros((channels, channels))
     seen = np.kron(pixels, np.ones((channels, channels))) + np.kron(np.eye(len(pixels)), before)
     return seen.astype(bool)
-
-
-def test_it_is_a_distribution() -> None:
-    assert isinstance(small(), Distribution)
 
 
 @pytest.mark.parametrize("settings", [{}, {"shape": (2, 4, 3)}, {"shape": (2, 4, 2)}, {"shape": (3, 3, 1)}])
@@ -137,14 +128,6 @@ def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int, setti
     check_normalised(small(shape, levels, **settings).log_prob, enumerate_support(levels, shape))
 
 
-def test_given_a_label_its_probabilities_sum_to_one() -> None:
-    model, support = small((2, 2, 1), 3, labels=2), enumerate_support(3, (2, 2, 1))
-    for label in range(2):
-        check_normalised(lambda x, k=label: model.log_prob(x, np.full(len(x), k)), support)  # type: ignore[misc]
-    apart = model.log_prob(support, np.zeros(81, int)).value - model.log_prob(support, np.ones(81, int)).value
-    assert np.abs(apart).max() > 0.1
-
-
 @pytest.mark.parametrize(
     "settings",
     [{}, {"shape": (1, 2, 2)}, {"shape": (1, 2, 2), "ordered": False}, {"output": DiscretizedLogistics(3, 2)}],
@@ -170,14 +153,7 @@ def test_remembered_activations_equal_the_naive_sampler_step_by_step(
 ) -> None:
     output = DiscretizedLogistics(levels, 2) if logistics else Categorical(levels)
     model = small(shape, levels, seed, labels=labels, output=output, **settings)
-    given = np.array([0, 1]) if labels else None
-    fast, slow = np.zeros((2, 2, *shape), np.int64)
-    fast += np.random.default_rng(seed).integers(0, levels, fast.shape)  # what a canvas holds before does not matter
-    remembering = model.draw(fast, np.random.default_rng(seed), given)
-    naive = draw_naively(partial(model, labels=given), model.output, slow, np.random.default_rng(seed))
-    for remembered, anew in zip(remembering, naive, strict=True):
-        np.testing.assert_allclose(remembered, anew, rtol=1e-9, atol=1e-10)
-    np.testing.assert_array_equal(fast, slow)
+    check_step_by_step(model, seed)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 1), (2, 2, 3)])
@@ -188,43 +164,6 @@ def test_gradients(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     for parameter in model.parameters():
         parameter.assign(np.full(parameter.shape, 30.0) if parameter.ndim == 1 else parameter.value * 0.1)
     check_parameter_grads(lambda: model.log_prob(x, labels), model.parameters(), rng=rng)
-
-
-def test_loss_is_minus_the_mean_log_prob_and_dropout_needs_a_generator(rng: np.random.Generator) -> None:
-    model = small(dropout=0.5)
-    x = images(model, 5, rng)
-    plain = -model.log_prob(x).value.mean()
-    assert model.loss(x).item() == pytest.approx(plain, rel=1e-12)
-    assert abs(model.loss(x, rng=rng).item() - plain) > 1e-3
-
-
-def test_same_seed_same_bits_and_float32_throughout() -> None:
-    model = PixelCNN((4, 4, 3), 2, np.random.default_rng(0), channels=6, blocks=2)
-    a, b = (model.sample(3, np.random.default_rng(1)) for _ in range(2))
-    np.testing.assert_array_equal(a, b)
-    with no_grad():
-        assert model.log_prob(a).dtype == np.float32
-        assert model.sample(0, np.random.default_rng(1)).shape == (0, 4, 4, 3)
-
-
-@pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (np.zeros((2, 3, 4, 1)), "x: expected integers"),
-        (np.zeros((2, 3, 4, 3), int), "shape"),
-        (np.full((2, 3, 4, 1), 3), r"values 3…3"),
-    ],
-)
-def test_images_that_are_none(x: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        small().log_prob(x)
-
-
-def test_labels_that_are_none() -> None:
-    with pytest.raises(ValueError, match="labels"):
-        small(labels=2).log_prob(np.zeros((2, 3, 4, 1), int))
-    with pytest.raises(ValueError, match="labels"):
-        small(labels=2).sample(1, np.random.default_rng(0), np.array([2]))
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,14 @@
 """WaveNet: it sees its receptive field and no more, is normalised, drawn as it says, and both evaluators are equal."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from contract import check_step_by_step, randomised
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Array, taps
-from tinygen.distributions import Distribution
 from tinygen.models import WaveNet
 from tinygen.nn import Conv
 from tinygen.testing import (
@@ -17,7 +16,6 @@ from tinygen.testing import (
     check_normalised,
     check_parameter_grads,
     check_sampler,
-    draw_naively,
     enumerate_support,
     receptive_field,
 )
@@ -26,10 +24,7 @@ from tinygen.testing import (
 def small(shape: tuple[int, ...] = (12,), levels: int = 3, seed: int = 0, **settings: Any) -> WaveNet:
     """A network in float64 whose every parameter is random, so that no term is hidden by a zero bias."""
     rng = np.random.default_rng(seed)
-    model = WaveNet(shape, levels, rng, **{"channels": 4, "dilations": (1, 2, 4), **settings}).astype(np.float64)
-    for parameter in model.parameters():
-        parameter.assign(rng.normal(size=parameter.shape) * 0.5)
-    return model
+    return randomised(WaveNet(shape, levels, rng, **{"channels": 4, "dilations": (1, 2, 4), **settings}), rng)
 
 
 def events(model: WaveNet, n: int, rng: np.random.Generator) -> Array:
@@ -40,10 +35,6 @@ def promised(model: WaveNet) -> Array:
     """Work out the receptive field from the formula alone: the last so many variables before each."""
     before = np.subtract.outer(np.arange(model.shape[0]), np.arange(model.shape[0]))
     return (before >= 1) & (before <= model.receptive_field)
-
-
-def test_it_is_a_distribution() -> None:
-    assert isinstance(small(), Distribution)
 
 
 @pytest.mark.parametrize(
@@ -91,12 +82,6 @@ def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int, coord
     check_normalised(small(shape, levels, coordinates=coordinates).log_prob, enumerate_support(levels, shape))
 
 
-def test_given_a_label_its_probabilities_sum_to_one() -> None:
-    model, support = small((4,), labels=2), enumerate_support(3, (4,))
-    for label in range(2):
-        check_normalised(lambda x, k=label: model.log_prob(x, np.full(len(x), k)), support)  # type: ignore[misc]
-
-
 @pytest.mark.parametrize(("shape", "coordinates"), [((4,), False), ((2, 2, 1), True)])
 def test_samples_follow_its_probabilities(shape: tuple[int, ...], coordinates: bool, rng: np.random.Generator) -> None:
     model = small(shape, coordinates=coordinates)
@@ -116,13 +101,7 @@ def test_remembered_activations_equal_the_naive_sampler_step_by_step(
     shape: tuple[int, ...], labels: int, coordinates: bool, seed: int, **settings: Any
 ) -> None:
     model = small(shape, seed=seed, labels=labels, coordinates=coordinates and len(shape) > 1, **settings)
-    given = np.array([0, 1]) if labels else None
-    fast, slow = np.zeros((2, 2, *shape), np.int64)
-    remembering = model.draw(fast, np.random.default_rng(seed), given)
-    naive = draw_naively(partial(model, labels=given), model.output, slow, np.random.default_rng(seed))
-    for remembered, anew in zip(remembering, naive, strict=True):
-        np.testing.assert_allclose(remembered, anew, rtol=1e-9, atol=1e-10)
-        np.testing.assert_array_equal(fast, slow)
+    check_step_by_step(model, seed)
 
 
 @pytest.mark.parametrize("length", [1, 5, 30])
@@ -156,15 +135,6 @@ def test_gradients(rng: np.random.Generator) -> None:
         assert head.b is not None
         head.b.assign(np.full(head.b.shape, 30.0))
     check_parameter_grads(lambda: model.log_prob(x, labels), model.parameters(), rng=rng)
-
-
-def test_same_seed_same_bits_and_float32_throughout() -> None:
-    model = WaveNet((2, 3, 1), 4, np.random.default_rng(0), channels=4, dilations=(1, 2), coordinates=True)
-    a, b = (model.sample(3, np.random.default_rng(1)) for _ in range(2))
-    np.testing.assert_array_equal(a, b)
-    assert model.log_prob(a).dtype == np.float32
-    assert next(model.draw(a, np.random.default_rng(0))).dtype == np.float32
-    assert model.sample(0, np.random.default_rng(1)).shape == (0, 2, 3, 1)
 
 
 @pytest.mark.parametrize(
@@ -205,10 +175,3 @@ def test_an_image_has_the_size_it_was_made_for(rng: np.random.Generator) -> None
             model.log_prob(x)
         with pytest.raises(ValueError, match=r"x: expected .*3, 4, 1"):
             next(model.draw(x, rng))
-
-
-def test_labels_must_fit() -> None:
-    with pytest.raises(ValueError, match="labels: expected none"):
-        small().log_prob(np.zeros((1, 12), int), np.array([0]))
-    with pytest.raises(ValueError, match="labels"):
-        small(labels=2).sample(2, np.random.default_rng(0))
