@@ -30,5 +30,7 @@ def report(out: Path, metrics: Mapping[str, float], yardsticks: Mapping[str, flo
     width = max(len(name) for name, _ in rows)
     print()
     for name, value in rows:
-        print(f"  {name:<{width}}  {value:>12,.2f}" if isinstance(value, float) else f"  {name:<{width}}  {value:>9,}")
+        shown = f"{value:>12,.2f}" if abs(value) >= 1 else f"{value:>14.4f}"  # a gap is a small number
+        shown = f"{value:>9,}" if isinstance(value, int) else shown
+        print(f"  {name:<{width}}  {shown}")
     print(f"\n  {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))} in {out}/")
