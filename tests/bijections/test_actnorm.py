@@ -79,7 +79,7 @@ def test_gradients(rng: np.random.Generator) -> None:
 def test_inputs_that_are_none() -> None:
     with pytest.raises(ValueError, match="channels: expected at least 1"):
         ActNorm(0)
-    with pytest.raises(ValueError, match=r"ActNorm: expected x \(N, …, 3\)"):
+    with pytest.raises(ValueError, match=r"^x: expected \(N, …, 3\) by ActNorm"):
         ActNorm(3).forward(np.zeros((2, 1)))  # which NumPy would broadcast
     with pytest.raises(ValueError, match="x: expected two or more"):
         ActNorm(3).initialise(np.zeros((1, 3)))

@@ -98,7 +98,7 @@ def test_gradients_reach_every_level(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 1), (2, 4, 3, 1), (2, 4, 4)])
 def test_images_that_cannot_be_squeezed(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="Squeeze: expected"):
+    with pytest.raises(ValueError, match=r"^[xz]: expected .* by Squeeze"):
         Squeeze().forward(np.zeros(shape))
 
 

@@ -51,5 +51,5 @@ class ActNorm(Bijection):
     def _log_det(self, x: TensorLike) -> Tensor:
         n, *positions, channels = array_of(x).shape
         if channels != self.s.size:
-            raise ValueError(f"ActNorm: expected x (N, …, {self.s.size}), got shape {array_of(x).shape}")
+            raise ValueError(f"x: expected (N, …, {self.s.size}) by ActNorm, got {array_of(x).shape}")
         return broadcast_to(self.s.sum() * math.prod(positions), (n,))

@@ -42,7 +42,9 @@ class Affine(Bijection):
     def _scale_and_shift(self, x: TensorLike) -> list[TensorLike]:
         v, both = array_of(x), (self.scale, self.shift)
         if v.ndim < 1 or not all(broadcasts(p.shape, v.shape[1:]) for p in both):
-            raise ValueError(f"Affine: scale {both[0].shape} and shift {both[1].shape} do not fit examples {v.shape}")
+            raise ValueError(
+                f"x: expected examples that scale {both[0].shape}, shift {both[1].shape} fit, got {v.shape}"
+            )
         return [p if isinstance(p, Tensor) or v.dtype.kind != "f" else p.astype(v.dtype) for p in both]
 
     def _log_det(self, x: TensorLike, scale: TensorLike) -> Tensor:
@@ -71,7 +73,7 @@ class Logit(Bijection):
         u = add(multiply(x, 1 - 2 * self.margin), self.margin)
         if not np.all((u.value > 0) & (u.value < 1)):
             v, hint = array_of(x), "" if self.margin else "; data that touches 0 or 1 needs a margin"
-            raise ValueError(f"Logit: expected x such that 0 < u < 1, got values {v.min()}…{v.max()}{hint}")
+            raise ValueError(f"x: expected numbers by Logit such that 0 < u < 1, got {v.min()}…{v.max()}{hint}")
         log_u, log_rest = log(u), log(1 - u)
         return log_u - log_rest, sum_event(math.log(1 - 2 * self.margin) - log_u - log_rest)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, index, reshape
 from ..autograd.tensor import array_of
+from ..checks import with_examples
 from .bijection import Bijection
 
 
@@ -35,7 +36,7 @@ class Permute(Bijection):
     def _moved(self, x: TensorLike, order: Array) -> tuple[Tensor, Tensor]:
         shape = array_of(x).shape
         if len(shape) < 2 or shape[-1:] != order.shape:
-            raise ValueError(f"{type(self).__name__}: expected x (N, …, {len(order)}), got shape {shape}")
+            raise ValueError(f"x: expected (N, …, {len(order)}) by {type(self).__name__}, got {shape}")
         return index(x, (..., order)), no_volume(x)
 
 
@@ -63,7 +64,7 @@ class Reshape(Bijection):
     def _reshaped(self, x: TensorLike, here: tuple[int, ...], there: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         n, *event = array_of(x).shape
         if tuple(event) != here:
-            raise ValueError(f"Reshape: expected (N, {', '.join(map(str, here))}), got {(n, *event)}")
+            raise ValueError(f"x: expected {with_examples(here)} by Reshape, got {(n, *event)}")
         return reshape(x, (n, *there)), no_volume(x)
 
 

@@ -27,7 +27,7 @@ class Squeeze(Bijection):
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         shape = array_of(x).shape
         if len(shape) != 4 or shape[1] % 2 or shape[2] % 2:
-            raise ValueError(f"Squeeze: expected (N, H, W, C) of even height and width, got shape {shape}")
+            raise ValueError(f"x: expected (N, H, W, C) of even height and width by Squeeze, got {shape}")
         n, height, width, channels = shape
         blocks = reshape(x, (n, height // 2, 2, width // 2, 2, channels))
         z = transpose(blocks, (0, 1, 3, 2, 4, 5)).reshape(n, height // 2, width // 2, 4 * channels)
@@ -36,7 +36,7 @@ class Squeeze(Bijection):
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         shape = array_of(z).shape
         if len(shape) != 4 or shape[3] % 4:
-            raise ValueError(f"Squeeze: expected (N, H, W, C), C a multiple of 4, got shape {shape}")
+            raise ValueError(f"z: expected (N, H, W, C), C a multiple of 4, by Squeeze, got {shape}")
         n, height, width, channels = shape
         blocks = reshape(z, (n, height, width, 2, 2, channels // 4))
         x = transpose(blocks, (0, 1, 3, 2, 4, 5)).reshape(n, 2 * height, 2 * width, channels // 4)

@@ -62,7 +62,7 @@ class Memory:
     def position(self) -> Position:
         """What is being evaluated: an index along each axis; the last of an image's may be slice(None), a whole row."""
         if self._position is None:
-            raise ValueError("Memory: there is no position to evaluate, set it first")
+            raise ValueError("position: expected one to evaluate, set it first")
         return self._position
 
     @position.setter
@@ -71,7 +71,7 @@ class Memory:
         if len(position) != len(self.size) or not all(
             p in row if isinstance(p, slice) else 0 <= p < length for p, length in zip(position, self.size, strict=True)
         ):
-            raise ValueError(f"Memory: position: expected one within {self.size}, got {position}")
+            raise ValueError(f"position: expected one within {self.size}, got {position}")
         self._position = position
 
     def conv(self, layer: Convolution, x: TensorLike | None, plus: TensorLike = 0.0) -> Tensor:
