@@ -93,5 +93,5 @@ def test_settings_and_shapes_that_make_no_sense() -> None:
         Affine(1.0, np.inf)
     for scale in (np.ones(2), np.ones((2, 3)), np.ones((2, 1))):  # also what would broadcast to the batch
         for direction in ("forward", "inverse"):
-            with pytest.raises(ValueError, match=r"^x: expected examples that scale .* fit, got"):
+            with pytest.raises(ValueError, match=r"^x: expected what scale .* fit, got"):
                 getattr(Affine(scale), direction)(np.ones((2, 3)))
