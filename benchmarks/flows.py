@@ -8,7 +8,6 @@ memory formats where there are images.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen import value_and_grad
-from tinygen.autograd.kernels.threads import set_threads
 from tinygen.bijections import (
     ActNorm,
     AdditiveCoupling,
@@ -41,7 +39,6 @@ from tinygen.models.flow_1d import LearnedCDF
 from tinygen.nn import Conv
 from tinygen.nn.masks import masks
 from tinygen.ode import FixedStep
-from tinygen.optim import Adam
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -390,41 +387,18 @@ def row(name: str, flow: Flow, batch: int, seconds: float) -> str:
         theirs = y
         if layout == "torch NHWC":
             twin, theirs = twin.to(memory_format=torch.channels_last), y.to(memory_format=torch.channels_last)
-        steps[layout] = torch_step(twin, theirs)
+        steps[layout] = torch_step(lambda twin=twin, theirs=theirs: -twin.log_prob(theirs).mean(), twin)  # type: ignore[misc]
         draws[layout] = torch_draw(twin, batch, flow.base.shape, image)
-    parameters = flow.parameters()
-    optimizer, derivative = Adam(parameters, 1e-3), value_and_grad(flow.loss, parameters)
-
-    def step() -> float:
-        value, gradients = derivative(x)
-        optimizer.step(gradients)
-        return value.item()
-
     draws = {"tinygen": lambda: flow.sample(batch, rng), **draws}
     drawn = medians(draws, seconds=seconds)
-    steps = {"tinygen": step, **steps}
-    for _ in range(3):  # the same descent, so the same flow
-        losses = [candidate() for candidate in steps.values()]
-        assert np.ptp(losses) < 1e-4 * abs(losses[0]), losses
+    steps = {"tinygen": our_step(flow, x, rng=rng), **steps}
+    check_same_descent(steps)
     stepped = medians(steps, seconds=seconds)
     figures = []
     for times in (stepped, drawn):
         ours, theirs_best = times["tinygen"], min(value for key, value in times.items() if key != "tinygen")
         figures.append(f"{ours:.2f} | {theirs_best:.2f} | {ours / theirs_best:.2f}")
     return f"| {name}, batch {batch} | {' | '.join(figures)} |"
-
-
-def torch_step(twin: TorchFlow, x: torch.Tensor) -> Callable[[], float]:
-    optimizer = torch.optim.Adam(twin.parameters(), 1e-3)
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = -twin.log_prob(x).mean()
-        loss.backward()
-        optimizer.step()
-        return float(loss.item())
-
-    return step
 
 
 def torch_draw(twin: TorchFlow, n: int, shape: tuple[int, ...], image: bool) -> Callable[[], object]:
@@ -438,17 +412,12 @@ def torch_draw(twin: TorchFlow, n: int, shape: tuple[int, ...], image: bool) -> 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="small flows")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    set_threads(arguments.threads)
+    given = arguments(__doc__, quick="small flows")
     print(
         "| ms | step: tinygen | PyTorch | ratio | samples: tinygen | PyTorch | ratio |\n|---|---|---|---|---|---|---|"
     )
-    generator, seconds = np.random.default_rng(1), 0.01 if arguments.quick else 1.0
-    width, steps = (8, 2) if arguments.quick else (128, 6)
+    generator, seconds = np.random.default_rng(1), 0.01 if given.quick else 1.0
+    width, steps = (8, 2) if given.quick else (128, 6)
     conv_width = width // 2
     for name, flow, batch in (
         ("Flow1D, 10 logistics to normal noise", Flow1D(10), 256),

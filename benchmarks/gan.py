@@ -9,7 +9,6 @@ of its two memory formats.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from benchmarks.side_by_side import arguments
 from benchmarks.timing import medians
 from tinygen import value_and_grad
-from tinygen.autograd.kernels.threads import set_threads
 from tinygen.models import GAN
 from tinygen.models.gan_networks import ImageCritic, ImageGenerator, mlp
 from tinygen.nn import Linear, Module, Sequential
@@ -164,14 +163,9 @@ def row(name: str, generator: Module, critic: Module, x: np.ndarray, latent: int
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="small networks")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    set_threads(arguments.threads)
+    given = arguments(__doc__, quick="small networks")
     print("| turn of critic and generator, ms | tinygen | PyTorch | ratio |\n|---|---|---|---|")
-    width, seconds = (8, 0.01) if arguments.quick else (128, 0.5)
+    width, seconds = (8, 0.01) if given.quick else (128, 0.5)
     for loss in ("non-saturating", "wasserstein"):
         rng = np.random.default_rng(0)
         points = rng.normal(size=(256, 2)).astype(np.float32)

@@ -8,24 +8,18 @@ as there are threads (what `fit(shards=…)` does); and sampling, each unit eval
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen import value_and_grad
-from tinygen.autograd import Tensor
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.autograd.kernels.threads import threads
 from tinygen.models import MADE
 from tinygen.nn.masks import MaskedLinear, masks
-from tinygen.optim import Adam
-from tinygen.training import sharded
 
 
 class TorchMaskedLinear(nn.Linear):
@@ -53,28 +47,14 @@ def training_step(variables: int, hidden: tuple[int, ...], batch: int, seconds: 
     x = rng.integers(0, 2, (batch, variables)).astype(np.uint8)
     twin = torch_twin(model)
     torch_x = torch.from_numpy(x.astype(np.float32))
-    torch_optimizer = torch.optim.Adam(twin.parameters(), 1e-3)
-    optimizer = Adam(model.parameters(), 1e-3)
-    whole = value_and_grad(model.loss, model.parameters())
 
-    def step(derivative: Callable[..., tuple[Tensor, list[Tensor]]]) -> float:
-        loss, gradients = derivative(x, rng=rng)
-        optimizer.step(gradients)
-        return loss.item()
+    def loss() -> torch.Tensor:
+        return F.binary_cross_entropy_with_logits(twin(torch_x * 2 - 1), torch_x, reduction="sum") / batch
 
-    def torch_step() -> float:
-        torch_optimizer.zero_grad()
-        logits = twin(torch_x * 2 - 1)
-        loss = F.binary_cross_entropy_with_logits(logits, torch_x, reduction="sum") / batch
-        loss.backward()
-        torch_optimizer.step()
-        return float(loss.item())
-
-    for derivative in (whole, sharded(whole, threads())):
-        for _ in range(3):  # the same descent, so the same network
-            np.testing.assert_allclose(step(derivative), torch_step(), rtol=1e-4)
-    ours = {"tinygen": partial(step, whole), "in shards": partial(step, sharded(whole, threads()))}
-    times = medians({**ours, "PyTorch": torch_step}, rounds=7, seconds=seconds)
+    ours = {"tinygen": our_step(model, x, rng=rng), "in shards": our_step(model, x, rng=rng, shards=threads())}
+    steps = {**ours, "PyTorch": torch_step(loss, twin)}
+    check_same_descent(steps)
+    times = medians(steps, rounds=7, seconds=seconds)
     sizes = "-".join(map(str, (variables, *hidden, variables)))
     figures = " | ".join([f"{times[n]:.2f}" for n in times] + [f"{times[n] / times['PyTorch']:.2f}" for n in ours])
     return f"| {sizes}, batch {batch} | {figures} |"
@@ -99,14 +79,9 @@ def sampling(n: int, variables: int, hidden: tuple[int, ...]) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="one small row")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    set_threads(arguments.threads)
+    given = arguments(__doc__)
     print("| training step, ms | tinygen | in shards | PyTorch | ratio | in shards |\n|---|---|---|---|---|---|")
-    if arguments.quick:
+    if given.quick:
         print(training_step(64, (50, 50), 10, 0.01))
         print(sampling(4, 64, (50, 50)))
     else:

@@ -2,28 +2,26 @@
 
 Three 64×64 layers, tanh or relu between them, mean squared error on a batch of 256; forward, backward, Adam; float32.
 
-    python -m benchmarks.mlp [--threads 2]
+    python -m benchmarks.mlp [--threads 2] [--quick]
 """
 
 from __future__ import annotations
-
-import argparse
 
 import numpy as np
 import torch
 from torch import nn as torch_nn
 
+from benchmarks.side_by_side import arguments, check_same_descent, torch_step
 from benchmarks.timing import medians
 from tinygen import Tensor, value_and_grad
 from tinygen.autograd import relu, tanh
-from tinygen.autograd.kernels.threads import set_threads
 from tinygen.nn import Linear, Sequential
 from tinygen.optim import Adam
 
 ACTIVATIONS = {"tanh": (tanh, torch_nn.Tanh), "relu": (relu, torch_nn.ReLU)}
 
 
-def row(name: str, width: int = 64, batch: int = 256) -> str:
+def row(name: str, seconds: float, width: int = 64, batch: int = 256) -> str:
     rng = np.random.default_rng(0)
     activation, torch_activation = ACTIVATIONS[name]
     linear = [Linear(width, width, rng) for _ in range(3)]
@@ -51,28 +49,16 @@ def row(name: str, width: int = 64, batch: int = 256) -> str:
         torch_linear[0], torch_activation(), torch_linear[1], torch_activation(), torch_linear[2]
     )
     torch_x, torch_target = torch.from_numpy(x), torch.from_numpy(target)
-    torch_optimizer = torch.optim.Adam(twin.parameters(), 1e-3)
-
-    def torch_step() -> float:
-        torch_optimizer.zero_grad()
-        value = torch_nn.functional.mse_loss(twin(torch_x), torch_target)
-        value.backward()
-        torch_optimizer.step()
-        return float(value.item())
-
-    for _ in range(3):  # the same descent, so the same network
-        np.testing.assert_allclose(step(), torch_step(), rtol=1e-4)
-    times = medians({"tinygen": step, "PyTorch": torch_step}, rounds=7, seconds=0.3)
-    ours, theirs = times["tinygen"], times["PyTorch"]
-    return f"| three {width}×{width} layers, {name}, batch {batch} | {ours:.3f} | {theirs:.3f} | {ours / theirs:.2f} |"
+    theirs = torch_step(lambda: torch_nn.functional.mse_loss(twin(torch_x), torch_target), twin)
+    steps = {"tinygen": step, "PyTorch": theirs}
+    check_same_descent(steps)
+    times = medians(steps, rounds=7, seconds=seconds)
+    figures = f"{times['tinygen']:.3f} | {times['PyTorch']:.3f} | {times['tinygen'] / times['PyTorch']:.2f}"
+    return f"| three {width}×{width} layers, {name}, batch {batch} | {figures} |"
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    set_threads(arguments.threads)
-    print(f"| training step, ms, {arguments.threads} threads | tinygen | PyTorch | ratio |\n|---|---|---|---|")
+    given = arguments(__doc__, quick="too few repetitions to believe")
+    print(f"| training step, ms, {given.threads} threads | tinygen | PyTorch | ratio |\n|---|---|---|---|")
     for activation in ACTIVATIONS:
-        print(row(activation))
+        print(row(activation, 0.01 if given.quick else 0.3))

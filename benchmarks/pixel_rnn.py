@@ -9,23 +9,17 @@ evaluates the sequence so far for every pixel.
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen import value_and_grad
-from tinygen.autograd import Tensor
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.autograd.kernels.threads import threads
 from tinygen.models import PixelRNN
-from tinygen.optim import Adam
-from tinygen.training import sharded
 
 
 class TorchPixelRNN(nn.Module):
@@ -65,33 +59,19 @@ def training_step(batch: int, side: int, hidden: int, layers: int, seconds: floa
     model = PixelRNN((side, side, 1), 2, rng, hidden=hidden, layers=layers)
     x = rng.integers(0, 2, (batch, side, side, 1))
     twin = TorchPixelRNN(model)
-    theirs = torch.optim.Adam([p for p in twin.parameters() if p.requires_grad], 1e-3)
     target = torch.from_numpy(x.reshape(batch, -1))
     earlier = target[:, :-1].float()
-    optimizer = Adam(model.parameters(), 1e-3)
-    whole = value_and_grad(model.loss, optimizer.parameters)
 
-    def step(derivative: Callable[..., tuple[Tensor, list[Tensor]]]) -> float:
-        loss, gradients = derivative(x, rng=rng)
-        optimizer.step(gradients)
-        return loss.item()
+    def loss() -> torch.Tensor:
+        return F.cross_entropy(twin(earlier).transpose(1, 2), target, reduction="sum") / batch
 
-    def torch_step() -> float:
-        theirs.zero_grad()
-        loss = F.cross_entropy(twin(earlier).transpose(1, 2), target, reduction="sum") / batch
-        loss.backward()
-        theirs.step()
-        return loss.item()
-
-    candidates: dict[str, Callable[[], float]] = {
-        "tinygen": partial(step, whole),
-        "tinygen, shards": partial(step, sharded(whole, threads())),
-        "torch": torch_step,
+    steps = {
+        "tinygen": our_step(model, x, rng=rng),
+        "tinygen, shards": our_step(model, x, rng=rng, shards=threads()),
+        "torch": torch_step(loss, twin),
     }
-    for _ in range(3):  # the same descent, so the same network
-        losses = [candidates["tinygen"](), candidates["torch"]()]
-        assert np.ptp(losses) < 1e-4 * abs(losses[0]), losses
-    times = medians(candidates, seconds=seconds)
+    check_same_descent(steps)
+    times = medians(steps, seconds=seconds)
     figures = [f"{time:.1f}" for time in times.values()]
     figures += [f"{times[name] / times['torch']:.2f}" for name in ("tinygen", "tinygen, shards")]
     return f"| {layers} × {hidden}, {batch} images of {side}×{side} | {' | '.join(figures)} |"
@@ -117,15 +97,10 @@ def sampling(n: int, side: int, hidden: int) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="one small row")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    set_threads(arguments.threads)
+    given = arguments(__doc__)
     print("| training step, ms | tinygen | in shards | torch | ratio | in shards |")
     print("|---|---|---|---|---|---|")
-    if arguments.quick:
+    if given.quick:
         print(training_step(4, 8, 8, 2, 0.01))
         print(sampling(2, 8, 8))
     else:

@@ -9,27 +9,22 @@ against the naive sampler in PyTorch.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen import value_and_grad
-from tinygen.autograd import Tensor
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.autograd.kernels.threads import threads
 from tinygen.models import GatedPixelCNN, PixelCNN
 from tinygen.models.gated_pixelcnn import GatedLayer
 from tinygen.models.pixelcnn import Block
 from tinygen.nn import Conv
 from tinygen.nn.masks import MaskedLinear
-from tinygen.optim import Adam
-from tinygen.training import sharded
 
 
 class TorchConv(nn.Module):
@@ -165,43 +160,23 @@ def training_step(kind: str, batch: int, side: int, channels: int, layers: int, 
     rng = np.random.default_rng(1)
     model, twin_of = make(kind, side, channels, layers)
     x = rng.integers(0, 2, (batch, side, side, 1))
-    candidates = {}
+    target, theirs = torch.from_numpy(x[..., 0]), {}
     for name, layout in (("torch NCHW", torch.contiguous_format), ("torch NHWC", torch.channels_last)):
         twin = twin_of().to(memory_format=layout)
         image = torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32)).contiguous(memory_format=layout)
-        candidates[name] = torch_step(
-            twin, image, torch.from_numpy(x[..., 0]), torch.optim.Adam(twin.parameters(), 1e-3)
-        )
-    parameters = model.parameters()
-    optimizer = Adam(parameters, 1e-3)
-    whole = value_and_grad(model.loss, parameters)
 
-    def step(derivative: Callable[..., tuple[Tensor, list[Tensor]]]) -> float:
-        loss, gradients = derivative(x, rng=rng)
-        optimizer.step(gradients)
-        return loss.item()
+        def loss(twin: nn.Module = twin, image: torch.Tensor = image) -> torch.Tensor:
+            return F.cross_entropy(twin(image), target, reduction="sum") / batch
 
+        theirs[name] = torch_step(loss, twin)
     shards = max(threads(), batch * side**2 // PIXELS_OF_A_SHARD)
-    ours = {"tinygen": partial(step, whole), "tinygen, shards": partial(step, sharded(whole, shards))}
-    candidates = {**ours, **candidates}
-    for _ in range(3):  # the same descent, so the same network
-        losses = [candidate() for name, candidate in candidates.items() if name != "tinygen"]
-        assert np.ptp(losses) < 1e-4 * abs(losses[0]), losses
-    times = medians(candidates, seconds=seconds)
-    theirs = min(times["torch NCHW"], times["torch NHWC"])
-    figures = " | ".join([f"{times[name]:.1f}" for name in candidates] + [f"{times[n] / theirs:.2f}" for n in ours])
+    ours = {"tinygen": our_step(model, x, rng=rng), "tinygen, shards": our_step(model, x, rng=rng, shards=shards)}
+    steps = {**ours, **theirs}
+    check_same_descent(steps)
+    times = medians(steps, seconds=seconds)
+    best = min(times[name] for name in theirs)
+    figures = " | ".join([f"{times[name]:.1f}" for name in steps] + [f"{times[n] / best:.2f}" for n in ours])
     return f"| {kind}, {layers} layers of {channels}, {batch} images of {side}×{side}, {shards} shards | {figures} |"
-
-
-def torch_step(twin: nn.Module, image: torch.Tensor, target: torch.Tensor, optimizer: torch.optim.Optimizer):  # type: ignore[no-untyped-def]
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(twin(image), target, reduction="sum") / len(image)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
 
 
 def sampling(kind: str, n: int, side: int, channels: int, layers: int, rounds: int = 3) -> str:
@@ -232,19 +207,14 @@ def naive_torch(twin: nn.Module, x: np.ndarray, pixels: int) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="one small row")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    set_threads(arguments.threads)
+    given = arguments(__doc__)
     print("| training step, ms | tinygen | in shards | torch NCHW | torch NHWC | ratio to the better | in shards |")
     print("|---|---|---|---|---|---|---|")
     kinds, steps = ("PixelCNN", "Gated PixelCNN"), [(64, 8, 32, 5, 1.0), (64, 28, 32, 8, 3.0), (64, 28, 64, 5, 3.0)]
     for kind in kinds:
-        for step in [(4, 8, 8, 2, 0.01)] if arguments.quick else steps:
+        for step in [(4, 8, 8, 2, 0.01)] if given.quick else steps:
             print(training_step(kind, *step), flush=True)
     print("\n| sampling, s | tinygen | naive PyTorch | × faster |\n|---|---|---|---|")
     for kind in kinds:
-        for n in (2,) if arguments.quick else (1, 16, 256):
-            print(sampling(kind, n, *((8, 8, 2) if arguments.quick else (28, 32, 8))), flush=True)
+        for n in (2,) if given.quick else (1, 16, 256):
+            print(sampling(kind, n, *((8, 8, 2) if given.quick else (28, 32, 8))), flush=True)

@@ -8,7 +8,6 @@ one graph and in as many shards of the batch as there are threads (what `fit(sha
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
 from functools import partial
@@ -18,10 +17,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from benchmarks.side_by_side import arguments
 from benchmarks.timing import medians
 from tinygen import value_and_grad
 from tinygen.autograd import Tensor
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.autograd.kernels.threads import threads
 from tinygen.distributions import Bernoulli
 from tinygen.models import VAE
 from tinygen.models.vae_networks import MLPDecoder, MLPEncoder
@@ -90,12 +90,7 @@ def training_step(k: int, batch: int, seconds: float, pixels: int = 784, hidden:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="small rows")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    set_threads(arguments.threads)
+    given = arguments(__doc__, quick="small rows")
     print("| training step, ms | tinygen | in shards | PyTorch | ratio | in shards |\n|---|---|---|---|---|---|")
-    for k, batch in ((1, 4), (3, 4)) if arguments.quick else ((1, 100), (5, 50), (50, 20), (50, 100)):
-        print(training_step(k, batch, 0.01, 16, 8, 2) if arguments.quick else training_step(k, batch, 1.0), flush=True)
+    for k, batch in ((1, 4), (3, 4)) if given.quick else ((1, 100), (5, 50), (50, 20), (50, 100)):
+        print(training_step(k, batch, 0.01, 16, 8, 2) if given.quick else training_step(k, batch, 1.0), flush=True)

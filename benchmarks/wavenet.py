@@ -9,25 +9,19 @@ computes the network anew for every sample, but no more of it than one receptive
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen import value_and_grad
-from tinygen.autograd import Tensor
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.autograd.kernels.threads import threads
 from tinygen.models import WaveNet
 from tinygen.models.wavenet import Block
 from tinygen.nn import Conv
-from tinygen.optim import Adam
-from tinygen.training import sharded
 
 
 class TorchConv(nn.Module):
@@ -77,34 +71,17 @@ def training_step(batch: int, length: int, channels: int, layers: int, seconds: 
     model = WaveNet((length,), 256, rng, channels=channels, dilations=[2**i for i in range(layers)])
     x = rng.integers(0, 256, (batch, length))
     twin = TorchWaveNet(model)
-    theirs = torch_step(twin, torch.from_numpy(x), torch.optim.Adam(twin.parameters(), 1e-3))
-    parameters = model.parameters()
-    optimizer = Adam(parameters, 1e-3)
-    whole = value_and_grad(model.loss, parameters)
+    torch_x = torch.from_numpy(x)
 
-    def step(derivative: Callable[..., tuple[Tensor, list[Tensor]]]) -> float:
-        loss, gradients = derivative(x, rng=rng)
-        optimizer.step(gradients)
-        return loss.item()
+    def loss() -> torch.Tensor:
+        return F.cross_entropy(twin(torch_x), torch_x, reduction="sum") / batch
 
-    ours = {"tinygen": partial(step, whole), "tinygen, shards": partial(step, sharded(whole, threads()))}
-    for _ in range(3):  # the same descent, so the same network
-        losses = [ours["tinygen, shards"](), theirs()]
-        assert np.ptp(losses) < 1e-4 * abs(losses[0]), losses
-    times = medians({**ours, "torch": theirs}, seconds=seconds)
+    ours = {"tinygen": our_step(model, x, rng=rng), "tinygen, shards": our_step(model, x, rng=rng, shards=threads())}
+    steps = {**ours, "torch": torch_step(loss, twin)}
+    check_same_descent(steps)
+    times = medians(steps, seconds=seconds)
     figures = [f"{times[name]:.1f}" for name in times] + [f"{times[name] / times['torch']:.2f}" for name in ours]
     return f"| {layers} layers of {channels}, {batch} sequences of {length} | {' | '.join(figures)} |"
-
-
-def torch_step(twin: nn.Module, x: torch.Tensor, optimizer: torch.optim.Optimizer):  # type: ignore[no-untyped-def]
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(twin(x), x, reduction="sum") / len(x)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
 
 
 def sampling(n: int, channels: int, layers: int, length: int, naively: int) -> str:
@@ -139,21 +116,16 @@ def naive_torch(twin: TorchWaveNet, window: torch.Tensor, steps: int) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="one small row")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    set_threads(arguments.threads)
+    given = arguments(__doc__)
     print("| training step, ms | tinygen | in shards | torch | ratio | in shards |")
     print("|---|---|---|---|---|---|")
-    if arguments.quick:
+    if given.quick:
         print(training_step(4, 64, 8, 4, 0.01))
     else:
         print(training_step(8, 2048, 32, 10, 3.0), flush=True)
     print("\n| sequences drawn side by side | tinygen, ms per time step | naive torch | |")
     print("|---|---|---|---|")
-    if arguments.quick:
+    if given.quick:
         print(sampling(2, 8, 4, 20, 3))
     else:
         for n, naively in ((1, 100), (16, 20), (256, 2)):
