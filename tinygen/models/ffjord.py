@@ -74,13 +74,13 @@ class TimedMLP(Module):
         w = normal((dim + condition, hidden), steepness / math.sqrt(2 * (dim + condition)), rng)
         self.layers[0].w, self.layers[0].b = Parameter(w), Parameter(centred(w, rng))
 
-    def at(self, t: float) -> MLP:
+    def at(self, t: float) -> InstantMLP:
         """Return the network as it is at time t."""
-        return MLP(self.dim, *(layer.at(t) for layer in self.layers))
+        return InstantMLP(self.dim, *(layer.at(t) for layer in self.layers))
 
 
 @dataclass(frozen=True, eq=False)
-class MLP:
+class InstantMLP:
     """f = h2 w3 + b3,   h2 = tanh(h1 w2 + b2),   h1 = tanh([x, condition] w1 + b1);   J = ∂f/∂x, d = 1 − h²
 
     Shapes: x, f, noise (N, dim), condition (N, C), traces (N,).
