@@ -14,7 +14,7 @@ from tinygen.autograd import Array, Tensor, TensorLike, grad, no_grad
 from tinygen.bijections import ContinuousFlow, Flow
 from tinygen.distributions import Distribution
 from tinygen.models import FFJORD
-from tinygen.models.ffjord import MLP, Noise, TimedMLP, hutchinson_noise
+from tinygen.models.ffjord import InstantMLP, Noise, TimedMLP, hutchinson_noise
 from tinygen.ode import Adaptive, FixedStep, Solution, Solver
 from tinygen.testing import check_invertible, check_log_det, check_normalised_density, check_parameter_grads
 
@@ -102,7 +102,7 @@ def test_wrong_traces_are_rejected(rng: np.random.Generator) -> None:
         check_normalised_density(wrong.log_prob, [-9, -9], [9, 9], points=81, tolerance=1e-3)
 
 
-def jacobian(net: MLP, x: Array, condition: Array | None) -> Array:
+def jacobian(net: InstantMLP, x: Array, condition: Array | None) -> Array:
     """∂f/∂x of one example by central differences, (D, D), good to 1e-9"""
     h, d = 1e-5, len(x)
     ends = [net(x + sign * h * np.eye(d), condition and np.tile(condition, (d, 1))).value for sign in (1, -1)]
@@ -112,7 +112,7 @@ def jacobian(net: MLP, x: Array, condition: Array | None) -> Array:
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_the_trace_and_its_estimate(dim: int, rng: np.random.Generator) -> None:
     net = small(dim).bijection.velocity.at(0.3)
-    assert isinstance(net, MLP)
+    assert isinstance(net, InstantMLP)
     x = rng.normal(size=dim)
     j = jacobian(net, x, None)
     np.testing.assert_allclose(net.with_trace(x[None])[1].value, [np.trace(j)], atol=1e-8)
