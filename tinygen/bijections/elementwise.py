@@ -42,9 +42,7 @@ class Affine(Bijection):
     def _scale_and_shift(self, x: TensorLike) -> list[TensorLike]:
         v, both = array_of(x), (self.scale, self.shift)
         if v.ndim < 1 or not all(broadcasts(p.shape, v.shape[1:]) for p in both):
-            raise ValueError(
-                f"x: expected what scale {both[0].shape} and shift {both[1].shape} fit, got {v.shape}"
-            )
+            raise ValueError(f"x: expected what scale {both[0].shape} and shift {both[1].shape} fit, got {v.shape}")
         return [p if isinstance(p, Tensor) or v.dtype.kind != "f" else p.astype(v.dtype) for p in both]
 
     def _log_det(self, x: TensorLike, scale: TensorLike) -> Tensor:
