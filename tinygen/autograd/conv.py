@@ -38,7 +38,7 @@ def conv(
     """y(p) = plus + Σₜ x(s·p + oₜ) Wₜ
 
     `size` is the spatial size of y, by default ⌈size of x / s⌉. `plus` is a bias (C_out,), or anything that broadcasts
-    to y's shape: what the sum starts from, at no cost.
+    to y's shape: added before the sum leaves the registers, at no cost.
     """
     u, v, p = _operands("conv", x, w, plus, taps, stride, weight_axis=1)
     out = _size("conv", taps, size, tuple(-(-n // stride) for n in u.shape[1:-1]))
@@ -122,7 +122,7 @@ def _size(name: str, taps: Taps, size: Size | None, default: Size) -> Size:
 
 
 def _start(name: str, p: Array, shape: tuple[int, ...]) -> Array | None:
-    """What the kernel's sums start from: nothing, a bias or an array of y's shape."""
+    """What the kernel adds to its sums: nothing, a bias or an array of y's shape."""
     if p.ndim == 0 and p == 0:
         return None
     if p.shape in (shape, shape[-1:]):

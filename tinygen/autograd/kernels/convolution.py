@@ -24,7 +24,7 @@ import numba
 import numpy as np
 
 from .arrays import Array, aligned, behaved
-from .intrinsics import VECTOR_BYTES, compiled, fma, lanes, load, store
+from .intrinsics import VECTOR_BYTES, add, compiled, fma, lanes, store, zeros
 from .threads import parallel, threads
 
 Taps = tuple[tuple[int, ...], ...]  # as in autograd/taps.py; the kernels import nothing from outside their package
@@ -152,7 +152,7 @@ def _convolve(
                         j = min(j, z.columns - tile_pixels)  # the last tile may overlap the one before
                         at = z.y_first + image * z.y_image + i * z.y_row + j * z.y_pixel
                         plus_at, plus_pixel = plus_like_y * at + channel, plus_like_y * z.y_pixel
-                        acc = load(pixels, vectors, plus, plus_at, plus_pixel, width)
+                        acc = zeros(pixels, vectors, y)
                         for run in range(runs.shape[0]):
                             row = i * z.stride + runs[run, 0]
                             if 0 <= row < z.x_rows:
@@ -160,6 +160,8 @@ def _convolve(
                                 q = (block * depth + runs[run, 3]) * lanes
                                 for k in range(runs[run, 2]):
                                     acc = fma(acc, source, p + k, x_step, flat_w, q + k * lanes)
+                        # Last, while the next tile begins: sums that started from plus would wait until it is there.
+                        acc = add(acc, plus, plus_at, plus_pixel, width)
                         store(y, at + channel, z.y_pixel, width, acc)
 
 
@@ -212,12 +214,13 @@ def _correlate(
                             continue
                         for k in range(first_channel, last_channel, tile_height):
                             at = (t * channels_a + k) * channels_b + n
-                            acc = load(height, vectors, flat_w, at, channels_b, lanes)
+                            acc = zeros(height, vectors, w)
                             for i in range(i_first, i_last):
                                 p = image * z.a_image + i * z.a_row + spans[t, 4] + k
                                 q = image * z.b_image + i * z.b_row + spans[t, 5] + n
                                 for j in range(j_first, j_last):
                                     acc = fma(acc, a, p + j * z.a_pixel, 1, b, q + j * z.b_pixel)
+                            acc = add(acc, flat_w, at, channels_b, lanes)
                             store(flat_w, at, channels_b, lanes, acc)
 
 
@@ -356,7 +359,7 @@ def _check(x: Array, w: Array, taps: Taps, axis: int, stride: int, size: Shape) 
 
 
 def _plus(plus: Array | None, y: Array) -> tuple[Array, int]:
-    """What the accumulators start from, as a flat array, and whether it has y's shape (1) or is one bias (0)."""
+    """What is added to the sums, as a flat array, and whether it has y's shape (1) or is one bias (0)."""
     if plus is None:
         return np.zeros(y.shape[-1], y.dtype), 0
     if plus.shape not in (y.shape, y.shape[-1:]) or plus.dtype != y.dtype:

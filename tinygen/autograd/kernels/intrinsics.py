@@ -4,9 +4,10 @@ A tile is rows × vectors SIMD registers: one row per pixel (or input channel), 
 LLVM keeps a tile in registers because it is *one value* of a Numba type; a small ordinary array would live in memory
 (5-23 GFLOP/s on a core that reaches 100 this way).
 
-    acc = load(rows, vectors, y, q, stride, width)           acc[r, c]  = y[q + r·stride + c]  where c < width, else 0
-    acc = fma(acc, x, p, stride, w, q)                       acc[r, c] += x[p + r·stride] · w[q + c]
-    store(y, q, stride, width, acc)                          y[q + r·stride + c] = acc[r, c]   where c < width
+    acc = zeros(rows, vectors, y)                acc[r, c]  = 0, of y's dtype
+    acc = fma(acc, x, p, stride, w, q)           acc[r, c] += x[p + r·stride] · w[q + c]
+    acc = add(acc, y, q, stride, width)          acc[r, c] += y[q + r·stride + c]  where c < width
+    store(y, q, stride, width, acc)              y[q + r·stride + c] = acc[r, c]   where c < width
 
 `look` reads a number that another thread may write, for the wait in threads.py.
 
@@ -136,22 +137,32 @@ def _masked(builder: Any, tile: Tile, operation: str, result: Any, arguments: li
 
 
 @_operation
-def load(typing: Any, rows: Any, vectors: Any, y: Any, q: Any, stride: Any, width: Any) -> Any:
-    """acc[r, c] = y[q + r·stride + c] where c < width, else 0; what lies beyond width is not read."""
-    tile = Tile(rows.count, vectors.count, y.dtype)
+def zeros(typing: Any, rows: Any, vectors: Any, like: Any) -> Any:
+    """acc[r, c] = 0, of the dtype of an array."""
+    tile = Tile(rows.count, vectors.count, like.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, _, array, q, stride, width = arguments
+        return ir.Constant(context.get_value_type(tile), None)
+
+    return tile(rows, vectors, like), generate
+
+
+@_operation
+def add(typing: Any, acc: Any, y: Any, q: Any, stride: Any, width: Any) -> Any:
+    """acc[r, c] += y[q + r·stride + c] where c < width; what lies beyond width is not read."""
+    tile = acc
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        acc, array, q, stride, width = arguments
         masks, nothing = _masks(builder, tile, width), ir.Constant(tile.vector, None)
-        acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
         for number, vector, at in _registers(builder, tile, q, stride):
             pointer = _register_address(context, builder, tile, y, array, at)
             align = ir.IntType(32)(tile.dtype.bitwidth // 8)
             value = _masked(builder, tile, "masked.load", tile.vector, [pointer, align, masks[vector], nothing])
-            acc = builder.insert_value(acc, value, number)
+            acc = builder.insert_value(acc, builder.fadd(builder.extract_value(acc, number), value), number)
         return acc
 
-    return tile(rows, vectors, y, types.intp, types.intp, types.intp), generate
+    return tile(tile, y, types.intp, types.intp, types.intp), generate
 
 
 @_operation

@@ -22,7 +22,7 @@ import numpy as np
 from .activation import HALF, ONE, fast_tanh
 from .arrays import Array, behaved
 from .convolution import pack
-from .intrinsics import compiled, fma, lanes, load, store
+from .intrinsics import compiled, fma, lanes, store, zeros
 from .threads import Task, parallel
 
 _TILE = (0,) * 8, (0,) * 2  # examples, registers: the lengths are what counts
@@ -37,7 +37,7 @@ def _product(examples: Any, vectors: Any, x: Array, w: Array, y: Array) -> None:
         channel = block * lanes
         for row in range(0, n, height):
             at = row * channels + channel
-            acc = load(examples, vectors, flat_y, at, channels, 0)  # of width 0: zeros
+            acc = zeros(examples, vectors, flat_y)
             for k in range(depth):
                 acc = fma(acc, flat_x, row * depth + k, depth, flat_w, (block * depth + k) * lanes)
             store(flat_y, at, channels, channels - channel, acc)
