@@ -1,0 +1,18 @@
+"""The README's Python runs as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[-1][:40])
+def test_a_block_of_the_readme_runs(block: str) -> None:
+    exec(compile(block, str(README), "exec"), {})
+
+
+def test_there_are_blocks() -> None:
+    assert len(BLOCKS) >= 2
