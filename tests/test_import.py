@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 
 import pytest
 
 import tinygen
+
+INTERNAL = {"checks", "files"}  # what the library's own modules share, and nobody else needs
 
 
 def fresh(program: str) -> str:
@@ -36,6 +39,12 @@ print(made)
 @pytest.mark.parametrize("name", dir(tinygen))
 def test_every_name_is_there(name: str) -> None:
     assert getattr(tinygen, name) is not None
+
+
+def test_every_module_is_there_but_the_internal_ones() -> None:
+    found = {module.name for module in pkgutil.iter_modules(tinygen.__path__)}
+    assert found - INTERNAL == set(dir(tinygen)) - set(tinygen.__all__)
+    assert found >= INTERNAL
 
 
 def test_a_name_that_is_not() -> None:
