@@ -99,7 +99,7 @@ def torch_turn(gan: GAN, x: np.ndarray, format: torch.memory_format | None) -> C
         generator, critic = generator.to(memory_format=format), critic.to(memory_format=format)
         data = data.contiguous(memory_format=format)
     optimizers = [torch.optim.Adam(net.parameters(), 1e-4, (0.5, 0.9)) for net in (critic, generator)]
-    noise, n, wasserstein = Noise(1), len(x), gan.loss == "wasserstein"
+    noise, n, wasserstein = Noise(1), len(x), gan.objective == "wasserstein"
 
     def critic_loss() -> torch.Tensor:
         with torch.no_grad():
@@ -148,8 +148,10 @@ def turn_of(gan: GAN, x: np.ndarray) -> Callable[[], list[float]]:
     return turn
 
 
-def row(name: str, generator: Module, critic: Module, x: np.ndarray, latent: int, loss: str, seconds: float) -> str:
-    gan = GAN(x.shape[1:], latent, generator, critic, loss)  # type: ignore[arg-type]
+def row(
+    name: str, generator: Module, critic: Module, x: np.ndarray, latent: int, objective: str, seconds: float
+) -> str:
+    gan = GAN(x.shape[1:], latent, generator, critic, objective)  # type: ignore[arg-type]
     formats = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last} if x.ndim == 4 else {"": None}
     turns = {f"torch {key}": torch_turn(gan, x, format) for key, format in formats.items()}  # before a weight moves
     turns = {"tinygen": turn_of(gan, x), **turns}
@@ -159,19 +161,19 @@ def row(name: str, generator: Module, critic: Module, x: np.ndarray, latent: int
             np.testing.assert_allclose(losses[0], other, rtol=1e-4, atol=1e-5)
     times = medians(turns, seconds=seconds)
     ours, theirs = times["tinygen"], min(value for key, value in times.items() if key != "tinygen")
-    return f"| {name}, {loss}, batch {len(x)} | {ours:.2f} | {theirs:.2f} | {ours / theirs:.2f} |"
+    return f"| {name}, {objective}, batch {len(x)} | {ours:.2f} | {theirs:.2f} | {ours / theirs:.2f} |"
 
 
 if __name__ == "__main__":
     given = arguments(__doc__, quick="small networks")
     print("| turn of critic and generator, ms | tinygen | PyTorch | ratio |\n|---|---|---|---|")
     width, seconds = (8, 0.01) if given.quick else (128, 0.5)
-    for loss in ("non-saturating", "wasserstein"):
+    for objective in ("non-saturating", "wasserstein"):
         rng = np.random.default_rng(0)
         points = rng.normal(size=(256, 2)).astype(np.float32)
         nets = mlp(2, 2, rng, width=width), mlp(2, 1, rng, width=width)
-        print(row(f"points, MLPs 2 × {width}", *nets, points, 2, loss, seconds), flush=True)
+        print(row(f"points, MLPs 2 × {width}", *nets, points, 2, objective, seconds), flush=True)
         images = np.tanh(rng.normal(size=(64, 8, 8, 1))).astype(np.float32)
         wide = width // 4
         image_nets = ImageGenerator((8, 8, 1), 16, rng, width=wide), ImageCritic((8, 8, 1), rng, width=wide)
-        print(row(f"8×8 images, width {wide}", *image_nets, images, 16, loss, seconds), flush=True)
+        print(row(f"8×8 images, width {wide}", *image_nets, images, 16, objective, seconds), flush=True)

@@ -28,11 +28,11 @@ LATENT = 8
 
 
 def samples_of(job: tuple[str, int, str], steps: int) -> Points:
-    name, seed, loss = job
-    rng, turns = np.random.default_rng(seed), TURNS[loss]
+    name, seed, objective = job
+    rng, turns = np.random.default_rng(seed), TURNS[objective]
     data = DENSITIES[name].sample(50_000, rng).astype(np.float32)
     generator, critic = mlp(LATENT, 2, rng, width=64), mlp(2, 1, rng, width=64)
-    gan = GAN((2,), LATENT, generator, critic, loss, 0.1 if loss == "wasserstein" else None)
+    gan = GAN((2,), LATENT, generator, critic, objective, 0.1 if objective == "wasserstein" else None)
     optimizers = [
         Adam(network.parameters(), cosine(3e-3, steps * turns.count(side)), (0.5, 0.9))
         for side, network in enumerate((critic, generator))

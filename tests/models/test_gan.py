@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from tinygen.autograd import Array, Parameter, Tensor, TensorLike, add, grad, sigmoid, tanh
 from tinygen.models import GAN
-from tinygen.models.gan import LOSSES
+from tinygen.models.gan import OBJECTIVES
 from tinygen.nn import Linear, Module, Sequential
 from tinygen.optim import Adam
 from tinygen.testing import check_parameter_grads
 from tinygen.training import fit
 
 
-def small(loss: str, rng: np.random.Generator, penalty: float | None = None) -> GAN:
+def small(objective: str, rng: np.random.Generator, penalty: float | None = None) -> GAN:
     """Two small smooth networks in float64 whose every parameter is random."""
     generator = Sequential(Linear(2, 4, rng), tanh, Linear(4, 3, rng))
     critic = Sequential(Linear(3, 4, rng), tanh, Linear(4, 1, rng))
-    gan = GAN((3,), 2, generator, critic, loss, penalty).astype(np.float64)
+    gan = GAN((3,), 2, generator, critic, objective, penalty).astype(np.float64)
     for parameter in gan.parameters():
         parameter.assign(rng.normal(size=parameter.shape))
     return gan
@@ -42,7 +42,7 @@ def densities(seed: int) -> tuple[Array, Array]:
 def value_of_the_game(p: Array, q: Array, c: TensorLike) -> Tensor:
     """E_p ln σ(c) + E_q ln σ(−c): minus what the critic lowers, its expectations taken exactly over the points."""
     sure = np.full(12, 1e4)  # an output whose term is exactly 0, so that the other term stands alone
-    loss = LOSSES["minimax"].critic
+    loss = OBJECTIVES["minimax"].critic
     lowered: Tensor = p * loss(add(c, 0.0), Tensor(-sure)) + q * loss(Tensor(sure), add(c, 0.0))
     return -lowered.sum()
 
@@ -75,7 +75,7 @@ def test_a_critic_that_is_trained_becomes_the_best_one() -> None:
 @pytest.mark.parametrize("confident", [2.0, 10.0, 30.0])
 def test_minimax_gives_no_gradient_where_the_critic_wins_and_the_non_saturating_loss_does(confident: float) -> None:
     c = Tensor(np.array([-confident, confident]))  # the critic is sure: not data; data
-    slopes = {name: grad(loss.generator(c).sum(), [c])[0].value for name, loss in LOSSES.items()}
+    slopes = {name: grad(each.generator(c).sum(), [c])[0].value for name, each in OBJECTIVES.items()}
     np.testing.assert_allclose(slopes["minimax"], -sigmoid(c).value, rtol=1e-12)
     np.testing.assert_allclose(slopes["non-saturating"], -sigmoid(-c).value, rtol=1e-12)
     np.testing.assert_allclose(slopes["least-squares"], c.value - 1, rtol=1e-12)
@@ -118,11 +118,11 @@ def seeded(loss: Any, x: Array) -> Tensor:
     return loss(x, rng=np.random.default_rng(1))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_gradients(loss: str, rng: np.random.Generator) -> None:
-    gan, x = small(loss, rng, 0.7), rng.normal(size=(4, 3))
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_gradients(objective: str, rng: np.random.Generator) -> None:
+    gan, x = small(objective, rng, 0.7), rng.normal(size=(4, 3))
     critics = parameters(gan.critic)
-    if loss == "wasserstein":
+    if objective == "wasserstein":
         critics = critics[:-1]  # the last bias cancels between data and samples
     for player, own in ((gan.critic_loss, critics), (gan.generator_loss, parameters(gan.generator))):
         check_parameter_grads(partial(seeded, player, x), own, rng=rng)
@@ -141,13 +141,13 @@ def test_the_critics_loss_does_not_move_the_generator(rng: np.random.Generator) 
         grad(gan.critic_loss(rng.normal(size=(4, 3)), rng=rng), parameters(gan.generator))
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_generator_learns_a_normal_distribution(loss: str) -> None:
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_generator_learns_a_normal_distribution(objective: str) -> None:
     rng = np.random.default_rng(0)
     data = (rng.normal(size=(2000, 1)) * 0.5 + 2).astype(np.float32)
     generator = Linear(1, 1, rng)
     critic = Sequential(Linear(1, 16, rng), tanh, Linear(16, 1, rng))
-    gan = GAN((1,), 1, generator, critic, loss)
+    gan = GAN((1,), 1, generator, critic, objective)
     optimizers = [Adam(critic.parameters(), 5e-3, (0.5, 0.9)), Adam(generator.parameters(), 2e-3, (0.5, 0.9))]
     fit(
         [gan.critic_loss, gan.generator_loss],
@@ -165,7 +165,7 @@ def test_a_generator_learns_a_normal_distribution(loss: str) -> None:
 
 
 BAD_INPUT: list[tuple[Any, str]] = [
-    (lambda gan, rng: small("hinge", rng), "loss: expected one of minimax"),
+    (lambda gan, rng: small("hinge", rng), "objective: expected one of minimax"),
     (lambda gan, rng: small("minimax", rng, -1.0), "penalty: expected at least 0"),
     (lambda gan, rng: GAN((3,), 0, gan.generator, gan.critic), "latent: expected at least 1"),
     (lambda gan, rng: gan.critic_loss(np.zeros((2, 4)), rng=rng), "x: expected shape"),

@@ -228,6 +228,8 @@ def test_without_tqdm_training_runs_in_silence(
             r"loss: fit calls loss\(\*batch, rng=rng\), here with 1 arrays in a batch; missing .* 'y'",
         ),
         ({"loss": lambda x, y: x.sum()}, r"loss: fit calls loss\(\*batch, rng=rng\), here with 2 .* 'rng'"),
+        ({"loss": "minimax"}, "loss: expected a function, or one for each player, got 'minimax'"),
+        ({"loss": [None]}, "loss: expected a function, or one for each player, got None"),
         ({"data": [np.zeros(3), np.zeros(4)]}, r"data: .* got shapes \[\(3,\), \(4,\)\]"),
         ({"batch_size": 0}, "batch_size: expected .*, got 0"),
         ({"batch_size": 2.5}, "batch_size: expected .*, got 2.5"),

@@ -2,14 +2,14 @@
 
     x = G(z), z ~ N(0, I)             critic C(x), one number: a logit of "this is data", or a height (Wasserstein)
 
-    loss              the critic lowers                                 the generator lowers
+    objective         the critic lowers                                 the generator lowers
     minimax           −E ln σ(C(x)) − E ln σ(−C(G(z)))                  E ln σ(−C(G(z)))
     non-saturating    the same                                          −E ln σ(C(G(z)))
     least-squares     ½ E (C(x) − 1)² + ½ E C(G(z))²                    ½ E (C(G(z)) − 1)²
     wasserstein       E C(G(z)) − E C(x) + λ E (‖∇C(x̂)‖ − 1)²           −E C(G(z))
 
 Minimax is the game as it stands: against the best critic, ln(p/q), its value is 2 JSD(p, q) − ln 4. But where the
-critic wins, the generator's gradient vanishes; the non-saturating loss has the same fixed point without that. The
+critic wins, the generator's gradient vanishes; the non-saturating objective has the same fixed point without that. The
 Wasserstein critic is held to slopes of 1 on the segments between data and samples, x̂ = ε x + (1 − ε) G(z).
 
 Source: Goodfellow et al., "Generative adversarial nets", 2014; Mao et al., "Least squares generative adversarial
@@ -33,7 +33,7 @@ Rng = np.random.Generator
 Network = Callable[[TensorLike], Tensor]
 
 
-class Loss(NamedTuple):
+class Objective(NamedTuple):
     """What each side lowers, of the critic's outputs (N,) on data and on samples: a term of each example, (N,)."""
 
     critic: Callable[[Tensor, Tensor], Tensor]
@@ -41,26 +41,26 @@ class Loss(NamedTuple):
 
 
 # −ln σ(c) is softplus(−c)
-LOSSES = {
-    "minimax": Loss(lambda real, fake: softplus(-real) + softplus(fake), lambda fake: -softplus(fake)),
-    "non-saturating": Loss(lambda real, fake: softplus(-real) + softplus(fake), lambda fake: softplus(-fake)),
-    "least-squares": Loss(
+OBJECTIVES = {
+    "minimax": Objective(lambda real, fake: softplus(-real) + softplus(fake), lambda fake: -softplus(fake)),
+    "non-saturating": Objective(lambda real, fake: softplus(-real) + softplus(fake), lambda fake: softplus(-fake)),
+    "least-squares": Objective(
         lambda real, fake: 0.5 * (real - 1) * (real - 1) + 0.5 * fake * fake, lambda fake: 0.5 * (fake - 1) * (fake - 1)
     ),
-    "wasserstein": Loss(lambda real, fake: fake - real, lambda fake: -fake),
+    "wasserstein": Objective(lambda real, fake: fake - real, lambda fake: -fake),
 }
 
 
 class GAN(Module):
-    """A generator, z (N, latent) to x (N, *shape), and a critic, x to (N,) or (N, 1), with a loss by its name.
+    """A generator, z (N, latent) to x (N, *shape), and a critic, x to (N,) or (N, 1), with an objective by its name.
 
     The two are trained in turns, each by a loss and an optimiser of its own:
 
         fit([gan.critic_loss, gan.generator_loss], gan, data, turns=[0, 0, 0, 1], optimizer=[critic's, generator's], …)
 
-    `penalty` is λ above; by default 10 for the Wasserstein loss and 0 for the others, which may have one, too.
-    Shapes: data (N, *shape). Raises ValueError, naming the argument, if the loss is unknown, x has another shape or is
-    empty or not finite, or a network's output does not fit.
+    `penalty` is λ above; by default 10 for the Wasserstein objective and 0 for the others, which may have one, too.
+    Shapes: data (N, *shape). Raises ValueError, naming the argument, if the objective is unknown, x has another shape
+    or is empty or not finite, or a network's output does not fit.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class GAN(Module):
         latent: int,
         generator: Network,
         critic: Network,
-        loss: str = "non-saturating",
+        objective: str = "non-saturating",
         penalty: float | None = None,
     ) -> None:
-        if loss not in LOSSES:
-            raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
+        if objective not in OBJECTIVES:
+            raise ValueError(f"objective: expected one of {', '.join(OBJECTIVES)}, got {objective!r}")
         at_least(1, latent=latent)
-        self.penalty = (10.0 if loss == "wasserstein" else 0.0) if penalty is None else penalty
+        self.penalty = (10.0 if objective == "wasserstein" else 0.0) if penalty is None else penalty
         at_least(0, penalty=self.penalty)
-        self.shape, self.latent, self.loss = tuple(shape), latent, loss
+        self.shape, self.latent, self.objective = tuple(shape), latent, objective
         self.generator, self.critic = generator, critic
         self.noise = StandardNormal((latent,))
 
@@ -89,12 +89,12 @@ class GAN(Module):
         x = x.astype(self.dtype, copy=False)  # else data in float64 would take the critic, twice differentiated, along
         with no_grad():
             fake = self.generate(len(x), rng).value
-        value = LOSSES[self.loss].critic(self.criticise(x), self.criticise(fake)).mean()
+        value = OBJECTIVES[self.objective].critic(self.criticise(x), self.criticise(fake)).mean()
         return value + self.penalty * self.gradient_penalty(x, fake, rng) if self.penalty else value
 
     def generator_loss(self, x: Array, *, rng: Rng) -> Tensor:
         """What the generator lowers, of as many samples as there are data in x; the data themselves do not matter."""
-        return LOSSES[self.loss].generator(self.criticise(self.generate(len(x), rng))).mean()
+        return OBJECTIVES[self.objective].generator(self.criticise(self.generate(len(x), rng))).mean()
 
     def gradient_penalty(self, real: Array, fake: Array, rng: Rng) -> Tensor:
         """E (‖∇C(x̂)‖₂ − 1)² at x̂ = ε x + (1 − ε) G(z), with an ε ~ U[0, 1] for each example."""

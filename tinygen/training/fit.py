@@ -86,7 +86,7 @@ def fit(
     with the last parameters, if no number from `validate` was finite: none of them was the best.
     """
     arrays = [np.asarray(array) for array in (data if isinstance(data, tuple | list) else [data])]
-    losses = list(loss) if isinstance(loss, Sequence) else [loss]
+    losses: list[Loss] = list(loss) if isinstance(loss, tuple | list) else [loss]  # type: ignore[list-item]
     optimizers = list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
     turns = list(range(len(losses))) if turns is None else list(turns)
     _check(losses, module, arrays, optimizers, turns, batch_size, rng, epochs, steps, every, ema, clip)
@@ -317,6 +317,8 @@ def _check(
     if set(turns) != set(range(len(losses))):
         raise ValueError(f"turns: expected each of the players 0…{len(losses) - 1} to move, got {turns}")
     for loss in losses:
+        if not callable(loss):
+            raise ValueError(f"loss: expected a function, or one for each player, got {loss!r}")
         _check_loss(loss, arrays, rng)
     if clip is not None and not clip > 0:
         raise ValueError(f"clip: expected a positive number or None, got {clip}")
