@@ -77,7 +77,7 @@ def known(rng: np.random.Generator) -> LinearGaussian:
 
 def test_elbo_is_log_p_minus_the_kl_from_the_posterior(known: LinearGaussian, rng: np.random.Generator) -> None:
     x, model = known.sample(6, rng), known.vae(shift=0.3, spread=0.2)
-    elbo = model.elbo(x, SigmaPoints(), k=2 * LATENT).value  # type: ignore[arg-type]
+    elbo = model.elbo(x, 2 * LATENT, SigmaPoints()).value  # type: ignore[arg-type]
     gap = known.kl_from_posterior(x, model)
     assert gap.min() > 0.05
     np.testing.assert_allclose(elbo, known.log_prob(x) - gap, atol=1e-9)
@@ -89,16 +89,16 @@ def test_an_elbo_with_a_wrong_kl_is_found_out(known: LinearGaussian, rng: np.ran
     truth = known.log_prob(x) - known.kl_from_posterior(x, model)
     points: Any = SigmaPoints()
     for beta in (0.5, -1.0):
-        assert np.abs(model.elbo(x, points, k=4, beta=beta).value - truth).min() > 1e-3
+        assert np.abs(model.elbo(x, 4, points, beta=beta).value - truth).min() > 1e-3
     encoder: Any = model.encoder
     encoder.b.assign(np.concatenate([encoder.b.value[:LATENT], 2 * encoder.b.value[LATENT:]]))
-    assert np.abs(model.elbo(x, points, k=4).value - truth).min() > 1e-3
+    assert np.abs(model.elbo(x, 4, points).value - truth).min() > 1e-3
 
 
 def test_the_optimal_posterior_makes_every_bound_tight(known: LinearGaussian, rng: np.random.Generator) -> None:
     x, model = known.sample(5, rng), known.vae()
     exact = known.log_prob(x)  # every weight is p(x): no variance is left
-    np.testing.assert_allclose(model.elbo(x, rng, kl="monte_carlo").value, exact, atol=1e-9)
+    np.testing.assert_allclose(model.elbo(x, 1, rng, kl="monte_carlo").value, exact, atol=1e-9)
     np.testing.assert_allclose(model.iwae_bound(x, 5, rng).value, exact, atol=1e-9)
     np.testing.assert_allclose(model.log_prob(x, 7, rng, at_once=3), exact, atol=1e-9)
 
@@ -118,15 +118,37 @@ def test_bounds_rise_with_k_and_stay_below_log_p(known: LinearGaussian, rng: np.
 
 def test_both_kls_are_equal_in_expectation(known: LinearGaussian, rng: np.random.Generator) -> None:
     model, x = known.vae(shift=0.5, spread=0.4), np.repeat(known.sample(3, rng), 4000, axis=0)
-    analytic = model.elbo(x, rng).value.reshape(3, -1)
-    sampled = model.elbo(x, rng, kl="monte_carlo").value.reshape(3, -1)
+    analytic, sampled = (model.elbo(x, 1, rng, kl=kl).value.reshape(3, -1) for kl in ("analytic", "monte_carlo"))
     error = np.sqrt((analytic.var(1) + sampled.var(1)) / 4000)
     assert np.all(np.abs(analytic.mean(1) - sampled.mean(1)) < 4 * error)
-    np.testing.assert_allclose(
-        model.kl_per_dimension(x[:1]).value,
-        0.5 * (np.exp(2 * model.posterior(x[:1]).log_scale.value) + model.posterior(x[:1]).mean.value ** 2 - 1)
-        - model.posterior(x[:1]).log_scale.value,
-    )
+
+
+def test_the_closed_kl_is_the_integral_of_q_ln_q_over_p(known: LinearGaussian, rng: np.random.Generator) -> None:
+    model, x = known.vae(shift=0.5, spread=0.4), known.sample(3, rng)
+    q, z = model.posterior(x), np.linspace(-15, 15, 3001)
+
+    def log_density(mean: Any, scale: Any) -> Array:  # on the grid, and by the grid's sum
+        log_p = -0.5 * ((z - mean) / scale) ** 2
+        return log_p - np.log(np.exp(log_p).sum(-1, keepdims=True) * 0.01)  # type: ignore[no-any-return]
+
+    log_q = log_density(q.mean.value[..., None], np.exp(q.log_scale.value)[..., None])  # (3, LATENT, 3001)
+    integrals = (np.exp(log_q) * (log_q - log_density(0, 1))).sum(-1) * 0.01
+    assert integrals.min() > 0.05
+    np.testing.assert_allclose(model.kl_per_dimension(x).value, integrals, rtol=1e-9)
+
+
+def test_by_default_the_kl_is_closed_where_it_can_be(rng: np.random.Generator) -> None:
+    x, prior = np.array([[0, 1, 1], [1, 0, 0]]), Flow(Affine(np.array([0.8, 1.3]), np.zeros(2)), StandardNormal((2,)))
+    plain, learned = small(Bernoulli(), rng), small(Bernoulli(), rng, prior=prior)
+    bent = small(Bernoulli(), rng, context=1, posterior_flow=Spin())
+    for model, kl in ((plain, "analytic"), (learned, "monte_carlo"), (bent, "monte_carlo")):
+        a, b = (model.elbo(x, 3, np.random.default_rng(2), kl=chosen).value for chosen in (None, kl))
+        np.testing.assert_array_equal(a, b)
+    for model in (learned, bent):
+        with pytest.raises(ValueError, match="kl: expected 'monte_carlo'"):
+            model.elbo(x, 1, rng, kl="analytic")
+        with pytest.raises(ValueError, match="kl: expected 'monte_carlo'"):
+            model.kl_per_dimension(x)
 
 
 class Spin(Bijection):
@@ -163,8 +185,6 @@ def test_with_flows_the_weights_still_average_to_p(rng: np.random.Generator) -> 
     bent.decoder = plain.decoder
     a, b = (model.log_prob(x, 40_000, rng, at_once=4000) for model in (plain, bent))
     np.testing.assert_allclose(a, b, atol=0.05)  # about five standard errors
-    with pytest.raises(ValueError, match="kl: expected 'monte_carlo'"):
-        bent.elbo(x, rng)
     forgetful = small(Bernoulli(), np.random.default_rng(1), prior=prior, posterior_flow=Inverse(affine))
     forgetful.decoder = plain.decoder
     np.testing.assert_allclose(forgetful.log_prob(x, 40_000, rng, at_once=4000), a, atol=0.05)
@@ -218,11 +238,10 @@ def test_gradients_pass_through_the_flows(k: int, rng: np.random.Generator) -> N
     _, model = flowing(rng)
     assert isinstance(model.prior, MAF)
     x = np.array([[0, 1, 1], [1, 0, 0]])
-    kl = "monte_carlo" if k == 1 else "analytic"
     names = list(model.named_parameters())
     assert any(name.startswith("prior") for name in names)
     assert any(name.startswith("posterior_flow") for name in names)
-    check_parameter_grads(lambda: model.loss(x, rng=np.random.default_rng(3), k=k, kl=kl), model.parameters(), rng=rng)
+    check_parameter_grads(lambda: model.loss(x, rng=np.random.default_rng(3), k=k), model.parameters(), rng=rng)
 
 
 @pytest.mark.parametrize("output", [Bernoulli(), Categorical(3), Gaussian()])
@@ -230,7 +249,7 @@ def test_probabilities_and_samples_of_each_output(output: Any, rng: np.random.Ge
     model = small(output, rng)
     x = model.sample(7, rng)
     assert x.shape == (7, 3)
-    assert model.elbo(x, rng).shape == model.iwae_bound(x, 3, rng).shape == model.log_prob(x, 3, rng).shape == (7,)
+    assert model.elbo(x, 1, rng).shape == model.iwae_bound(x, 3, rng).shape == model.log_prob(x, 3, rng).shape == (7,)
     assert model.sample(0, rng).shape == (0, 3)
 
 
@@ -256,19 +275,19 @@ class Wide(Module):
 
 
 BAD_INPUT: list[tuple[Any, str]] = [
-    (lambda m, x, rng: m.elbo(x[:, :2], rng), "x: expected shape"),
-    (lambda m, x, rng: m.elbo(x[:0], rng), "x: expected one or more"),
-    (lambda m, x, rng: m.elbo(x * np.nan, rng), "x: expected one or more finite"),
-    (lambda m, x, rng: m.elbo(x + 7, rng), "k: expected integers"),
+    (lambda m, x, rng: m.elbo(x[:, :2], 1, rng), "x: expected shape"),
+    (lambda m, x, rng: m.elbo(x[:0], 1, rng), "x: expected one or more"),
+    (lambda m, x, rng: m.elbo(x * np.nan, 1, rng), "x: expected one or more finite"),
+    (lambda m, x, rng: m.elbo(x + 7, 1, rng), "k: expected integers"),
     (lambda m, x, rng: m.iwae_bound(x, 0, rng), "k: expected at least 1"),
     (lambda m, x, rng: m.log_prob(x, 0, rng), "k: expected at least 1"),
     (lambda m, x, rng: m.log_prob(x, 2, rng, at_once=0), "at_once: expected at least 1"),
-    (lambda m, x, rng: m.elbo(x, rng, kl="exact"), "kl: expected 'analytic'"),
+    (lambda m, x, rng: m.elbo(x, 1, rng, kl="exact"), "kl: expected 'analytic', 'monte_carlo' or None, got 'exact'"),
     (lambda m, x, rng: m.loss(x, rng=rng, k=5, beta=0.5), "beta, kl: expected none"),
     (lambda m, x, rng: m.sample(-1, rng), "n: expected at least 0"),
     (lambda m, x, rng: VAE((3,), 0, m.encoder, m.decoder, Bernoulli()), "latent: expected at least 1"),
-    (lambda m, x, rng: VAE((3,), 2, Wide(rng), m.decoder, Bernoulli()).elbo(x, rng), "encoder: expected"),
-    (lambda m, x, rng: VAE((3,), 2, m.encoder, m.decoder, Categorical(5)).elbo(x, rng), "decoder: expected"),
+    (lambda m, x, rng: VAE((3,), 2, Wide(rng), m.decoder, Bernoulli()).elbo(x, 1, rng), "encoder: expected"),
+    (lambda m, x, rng: VAE((3,), 2, m.encoder, m.decoder, Categorical(5)).elbo(x, 1, rng), "decoder: expected"),
 ]
 
 

@@ -130,16 +130,18 @@ class VAE(Module):
         """
         return self._closed_kl(self.posterior(x))
 
-    def elbo(self, x: Array, rng: Rng, *, k: int = 1, kl: str = "analytic", beta: float = 1.0) -> Tensor:
+    def elbo(self, x: Array, k: int, rng: Rng, *, kl: str | None = None, beta: float = 1.0) -> Tensor:
         """E_q ln p(x|z) − β KL(q ‖ p), estimated from k codes: (N,), for β = 1 a lower bound of ln p(x) in nats.
 
-        kl: "analytic", where there is a closed form, or "monte_carlo", which is the same in expectation.
+        kl: "analytic" or "monte_carlo", which is the same in expectation; by default analytic where there is a closed
+        form.
         """
-        if kl not in ("analytic", "monte_carlo"):
-            raise ValueError(f"kl: expected 'analytic' or 'monte_carlo', got {kl!r}")
+        if kl not in (None, "analytic", "monte_carlo"):
+            raise ValueError(f"kl: expected 'analytic', 'monte_carlo' or None, got {kl!r}")
         q = self.posterior(x)
         z, log_q = self.draw_codes(q, k, rng)
-        divergence = self._closed_kl(q).sum(-1) if kl == "analytic" else (log_q - self._log_prior(z)).mean(0)
+        analytic = self._has_closed_kl() if kl is None else kl == "analytic"
+        divergence = self._closed_kl(q).sum(-1) if analytic else (log_q - self._log_prior(z)).mean(0)
         return self.log_likelihood(x, z).mean(0) - beta * divergence
 
     def iwae_bound(self, x: Array, k: int, rng: Rng) -> Tensor:
@@ -159,13 +161,13 @@ class VAE(Module):
                 total = np.logaddexp(total, logsumexp(weights, 0).value)
         return total - math.log(k)
 
-    def loss(self, x: Array, *, rng: Rng, k: int = 1, beta: float = 1.0, kl: str = "analytic") -> Tensor:
+    def loss(self, x: Array, *, rng: Rng, k: int = 1, beta: float = 1.0, kl: str | None = None) -> Tensor:
         """Mean of −ELBO (k = 1; a β that rises from 0 to 1 is a KL warm-up), or of −IWAE_k, in nats per example."""
-        if k > 1 and (beta != 1 or kl != "analytic"):
+        if k > 1 and (beta != 1 or kl is not None):
             raise ValueError(
                 f"beta, kl: expected none with k = {k}; the importance-weighted bound has no KL of its own"
             )
-        return -(self.elbo(x, rng, kl=kl, beta=beta) if k == 1 else self.iwae_bound(x, k, rng)).mean()
+        return -(self.elbo(x, k, rng, kl=kl, beta=beta) if k == 1 else self.iwae_bound(x, k, rng)).mean()
 
     def sample(self, n: int, rng: Rng) -> Array:
         """Draw n examples (n, *shape): a code from the prior, then every variable from p(x|z)."""
@@ -177,7 +179,10 @@ class VAE(Module):
     def _log_prior(self, z: Tensor) -> Tensor:
         return self.prior.log_prob(z.reshape(-1, self.latent)).reshape(*z.shape[:2])
 
+    def _has_closed_kl(self) -> bool:
+        return self.posterior_flow is None and isinstance(self.prior, StandardNormal)
+
     def _closed_kl(self, q: Posterior) -> Tensor:
-        if self.posterior_flow is not None or not isinstance(self.prior, StandardNormal):
+        if not self._has_closed_kl():
             raise ValueError("kl: expected 'monte_carlo' with a posterior flow or a prior that is not N(0, I)")
         return 0.5 * (exp(2 * q.log_scale) + q.mean * q.mean - 1) - q.log_scale
