@@ -36,9 +36,14 @@ def picture(dims: list[int], times: dict[str, np.ndarray], slopes: dict[str, flo
         panel, colour = panels[int(task == "sample")], plot.COLOURS[int(flow == "iaf")]
         panel.loglog(dims, curve, "o-", color=colour, markersize=3.5, linewidth=1.6)
         panel.annotate(
-            f"{flow.upper()}, slope {slopes[name]:.1f}", (dims[-1], curve[-1]), (-4, 8), textcoords="offset points",
-            ha="right", color=colour, fontsize=9,
-        )  # fmt: skip
+            f"{flow.upper()}, slope {slopes[name]:.1f}",
+            (dims[-1], curve[-1]),
+            (-4, 8),
+            textcoords="offset points",
+            ha="right",
+            color=colour,
+            fontsize=9,
+        )
     for panel, title in zip(panels, ("density", "sampling"), strict=True):
         panel.set_title(title, fontsize=10, color=plot.INK, loc="left")
         panel.set_xlabel("number of variables D", fontsize=9, color=plot.INK)

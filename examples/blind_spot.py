@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from reporting import arguments, report
+from reporting import arguments, mean_nats, report
 
-from tinygen import no_grad, plot
+from tinygen import plot
 from tinygen.autograd import taps
 from tinygen.data import digits
 from tinygen.models import GatedPixelCNN, PixelCNN
@@ -38,14 +38,10 @@ def gated(beside: taps.Taps, rng: np.random.Generator) -> GatedPixelCNN:
 pixelcnn = partial(PixelCNN, (8, 8, 1), 2, channels=24, blocks=DEPTH - 1, first_size=3, dropout=0.1)
 BLINDLY = receptive_field((8, 8), taps.causal(3), *[taps.causal(3, centre=True)] * (DEPTH - 1))
 MODELS: list[tuple[str, Any, np.ndarray]] = [  # and what each is to see
-    ("PixelCNN", pixelcnn, BLINDLY), ("gated, blind", partial(gated, LEFT), BLINDLY),
+    ("PixelCNN", pixelcnn, BLINDLY),
+    ("gated, blind", partial(gated, LEFT), BLINDLY),
     ("gated, not blind", partial(gated, RIGHT), np.tril(np.ones((64, 64), bool), -1)),
-]  # fmt: skip
-
-
-def nats(model: PixelCNN | GatedPixelCNN, images: np.ndarray) -> float:
-    with no_grad():
-        return float(-model.log_prob(images).value.mean())
+]
 
 
 def main() -> None:
@@ -57,12 +53,23 @@ def main() -> None:
             rng = np.random.default_rng(args.seed + k)
             order, model = rng.permutation(len(TRAIN)), make(rng)
             weights, held_out = model.parameters(), TRAIN[order[-144:]]
-            fit(model.loss, model, TRAIN[order[:-144]], optimizer=Adam(weights, cosine(6e-3, steps, steps // 20)),
-                batch_size=32, rng=rng, steps=steps, validate=partial(nats, model, held_out), every=steps // 10,
-                ema=EMA(weights, 0.99), unit="nats per image")  # fmt: skip
-            test[i, k] = nats(model, TEST)
-        metrics |= {f"{name}, test_nats": test[i].mean(), f"{name}, deviation_nats": test[i].std(ddof=1)}
-        metrics[f"{name}, parameters"] = sum(w.size for w in weights)
+            fit(
+                model.loss,
+                model,
+                TRAIN[order[:-144]],
+                optimizer=Adam(weights, cosine(6e-3, steps, steps // 20)),
+                batch_size=32,
+                rng=rng,
+                steps=steps,
+                validate=partial(mean_nats, model, held_out),
+                every=steps // 10,
+                ema=EMA(weights, 0.99),
+                unit="nats per image",
+            )
+            test[i, k] = mean_nats(model, TEST)
+        key = name.lower().replace(",", "").replace(" ", "_")
+        metrics |= {f"{key}_test_nats": test[i].mean(), f"{key}_deviation_nats": test[i].std(ddof=1)}
+        metrics[f"{key}_parameters"] = sum(w.size for w in weights)
         check_autoregressive(model, TEST[:16], axes=2, receptive_field=field, rng=rng, draws=1)  # sees what is drawn
         for image, p in zip(canvas[i], SHOWN, strict=True):
             image[:p], image[field[p]], image[p] = BLIND, SEEN, ITSELF

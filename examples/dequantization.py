@@ -45,8 +45,17 @@ def main() -> None:
         flow = Flow(Chain(Affine(LEVELS), cdf.bijection), cdf.base)  # steps of Adam are small beside a level
         model = Dequantized(flow, LEVELS)
         loss = model.loss if name == "dequantised" else partial(as_it_is, flow)
-        history = fit(loss, flow, x, optimizer=Adam(flow.parameters(), cosine(0.02, steps)),
-                      batch_size=500, rng=rng, steps=steps, every=steps // 40, unit="nats")  # fmt: skip
+        history = fit(
+            loss,
+            flow,
+            x,
+            optimizer=Adam(flow.parameters(), cosine(0.02, steps)),
+            batch_size=500,
+            rng=rng,
+            steps=steps,
+            every=steps // 40,
+            unit="nats",
+        )
         columns[name] = np.array([(record.step, record.loss) for record in history.records])
         with no_grad():
             densities[name] = np.exp(flow.astype(np.float64).log_prob(line[:, None]).value)
@@ -69,10 +78,16 @@ def main() -> None:
     plot.save(figure, args.out / "dequantization.png")
 
     last = float(columns["without noise"][-1, 1])
-    print(f"\n  loss − entropy, below 0 for no probability: {last - entropy:+.2f} nats without noise, "
-          f"{dequantised - entropy:+.4f} ± {error:.4f} dequantised (seed {args.seed})")  # fmt: skip
-    metrics = {"without_noise_nats_per_pixel": last, "dequantised_bound_nats_per_pixel": dequantised,
-               "bound_bits_per_dim": bits_per_dim(dequantised, 1), "seconds": time.perf_counter() - start}  # fmt: skip
+    print(
+        f"\n  loss − entropy, below 0 for no probability: {last - entropy:+.2f} nats without noise, "
+        f"{dequantised - entropy:+.4f} ± {error:.4f} dequantised (seed {args.seed})"
+    )
+    metrics = {
+        "without_noise_nats_per_pixel": last,
+        "dequantised_bound_nats_per_pixel": dequantised,
+        "bound_bits_per_dim": bits_per_dim(dequantised, 1),
+        "seconds": time.perf_counter() - start,
+    }
     report(args.out, metrics, {"entropy of the levels": entropy}, "nats per pixel")
 
 

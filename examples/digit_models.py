@@ -39,8 +39,17 @@ def samples_of_models(
     generator, critic = ImageGenerator(SHAPE, LATENT, rng), ImageCritic(SHAPE, rng)
     gan = GAN(SHAPE, LATENT, generator, critic, "wasserstein")
     sides = [Adam(net.parameters(), 1e-3, (0.5, 0.9)) for net in (critic, generator)]
-    fit([gan.critic_loss, gan.generator_loss], gan, (x / 8 - 1).astype(np.float32), optimizer=sides, batch_size=64,
-        turns=[0, 0, 1], steps=int(4500 * share), rng=rng, ema=EMA(gan.parameters(), 0.995))  # fmt: skip
+    fit(
+        [gan.critic_loss, gan.generator_loss],
+        gan,
+        (x / 8 - 1).astype(np.float32),
+        optimizer=sides,
+        batch_size=64,
+        turns=[0, 0, 1],
+        steps=int(4500 * share),
+        rng=rng,
+        ema=EMA(gan.parameters(), 0.995),
+    )
     yield "GAN", np.rint((gan.sample(n, rng) + 1) * 8).astype(int)
     flow = RealNVP(SHAPE, rng, layers=4, levels=2, width=32, depth=1)
     trained = train_flow(flow, x[:-144], x[-144:], int(600 * share), 3e-3, int(rng.integers(2**32)))

@@ -48,16 +48,27 @@ def main() -> None:
     figure = Figure(figsize=(9.6, 5.2), dpi=plot.DPI, layout="constrained")
     for row, noise in zip(figure.subplots(2, 3), ("uniform", "normal"), strict=True):
         flow = Flow1D(10, noise=noise, data_range=(float(train.min()), float(train.max())))
-        fit(flow.loss, flow, train, optimizer=Adam(flow.parameters(), cosine(0.05, steps)), batch_size=500, rng=rng,
-            steps=steps, unit="nats")  # fmt: skip
+        fit(
+            flow.loss,
+            flow,
+            train,
+            optimizer=Adam(flow.parameters(), cosine(0.05, steps)),
+            batch_size=500,
+            rng=rng,
+            steps=steps,
+            unit="nats",
+        )
         z, log_q = evaluate(flow.astype(np.float64), test)
         above = true_log_prob(test) - log_q  # its mean estimates KL(data‖model) ≥ 0
         error = above.std() / np.sqrt(len(test))
         if above.mean() < -5 * error:
             raise AssertionError(f"{noise}: {above.mean():.4f} ± {error:.4f} nats below the least possible")
         print(f"  {noise} noise: {above.mean():.4f} ± {error:.4f} nats above the least possible on the test numbers")
-        metrics |= {f"{noise}_test_nats": float(-log_q.mean()), f"{noise}_nats_above_the_data": float(above.mean()),
-                    f"{noise}_standard_error": float(error)}  # fmt: skip
+        metrics |= {
+            f"{noise}_test_nats": float(-log_q.mean()),
+            f"{noise}_nats_above_the_data": float(above.mean()),
+            f"{noise}_standard_error": float(error),
+        }
 
         line = np.linspace(-3.5, 3, 700)
         at, density = evaluate(flow, line[:, None])

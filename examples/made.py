@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 from matplotlib.figure import Figure
-from reporting import arguments, report
+from reporting import arguments, mean_nats, report
 from yardsticks import yardsticks
 
-from tinygen import no_grad, plot
+from tinygen import plot
 from tinygen.data import digits
 from tinygen.models import MADE
 from tinygen.nn.masks import masks
@@ -21,23 +21,22 @@ from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 
 
-def nats_per_image(model: MADE, images: np.ndarray) -> float:
-    with no_grad():
-        return float(-model.log_prob(images).value.mean())
-
-
 def trained(orders: int, seed: int, images: np.ndarray, held_out: np.ndarray, steps: int) -> MADE:
     rng = np.random.default_rng(seed)
     model = MADE(images.shape[1:], 2, rng, hidden=(300, 300), orders=orders, direct=True)
     fit(
-        model.loss, model, images,
+        model.loss,
+        model,
+        images,
         optimizer=Adam(model.parameters(), cosine(8e-3, steps, warmup=steps // 20)),
-        batch_size=32, rng=rng, steps=steps,
-        validate=lambda: nats_per_image(model, held_out),
+        batch_size=32,
+        rng=rng,
+        steps=steps,
+        validate=lambda: mean_nats(model, held_out),
         every=steps // 20,
         ema=EMA(model.parameters(), 0.9 if steps < 100 else 0.995),
         unit=f"nats per image, {orders} order{'s' if orders > 1 else ''}, seed {seed}",
-    )  # fmt: skip
+    )
     return model
 
 
@@ -61,7 +60,7 @@ def main() -> None:
     train, test = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels
     train = np.random.default_rng(args.seed).permutation(train)
     models = {k: [trained(k, args.seed + i, train[:-144], train[-144:], steps) for i in range(seeds)] for k in (1, 8)}
-    one, eight = (np.array([nats_per_image(model, test) for model in models[k]]) for k in (1, 8))
+    one, eight = (np.array([mean_nats(model, test) for model in models[k]]) for k in (1, 8))
     rng = np.random.default_rng(args.seed)
     images = np.concatenate([train[:16], models[1][0].sample(32, rng), models[8][0].sample(32, rng)])
     labels = ["data", "one order", "", "mean of eight", ""]

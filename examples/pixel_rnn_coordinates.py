@@ -14,10 +14,10 @@ import time
 from functools import partial
 
 import numpy as np
-from reporting import arguments, report
+from reporting import arguments, mean_nats, report
 from yardsticks import yardsticks
 
-from tinygen import no_grad, plot
+from tinygen import plot
 from tinygen.data import digits
 from tinygen.models import PixelRNN
 from tinygen.optim import Adam, cosine
@@ -25,11 +25,6 @@ from tinygen.training import fit
 
 TRAIN, TEST = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels
 NAMES = ("with coordinates", "without")
-
-
-def nats(model: PixelRNN, images: np.ndarray) -> float:
-    with no_grad():
-        return float(-model.log_prob(images).value.mean())
 
 
 def main() -> None:
@@ -43,11 +38,20 @@ def main() -> None:
             model = PixelRNN((8, 8, 1), 2, np.random.default_rng(args.seed + k), hidden=64, coordinates=coordinates)
             adam = Adam(model.parameters(), cosine(1e-2, steps, warmup=steps // 20))
             history = fit(
-                model.loss, model, TRAIN[order[:-144]], optimizer=adam, batch_size=32, rng=rng, steps=steps, clip=5.0,
-                validate=partial(nats, model, TRAIN[order[-144:]]), every=steps // 10, unit="nats per image",
-            )  # fmt: skip
+                model.loss,
+                model,
+                TRAIN[order[:-144]],
+                optimizer=adam,
+                batch_size=32,
+                rng=rng,
+                steps=steps,
+                clip=5.0,
+                validate=partial(mean_nats, model, TRAIN[order[-144:]]),
+                every=steps // 10,
+                unit="nats per image",
+            )
             held_out[i, k] = [record.valid for record in history.records]
-            test[i, k] = nats(model, TEST)
+            test[i, k] = mean_nats(model, TEST)
         samples.append(model.sample(16, rng))
 
     baselines = yardsticks(TRAIN, TEST)
@@ -55,11 +59,16 @@ def main() -> None:
     gain, spread = untold - told, (test[1] - test[0]).std(ddof=1)
     share = gain / (baselines["independent Bernoulli"] - untold)
     metrics = {
-        "test_nats_per_image_with_coordinates": told, "spread_nats_with_coordinates": told_spread,
-        "test_nats_per_image_without": untold, "spread_nats_without": untold_spread,
-        "gain_nats_per_image": gain, "spread_of_gain_nats": spread, "gain_share": share,
-        "held_out_gain_nats_at_a_tenth": np.diff(held_out[..., 0].mean(1))[0], "seconds": time.perf_counter() - start,
-    }  # fmt: skip
+        "test_nats_per_image_with_coordinates": told,
+        "spread_nats_with_coordinates": told_spread,
+        "test_nats_per_image_without": untold,
+        "spread_nats_without": untold_spread,
+        "gain_nats_per_image": gain,
+        "spread_of_gain_nats": spread,
+        "gain_share": share,
+        "held_out_gain_nats_at_a_tenth": np.diff(held_out[..., 0].mean(1))[0],
+        "seconds": time.perf_counter() - start,
+    }
     columns = {"step": np.linspace(steps / 10, steps, 10), **dict(zip(NAMES, held_out.mean(1), strict=True))}
     label = f"held out (nats per image), mean and range of {seeds} seeds"
     marks = {name: value for name, value in baselines.items() if value < 28}

@@ -10,19 +10,14 @@ import time
 
 import numpy as np
 from numpy.typing import ArrayLike
-from reporting import arguments, report
+from reporting import arguments, mean_nats, report
 from yardsticks import yardsticks
 
-from tinygen import no_grad, plot
+from tinygen import plot
 from tinygen.data import digits
 from tinygen.models import GatedPixelCNN
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
-
-
-def nats_per_image(model: GatedPixelCNN, images: np.ndarray) -> float:
-    with no_grad():
-        return float(-model.log_prob(images).value.mean())
 
 
 def main() -> None:
@@ -44,7 +39,7 @@ def main() -> None:
         batch_size=32,
         rng=rng,
         steps=steps,
-        validate=lambda: nats_per_image(model, held_out),
+        validate=lambda: mean_nats(model, held_out),
         every=steps // 20,
         ema=EMA(parameters, 0.9 if args.quick else 0.995),
         unit="nats per image",
@@ -52,7 +47,7 @@ def main() -> None:
     )
     samples = model.sample(64, rng)
     metrics = {
-        "test_nats_per_image": nats_per_image(model, test.pixels),
+        "test_nats_per_image": mean_nats(model, test.pixels),
         "parameter_count": sum(parameter.size for parameter in parameters),
         "seconds": time.perf_counter() - start,
     }

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from reporting import arguments, report
+from reporting import arguments, mean_nats, report
 
-from tinygen import no_grad, plot
+from tinygen import plot
 from tinygen.data import Images, digits
 from tinygen.distributions import bits_per_dim
 from tinygen.logistics import DiscretizedLogistics
@@ -31,11 +31,6 @@ def coloured(images: Images, rng: np.random.Generator) -> np.ndarray:
     """Colour every digit: the ground's levels are 0 or 1, the ink's 2 or 3, and a pixel is between as it is grey."""
     ground, ink = (rng.integers(low, low + 2, (len(images), 1, 1, 3)) for low in (0, 2))
     return np.rint(ground + (ink - ground) * (images.pixels / 16)).astype(np.uint8)
-
-
-def nats(model: PixelCNN, x: np.ndarray, labels: np.ndarray) -> float:
-    with no_grad():
-        return float(-model.log_prob(x, labels).value.mean())
 
 
 def main() -> None:
@@ -54,14 +49,27 @@ def main() -> None:
         settings: dict[str, Any] = {"channels": 36, "blocks": 4, "first_size": 5, "ordered": ordered, "output": output}
         model = PixelCNN(SHAPE, LEVELS, rng, labels=10, **settings)
         optimizer, ema = Adam(model.parameters(), cosine(1e-2, steps, steps // 20)), EMA(model.parameters(), 0.99)
-        validate = partial(nats, model, x[held_out], labels[held_out])
+        validate = partial(mean_nats, model, x[held_out], labels[held_out])
         data = x[fitted], labels[fitted]
-        fit(model.loss, model, data, optimizer=optimizer, batch_size=32, rng=rng, steps=steps, validate=validate,
-            every=steps // 10, ema=ema, clip=100.0, unit="nats per image")  # fmt: skip
-        metrics[f"test_bits_per_dim of {name}"] = bits_per_dim(nats(model, y, test_labels), math.prod(SHAPE))
+        fit(
+            model.loss,
+            model,
+            data,
+            optimizer=optimizer,
+            batch_size=32,
+            rng=rng,
+            steps=steps,
+            validate=validate,
+            every=steps // 10,
+            ema=ema,
+            clip=100.0,
+            unit="nats per image",
+        )
+        key = name.replace(", ", "_")
+        metrics[f"{key}_test_bits_per_dim"] = bits_per_dim(mean_nats(model, y, test_labels), math.prod(SHAPE))
         samples = model.sample(len(classes), rng, classes)
         grid = plot.sample_grid(samples, levels=LEVELS, row_labels=[str(label) for label in range(10)], title=name)
-        plot.save(grid, args.out / f"{name.replace(', ', '_')}.png")
+        plot.save(grid, args.out / f"{key}.png")
     metrics["seconds"] = time.perf_counter() - start
     frequencies = np.stack([(x == k).mean(0) + 1 / len(x) for k in range(LEVELS)])
     alone = -np.log2(np.take_along_axis(frequencies / frequencies.sum(0), y.astype(int), 0)).mean()

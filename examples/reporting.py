@@ -6,7 +6,9 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from tinygen import no_grad
 from tinygen.files import write_whole
 
 
@@ -21,6 +23,12 @@ def arguments(description: str, name: str, **choices: Sequence[str]) -> argparse
     parsed = parser.parse_args()
     parsed.out.mkdir(parents=True, exist_ok=True)
     return parsed
+
+
+def mean_nats(model: Any, *batch: Any) -> float:
+    """Mean of −ln p in nats per example, of examples and what they are conditional on."""
+    with no_grad():
+        return float(-model.log_prob(*batch).value.mean())
 
 
 def report(out: Path, metrics: Mapping[str, float], yardsticks: Mapping[str, float], unit: str) -> None:

@@ -13,19 +13,14 @@ The last tenth of the (shuffled) training images is held out and decides which p
 import time
 
 import numpy as np
-from reporting import arguments, report
+from reporting import arguments, mean_nats, report
 from yardsticks import yardsticks
 
-from tinygen import no_grad, plot
+from tinygen import plot
 from tinygen.data import Images, digits
 from tinygen.models import WaveNet
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import History, fit
-
-
-def nats_per_image(model: WaveNet, images: np.ndarray) -> float:
-    with no_grad():
-        return float(-model.log_prob(images).value.mean())
 
 
 def trained(data: Images, seed: int, steps: int, coordinates: bool) -> tuple[WaveNet, History]:
@@ -40,7 +35,7 @@ def trained(data: Images, seed: int, steps: int, coordinates: bool) -> tuple[Wav
         batch_size=32,
         rng=rng,
         steps=steps,
-        validate=lambda: nats_per_image(model, images[-144:]),
+        validate=lambda: mean_nats(model, images[-144:]),
         every=max(1, steps // 20),
         ema=EMA(model.parameters(), 0.5 if steps < 50 else 0.99),
         unit="nats per image",
@@ -56,7 +51,7 @@ def main() -> None:
     nats, columns, pictures = {}, {}, [train.pixels[:16]]
     for name, coordinates in {"with": True, "without": False}.items():
         runs = [trained(train, seed, steps, coordinates) for seed in seeds]
-        nats[name] = [nats_per_image(model, test.pixels) for model, _ in runs]
+        nats[name] = [mean_nats(model, test.pixels) for model, _ in runs]
         columns["step"] = np.array([record.step for record in runs[0][1].records])
         valid = [[record.valid for record in history.records] for _, history in runs]
         columns[f"{name}, mean of seeds"] = np.mean(np.array(valid, float), 0)

@@ -54,6 +54,7 @@ BUDGETS = {"autograd": 1500, "models": 200, "examples": 80, "tinygen": 6000}
 # rounded up to the next hundred, so that whoever goes on growing agrees again.
 AGREED = {
     "autograd": 1800,  # slips of the user are refused, by errors that name the mend; what is fused has two forms
+    "examples": 100,  # a call of fit stands with one argument on a line
     "tinygen": 11500,  # the kernels take 1,300 lines and the checkers 1,300; a dozen families of models stand on them
 }
 
@@ -165,7 +166,8 @@ def test_line_budgets(capsys: pytest.CaptureFixture[str]) -> None:
     counts |= {f"examples/{p.stem}": lines([p]) for p in sorted((ROOT / "examples").glob("*.py"))}
     with capsys.disabled():
         print("\nlines:", ", ".join(f"{name} {count}" for name, count in counts.items()))
-    over = {name: n for name, n in counts.items() if n > AGREED.get(name, BUDGETS[name.split("/")[0]])}
+    limits = BUDGETS | AGREED
+    over = {name: n for name, n in counts.items() if n > limits.get(name, limits[name.split("/")[0]])}
     assert not over, (
         f"over budget: {over}; the budgets are {BUDGETS}. Shorten it, or enter it in AGREED with the reason"
     )

@@ -40,7 +40,7 @@ def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
 def check_condition(condition: TensorLike | None, n: int, size: int | None = None) -> None:
     """Raise ValueError unless the condition is (n, size), or None where the size is 0.
 
-    Without a size it is for others to know what they are to be told: there may be none, or a row for each example.
+    Without a size only the number of rows is checked: there may be no condition, or a row for each example.
     """
     got = None if condition is None else array_of(condition).shape
     fits = got == ((n, size) if size else None) if size is not None else got is None or got[:1] == (n,)
@@ -57,7 +57,7 @@ def check_k(k: Array, shape: tuple[int, ...], levels: int) -> None:
 
 
 def check_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:
-    """Return x as int64 if it is (N, *shape) of 0…levels−1, boolean for two levels; raise ValueError if it is not."""
+    """Return x as int64 if it is (N, *shape) of 0…levels−1 or boolean; raise ValueError if it is not."""
     wanted = f"integers 0…{levels - 1} of shape {with_examples(shape)}"
     if x.dtype.kind not in "iub" or x.shape[1:] != shape:
         raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
