@@ -8,7 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen import Tensor, grad
-from tinygen.autograd import Array, bernoulli_log_prob, gate, log_sigmoid, lstm, lstm_cell, sigmoid, split, stack, tanh
+from tinygen.autograd import (
+    Array,
+    bernoulli_log_prob,
+    exp,
+    gate,
+    log_ndtr,
+    log_normal,
+    log_sigmoid,
+    log_softmax,
+    logsumexp,
+    lstm,
+    lstm_cell,
+    mixture_cdf,
+    reshape,
+    sigmoid,
+    split,
+    stack,
+    tanh,
+)
 
 SHAPES = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([2, 6, 34]))
 
@@ -106,3 +124,44 @@ def test_lstm_of_awkward_layouts_and_of_constants() -> None:
     np.testing.assert_allclose(also.value, by_u.value, rtol=1e-4, atol=1e-5)  # float32, another order of sums
     for empty in ((0, 4, 20), (3, 0, 20)):
         assert lstm(np.zeros(empty, np.float32), u).shape == (*empty[:2], 5)
+
+
+def plain_mixture_cdf(x: Tensor, parameters: Tensor, kind: str) -> Tensor:
+    logits, means, log_scales = split(parameters, 3, axis=-1)
+    log_w, a = log_softmax(logits), (reshape(x, (*x.shape, 1)) - means) * exp(-log_scales)
+    log_c = log_sigmoid if kind == "logistic" else log_ndtr
+    log_density = log_sigmoid(a) + log_sigmoid(-a) if kind == "logistic" else log_normal(a)
+    log_u, log_rest = logsumexp(log_w + log_c(a), -1), logsumexp(log_w + log_c(-a), -1)
+    return stack([log_u - log_rest, logsumexp(log_w + log_density - log_scales, -1)])
+
+
+@pytest.mark.parametrize("kind", ["logistic", "normal"])
+@given(
+    size=st.integers(1, 4),
+    shape=st.sampled_from([(), (0,), (7,), (3, 2)]),
+    own=st.booleans(),
+    reach=st.sampled_from([1.0, 30.0, 1e4]),
+    seed=st.integers(0, 2**32),
+)
+def test_mixture_cdf_equals_its_plain_form(
+    kind: str, size: int, shape: tuple[int, ...], own: bool, reach: float, seed: int
+) -> None:
+    """Near by and where sums are too small for a float64, in float64, and in float32 beside it."""
+    rng = np.random.default_rng(seed)
+    x, theta = rng.normal(size=shape) * reach, rng.normal(size=(*(shape if own else ()), 3 * size))
+    g = rng.normal(size=(2, *shape))
+    xs = [Tensor(x), Tensor(theta)]
+    fused, plain = mixture_cdf(*xs, kind), plain_mixture_cdf(*xs, kind)
+    np.testing.assert_allclose(fused.value, plain.value, rtol=1e-12, atol=1e-12)
+    expected = [t.value for t in grad(plain, xs, g)]
+    for taped in (False, True):
+        for ours, theirs in zip(grad(fused, xs, g, create_graph=taped), expected, strict=True):
+            np.testing.assert_allclose(ours.value, theirs, rtol=0, atol=1e-11 * (1 + np.abs(theirs).max(initial=0)))
+    single = mixture_cdf(x.astype(np.float32), theta.astype(np.float32), kind)
+    assert single.dtype == np.float32
+
+
+def test_mixture_cdf_refuses_what_is_none() -> None:
+    for parameters, kind in ((np.zeros(4), "logistic"), (np.zeros(0), "normal"), (np.zeros(3), "cauchy")):
+        with pytest.raises(ValueError, match="mixture_cdf: "):
+            mixture_cdf(0.0, parameters, kind)

@@ -101,10 +101,6 @@ def positive(shape: draws.ShapeLike) -> SearchStrategy[Array]:
     return draws.arrays(shape, 0.5, 2.0)
 
 
-def below_zero(shape: draws.ShapeLike) -> SearchStrategy[Array]:
-    return draws.arrays(shape, -4.0, -0.1)
-
-
 def away_from_zero(shape: draws.ShapeLike) -> SearchStrategy[Array]:
     return draws.arrays(shape, 0.5, 2.0).flatmap(lambda x: draws.masks(x.shape).map(lambda m: np.where(m, x, -x)))
 
@@ -125,6 +121,9 @@ def np_sigmoid(x: Array) -> Array:
 np_ndtr, np_ndtri = (np.vectorize(f, otypes=[float]) for f in (NormalDist().cdf, NormalDist().inv_cdf))
 
 
+np_tail = np.vectorize(lambda x: 0.5 * math.erfc(-x / math.sqrt(2)), otypes=[float])  # Φ, precise where it is tiny
+
+
 def np_gate(x: Array) -> Array:
     a, b = np.split(x, 2, -1)
     return np.asarray(np.tanh(a) * np_sigmoid(b))
@@ -142,6 +141,7 @@ CASES |= {
     "leaky_relu": unary(lambda x: ag.leaky_relu(x, 0.2), lambda x: np.where(x > 0, x, 0.2 * x), away_from_zero),
     "log": unary(ag.log, np.log, positive),
     "log_ndtr": unary(ag.log_ndtr, lambda x: np.log(np_ndtr(x))),
+    "log_normal": unary(ag.log_normal, lambda x: -x * x / 2 - math.log(2 * math.pi) / 2),
     "log_sigmoid": unary(ag.log_sigmoid, lambda x: np.log(np_sigmoid(x))),
     "log_softmax": along_axis(ag.log_softmax, lambda x, axis: np.log(np_softmax(x, axis))),
     "logabsdet": matrices(ag.logabsdet, lambda x: np.linalg.slogdet(x)[1]),
@@ -150,7 +150,7 @@ CASES |= {
     "mean": reducing(ag.mean, np.mean),
     "min": reducing(ag.min, np.min, draws.separated),
     "multiply": binary(ag.multiply, np.multiply),
-    "ndtri_exp": unary(ag.ndtri_exp, lambda x: np_ndtri(np.exp(x)), below_zero),
+    "ndtri_sigmoid": unary(ag.ndtri_sigmoid, lambda x: np_ndtri(np_sigmoid(x)), away_from_zero),
     "negative": unary(ag.negative, np.negative),
     # Twice, since the test of derivatives adds Σ x², which leaves nothing of it alone.
     "one_minus_square": unary(lambda x: 2 * ag.one_minus_square(x), lambda x: 2 - 2 * x**2),
@@ -206,6 +206,24 @@ def _(draw: DrawFn, sides: Sides) -> Example:
         lambda x: np.log(np_sigmoid(np.where(k, x, -x))).sum(1),
         (draw(draws.arrays(shape)),),
     )
+
+
+@case("mixture_cdf")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    size, kind = draw(st.integers(1, 3)), draw(st.sampled_from(["logistic", "normal"]))
+    x = draw(draws.arrays(draw(draws.shapes(0, 2, sides))))
+    own = draw(st.booleans())
+
+    def numpy(x: Array, theta: Array) -> Array:
+        logits, means, log_scales = np.split(theta, 3, -1)
+        weights, a = np_softmax(logits, -1), (x[..., None] - means) / np.exp(log_scales)
+        tail = np_sigmoid if kind == "logistic" else np_tail
+        density = tail(a) * tail(-a) if kind == "logistic" else np.exp(-a * a / 2) / np.sqrt(2 * np.pi)
+        logit = np.log(np.sum(weights * tail(a), -1)) - np.log(np.sum(weights * tail(-a), -1))
+        return np.stack([logit, np.log(np.sum(weights * density / np.exp(log_scales), -1))])
+
+    theta = draw(draws.arrays((*(x.shape if own else ()), 3 * size)))
+    return Example(lambda x, t: ag.mixture_cdf(x, t, kind), numpy, (x, theta))
 
 
 def np_lstm_cell(a: Array, c: Array) -> tuple[Array, Array]:

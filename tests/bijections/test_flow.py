@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from tinygen.autograd import Array, Parameter, grad
-from tinygen.bijections import Affine, Bijection, Chain, Flow, Inverse, Logit, Reshape, Reverse
+from tinygen.autograd import Array, Parameter, grad, no_grad
+from tinygen.bijections import AdditiveCoupling, Affine, Bijection, Chain, Flow, Inverse, Logit, Mask, Reshape, Reverse
 from tinygen.distributions import Distribution, StandardNormal, StandardUniform
+from tinygen.models import FFJORD, IAF, MAF, NICE, Flow1D, Glow, RealNVP
+from tinygen.ode import FixedStep
 from tinygen.testing import check_normalised_density, check_sampler
 
 LOGIT_NORMAL = Chain(Affine(np.array([0.5, 0.25]), np.array([0.5, 0.4])), Logit(), Reverse(2), Affine(1.5, 0.3))
@@ -95,6 +97,8 @@ def test_nothing_drawn_and_nothing_asked(base: StandardNormal | StandardUniform,
 class Told(Bijection):
     """z = x − condition."""
 
+    condition = 2
+
     def forward(self, x, condition=None):  # type: ignore[no-untyped-def]
         return Affine(1.0, 0.0).forward(x - condition)
 
@@ -110,10 +114,61 @@ def test_a_condition_reaches_the_bijection_row_by_row(rng: np.random.Generator) 
         2, np.random.default_rng(0), 0 * condition
     )
     np.testing.assert_allclose(shifted, condition, atol=1e-12)
-    for wrong in (condition[:1], condition[0]):  # which NumPy would broadcast
+    for wrong in (condition[:1], condition[0], None, np.zeros((4, 3))):  # some of which NumPy would broadcast
         for ask in (lambda c=wrong: flow.log_prob(np.zeros((4, 2)), c), lambda c=wrong: flow.sample(4, rng, c)):
             with pytest.raises(ValueError, match="condition: expected"):
                 ask()
+
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        Flow1D(3),
+        NICE((4,), RNG),
+        RealNVP((4, 4, 1), RNG, levels=2, width=4, depth=1),
+        Glow((4, 4, 1), RNG, levels=2, steps=1, width=4),
+        MAF(3, RNG, hidden=(4,)),
+        IAF(3, RNG, hidden=(4,)),
+        FFJORD(2, RNG, hidden=4, solver=FixedStep(2)),
+        Flow(Chain(Affine(2.0), Reverse(2)), StandardNormal((2,))),
+    ],
+)
+def test_a_condition_that_nothing_takes_is_refused_and_decoding_is_the_inverse(flow: Flow) -> None:
+    x, c, rng = np.full((3, *flow.shape), 0.5, np.float32), np.zeros((3, 2)), np.random.default_rng(1)
+    for ask in (
+        lambda: flow.log_prob(x, c),
+        lambda: flow.sample(3, rng, c),
+        lambda: flow.draw(3, rng, c),
+        lambda: flow.initialise(x, c),
+    ):
+        with pytest.raises(ValueError, match=r"condition: expected none, got \(3, 2\)"):
+            ask()  # type: ignore[no-untyped-call]
+    for parameter in flow.parameters():
+        parameter.assign(parameter.value + 0.1 * rng.normal(size=parameter.shape))
+    z = rng.normal(size=(3, *flow.base.shape)).astype(np.float32)
+    with no_grad():
+        np.testing.assert_array_equal(flow.bijection.decode(z).value, flow.bijection.inverse(z)[0].value)
+
+
+def test_a_condition_that_is_missing_is_asked_for(rng: np.random.Generator) -> None:
+    told = RealNVP((4, 4, 1), rng, levels=2, width=4, depth=1, condition=3)
+    for flow in (told, Flow(Inverse(told.bijection), StandardNormal((16,))), MAF(2, rng, hidden=(4,), condition=3)):
+        with pytest.raises(ValueError, match=r"condition: expected shape \(5, 3\), got none"):
+            flow.sample(5, rng)
+
+
+def test_a_network_that_is_a_plain_function_may_take_a_condition_or_not() -> None:
+    mask, x = Mask("half", (2,)), np.ones((3, 2))
+    flow = Flow(
+        Chain(AdditiveCoupling(mask, lambda a, c: a if c is None else a + c), Affine(2.0)), StandardNormal((2,))
+    )
+    assert flow.condition is None
+    assert np.all(flow.log_prob(x).value > flow.log_prob(x, np.ones((3, 1))).value)
+    with pytest.raises(ValueError, match=r"condition: expected shape \(3, C\)"):
+        flow.log_prob(x, np.ones((2, 1)))
 
 
 @pytest.mark.parametrize("x", [np.zeros((3, 4)), np.zeros(2), np.zeros((2, 2), int), np.zeros(()), np.zeros((3, 2, 1))])

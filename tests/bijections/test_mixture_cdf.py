@@ -122,6 +122,11 @@ def test_float32_stays_and_inverts(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(MixtureCDF(3, "logistic", noise).forward(x, theta)[0].value, z, atol=1e-5)
 
 
+def test_the_quantile_alone_is_that_of_the_inverse(rng: np.random.Generator) -> None:
+    transformer, theta, z = MixtureCDF(3, noise="normal"), mixture(rng), rng.normal(size=(4, 2))
+    np.testing.assert_array_equal(transformer.quantile(z, theta).value, transformer.inverse(z, theta)[0].value)
+
+
 def test_uniform_numbers_at_the_very_ends() -> None:
     """`rng.random()` may be 0, and cast to float32 it may be 1: finite and far out, not infinite."""
     for dtype in (np.float32, np.float64):

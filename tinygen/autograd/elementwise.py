@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, value_of
+from .kernels import activation
+from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
 
 
 @primitive
@@ -139,7 +140,11 @@ def log_sigmoid(x: TensorLike) -> Tensor:
 @primitive
 def relu(x: TensorLike) -> Tensor:
     """y = max(x, 0), with relu′(0) = 0"""
-    return node("relu", np.maximum(value_of(x), 0), (x, lambda g, y: g * (y.value > 0)))
+
+    def rule(g: Tensor, y: Tensor) -> Tensor:
+        return g * (y.value > 0) if taping() else node("relu_vjp", activation.relu_vjp(y.value, g.value))
+
+    return node("relu", activation.relu(array_of(x)), (x, rule))
 
 
 @primitive

@@ -11,11 +11,13 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .elementwise import log_sigmoid, sigmoid, tanh
+from .elementwise import exp, log_sigmoid, sigmoid, tanh
 from .kernels import activation as kernels
-from .kernels import recurrent
+from .kernels import mixture, recurrent
 from .linalg import matmul
-from .shape import pad, reshape, split, stack, transpose
+from .normal import log_ndtr, log_normal
+from .reduce import log_softmax, logsumexp
+from .shape import broadcast_to, concatenate, pad, reshape, split, stack, transpose
 from .tensor import Array, Tensor, TensorLike, array_of, grad, node, primitive, taping
 
 
@@ -65,6 +67,48 @@ def bernoulli_log_prob(logits: TensorLike, k: Array) -> Tensor:
 def _plain_bernoulli(logits: TensorLike, bits: Array) -> Tensor:
     v = array_of(logits)
     return log_sigmoid(logits * np.where(bits, 1, -1).astype(v.dtype)).sum(1)
+
+
+@primitive
+def mixture_cdf(x: TensorLike, parameters: TensorLike, kind: str = "logistic") -> Tensor:
+    """y = (logit F(x), ln F′(x)), where F(x) = Σₖ softmax(π)ₖ C((x − μₖ) / sₖ) and C is "logistic" or "normal"
+
+    logit F = ln F − ln(1 − F) has both tails to full precision, where F itself would round to 1 in the upper one.
+
+    Shapes: x (…), parameters (…, 3K), which broadcast to x: π, μ and ln s, K of each; y (2, …).
+    Raises ValueError if the shapes are not these or there is no such kind.
+    """
+    x, parameters = (t if isinstance(t, Tensor) else Tensor(t) for t in (x, parameters))
+    v, theta = x.value, parameters.value
+    size = theta.shape[-1] // 3 if theta.ndim else 0
+    if kind not in ("logistic", "normal") or not size or theta.shape[-1] % 3:
+        raise ValueError(f"mixture_cdf: {kind!r} of parameters {theta.shape} is no mixture with (…, 3K)")
+    normal = kind == "normal"
+
+    def rule(g: Tensor, y: Tensor) -> Tensor:
+        if taping():
+            rows = broadcast_to(parameters, (*v.shape, 3 * size))
+            by_x, by_rows = grad(_plain_mixture_cdf(x, rows, kind), [x, rows], g, create_graph=True)
+            return concatenate([reshape(by_x, (*v.shape, 1)), by_rows], -1)
+        return node("mixture_cdf_vjp", mixture.mixture_vjp(v, theta, normal, g.value))
+
+    # The cotangents of x and of the parameters come from one pass. A node between holds both, and no value.
+    y = mixture.mixture(v, theta, normal)
+    nothing = np.broadcast_to(np.zeros((), y.dtype), (*v.shape, 1 + 3 * size))
+    both = node("mixture_operands", nothing, (x, lambda g, y: g[..., 0]), (parameters, lambda g, y: g[..., 1:]))
+    return node("mixture_cdf", y, (both, rule))
+
+
+def _plain_mixture_cdf(x: Tensor, rows: Tensor, kind: str) -> Tensor:
+    logits, means, log_scales = split(rows, 3, -1)
+    log_weights, a = log_softmax(logits), (reshape(x, (*x.shape, 1)) - means) * exp(-log_scales)
+    if kind == "logistic":
+        below, above = log_sigmoid(a), log_sigmoid(-a)
+        density = below + above
+    else:
+        below, above, density = log_ndtr(a), log_ndtr(-a), log_normal(a)
+    log_u, log_rest = logsumexp(log_weights + below, -1), logsumexp(log_weights + above, -1)
+    return stack([log_u - log_rest, logsumexp(log_weights + density - log_scales, -1)])
 
 
 @primitive

@@ -36,7 +36,11 @@ class ActNorm(Bijection):
         return subtract(x, self.m) * exp(self.s), self._log_det(x)
 
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        return exp(-self.s) * z + self.m, -self._log_det(z)
+        return self.decode(z), -self._log_det(z)
+
+    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        self._positions(z)
+        return exp(-self.s) * z + self.m
 
     def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
         v = array_of(x).reshape(-1, array_of(x).shape[-1]).astype(np.float64)
@@ -49,7 +53,10 @@ class ActNorm(Bijection):
         return self.forward(x)[0]
 
     def _log_det(self, x: TensorLike) -> Tensor:
-        n, *positions, channels = array_of(x).shape
+        return broadcast_to(self.s.sum() * self._positions(x), array_of(x).shape[:1])
+
+    def _positions(self, x: TensorLike) -> int:
+        _, *positions, channels = array_of(x).shape
         if channels != self.s.size:
             raise ValueError(f"x: expected (N, …, {self.s.size}) by ActNorm, got {array_of(x).shape}")
-        return broadcast_to(self.s.sum() * math.prod(positions), (n,))
+        return math.prod(positions)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, exp, index, multiply, scatter_add, subtract, tanh
+from ..autograd import Array, Tensor, TensorLike, concatenate, exp, index, multiply, scatter_add, split, subtract, tanh
 from ..autograd.tensor import array_of, taping, value_of
 from ..nn.masks import MaskedMLP
 from .bijection import Bijection
@@ -72,9 +72,9 @@ class BoundedMixtureCDF(MixtureCDF):
         super().__init__(components, kind, noise)
         self.bound = bound
 
-    def _split(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor, Tensor]:
-        log_weights, means, log_scales = super()._split(x, parameters)
-        return log_weights, means, _bounded(log_scales, self.bound)
+    def _checked(self, x: TensorLike, parameters: TensorLike) -> TensorLike:
+        others, log_scales = split(super()._checked(x, parameters), [2 * self.width // 3], -1)
+        return concatenate([others, _bounded(log_scales, self.bound)], -1)
 
 
 def _bounded(s: Tensor, bound: float) -> Tensor:
@@ -95,6 +95,10 @@ class MaskedAutoregressive(Bijection):
         if net.width != transformer.width:
             raise ValueError(f"net: expected width {transformer.width}, the transformer's, got {net.width}")
         self.net, self.transformer = net, transformer
+
+    @property
+    def condition(self) -> int | None:
+        return self.net.condition
 
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.transformer.forward(x, self.net(x, condition))

@@ -20,6 +20,11 @@ class Bijection(Module):
     Shapes: x, z (N, …), log_det (N,), always; condition (N, C), what the map is told besides, such as a one-hot label.
     """
 
+    @property
+    def condition(self) -> int | None:
+        """How many numbers C it is told, 0 if it takes no condition; None if only what it is made of knows."""
+        return 0
+
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         """Map data to noise: x to z, with ln|det ∂z/∂x|."""
         raise NotImplementedError
@@ -27,6 +32,10 @@ class Bijection(Module):
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         """Map noise to data: z to x, with ln|det ∂x/∂z|."""
         raise NotImplementedError
+
+    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        """Return the x of `inverse` alone, for samplers, which do not ask for the volume."""
+        return self.inverse(z, condition)[0]
 
     def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
         """Set the parameters that start from data, as those of `ActNorm`, by a first batch x; return what x maps to."""
@@ -41,6 +50,11 @@ class Chain(Bijection):
             raise ValueError("bijections: expected at least one, got none")
         self.bijections = list(bijections)
 
+    @property
+    def condition(self) -> int | None:
+        sizes = {bijection.condition for bijection in self.bijections} - {0}
+        return 0 if not sizes else sizes.pop() if len(sizes) == 1 else None
+
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         z, total = self.bijections[0].forward(x, condition)
         for bijection in self.bijections[1:]:
@@ -54,6 +68,12 @@ class Chain(Bijection):
             x, log_det = bijection.inverse(x, condition)
             total = total + log_det
         return x, total
+
+    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        x: TensorLike = z
+        for bijection in reversed(self.bijections):
+            x = bijection.decode(x, condition)
+        return x if isinstance(x, Tensor) else Tensor(x)
 
     def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
         z = self.bijections[0].initialise(x, condition)
@@ -71,6 +91,10 @@ class Inverse(Bijection):
 
     def __init__(self, bijection: Bijection) -> None:
         self.bijection = bijection
+
+    @property
+    def condition(self) -> int | None:
+        return self.bijection.condition
 
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return self.bijection.inverse(x, condition)

@@ -59,6 +59,10 @@ class ContinuousFlow(Bijection):
     def __init__(self, velocity: Velocity, solver: Solver, noise: Array | None = None, adjoint: bool = False) -> None:
         self.velocity, self.solver, self.noise, self.adjoint = velocity, solver, noise, adjoint
 
+    @property
+    def condition(self) -> int | None:
+        return self.velocity.condition
+
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         z, log_det = self.solve(x, 0.0, 1.0, condition).y
         return z, log_det
@@ -66,6 +70,10 @@ class ContinuousFlow(Bijection):
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         x, log_det = self.solve(z, 1.0, 0.0, condition).y
         return x, log_det
+
+    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        (x,) = self.solve(z, 1.0, 0.0, condition, volume=False).y
+        return x
 
     def solve(
         self, x: TensorLike, t0: float, t1: float, condition: TensorLike | None = None, volume: bool = True

@@ -100,6 +100,10 @@ class AdditiveCoupling(Bijection):
     def __init__(self, mask: Mask, network: Network) -> None:
         self.mask, self.network = mask, network
 
+    @property
+    def condition(self) -> int | None:
+        return getattr(self.network, "condition", None)
+
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         a, b = self.mask.cut(x)
         return self.mask.join(a, b + self._shift(a, condition)), no_volume(x)
@@ -131,6 +135,10 @@ class AffineCoupling(Bijection):
         self.mask, self.network = mask, network
         self.w = Parameter(np.ones(mask.shapes[1][-1]))
 
+    @property
+    def condition(self) -> int | None:
+        return getattr(self.network, "condition", None)
+
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         a, b = self.mask.cut(x)
         s, t = self._scale_and_shift(a, condition)
@@ -140,6 +148,11 @@ class AffineCoupling(Bijection):
         a, b = self.mask.cut(z)
         s, t = self._scale_and_shift(a, condition)
         return self.mask.join(a, (b - t) * exp(-s)), -sum_event(s)
+
+    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        a, b = self.mask.cut(z)
+        s, t = self._scale_and_shift(a, condition)
+        return self.mask.join(a, (b - t) * exp(-s))
 
     def _scale_and_shift(self, a: Tensor, condition: TensorLike | None) -> tuple[Tensor, Tensor]:
         *shape, channels = len(a), *self.mask.shapes[1]

@@ -35,11 +35,12 @@ class Flow(Module):
 
     Shapes: x (N, *shape) of real numbers, condition (N, C), log_prob (N,) in nats per example. `shape` is that of the
     data; by default that of the noise.
-    Raises ValueError if x has another shape or is not finite, or if there are not as many conditions as examples.
+    Raises ValueError if x has another shape or is not finite, or if the condition is not what the bijection is told:
+    one row for each example, none where it takes none.
     """
 
     def __init__(self, bijection: Bijection, base: Base, shape: tuple[int, ...] | None = None) -> None:
-        self.bijection, self.base = bijection, base
+        self.bijection, self.base, self.condition = bijection, base, bijection.condition
         self.shape = base.shape if shape is None else tuple(shape)
 
     def log_prob(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
@@ -49,7 +50,7 @@ class Flow(Module):
             raise ValueError(f"x: expected floats (N, {', '.join(map(str, self.shape))}), got {v.dtype} {v.shape}")
         if not np.all(np.isfinite(v)):
             raise ValueError(f"x: expected finite numbers, got {np.count_nonzero(~np.isfinite(v))} that are not")
-        check_condition(condition, len(v))
+        check_condition(condition, len(v), self.condition)
         z, log_det = self.bijection.forward(x, condition)
         return self.base.log_prob(z) + log_det
 
@@ -61,6 +62,7 @@ class Flow(Module):
 
     def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> None:
         """Let what starts from data, such as an `ActNorm`, do so, by a first batch x (N, *shape); before training."""
+        check_condition(condition, len(array_of(x)), self.condition)
         with no_grad():
             self.bijection.initialise(x, condition)
 
@@ -73,9 +75,9 @@ class Flow(Module):
     def sample(self, n: int, rng: np.random.Generator, condition: TensorLike | None = None) -> Array:
         """Draw n examples (n, *shape)."""
         with no_grad():
-            return self.bijection.inverse(self._noise(n, rng, condition), condition)[0].value
+            return self.bijection.decode(self._noise(n, rng, condition), condition).value
 
     def _noise(self, n: int, rng: np.random.Generator, condition: TensorLike | None) -> Array:
         at_least(0, n=n)
-        check_condition(condition, n)
+        check_condition(condition, n, self.condition)
         return self.base.sample(n, rng).astype(self.dtype)

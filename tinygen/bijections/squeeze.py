@@ -59,6 +59,10 @@ class FactorOut(Bijection):
             raise ValueError(f"shape: expected an even number of channels to halve, got {shape}")
         self.half, self.rest = (*shape[:-1], shape[-1] // 2), rest
 
+    @property
+    def condition(self) -> int | None:
+        return self.rest.condition
+
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         a, b = split(x, 2, -1)
         z, log_det = self.rest.forward(b, condition)
@@ -68,6 +72,10 @@ class FactorOut(Bijection):
         a, noise = split(z, 2, 1)
         b, log_det = self.rest.inverse(noise, condition)
         return concatenate([a.reshape(len(a), *self.half), b], -1), log_det
+
+    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        a, noise = split(z, 2, 1)
+        return concatenate([a.reshape(len(a), *self.half), self.rest.decode(noise, condition)], -1)
 
     def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
         a, b = split(x, 2, -1)

@@ -32,12 +32,13 @@ class CouplingNetwork(Module):
     def __init__(self, width: int, depth: int, condition: int, activation: Activation, rng: Rng) -> None:
         at_least(1, width=width, depth=depth)
         at_least(0, condition=condition)
+        self.condition = condition
         self.told = Linear(condition, width, rng, bias=False) if condition else None
         self.activation = activation
 
     def _condition(self, condition: TensorLike | None, x: Tensor) -> TensorLike:
         """Return what the condition adds, with ones for the axes between: (N, 1, 1, width) beside images."""
-        check_condition(condition, len(x), 0 if self.told is None else self.told.w.shape[0])
+        check_condition(condition, len(x), self.condition)
         if self.told is None or condition is None:
             return 0.0
         added = self.told(condition)

@@ -27,7 +27,6 @@ from ..autograd import (
     concatenate,
     linear,
     matmul,
-    no_grad,
     one_minus_square,
     tanh,
     transpose,
@@ -172,13 +171,6 @@ class FFJORD(Flow):
         if self.noise and rng is None:
             raise ValueError(f"rng: expected a generator for {self.noise} noise, got None")
         return -self._solved_by(self.training, x, rng if self.noise else None).log_prob(x, condition).mean()
-
-    def sample(self, n: int, rng: Rng, condition: TensorLike | None = None) -> Array:
-        """Draw n examples (n, dim); no trace is needed for that."""
-        at_least(0, n=n)
-        z = self.base.sample(n, rng).astype(self.dtype)
-        with no_grad():
-            return array_of(self.bijection.solve(z, 1.0, 0.0, condition, volume=False).y[0])
 
     def _solved_by(self, solver: Solver, x: TensorLike, rng: Rng | None) -> Flow:
         own = self.bijection

@@ -40,6 +40,9 @@ class LearnedCDF(Bijection):
         x, log_slope = self.transformer.inverse(z, self._mixture())
         return x, sum_event(log_slope)
 
+    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        return self.transformer.quantile(z, self._mixture())
+
     def _mixture(self) -> Tensor:
         return concatenate([self.logits, self.means, self.log_scales])
 

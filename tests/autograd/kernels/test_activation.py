@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.autograd.kernels.activation import bernoulli, bernoulli_vjp, gate, gate_vjp, sum_rows
+from tinygen.autograd.kernels.activation import bernoulli, bernoulli_vjp, gate, gate_vjp, relu, relu_vjp, sum_rows
+
+ENDS = [0.0, np.inf, -np.inf, np.nan]
 
 
 def exact(x: Any) -> Any:
@@ -161,3 +163,16 @@ def test_bernoulli_of_awkward_layouts() -> None:
     np.testing.assert_array_equal(
         bernoulli_vjp(np.asfortranarray(x), k, g), bernoulli_vjp(x, k, np.ones(700, np.float32))
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(
+    x=hnp.arrays(np.float32, hnp.array_shapes(max_dims=3), elements=st.floats(-9, 9, width=32) | st.sampled_from(ENDS))
+)
+def test_relu_is_that_of_numpy(dtype: Any, x: Any) -> None:
+    x = x.astype(dtype)
+    for view in (x, x.T, x[::-1]):
+        y, g = relu(view), np.arange(1, x.size + 1, dtype=dtype).reshape(view.shape)
+        np.testing.assert_array_equal(y, np.maximum(view, 0))
+        np.testing.assert_array_equal(relu_vjp(y, g), np.where(view > 0, g, 0))
+        assert y.dtype == relu_vjp(y, g).dtype == dtype
