@@ -17,9 +17,9 @@ from .autograd import (
     bernoulli_log_prob,
     exp,
     index,
+    log_normal,
     log_sigmoid,
     log_softmax,
-    multiply,
     reshape,
     sigmoid,
     take_along_axis,
@@ -129,8 +129,7 @@ class StandardNormal:
 
     def log_prob(self, x: TensorLike) -> Tensor:
         check_event("z", x, self.shape)
-        squares = multiply(x, x).sum(tuple(range(1, 1 + len(self.shape))))
-        return squares * -0.5 - 0.5 * math.log(2 * math.pi) * math.prod(self.shape)
+        return log_normal(x).sum(tuple(range(1, 1 + len(self.shape))))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         return rng.normal(size=(n, *self.shape))
