@@ -21,8 +21,8 @@ from benchmarks.side_by_side import arguments
 from benchmarks.timing import medians
 from tinygen import value_and_grad
 from tinygen.models import GAN
-from tinygen.models.gan_networks import ImageCritic, ImageGenerator, mlp
-from tinygen.nn import Linear, Module, Sequential
+from tinygen.models.image_networks import ConvDecoder, ImageCritic, ImageGenerator
+from tinygen.nn import MLP, Linear, Module
 from tinygen.optim import Adam
 
 
@@ -49,30 +49,33 @@ def torch_conv(layer: Any) -> nn.Module:
 class TorchImageGenerator(nn.Module):
     def __init__(self, net: ImageGenerator) -> None:
         super().__init__()
-        self.small = net.small
-        self.first, self.second, self.last = torch_linear(net.first), torch_conv(net.second), torch_conv(net.last)
+        decoder = net.layers[0]
+        assert isinstance(decoder, ConvDecoder)
+        self.coarse, self.first = decoder.coarse, torch_linear(decoder.first)
+        self.second, self.last = map(torch_conv, decoder.convs)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        h = F.relu(self.first(z)).view(-1, *self.small).permute(0, 3, 1, 2)  # (N, C, H, W), stored as (N, H, W, C)
+        h = F.relu(self.first(z)).view(-1, *self.coarse).permute(0, 3, 1, 2)  # (N, C, H, W), stored as (N, H, W, C)
         return torch.tanh(self.last(F.relu(self.second(h))))
 
 
 class TorchImageCritic(nn.Module):
     def __init__(self, net: ImageCritic) -> None:
         super().__init__()
-        self.first, self.second, self.last = torch_conv(net.first), torch_conv(net.second), torch_linear(net.last)
+        self.first, self.second = map(torch_conv, net.convs)
+        self.last = torch_linear(net.last)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = F.leaky_relu(self.second(F.leaky_relu(self.first(x), 0.2)), 0.2)
         return self.last(h.permute(0, 2, 3, 1).flatten(1))
 
 
-def torch_mlp(net: Sequential) -> nn.Sequential:
+def torch_mlp(net: MLP) -> nn.Sequential:
     return nn.Sequential(*(torch_linear(part) if isinstance(part, Linear) else nn.ReLU() for part in net.layers))
 
 
 TWINS: dict[type, Callable[[Any], nn.Module]] = {
-    Sequential: torch_mlp,
+    MLP: torch_mlp,
     ImageGenerator: TorchImageGenerator,
     ImageCritic: TorchImageCritic,
 }
@@ -171,7 +174,7 @@ if __name__ == "__main__":
     for objective in ("non-saturating", "wasserstein"):
         rng = np.random.default_rng(0)
         points = rng.normal(size=(256, 2)).astype(np.float32)
-        nets = mlp(2, 2, rng, width=width), mlp(2, 1, rng, width=width)
+        nets = MLP(2, (width, width), 2, rng), MLP(2, (width, width), 1, rng)
         print(row(f"points, MLPs 2 × {width}", *nets, points, 2, objective, seconds), flush=True)
         images = np.tanh(rng.normal(size=(64, 8, 8, 1))).astype(np.float32)
         wide = width // 4

@@ -24,17 +24,17 @@ from tinygen.autograd import Tensor
 from tinygen.autograd.kernels.threads import threads
 from tinygen.distributions import Bernoulli
 from tinygen.models import VAE
-from tinygen.models.vae_networks import MLPDecoder, MLPEncoder
-from tinygen.nn import Linear
+from tinygen.models.image_networks import MLPDecoder, MLPEncoder
+from tinygen.nn import MLP, Linear
 from tinygen.optim import Adam
 from tinygen.training import sharded
 
 Noise = Callable[[tuple[int, ...]], torch.Tensor]
 
 
-def torch_twin(layers: list[Linear]) -> nn.Sequential:
+def torch_twin(net: MLP) -> nn.Sequential:
     twins: list[nn.Module] = []
-    for layer in layers:
+    for layer in (part for part in net.layers if isinstance(part, Linear)):
         twin = nn.Linear(*layer.w.shape)
         assert layer.b is not None
         with torch.no_grad():
@@ -59,9 +59,9 @@ def torch_loss(encoder: nn.Module, decoder: nn.Module, x: torch.Tensor, k: int, 
 def training_step(k: int, batch: int, seconds: float, pixels: int = 784, hidden: int = 200, latent: int = 50) -> str:
     rng = np.random.default_rng(0)
     encoder = MLPEncoder((pixels,), 2 * latent, rng, hidden=(hidden, hidden), levels=2)
-    decoder = MLPDecoder(latent, (pixels,), 1, rng, hidden=(hidden, hidden))
+    decoder = MLPDecoder(latent, (pixels, 1), rng, hidden=(hidden, hidden))
     model = VAE((pixels,), latent, encoder, decoder, Bernoulli())
-    twins = torch_twin(encoder.layers), torch_twin(decoder.layers)
+    twins = torch_twin(encoder.mlp), torch_twin(decoder.mlp)
     x = rng.integers(0, 2, (batch, pixels)).astype(np.uint8)
     torch_x = torch.from_numpy(x.astype(np.float32))
     torch_optimizer = torch.optim.Adam([p for twin in twins for p in twin.parameters()], 1e-3)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from tinygen.autograd import Tensor
 from tinygen.distributions import Categorical
 from tinygen.models import GAN, VAE, PixelCNN, RealNVP
-from tinygen.models.gan_networks import ImageCritic, ImageGenerator
-from tinygen.models.vae_networks import ConvDecoder, ConvEncoder
+from tinygen.models.image_networks import ConvDecoder, ConvEncoder, ImageCritic, ImageGenerator
 from tinygen.nn import Module
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
@@ -32,7 +31,7 @@ def samples_of_models(
 ) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Train one model after another on x; draw as many images (N, 8, 8, 1) as there are in x, in levels 0…16."""
     n = len(x)
-    encoder, decoder = ConvEncoder(SHAPE, 2 * LATENT, rng, levels=LEVELS), ConvDecoder(LATENT, SHAPE, LEVELS, rng)
+    encoder, decoder = ConvEncoder(SHAPE, 2 * LATENT, rng, levels=LEVELS), ConvDecoder(LATENT, (*SHAPE, LEVELS), rng)
     vae = VAE(SHAPE, LATENT, encoder, decoder, Categorical(LEVELS))
     learn(vae, vae.loss, x, int(1000 * share), rng)
     yield "VAE", vae.sample(n, rng)

@@ -18,7 +18,7 @@ from tinygen import plot
 from tinygen.autograd.kernels.threads import set_threads
 from tinygen.data import grid_of_gaussians, ring_of_gaussians
 from tinygen.models import GAN
-from tinygen.models.gan_networks import mlp
+from tinygen.nn import MLP
 from tinygen.optim import Adam, cosine
 from tinygen.training import fit
 
@@ -31,7 +31,7 @@ def samples_of(job: tuple[str, int, str], steps: int) -> Points:
     name, seed, objective = job
     rng, turns = np.random.default_rng(seed), TURNS[objective]
     data = DENSITIES[name].sample(50_000, rng).astype(np.float32)
-    generator, critic = mlp(LATENT, 2, rng, width=64), mlp(2, 1, rng, width=64)
+    generator, critic = MLP(LATENT, (64, 64), 2, rng), MLP(2, (64, 64), 1, rng)
     gan = GAN((2,), LATENT, generator, critic, objective, 0.1 if objective == "wasserstein" else None)
     optimizers = [
         Adam(network.parameters(), cosine(3e-3, steps * turns.count(side)), (0.5, 0.9))

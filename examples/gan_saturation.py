@@ -16,8 +16,7 @@ from reporting import arguments, report
 from tinygen import plot, value_and_grad
 from tinygen.autograd import tanh
 from tinygen.models import GAN
-from tinygen.models.gan_networks import mlp
-from tinygen.nn import Linear
+from tinygen.nn import MLP, Linear
 from tinygen.optim import SGD, Adam
 from tinygen.training import fit
 
@@ -27,7 +26,7 @@ OBJECTIVES = {"minimax": plot.COLOURS[0], "non-saturating": plot.COLOURS[1]}
 def play(objective: str, alone: int, steps: int, parts: int, seed: int) -> tuple[dict[str, list[float]], list[float]]:
     """Return ‖∂ loss / ∂(a, b)‖ of both losses at moments while the critic learns alone; then b as both sides do."""
     rng = np.random.default_rng(seed)
-    generator, critic = Linear(1, 1, rng), mlp(1, 1, rng, width=32, activation=tanh)
+    generator, critic = Linear(1, 1, rng), MLP(1, (32, 32), 1, rng, activation=tanh)
     generator.load({"w": np.ones((1, 1)), "b": np.array([12.0])})
     gan, data = GAN((1,), 1, generator, critic, objective), rng.normal(size=(5000, 1))
     sides = [Adam(critic.parameters(), 2e-3, (0.5, 0.9)), SGD(generator.parameters(), 0.05)]

@@ -19,13 +19,13 @@ from tinygen.autograd import Array, Tensor
 from tinygen.data import digits
 from tinygen.distributions import Bernoulli
 from tinygen.models import VAE
-from tinygen.models.vae_networks import MLPDecoder, MLPEncoder
+from tinygen.models.image_networks import MLPDecoder, MLPEncoder
 from tinygen.optim import Adam, cosine
 from tinygen.training import fit
 
 
 def trained(latent: int, x: Array, rng: np.random.Generator, steps: int) -> VAE:
-    encoder, decoder = MLPEncoder((8, 8, 1), 2 * latent, rng, levels=2), MLPDecoder(latent, (8, 8, 1), 1, rng)
+    encoder, decoder = MLPEncoder((8, 8, 1), 2 * latent, rng, levels=2), MLPDecoder(latent, (8, 8, 1, 1), rng)
     model = VAE((8, 8, 1), latent, encoder, decoder, Bernoulli())
     optimizer = Adam(model.parameters(), cosine(2e-3, steps, warmup=steps // 20))
 

@@ -4,11 +4,13 @@ from . import init
 from .layers import Conv, ConvTranspose, Embedding, LayerNorm, Linear, Sequential, dropout
 from .masks import MaskedLinear, MaskedMLP
 from .memory import Memory
+from .mlp import MLP
 from .module import Module
 from .recurrent import LSTM
 
 __all__ = [
     "LSTM",
+    "MLP",
     "Conv",
     "ConvTranspose",
     "Embedding",

@@ -1,4 +1,4 @@
-"""Encoders and decoders: shapes, every pixel is connected, examples are not; and a convolutional VAE's derivatives."""
+"""Networks from images and to images: shapes, every pixel is connected, evenly, examples are not; derivatives."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen import grad
-from tinygen.autograd import Array, Tensor, tanh
+from tinygen.autograd import Array, Tensor, tanh, taps
 from tinygen.distributions import Bernoulli, Categorical
-from tinygen.models import VAE
-from tinygen.models.vae_networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from tinygen.models import GAN, VAE
+from tinygen.models.image_networks import (
+    WINDOW,
+    ConvDecoder,
+    ConvEncoder,
+    ImageCritic,
+    ImageGenerator,
+    MLPDecoder,
+    MLPEncoder,
+)
+from tinygen.nn import ConvTranspose
 from tinygen.testing import check_parameter_grads
 
 LATENT = 3
@@ -32,7 +41,7 @@ def vae(kind: str, shape: tuple[int, int, int], rng: np.random.Generator, output
         shape,
         LATENT,
         encoder(shape, 2 * LATENT + context, rng, levels=output.levels, **settings),
-        decoder(LATENT, shape, output.width, rng, **settings),
+        decoder(LATENT, (*shape, output.width), rng, **settings),
         output,
     ).astype(np.float64)
     for parameter in model.parameters():
@@ -106,18 +115,64 @@ def test_gradients(kind: str, k: int, rng: np.random.Generator) -> None:
 
 def test_float32_throughout(rng: np.random.Generator) -> None:
     shape = (4, 4, 1)
-    model = VAE(shape, 2, ConvEncoder(shape, 4, rng, levels=2), ConvDecoder(2, shape, 1, rng), Bernoulli())
+    model = VAE(shape, 2, ConvEncoder(shape, 4, rng, levels=2), ConvDecoder(2, (*shape, 1), rng), Bernoulli())
     assert model.loss(rng.integers(0, 2, (3, *shape)), rng=rng).dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (4, 12, 3), (5, 7, 2)])
+def test_shapes_and_range_of_a_generator_and_its_critic(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    x = ImageGenerator(shape, 3, rng, width=4)(rng.normal(size=(5, 3)).astype(np.float32))
+    assert x.shape == (5, *shape)
+    assert x.dtype == np.float32
+    assert np.abs(x.value).max() < 1
+    assert ImageCritic(shape, rng, width=4)(x).shape == (5, 1)
+
+
+@pytest.mark.parametrize(("window", "even"), [(WINDOW, True), (taps.square(3), False)])
+def test_a_window_that_the_stride_divides_leaves_no_checkerboard(window: taps.Taps, even: bool) -> None:
+    layer = ConvTranspose(1, 1, window, np.random.default_rng(0), stride=2)
+    layer.w.assign(np.ones(layer.w.shape))
+    counts = layer(np.ones((1, 6, 6, 1), np.float32)).value[0, 2:-2, 2:-2]  # away from the border
+    assert (np.ptp(counts) == 0) == even
+
+
+@pytest.mark.parametrize("player", ["critic", "generator"])
+def test_gradients_through_the_penalty(player: str, rng: np.random.Generator) -> None:
+    shape = (8, 4, 2)
+    generator, critic = ImageGenerator(shape, 3, rng, width=2), ImageCritic(shape, rng, width=2)
+    gan, x = GAN(shape, 3, generator, critic, "wasserstein").astype(np.float64), rng.normal(size=(3, *shape))
+    for parameter in gan.parameters():
+        parameter.assign(0.5 * rng.normal(size=parameter.shape))
+    critic.activation = tanh  # which has no kinks
+    loss, own = gan.generator_loss, generator.parameters()
+    if player == "critic":
+        loss, own = gan.critic_loss, critic.parameters()[:-1]  # the last bias cancels between data and samples
+    check_parameter_grads(lambda: loss(x, rng=np.random.default_rng(1)), own, rng=rng)
+
+
+def test_the_layer_before_the_output_starts_by_glorot_whatever_the_others_do(rng: np.random.Generator) -> None:
+    def ones(shape: tuple[int, ...], fans: tuple[int, int], rng: np.random.Generator) -> Array:
+        return np.ones(shape, np.float32)
+
+    for network in (ConvEncoder((4, 4, 1), 2, rng, init=ones), ConvDecoder(2, (4, 4, 1), rng, init=ones)):
+        weights = network.parameters()[::2]
+        assert [bool(np.all(w.value == 1)) for w in weights] == [True, True, False]
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda rng: ConvEncoder((4, 4, 1), 2, rng, channels=()), r"len\(channels\): expected at least 1"),
-        (lambda rng: ConvDecoder(2, (4, 4, 1), 1, rng, channels=()), r"len\(channels\): expected at least 1"),
+        (lambda rng: ConvDecoder(2, (4, 4, 1), rng, channels=()), r"len\(channels\): expected at least 1"),
         (lambda rng: MLPEncoder((4, 4, 1), 2, rng)(np.zeros((2, 4, 5, 1))), "x: expected shape"),
         (lambda rng: ConvEncoder((4, 4, 1), 2, rng)(np.zeros((2, 4, 5, 1))), "x: expected shape"),
-        (lambda rng: MLPDecoder(2, (4,), 1, rng)(np.zeros((2, 3))), "linear: x"),
+        (lambda rng: ImageCritic((8, 8, 1), rng)(np.zeros((2, 8, 4, 1))), "x: expected shape"),
+        (lambda rng: MLPDecoder(2, (4, 1), rng)(np.zeros((2, 3))), "linear: x"),
+        (lambda rng: ImageCritic((8, 8), rng), r"shape: expected \(height, width, channels\), got \(8, 8\)"),
+        (lambda rng: ConvDecoder(2, (8, 8), rng), "shape: expected"),
+        (lambda rng: ImageGenerator((8, 8, 0), 2, rng), "shape: expected"),
+        (lambda rng: ImageGenerator((8, 8, 1), 0, rng), "n_in: expected at least 1"),
+        (lambda rng: ImageGenerator((8, 8, 1), 2, rng, width=0), "n_out: expected at least 1"),
     ],
 )
 def test_bad_input(call: Any, message: str, rng: np.random.Generator) -> None:
