@@ -348,6 +348,7 @@ class TorchLearnedCDF(nn.Module):
         ends = means + scales * logit[..., None]
         low, high, x = ends.amin(-1), ends.amax(-1), (weights * ends).sum(-1)
         step = before = high - low
+        found = torch.zeros_like(x, dtype=torch.bool)  # what is found stays, where another step would be a halving
         while True:
             c = torch.sigmoid((x[..., None] - means) / scales)
             u, slope = (weights * c).sum(-1), (weights / scales * c * (1 - c)).sum(-1)
@@ -356,8 +357,9 @@ class TorchLearnedCDF(nn.Module):
             newton = error * u * (1 - u) / slope
             good = (x - newton >= low) & (x - newton <= high) & (newton.abs() <= 0.5 * before.abs())
             before, step = step, torch.where(good, newton, x - 0.5 * (low + high))
-            x = x - step
-            if bool((step.abs() <= torch.where(good, 1e-9, 2.0**-52) * scales.min() + 2.0**-52 * x.abs()).all()):
+            x = torch.where(found, x, x - step)
+            found |= step.abs() <= torch.where(good, 1e-9, 2.0**-52) * scales.min() + 2.0**-52 * x.abs()
+            if bool(found.all()):
                 return x.float()
 
 

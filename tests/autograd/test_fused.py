@@ -151,7 +151,7 @@ def test_mixture_cdf_equals_its_plain_form(
     x, theta = rng.normal(size=shape) * reach, rng.normal(size=(*(shape if own else ()), 3 * size))
     g = rng.normal(size=(2, *shape))
     xs = [Tensor(x), Tensor(theta)]
-    fused, plain = mixture_cdf(*xs, kind), plain_mixture_cdf(*xs, kind)
+    fused, plain = mixture_cdf(xs[0], xs[1], kind), plain_mixture_cdf(xs[0], xs[1], kind)
     np.testing.assert_allclose(fused.value, plain.value, rtol=1e-12, atol=1e-12)
     expected = [t.value for t in grad(plain, xs, g)]
     for taped in (False, True):

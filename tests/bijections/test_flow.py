@@ -145,7 +145,7 @@ def test_a_condition_that_nothing_takes_is_refused_and_decoding_is_the_inverse(f
         lambda: flow.initialise(x, c),
     ):
         with pytest.raises(ValueError, match=r"condition: expected none, got \(3, 2\)"):
-            ask()  # type: ignore[no-untyped-call]
+            ask()
     for parameter in flow.parameters():
         parameter.assign(parameter.value + 0.1 * rng.normal(size=parameter.shape))
     z = rng.normal(size=(3, *flow.base.shape)).astype(np.float32)

@@ -72,7 +72,7 @@ class ContinuousFlow(Bijection):
         return x, log_det
 
     def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
-        (x,) = self.solve(z, 1.0, 0.0, condition, volume=False).y
+        x: Tensor = self.solve(z, 1.0, 0.0, condition, volume=False).y[0]
         return x
 
     def solve(
