@@ -1,12 +1,12 @@
 """What every generative model with a tractable likelihood is, and the distributions over one variable that it ends in.
 
-Checked by: tests/test_distributions.py
+Checked by: tests/test_distributions.py, tests/models/test_every_model.py
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -27,29 +27,41 @@ from .autograd import (
 from .autograd.tensor import array_of
 from .checks import at_least, check_event, check_k
 
+X = TypeVar("X", contravariant=True)
 
-@runtime_checkable
-class Distribution(Protocol):
-    """A model that can be evaluated and drawn from."""
 
-    def log_prob(self, x: Array) -> Tensor:
-        """Return ln p(x) of each example in nats: x (N, …), result (N,)."""
+class Distribution(Protocol[X]):
+    """What can be evaluated and drawn from: every model with a likelihood, and the noise that flows begin with.
+
+    Distribution[Array] is one of levels or other data, Distribution[TensorLike] also of numbers that a network
+    computes: its density has derivatives by x.
+    """
+
+    shape: tuple[int, ...]
+
+    def log_prob(self, x: X) -> Tensor:
+        """Return ln p(x) of each example in nats: x (N, *shape), result (N,)."""
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n examples, as an array (n, …)."""
+        """Draw n examples, as an array (n, *shape)."""
 
 
-class Output(Protocol):
-    """The distribution of one variable with values 0…levels−1, given `width` numbers that a network computes."""
+class Likelihood(Protocol):
+    """The distribution of one variable, given `width` numbers that a network computes."""
 
-    levels: int
     width: int
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        """Return ln p(k) in nats: parameters (…, width), k (…), result (…)."""
+        """Return ln p(k) in nats: parameters (…, width), values k (…), result (…)."""
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
-        """Draw k: parameters (…, width), result (…) of int64."""
+        """Draw values (…) given their parameters (…, width)."""
+
+
+class Output(Likelihood, Protocol):
+    """The distribution of a variable with values 0…levels−1, which are drawn as int64."""
+
+    levels: int
 
 
 class Categorical:
@@ -101,8 +113,7 @@ class Gaussian:
         mean, log_scale = self._mean_and_log_scale(parameters)
         if k.shape != mean.shape:
             raise ValueError(f"k: expected numbers of shape {mean.shape}, got {k.shape}")
-        residual = (mean - k) * exp(-log_scale)
-        return -0.5 * residual * residual - log_scale - 0.5 * math.log(2 * math.pi)
+        return log_normal((mean - k) * exp(-log_scale)) - log_scale
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         mean, log_scale = self._mean_and_log_scale(parameters)
@@ -149,18 +160,6 @@ class StandardUniform:
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         return rng.random((n, *self.shape))
-
-
-class Likelihood(Protocol):
-    """The distribution of one variable given `width` numbers, an `Output` or one of real values, such as `Gaussian`."""
-
-    width: int
-
-    def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        """Return ln p in nats: parameters (…, width), values (…), result (…)."""
-
-    def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
-        """Draw values (…) given their parameters (…, width)."""
 
 
 def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:

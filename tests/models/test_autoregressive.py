@@ -9,7 +9,7 @@ import pytest
 from contract import randomised
 
 from tinygen.autograd import Array, Tensor
-from tinygen.distributions import Categorical, Distribution
+from tinygen.distributions import Categorical
 from tinygen.models import MADE, GatedPixelCNN, PixelCNN, PixelRNN, WaveNet
 from tinygen.models.autoregressive import Autoregressive
 from tinygen.testing import check_normalised, enumerate_support
@@ -32,7 +32,6 @@ def test_log_prob_is_the_sum_over_the_variables(rng: np.random.Generator) -> Non
     p = np.exp(model.table) / np.exp(model.table).sum(-1, keepdims=True)
     assert np.exp(model.log_prob(np.array([[1, 0, 0]])).item()) == pytest.approx(p[2, 1] * p[1, 0] * p[0, 0], rel=1e-12)
     check_normalised(model.log_prob, enumerate_support(2, (3,)))
-    assert isinstance(model, Distribution)
 
 
 def test_the_network_is_the_subclass_s_own() -> None:
@@ -78,11 +77,6 @@ each_model = pytest.mark.parametrize("kind", MODELS)
 def small(kind: str, levels: int = 3, shape: tuple[int, ...] = SHAPE, **settings: Any) -> Autoregressive:
     rng = np.random.default_rng(0)
     return randomised(MODELS[kind](shape, levels, rng, **settings), rng)
-
-
-@each_model
-def test_it_is_a_distribution(kind: str) -> None:
-    assert isinstance(small(kind), Distribution)
 
 
 @each_model

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tinygen.autograd import Array, grad, no_grad
-from tinygen.distributions import Distribution
 from tinygen.models import Flow1D
 from tinygen.optim import Adam
 from tinygen.testing import (
@@ -105,14 +104,6 @@ def test_it_learns_what_it_can_be(noise: str, rng: np.random.Generator) -> None:
         epochs=10, progress=False)  # fmt: skip
     with no_grad():
         assert -0.01 < flow.log_prob(x).value.mean() - true < 0.01  # 12 numbers fitted to 4000: 0.0015 nats expected
-
-
-def test_it_is_a_distribution(rng: np.random.Generator) -> None:
-    flow = Flow1D(5)
-    assert isinstance(flow, Distribution)
-    assert flow.sample(4, rng).shape == (4, 1)
-    assert flow.sample(0, rng).shape == (0, 1)
-    assert flow.sample(4, rng).dtype == np.float32
     assert math.isfinite(flow.loss(np.array([[1e6]], np.float32)).item())
 
 

@@ -10,7 +10,7 @@ from plane import check_plane_sampler
 
 from tinygen.autograd import tanh
 from tinygen.bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, InvertibleConv, Mask, Reshape
-from tinygen.distributions import Distribution, StandardNormal
+from tinygen.distributions import StandardNormal
 from tinygen.models import Glow
 from tinygen.models.coupling_networks import MLP
 from tinygen.nn import Module
@@ -28,14 +28,14 @@ def randomised(module: Any, rng: np.random.Generator, size: float = 0.3) -> Any:
 def small(shape: tuple[int, int, int] = (4, 4, 1), seed: int = 0, **settings: Any) -> Glow:
     """A Glow with tanh, as finite differences across the kink of a relu are no derivative."""
     rng = np.random.default_rng(seed)
-    settings = {"levels": 2, "steps": 2, "width": 3, "activation": tanh, **settings}
+    settings = {"scales": 2, "steps": 2, "hidden": 3, "activation": tanh, **settings}
     return randomised(Glow(shape, rng, **settings), rng)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("condition", [0, 2])
 @pytest.mark.parametrize(
     "settings",
-    [{"steps": 1}, {"shape": (2, 4, 3), "levels": 1, "steps": 2}, {"shape": (8, 8, 1), "levels": 3, "steps": 1}],
+    [{"steps": 1}, {"shape": (2, 4, 3), "scales": 1, "steps": 2}, {"shape": (8, 8, 1), "scales": 3, "steps": 1}],
 )
 def test_invertible_with_the_log_det_of_its_jacobian(settings: dict[str, Any], condition: int) -> None:
     glow, rng = small(**settings, condition=condition), np.random.default_rng(0)
@@ -49,7 +49,7 @@ def in_the_plane(seed: int = 0) -> Flow:
     rng = np.random.default_rng(seed)
     parts: list[Bijection] = []
     for _ in range(2):
-        network = MLP(1, 2, rng, width=5, depth=1, activation=tanh)
+        network = MLP(1, 2, rng, hidden=5, depth=1, activation=tanh)
         parts += [ActNorm(2), InvertibleConv(2, rng), AffineCoupling(Mask("channel", (2,)), network)]
     return randomised(Flow(Chain(*parts), StandardNormal((2,))), rng)  # type: ignore[no-any-return]
 
@@ -77,7 +77,7 @@ def test_another_volume_is_rejected(rng: np.random.Generator) -> None:
 
 
 def test_the_first_batch_comes_out_normalised_and_survives_saving(rng: np.random.Generator) -> None:
-    glow = Glow((4, 4, 1), rng, steps=3, width=4).astype(np.float64)
+    glow = Glow((4, 4, 1), rng, steps=3, hidden=4).astype(np.float64)
     x = 7 + 20 * rng.normal(size=(300, 4, 4, 1))
     glow.initialise(x)
     norms = [part for part in modules(glow) if isinstance(part, ActNorm)]
@@ -85,7 +85,7 @@ def test_the_first_batch_comes_out_normalised_and_survives_saving(rng: np.random
     assert all(np.any(norm.m.value != 0) and np.any(norm.s.value != 0) for norm in norms)
     z = glow.bijection.forward(x)[0].value
     np.testing.assert_allclose([z.mean(), z.std()], [0, 1], atol=0.01)  # not of the data, but of rotations of it
-    other = Glow((4, 4, 1), np.random.default_rng(5), steps=3, width=4).astype(np.float64)
+    other = Glow((4, 4, 1), np.random.default_rng(5), steps=3, hidden=4).astype(np.float64)
     other.load(glow.state())
     np.testing.assert_array_equal(other.log_prob(x).value, glow.log_prob(x).value)
 
@@ -102,14 +102,6 @@ def test_gradients(rng: np.random.Generator) -> None:
     check_parameter_grads(lambda: glow.log_prob(x, told), glow.parameters(), rng=rng)
 
 
-def test_it_is_a_distribution_in_float32(rng: np.random.Generator) -> None:
-    glow = Glow((4, 4, 1), rng)
-    assert isinstance(glow, Distribution)
-    x = glow.sample(3, rng)
-    assert x.shape == (3, 4, 4, 1)
-    assert x.dtype == glow.log_prob(x).dtype == np.float32
-
-
 def test_a_coupling_that_is_still_the_identity_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(AssertionError, match="changes nothing"):
         check_log_det(Glow((4, 4, 1), rng).astype(np.float64).bijection, rng.normal(size=(2, 4, 4, 1)), rng=rng)
@@ -118,11 +110,11 @@ def test_a_coupling_that_is_still_the_identity_is_refused(rng: np.random.Generat
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"levels": 0}, "levels: expected at least 1"),
+        ({"scales": 0}, "scales: expected at least 1"),
         ({"steps": 0}, "steps: expected at least 1"),
-        ({"shape": (6, 4, 1)}, r"multiples of 2\^levels = 4, got \(6, 4, 1\)"),
+        ({"shape": (6, 4, 1)}, r"multiples of 2\^scales = 4, got \(6, 4, 1\)"),
         ({"shape": (4, 4)}, "shape: expected"),
-        ({"width": 0}, "width: expected at least 1"),
+        ({"hidden": 0}, "hidden: expected at least 1"),
         ({"condition": -1}, "condition: expected at least 0"),
     ],
 )

@@ -286,6 +286,10 @@ BAD_INPUT: list[tuple[Any, str]] = [
     (lambda m, x, rng: m.loss(x, rng=rng, k=5, beta=0.5), "beta, kl: expected none"),
     (lambda m, x, rng: m.sample(-1, rng), "n: expected at least 0"),
     (lambda m, x, rng: VAE((3,), 0, m.encoder, m.decoder, Bernoulli()), "latent: expected at least 1"),
+    (
+        lambda m, x, rng: VAE((3,), 2, m.encoder, m.decoder, Bernoulli(), prior=StandardNormal((3,))),
+        r"prior: expected shape \(2,\)",
+    ),
     (lambda m, x, rng: VAE((3,), 2, Wide(rng), m.decoder, Bernoulli()).elbo(x, 1, rng), "encoder: expected"),
     (lambda m, x, rng: VAE((3,), 2, m.encoder, m.decoder, Categorical(5)).elbo(x, 1, rng), "decoder: expected"),
 ]

@@ -19,28 +19,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, broadcast_to, exp, logsumexp, no_grad
+from ..autograd import Array, Tensor, TensorLike, broadcast_to, exp, log_normal, logsumexp, no_grad
 from ..bijections import Bijection
 from ..checks import at_least, check_event
-from ..distributions import Likelihood, StandardNormal, event_log_prob
+from ..distributions import Distribution, Likelihood, StandardNormal, event_log_prob
 from ..nn import Module
 
 Rng = np.random.Generator
-_LN_2PI = math.log(2 * math.pi)
-
-
-class Prior(Protocol):
-    """What a VAE needs of the distribution of its codes; a `Flow` is one."""
-
-    def log_prob(self, x: TensorLike) -> Tensor:
-        """Return ln p(z) of each code in nats: (N, latent) to (N,)."""
-
-    def sample(self, n: int, rng: Rng) -> Array:
-        """Draw n codes (n, latent)."""
 
 
 class Posterior(NamedTuple):
@@ -71,14 +60,16 @@ class VAE(Module):
         decoder: Callable[[TensorLike], Tensor],
         output: Likelihood,
         *,
-        prior: Prior | None = None,
+        prior: Distribution[TensorLike] | None = None,
         posterior_flow: Bijection | None = None,
     ) -> None:
         at_least(1, latent=latent)
         self.shape, self.latent, self.output = tuple(shape), latent, output
         self.encoder, self.decoder = encoder, decoder
-        self.prior: Prior = StandardNormal((latent,)) if prior is None else prior
+        self.prior: Distribution[TensorLike] = StandardNormal((latent,)) if prior is None else prior
         self.posterior_flow = posterior_flow
+        if self.prior.shape != (latent,):
+            raise ValueError(f"prior: expected shape ({latent},), got {self.prior.shape}")
 
     def posterior(self, x: Array) -> Posterior:
         """Encode x (N, *shape): the Gaussian that codes are drawn from, and the context of the posterior flow."""
@@ -97,7 +88,7 @@ class VAE(Module):
         n, d = q.mean.shape
         noise = rng.standard_normal((k, n, d)).astype(q.mean.dtype)
         z = q.mean + exp(q.log_scale) * noise
-        log_q = -0.5 * (noise * noise).sum(-1) - 0.5 * d * _LN_2PI - q.log_scale.sum(-1)
+        log_q = log_normal(noise).sum(-1) - q.log_scale.sum(-1)
         if self.posterior_flow is None:
             return z, log_q
         context = None if q.context is None else broadcast_to(q.context, (k, *q.context.shape)).reshape(k * n, -1)

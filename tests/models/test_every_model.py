@@ -1,0 +1,117 @@
+"""What every model with a likelihood keeps, as `Distribution` says; and models that do not, which are found out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen import models
+from tinygen.autograd import Array, Tensor
+from tinygen.bijections import Affine, Flow
+from tinygen.distributions import Bernoulli, Distribution, StandardNormal, StandardUniform
+from tinygen.models import (
+    FFJORD,
+    IAF,
+    MADE,
+    MAF,
+    NICE,
+    VAE,
+    Flow1D,
+    GatedPixelCNN,
+    Glow,
+    PixelCNN,
+    PixelRNN,
+    RealNVP,
+    WaveNet,
+)
+from tinygen.models.image_networks import MLPDecoder, MLPEncoder
+from tinygen.ode import FixedStep
+
+Rng = np.random.Generator
+IMAGE = (4, 4, 1)
+MODELS: dict[str, Callable[[Rng], Distribution[Any]]] = {
+    "MADE": lambda rng: MADE(IMAGE, 3, rng, hidden=(9,)),
+    "PixelRNN": lambda rng: PixelRNN(IMAGE, 3, rng, hidden=5, layers=1),
+    "PixelCNN": lambda rng: PixelCNN(IMAGE, 3, rng, channels=6, blocks=1),
+    "GatedPixelCNN": lambda rng: GatedPixelCNN(IMAGE, 3, rng, channels=4, layers=2),
+    "WaveNet": lambda rng: WaveNet(IMAGE, 3, rng, channels=4, dilations=(1, 2)),
+    "Flow1D": lambda rng: Flow1D(5),
+    "MAF": lambda rng: MAF(3, rng, hidden=(4,)),
+    "IAF": lambda rng: IAF(3, rng, hidden=(4,)),
+    "NICE": lambda rng: NICE((4,), rng),
+    "RealNVP": lambda rng: RealNVP(IMAGE, rng, scales=2, hidden=4, depth=1),
+    "Glow": lambda rng: Glow(IMAGE, rng, scales=2, steps=1, hidden=4),
+    "FFJORD": lambda rng: FFJORD(2, rng, hidden=4, solver=FixedStep(2)),
+}
+NOISE: dict[str, Callable[[Rng], Distribution[Any]]] = {
+    "StandardNormal": lambda rng: StandardNormal(IMAGE),
+    "StandardUniform": lambda rng: StandardUniform((3,)),
+    "Flow": lambda rng: Flow(Affine(np.array([2.0, 3.0])), StandardNormal((2,))),
+}
+
+
+def check(model: Distribution[Any]) -> None:
+    """Draw examples (n, *shape), the same from the same seed, and evaluate each by itself, in their dtype."""
+    a, b, c = (model.sample(3, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert a.shape == (3, *model.shape)
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    assert model.sample(0, np.random.default_rng(1)).shape == (0, *model.shape)
+    log_prob = model.log_prob(a)
+    assert log_prob.shape == (3,)
+    assert np.all(np.isfinite(log_prob.value))
+    assert a.dtype.kind == "i" or a.dtype == log_prob.dtype
+    alone = [model.log_prob(a[i : i + 1]).value[0] for i in range(3)]
+    np.testing.assert_allclose(log_prob.value, alone, rtol=1e-5)  # float32
+
+
+@pytest.mark.parametrize("kind", [*MODELS, *NOISE])
+def test_it_is_a_distribution(kind: str, rng: Rng) -> None:
+    model = {**MODELS, **NOISE}[kind](rng)
+    check(model)
+    if kind in MODELS:
+        assert model.log_prob(model.sample(3, rng)).dtype == np.float32
+
+
+def test_of_the_models_only_a_bounded_and_an_implicit_one_are_none() -> None:
+    assert set(MODELS) == set(models.__all__) - {"VAE", "GAN"}
+
+
+class Scalar(StandardNormal):
+    def log_prob(self, x: Any) -> Tensor:
+        return super().log_prob(x).sum()
+
+
+class Batch(StandardNormal):
+    def log_prob(self, x: Any) -> Tensor:
+        return super().log_prob(x - x.mean(0))
+
+
+class Unseeded(StandardNormal):
+    def sample(self, n: int, rng: Rng) -> Array:
+        return np.random.default_rng().normal(size=(n, *self.shape))
+
+
+class Stuck(StandardNormal):
+    def sample(self, n: int, rng: Rng) -> Array:
+        return np.zeros((n, *self.shape))
+
+
+class Flat(StandardNormal):
+    def sample(self, n: int, rng: Rng) -> Array:
+        return rng.normal(size=(n, 16))
+
+
+@pytest.mark.parametrize("wrong", [Scalar, Batch, Unseeded, Stuck, Flat])
+def test_what_is_none_is_found_out(wrong: type[StandardNormal]) -> None:
+    with pytest.raises(AssertionError):
+        check(wrong(IMAGE))
+
+
+def test_a_vae_is_none_though_it_has_the_names(rng: Rng) -> None:
+    vae: Any = VAE((3,), 2, MLPEncoder((3,), 4, rng), MLPDecoder(2, (3, 1), rng), Bernoulli())
+    with pytest.raises(TypeError, match="missing 2 required"):
+        check(vae)
