@@ -431,15 +431,15 @@ if __name__ == "__main__":
     conv_width = width // 2
     for name, flow, batch in (
         ("Flow1D, 10 logistics to normal noise", Flow1D(10), 256),
-        ("NICE of vectors (64,)", NICE((64,), generator, width=width), 256),
-        ("RealNVP in the plane", RealNVP((2,), generator, mask="half", layers=8, width=width, depth=3), 256),
+        ("NICE of vectors (64,)", NICE((64,), generator, hidden=width), 256),
+        ("RealNVP in the plane", RealNVP((2,), generator, mask="half", layers=8, hidden=width, depth=3), 256),
         ("MAF in the plane", MAF(2, generator, layers=5, hidden=(width, width)), 256),
         ("MAF of vectors (16,)", MAF(16, generator, layers=5, hidden=(width, width)), 256),
         ("IAF of vectors (16,)", IAF(16, generator, layers=5, hidden=(width, width)), 256),
         ("FFJORD in the plane, 6 steps of RK4", FFJORD(2, generator, hidden=width, solver=FixedStep(6)), 256),
-        ("RealNVP on 8×8", RealNVP((8, 8, 1), generator, levels=2, width=conv_width, depth=1), 64),
-        ("Glow on 8×8", Glow((8, 8, 1), generator, steps=steps, width=conv_width), 64),
-        ("RealNVP on 28×28", RealNVP((28, 28, 1), generator, levels=2, width=conv_width, depth=1), 32),
-        ("Glow on 28×28", Glow((28, 28, 1), generator, steps=steps, width=conv_width), 32),
+        ("RealNVP on 8×8", RealNVP((8, 8, 1), generator, scales=2, hidden=conv_width, depth=1), 64),
+        ("Glow on 8×8", Glow((8, 8, 1), generator, steps=steps, hidden=conv_width), 64),
+        ("RealNVP on 28×28", RealNVP((28, 28, 1), generator, scales=2, hidden=conv_width, depth=1), 32),
+        ("Glow on 28×28", Glow((28, 28, 1), generator, steps=steps, hidden=conv_width), 32),
     ):
         print(row(name, flow, batch, seconds), flush=True)

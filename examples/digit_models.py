@@ -50,7 +50,7 @@ def samples_of_models(
         ema=EMA(gan.parameters(), 0.995),
     )
     yield "GAN", np.rint((gan.sample(n, rng) + 1) * 8).astype(int)
-    flow = RealNVP(SHAPE, rng, layers=4, levels=2, width=32, depth=1)
+    flow = RealNVP(SHAPE, rng, layers=4, scales=2, hidden=32, depth=1)
     trained = train_flow(flow, x[:-144], x[-144:], int(600 * share), 3e-3, int(rng.integers(2**32)))
     yield "RealNVP", np.clip(trained.sample(n, rng), 0, LEVELS - 0.001).astype(int)
     pixelcnn = PixelCNN(SHAPE, LEVELS, rng, channels=32, blocks=3, dropout=0.1)

@@ -24,8 +24,8 @@ SHAPE = (8, 8, 1)
 def flows(rng: np.random.Generator) -> dict[str, Flow]:
     maf = MAF(DIMENSIONS, rng, layers=5, hidden=(128,))
     return {
-        "RealNVP": RealNVP(SHAPE, rng, layers=4, levels=2, width=32, depth=1),
-        "Glow": Glow(SHAPE, rng, levels=2, steps=6, width=64),
+        "RealNVP": RealNVP(SHAPE, rng, layers=4, scales=2, hidden=32, depth=1),
+        "Glow": Glow(SHAPE, rng, scales=2, steps=6, hidden=64),
         # a MAF starts at random and not as the identity: what it is given must not be large
         "MAF": Flow(Chain(Reshape(SHAPE, (DIMENSIONS,)), ActNorm(DIMENSIONS), maf.bijection), maf.base, SHAPE),
     }

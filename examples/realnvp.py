@@ -25,7 +25,7 @@ def main() -> None:
     metrics, floors = dict[str, float](), dict[str, float]()
     for name in names:
         start, toy, rng = time.perf_counter(), DENSITIES[name](), np.random.default_rng(args.seed)
-        flow = RealNVP((2,), rng, mask="half", layers=12, width=64, depth=2)
+        flow = RealNVP((2,), rng, mask="half", layers=12, hidden=64, depth=2)
         flow.initialise(toy.sample(1000, rng).astype(np.float32))
         train(flow, flow.loss, toy, rng, steps=20 if args.quick else 4000, lr=3e-3)
         metrics[f"{name}_seconds"] = time.perf_counter() - start

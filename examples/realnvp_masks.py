@@ -29,7 +29,7 @@ def main() -> None:
         fitted, held_out, test = split(np.random.default_rng(seed))
         for mask in MASKS:
             rng = np.random.default_rng(seed)
-            untrained = RealNVP((8, 8, 1), rng, mask=mask, layers=8, width=32, depth=1)
+            untrained = RealNVP((8, 8, 1), rng, mask=mask, layers=8, hidden=32, depth=1)
             flow = train(untrained, fitted, held_out, steps, 3e-3, seed)
             found[mask].append(bits(flow, test, rng))
             if seed == args.seed:

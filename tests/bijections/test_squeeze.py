@@ -107,7 +107,7 @@ def test_noise_and_levels_that_do_not_fit() -> None:
         Squeeze().inverse(np.zeros((2, 3, 3, 2)))
     with pytest.raises(ValueError, match="even number of channels"):
         FactorOut((2, 2, 3), Affine(2.0))
-    with pytest.raises(ValueError, match="levels: expected one or more"):
+    with pytest.raises(ValueError, match="stages: expected one or more"):
         multi_scale([], [])
     with pytest.raises(ValueError, match="a shape for each, got 1 and 2"):
         multi_scale([Affine(2.0)], [(2,), (1,)])

@@ -137,7 +137,7 @@ def test_a_condition_where_none_is_expected() -> None:
         ({"kind": NICE, "layers": 1}, "layers: expected at least 2"),
         ({"scales": 0}, "scales: expected at least 1"),
         ({"scales": 2}, "scales: expected 1 for vectors"),
-        ({"shape": (4, 6, 1), "scales": 3}, "even lengths"),
+        ({"shape": (4, 6, 1), "scales": 3}, "shape: expected H and W multiples of .* = 4"),
         ({"shape": (6, 7, 1), "mask": "half", "scales": 2}, r"shape: expected H and W multiples of 2.* = 2"),
         ({"shape": (3,)}, "even lengths"),
         ({"shape": (4, 4)}, "shape: expected"),

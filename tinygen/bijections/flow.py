@@ -51,6 +51,8 @@ class Flow(Module):
         if not np.all(np.isfinite(v)):
             raise ValueError(f"x: expected finite numbers, got {np.count_nonzero(~np.isfinite(v))} that are not")
         check_condition(condition, len(v), self.condition)
+        if not isinstance(x, Tensor):  # or float64 data would take a float32 network with it
+            x = v.astype(self.dtype, copy=False)
         z, log_det = self.bijection.forward(x, condition)
         return self.base.log_prob(z) + log_det
 

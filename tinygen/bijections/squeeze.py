@@ -82,15 +82,15 @@ class FactorOut(Bijection):
         return concatenate([a.reshape(len(a), -1), self.rest.initialise(b, condition)], 1)
 
 
-def multi_scale(levels: Sequence[Bijection], shapes: Sequence[tuple[int, ...]]) -> Chain:
-    """Chain levels, after each but the last of which half of the channels leave; what has left is not computed with.
+def multi_scale(stages: Sequence[Bijection], shapes: Sequence[tuple[int, ...]]) -> Chain:
+    """Chain stages, after each but the last of which half of the channels leave; what has left is not computed with.
 
-    Shapes: shapes[i] is that of level i's output; the chain maps to vectors (N, D).
-    Raises ValueError if there is no level, or not one shape for each.
+    Shapes: shapes[i] is that of stage i's output; the chain maps to vectors (N, D).
+    Raises ValueError if there is no stage, or not one shape for each.
     """
-    if not levels or len(levels) != len(shapes):
-        raise ValueError(f"levels: expected one or more, a shape for each, got {len(levels)} and {len(shapes)}")
-    chain = Chain(levels[-1], Reshape(shapes[-1], (math.prod(shapes[-1]),)))
-    for level, shape in zip(levels[-2::-1], shapes[-2::-1], strict=True):
-        chain = Chain(level, FactorOut(shape, chain))
+    if not stages or len(stages) != len(shapes):
+        raise ValueError(f"stages: expected one or more, a shape for each, got {len(stages)} and {len(shapes)}")
+    chain = Chain(stages[-1], Reshape(shapes[-1], (math.prod(shapes[-1]),)))
+    for stage, shape in zip(stages[-2::-1], shapes[-2::-1], strict=True):
+        chain = Chain(stage, FactorOut(shape, chain))
     return chain

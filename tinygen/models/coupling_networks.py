@@ -29,15 +29,15 @@ class CouplingNetwork(Module):
     Raises ValueError if depth is below 1, or if a condition of another shape is given, or none where one is expected.
     """
 
-    def __init__(self, width: int, depth: int, condition: int, activation: Activation, rng: Rng) -> None:
-        at_least(1, width=width, depth=depth)
+    def __init__(self, hidden: int, depth: int, condition: int, activation: Activation, rng: Rng) -> None:
+        at_least(1, hidden=hidden, depth=depth)
         at_least(0, condition=condition)
         self.condition = condition
-        self.told = Linear(condition, width, rng, bias=False) if condition else None
+        self.told = Linear(condition, hidden, rng, bias=False) if condition else None
         self.activation = activation
 
     def _condition(self, condition: TensorLike | None, x: Tensor) -> TensorLike:
-        """Return what the condition adds, with ones for the axes between: (N, 1, 1, width) beside images."""
+        """Return what the condition adds, with ones for the axes between: (N, 1, 1, hidden) beside images."""
         check_condition(condition, len(x), self.condition)
         if self.told is None or condition is None:
             return 0.0
@@ -52,13 +52,13 @@ class MLP(CouplingNetwork):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, rng: Rng, *, width: int, depth: int, condition: int = 0, activation: Activation
+        self, n_in: int, n_out: int, rng: Rng, *, hidden: int, depth: int, condition: int = 0, activation: Activation
     ) -> None:
-        super().__init__(width, depth, condition, activation, rng)
-        sizes = [n_in, *[width] * depth]
+        super().__init__(hidden, depth, condition, activation, rng)
+        sizes = [n_in, *[hidden] * depth]
         self.layers = [Linear(a, b, rng, init=he_normal) for a, b in pairwise(sizes)]
         self.layers[0].b = Parameter(centred(self.layers[0].w.value, rng))
-        self.last = Linear(width, n_out, rng, init=zeros)
+        self.last = Linear(hidden, n_out, rng, init=zeros)
 
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
         added = self._condition(condition, a)
@@ -76,16 +76,16 @@ class ResidualNet(CouplingNetwork):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, rng: Rng, *, width: int, depth: int, condition: int = 0, activation: Activation
+        self, n_in: int, n_out: int, rng: Rng, *, hidden: int, depth: int, condition: int = 0, activation: Activation
     ) -> None:
-        super().__init__(width, depth, condition, activation, rng)
+        super().__init__(hidden, depth, condition, activation, rng)
         square = taps.square(3)
-        self.first = Conv(n_in, width, square, rng)
+        self.first = Conv(n_in, hidden, square, rng)
         self.blocks = [
-            (Conv(width, width, square, rng, init=he_normal), Conv(width, width, square, rng, init=zeros))
+            (Conv(hidden, hidden, square, rng, init=he_normal), Conv(hidden, hidden, square, rng, init=zeros))
             for _ in range(depth)
         ]
-        self.last = Conv(width, n_out, taps.point(), rng, init=zeros)
+        self.last = Conv(hidden, n_out, taps.point(), rng, init=zeros)
 
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
         h = self.first(a, plus=self._condition(condition, a))
@@ -98,12 +98,12 @@ class GlowNet(CouplingNetwork):
     """3×3, 1×1 and 3×3 convolutions with relus between: the network of Glow's couplings."""
 
     def __init__(
-        self, n_in: int, n_out: int, rng: Rng, *, width: int, condition: int = 0, activation: Activation = relu
+        self, n_in: int, n_out: int, rng: Rng, *, hidden: int, condition: int = 0, activation: Activation = relu
     ) -> None:
-        super().__init__(width, 1, condition, activation, rng)
-        self.first = Conv(n_in, width, taps.square(3), rng, init=he_normal)
-        self.middle = Conv(width, width, taps.point(), rng, init=he_normal)
-        self.last = Conv(width, n_out, taps.square(3), rng, init=zeros)
+        super().__init__(hidden, 1, condition, activation, rng)
+        self.first = Conv(n_in, hidden, taps.square(3), rng, init=he_normal)
+        self.middle = Conv(hidden, hidden, taps.point(), rng, init=he_normal)
+        self.last = Conv(hidden, n_out, taps.square(3), rng, init=zeros)
 
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
         h = self.activation(self.first(a, plus=self._condition(condition, a)))

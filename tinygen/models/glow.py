@@ -28,11 +28,13 @@ Rng = np.random.Generator
 
 
 class Glow(Flow):
-    """A distribution over images (height, width, channels) of real numbers, `levels` levels of `steps` steps.
+    """A distribution over images (height, width, channels) of real numbers.
+
+    `scales` is the number of levels, the paper's L, and `steps` that of the steps in each, its K.
 
     Shapes: x (N, *shape), condition (N, condition); log_prob (N,) in nats per image.
     Raises ValueError, naming the argument, where a setting makes no flow or an input is of another shape: height and
-    width must be multiples of 2^levels.
+    width must be multiples of 2^scales.
     """
 
     def __init__(
@@ -40,25 +42,25 @@ class Glow(Flow):
         shape: tuple[int, int, int],
         rng: Rng,
         *,
-        levels: int = 2,
+        scales: int = 2,
         steps: int = 4,
-        width: int = 64,
+        hidden: int = 64,
         condition: int = 0,
         activation: Activation = relu,
     ) -> None:
-        at_least(1, levels=levels, steps=steps, width=width)
-        if len(shape) != 3 or shape[0] % 2**levels or shape[1] % 2**levels:
-            raise ValueError(f"shape: expected (H, W, C), H and W multiples of 2^levels = {2**levels}, got {shape}")
+        at_least(1, scales=scales, steps=steps, hidden=hidden)
+        if len(shape) != 3 or shape[0] % 2**scales or shape[1] % 2**scales:
+            raise ValueError(f"shape: expected (H, W, C), H and W multiples of 2^scales = {2**scales}, got {shape}")
 
         def step(shape: tuple[int, ...]) -> list[Bijection]:
             cut = Mask("channel", shape)
             (*_, n_in), (*_, n_out) = cut.shapes
-            network = GlowNet(n_in, 2 * n_out, rng, width=width, condition=condition, activation=activation)
+            network = GlowNet(n_in, 2 * n_out, rng, hidden=hidden, condition=condition, activation=activation)
             return [ActNorm(shape[-1]), InvertibleConv(shape[-1], rng), AffineCoupling(cut, network)]
 
         chains, shapes = [], []
         height, breadth, channels = shape
-        for level in range(1, levels + 1):
+        for level in range(1, scales + 1):
             here = height // 2**level, breadth // 2**level, channels * 2 ** (level + 1)
             chains.append(Chain(Squeeze(), *(part for _ in range(steps) for part in step(here))))
             shapes.append(here)

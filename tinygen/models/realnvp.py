@@ -1,18 +1,18 @@
 """NICE and RealNVP: flows of couplings, in which every half takes its turn in being changed.
 
-    NICE       z = exp(s) ⊙ (f_K ∘ … ∘ f₁)(x)        additive couplings, a volume changed only by the last scaling
+    NICE       z = exp(s) ⊙ ((f_K ∘ … ∘ f₁)(x) − m)  additive couplings, a volume changed only by the last scaling
     RealNVP    z = (f_K ∘ … ∘ f₁)(x)                 affine couplings; images on several scales
 
 Both directions cost one pass, so they are as fast to sample as to train. A coupling starts as the identity, since the
-last layer of its network starts at zero; a flow is the base distribution until it is trained.
+last layer of its network starts at zero; a flow is the base distribution until it is initialised or trained.
 
     level of RealNVP:   couplings in the mask, alternating ─ squeeze ─ couplings by channel, alternating ─┬─ next level
                                                                                                           └─ half: noise
     last level:         couplings in the mask
 
 Source: Dinh, Krueger & Bengio, "NICE: non-linear independent components estimation", 2015; Dinh, Sohl-Dickstein &
-Bengio, "Density estimation using Real NVP", 2017, section 3.6. In place of RealNVP's batch normalisation stand
-actnorms (`initialise` sets them by data), and a checkerboard is cut out, not multiplied by zeros, see `Mask`.
+Bengio, "Density estimation using Real NVP", 2017, section 3.6. NICE's paper has no m. In place of RealNVP's batch
+normalisation stand actnorms (`initialise` sets them by data), and a checkerboard is cut out, see `Mask`.
 Checked by: tests/models/test_realnvp.py
 """
 
@@ -44,7 +44,7 @@ Shape = tuple[int, ...]
 
 
 class NICE(Flow):
-    """Additive couplings of vectors (D,), and a scale for each number at the end; images are vectors to it.
+    """Additive couplings of vectors (D,), and an `ActNorm` of each number at the end; images are vectors to it.
 
     Shapes: x (N, *shape), condition (N, condition); log_prob (N,) in nats per example.
     Raises ValueError, naming the argument, where a setting makes no flow or an input is of another shape.
@@ -57,7 +57,7 @@ class NICE(Flow):
         *,
         mask: str = "checkerboard",
         layers: int = 4,
-        width: int = 64,
+        hidden: int = 64,
         depth: int = 2,
         condition: int = 0,
         activation: Activation = relu,
@@ -68,7 +68,7 @@ class NICE(Flow):
         for i in range(layers):
             cut = Mask(mask, (dim,), flipped=i % 2 == 1)
             n_in, n_out = cut.shapes[0][0], cut.shapes[1][0]
-            network = MLP(n_in, n_out, rng, width=width, depth=depth, condition=condition, activation=activation)
+            network = MLP(n_in, n_out, rng, hidden=hidden, depth=depth, condition=condition, activation=activation)
             parts.append(AdditiveCoupling(cut, network))
         super().__init__(Chain(*parts, ActNorm(dim)), StandardNormal((dim,)), tuple(shape))
 
@@ -76,7 +76,7 @@ class NICE(Flow):
 class RealNVP(Flow):
     """Affine couplings of vectors (D,), by fully connected networks, or of images (H, W, C), by residual ones.
 
-    `layers` couplings alternate in each stage, each followed by an actnorm. With `levels` = 1 there is one stage, in
+    `layers` couplings alternate in each stage, each followed by an actnorm. With `scales` = 1 there is one stage, in
     `mask` ("checkerboard", "channel" or "half"); with more, images are squeezed and half of the channels leave after
     each level but the last. `depth` is the number of hidden layers, or of residual blocks.
 
@@ -91,16 +91,18 @@ class RealNVP(Flow):
         *,
         mask: str = "checkerboard",
         layers: int = 4,
-        levels: int = 1,
-        width: int = 64,
+        scales: int = 1,
+        hidden: int = 64,
         depth: int = 2,
         condition: int = 0,
         activation: Activation = relu,
     ) -> None:
         at_least(2, layers=layers)
-        at_least(1, levels=levels)
-        if levels > 1 and len(shape) != 3:
-            raise ValueError(f"levels: expected 1 for vectors, got {levels} for shape {shape}")
+        at_least(1, scales=scales)
+        if scales > 1 and len(shape) != 3:
+            raise ValueError(f"scales: expected 1 for vectors, got {scales} for shape {shape}")
+        if scales > 1 and any(length % 2 ** (scales - 1) for length in shape[:2]):
+            raise ValueError(f"shape: expected H and W multiples of 2^(scales − 1) = {2 ** (scales - 1)}, got {shape}")
 
         def stage(name: str, shape: Shape) -> list[Bijection]:
             parts: list[Bijection] = []
@@ -108,15 +110,15 @@ class RealNVP(Flow):
                 cut = Mask(name, shape, flipped=i % 2 == 1)
                 kind = MLP if len(shape) == 1 else ResidualNet
                 n_in, n_out = cut.shapes[0][-1], 2 * cut.shapes[1][-1]
-                network = kind(n_in, n_out, rng, width=width, depth=depth, condition=condition, activation=activation)
+                network = kind(n_in, n_out, rng, hidden=hidden, depth=depth, condition=condition, activation=activation)
                 parts += [AffineCoupling(cut, network), ActNorm(shape[-1])]
             return parts
 
-        if levels == 1:
+        if scales == 1:
             super().__init__(Chain(*stage(mask, shape)), StandardNormal(tuple(shape)))
             return
         chains, shapes, here = [], [], tuple(shape)
-        for _ in range(levels - 1):
+        for _ in range(scales - 1):
             squeezed = here[0] // 2, here[1] // 2, 4 * here[2]
             chains.append(Chain(*stage(mask, here), Squeeze(), *stage("channel", squeezed)))
             shapes.append(squeezed)
