@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -89,8 +89,8 @@ def fit(
     losses: list[Loss] = list(loss) if isinstance(loss, tuple | list) else [loss]  # type: ignore[list-item]
     optimizers = list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
     turns = list(range(len(losses))) if turns is None else list(turns)
-    _check(losses, module, arrays, optimizers, turns, batch_size, rng, epochs, steps, every, ema, clip)
-    run = _Run(losses, module, arrays, optimizers, turns, batch_size, rng, ema, clip, shards, unit)
+    _check_lengths(epochs, steps, every=every, batch_size=batch_size)
+    run = _Run(losses, optimizers, turns, module, arrays, rng, batch_size, ema, clip, shards, unit)
     total = steps if steps is not None else run.per_epoch * (epochs or 0)
     every = every or run.per_epoch
     if checkpoint is not None:
@@ -119,36 +119,56 @@ def fit(
     return run.history
 
 
+@dataclass(eq=False, repr=False)
 class _Run:
-    """All that changes while training, and how it gets into a checkpoint and back."""
+    """What a run is given, all that changes while training, and how that gets into a checkpoint and back."""
 
-    def __init__(
-        self,
-        losses: list[Loss],
-        module: Module,
-        arrays: list[Array],
-        optimizers: list[Optimizer],
-        turns: list[int],
-        batch_size: int,
-        rng: np.random.Generator,
-        ema: EMA | None,
-        clip: float | None,
-        shards: int,
-        unit: str,
-    ) -> None:
-        self.module, self.arrays, self.batch_size, self.turns = module, arrays, batch_size, turns
-        self.rng, self.ema, self.clip, self.shards = rng, ema, clip, shards
-        self.optimizers = optimizers
+    losses: list[Loss]
+    optimizers: list[Optimizer]
+    turns: list[int]
+    module: Module
+    arrays: list[Array]
+    rng: np.random.Generator
+    batch_size: int
+    ema: EMA | None
+    clip: float | None
+    shards: int
+    unit: str
+
+    def __post_init__(self) -> None:
+        self._check()
         self.derivatives = [
-            sharded(value_and_grad(loss, inputs=optimizer.parameters), shards)
-            for loss, optimizer in zip(losses, optimizers, strict=True)
+            sharded(value_and_grad(loss, inputs=optimizer.parameters), self.shards)
+            for loss, optimizer in zip(self.losses, self.optimizers, strict=True)
         ]
-        self.per_epoch = -(-len(arrays[0]) // batch_size)
+        self.per_epoch = -(-len(self.arrays[0]) // self.batch_size)
         self.step = 0
-        self.order = np.arange(len(arrays[0]))
+        self.order = np.arange(len(self.arrays[0]))
         self.loss_sum, self.examples = 0.0, 0  # since the last record
-        self.history = History(unit)
+        self.history = History(self.unit)
         self.best: dict[str, Array] | None = None
+
+    def _check(self) -> None:
+        shapes = [array.shape for array in self.arrays]
+        if not shapes or () in shapes or len({shape[0] for shape in shapes}) != 1 or shapes[0][0] == 0:
+            hint = "; of a data set pass the arrays, such as images.pixels" if () in shapes else ""
+            raise ValueError(f"data: expected arrays of one length, at least 1, got shapes {shapes}{hint}")
+        players = len(self.losses)
+        if len(self.optimizers) != players:
+            raise ValueError(f"optimizer: expected one for each of {players} losses, got {len(self.optimizers)}")
+        if set(self.turns) != set(range(players)):
+            raise ValueError(f"turns: expected each of the players 0…{players - 1} to move, got {self.turns}")
+        for loss in self.losses:
+            _check_loss(loss, self.arrays, self.rng)
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip: expected a positive number or None, got {self.clip}")
+        if not isinstance(self.rng, np.random.Generator):
+            raise ValueError(f"rng: expected a np.random.Generator, got a {type(self.rng).__name__}")
+        own = {id(parameter) for parameter in self.module.parameters()}
+        owners = [("ema", self.ema), *(("optimizer", optimizer) for optimizer in self.optimizers)]
+        for name, owner in owners:
+            if owner is not None and any(id(parameter) not in own for parameter in owner.parameters):
+                raise ValueError(f"{name}: expected parameters of the module, got others; pass it module.parameters()")
 
     def advance(self) -> None:
         """Take one step."""
@@ -289,49 +309,17 @@ class _Run:
         }
 
 
-def _check(
-    losses: list[Loss],
-    module: Module,
-    arrays: list[Array],
-    optimizers: list[Optimizer],
-    turns: list[int],
-    batch_size: int,
-    rng: np.random.Generator,
-    epochs: int | None,
-    steps: int | None,
-    every: int | None,
-    ema: EMA | None,
-    clip: float | None,
-) -> None:
-    shapes = [array.shape for array in arrays]
-    if not shapes or () in shapes or len({shape[0] for shape in shapes}) != 1 or shapes[0][0] == 0:
-        hint = "; of a data set pass the arrays, such as images.pixels" if () in shapes else ""
-        raise ValueError(f"data: expected arrays of one length, at least 1, got shapes {shapes}{hint}")
+def _check_lengths(epochs: int | None, steps: int | None, **others: int | None) -> None:
     if (epochs is None) == (steps is None):
         raise ValueError(f"epochs, steps: expected one of the two, got {epochs}, {steps}")
-    for name, number in {"batch_size": batch_size, "epochs": epochs, "steps": steps, "every": every}.items():
+    for name, number in {"epochs": epochs, "steps": steps, **others}.items():
         if number is not None and (int(number) != number or number < 1):
             raise ValueError(f"{name}: expected a whole number of at least 1, got {number}")
-    if len(losses) != len(optimizers):
-        raise ValueError(f"optimizer: expected one for each of {len(losses)} losses, got {len(optimizers)}")
-    if set(turns) != set(range(len(losses))):
-        raise ValueError(f"turns: expected each of the players 0…{len(losses) - 1} to move, got {turns}")
-    for loss in losses:
-        if not callable(loss):
-            raise ValueError(f"loss: expected a function, or one for each player, got {loss!r}")
-        _check_loss(loss, arrays, rng)
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip: expected a positive number or None, got {clip}")
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng: expected a np.random.Generator, got a {type(rng).__name__}")
-    own = {id(parameter) for parameter in module.parameters()}
-    owners: list[tuple[str, Optimizer | EMA | None]] = [("ema", ema), *(("optimizer", one) for one in optimizers)]
-    for name, owner in owners:
-        if owner is not None and any(id(parameter) not in own for parameter in owner.parameters):
-            raise ValueError(f"{name}: expected parameters of the module, got others; pass it module.parameters()")
 
 
 def _check_loss(loss: Loss, arrays: list[Array], rng: np.random.Generator) -> None:
+    if not callable(loss):
+        raise ValueError(f"loss: expected a function, or one for each player, got {loss!r}")
     try:
         signature = inspect.signature(loss)
     except ValueError:  # some functions written in C have none to be looked at
