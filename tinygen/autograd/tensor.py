@@ -47,6 +47,7 @@ def primitive(operation: F) -> F:
     """Enter an operation that makes its own nodes into the list of those that a test must check.
 
     Raises ValueError if another one has its name; running the same definition again is fine.
+    Checked by: tests/autograd/test_tensor.py
     """
     name, taken = operation.__name__, PRIMITIVES.get(operation.__name__, operation)
     if (taken.__module__, taken.__qualname__) != (operation.__module__, operation.__qualname__):
@@ -106,6 +107,7 @@ def no_grad() -> Any:
     """Keep no edges inside a `with` block, so that nothing is remembered for a derivative.
 
     Holds for the current thread. Also a decorator: `@no_grad()`.
+    Checked by: tests/autograd/test_tensor.py
     """
     return set_taping(False)
 
@@ -264,6 +266,8 @@ class Parameter(Tensor):
 
     It has a copy of the array it is made from. `assign` gives it a new value and makes it younger than the graphs that
     were built from its old one, by which `grad` knows that they are out of date; setting `value` is an AttributeError.
+
+    Checked by: tests/autograd/test_tensor.py
     """
 
     __slots__ = ("made",)
@@ -320,7 +324,11 @@ def attempt(op: str, function: Callable[..., Any], operands: Sequence[TensorLike
 
 
 def node(op: str, value: Any, *edges: Edge) -> Tensor:
-    """Make the tensor that an operation returns; parents that are not tensors are constants and get no edge."""
+    """Make the tensor that an operation returns; parents that are not tensors are constants and get no edge.
+
+    An edge is a parent and its rule (cotangent, output) → the parent's cotangent; in `no_grad` none is kept.
+    Checked by: tests/autograd/test_tensor.py
+    """
     tensor = Tensor.__new__(Tensor)
     tensor.value = value if type(value) is np.ndarray else np.asarray(value)
     tensor.op = op

@@ -25,6 +25,7 @@ class RemoteFile:
 
     `url` is the source and `name` the file kept of it; they end alike unless the source is converted on arrival.
     `digest` is for the reader of an error; the check itself belongs to the function that reads the file.
+    Checked by: tests/data/test_folder.py
     """
 
     name: str

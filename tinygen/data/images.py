@@ -35,6 +35,7 @@ class Images:
     """One split of an image data set: pixels in levels 0 … levels − 1, and labels if it has any.
 
     Shapes: pixels (N, H, W, C) uint8; labels (N,) int64 or None.
+    Checked by: tests/data/test_images.py
     """
 
     pixels: NDArray[np.uint8]

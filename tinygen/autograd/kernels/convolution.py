@@ -347,15 +347,16 @@ def _planar_taps(taps: Taps) -> Taps:
     return tuple(offset if len(offset) == 2 else (0, *offset) for offset in taps)
 
 
-def _check(x: Array, w: Array, taps: Taps, axis: int, stride: int, size: Shape) -> None:
+def _check(name: str, x: Array, w: Array, taps: Taps, axis: int, stride: int, size: Shape) -> None:
     if x.dtype != w.dtype or x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"expected two arrays of float32 or two of float64, got {x.dtype} and {w.dtype}")
+        raise TypeError(f"{name}: expected two arrays of float32 or two of float64, got {x.dtype} and {w.dtype}")
     if x.ndim not in (3, 4) or len(size) != x.ndim - 2 or stride < 1:
         raise ValueError(
-            f"expected (N, T, C) or (N, H, W, C), a size to match and a stride ≥ 1: {x.shape}, {size}, {stride}"
+            f"{name}: expected (N, T, C) or (N, H, W, C), a size to match and a stride of at least 1, "
+            f"got {x.shape}, {size}, {stride}"
         )
     if w.ndim != 3 or w.shape[0] != len(taps) or w.shape[axis] != x.shape[-1]:
-        raise ValueError(f"weights {w.shape} do not fit {len(taps)} taps and {x.shape[-1]} channels")
+        raise ValueError(f"{name}: weights {w.shape} do not fit {len(taps)} taps and {x.shape[-1]} channels")
 
 
 def _plus(plus: Array | None, y: Array) -> tuple[Array, int]:
@@ -406,7 +407,7 @@ def conv(x: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array |
     Raises TypeError unless x and w are both float32 or both float64, ValueError if shapes do not fit.
     Checked by: tests/autograd/kernels/test_convolution.py
     """
-    _check(x, w, taps, 1, stride, size)
+    _check("conv", x, w, taps, 1, stride, size)
     if numba.config.DISABLE_JIT:
         return plain_conv(x, w, taps, stride, size, plus)
     y = np.empty((len(x), *size, w.shape[2]), x.dtype)
@@ -426,7 +427,7 @@ def conv_transpose(y: Array, w: Array, taps: Taps, stride: int, size: Shape, plu
     Raises TypeError unless y and w are both float32 or both float64, ValueError if shapes do not fit.
     Checked by: tests/autograd/kernels/test_convolution.py
     """
-    _check(y, w, taps, 2, stride, size)
+    _check("conv_transpose", y, w, taps, 2, stride, size)
     if numba.config.DISABLE_JIT:
         return plain_conv_transpose(y, w, taps, stride, size, plus)
     x = np.empty((len(y), *size, w.shape[1]), y.dtype)
@@ -466,10 +467,11 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     Checked by: tests/autograd/kernels/test_convolution.py
     """
     if x.dtype != y.dtype or x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"expected two arrays of float32 or two of float64, got {x.dtype} and {y.dtype}")
+        raise TypeError(f"conv_weight: expected two arrays of float32 or two of float64, got {x.dtype} and {y.dtype}")
     if x.ndim not in (3, 4) or x.ndim != y.ndim or len(x) != len(y) or stride < 1:
         raise ValueError(
-            f"expected x and y of as many axes and images, and a stride ≥ 1, got {x.shape}, {y.shape}, {stride}"
+            "conv_weight: expected x and y of as many axes and images, and a stride of at least 1, "
+            f"got {x.shape}, {y.shape}, {stride}"
         )
     if numba.config.DISABLE_JIT:
         return plain_conv_weight(x, y, taps, stride)
