@@ -202,17 +202,17 @@ def test_from_several_threads_at_once() -> None:
 
 def test_misfits_are_refused() -> None:
     x, w = np.zeros((1, 4, 4, 3)), np.zeros((1, 3, 5))
-    with pytest.raises(TypeError, match="^conv: .*float32"):
+    with pytest.raises(TypeError, match=r"^conv: .*float32"):
         conv(x.astype(np.float32), w, ((0, 0),), 1, (4, 4))
     with pytest.raises(TypeError, match="int64"):
         conv(x.astype(np.int64), w.astype(np.int64), ((0, 0),), 1, (4, 4))
     with pytest.raises(ValueError, match="do not fit"):
         conv(x, w, ((0, 0), (0, 1)), 1, (4, 4))
-    with pytest.raises(ValueError, match="^conv_transpose: .*do not fit"):
+    with pytest.raises(ValueError, match=r"^conv_transpose: .*do not fit"):
         conv_transpose(x, w, ((0, 0),), 1, (4, 4))
     with pytest.raises(ValueError, match="plus"):
         conv(x, w, ((0, 0),), 1, (4, 4), np.zeros(4))
-    with pytest.raises(ValueError, match="^conv_weight: .*as many axes"):
+    with pytest.raises(ValueError, match=r"^conv_weight: .*as many axes"):
         conv_weight(x, x[0], ((0, 0),), 1)
 
 
