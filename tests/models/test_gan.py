@@ -64,8 +64,8 @@ def test_the_best_critic_is_p_over_p_plus_q_and_the_game_is_then_worth_the_jense
 def test_a_critic_that_is_trained_becomes_the_best_one() -> None:
     p, q = densities(0)
     c = Parameter(np.zeros(12), np.float64)
-    optimizer = Adam([c], lambda step: 0.05 * 0.998**step)
-    for _ in range(4000):
+    optimizer = Adam([c], lambda step: 0.2 * 0.99**step)
+    for _ in range(800):
         optimizer.step(grad(-value_of_the_game(p, q, c), [c]))
     np.testing.assert_allclose(sigmoid(c).value, p / (p + q), atol=1e-3)
     best = value_of_the_game(p, q, np.log(p) - np.log(q)).item()
@@ -147,8 +147,9 @@ def test_a_generator_learns_a_normal_distribution(objective: str) -> None:
     data = (rng.normal(size=(2000, 1)) * 0.5 + 2).astype(np.float32)
     generator = Linear(1, 1, rng)
     critic = Sequential(Linear(1, 16, rng), tanh, Linear(16, 1, rng))
-    gan = GAN((1,), 1, generator, critic, objective)
-    optimizers = [Adam(critic.parameters(), 5e-3, (0.5, 0.9)), Adam(generator.parameters(), 2e-3, (0.5, 0.9))]
+    # In one dimension λ = 10 is a barrier: a critic that starts with the wrong slope, about −1, keeps it.
+    gan = GAN((1,), 1, generator, critic, objective, 0.1 if objective == "wasserstein" else None)
+    optimizers = [Adam(critic.parameters(), 2e-2, (0.5, 0.9)), Adam(generator.parameters(), 1e-2, (0.5, 0.9))]
     fit(
         [gan.critic_loss, gan.generator_loss],
         gan,
@@ -156,12 +157,14 @@ def test_a_generator_learns_a_normal_distribution(objective: str) -> None:
         optimizer=optimizers,
         turns=[0, 0, 1],
         batch_size=64,
-        steps=3000,
+        steps=900,
         rng=rng,
         progress=False,
     )
     # Where such a game comes to rest is no matter of a test; that it finds the data is. Before training the mean is 0.
-    assert gan.sample(2000, rng).mean() == pytest.approx(2, abs=0.5)
+    x = gan.sample(2000, rng)
+    assert x.mean() == pytest.approx(2, abs=0.3)
+    assert x.std() == pytest.approx(0.5, abs=0.3)
 
 
 BAD_INPUT: list[tuple[Any, str]] = [
