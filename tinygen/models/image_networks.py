@@ -46,6 +46,7 @@ class Encoder(Module):
         self.shape, self.levels = tuple(shape), levels
 
     def centred(self, x: TensorLike) -> TensorLike:
+        """Return x as the first layer takes it."""
         check_event("x", x, self.shape)
         return x if self.levels is None else multiply(x, 2 / (self.levels - 1)) - 1
 
