@@ -116,7 +116,7 @@ class TorchBlock(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.reduce, self.expand = TorchPoint(block.reduce), TorchPoint(block.expand)
-        self.masked = TorchMaskedConv(block.earlier, block.here)
+        self.masked = TorchMaskedConv(block.around.earlier, block.around.here)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         return h + self.expand(F.relu(self.masked(F.relu(self.reduce(F.relu(h))))))

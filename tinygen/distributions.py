@@ -194,8 +194,9 @@ def sample_categorical(logits: TensorLike, rng: np.random.Generator) -> Array:
     Raises ValueError if a logit is NaN or +inf, or all of a row are −inf.
     """
     v = array_of(logits)
-    if not np.all(np.isfinite(v.max(-1))):
+    most = v.max(-1, keepdims=True)
+    if not np.isfinite(most).all():
         raise ValueError(f"logits: expected a finite maximum in each row of shape {v.shape}: has the model diverged?")
-    cumulative = np.cumsum(np.exp(v - v.max(-1, keepdims=True), dtype=np.float64), -1)
-    u = rng.random(v.shape[:-1]) * cumulative[..., -1]
-    return np.sum(cumulative[..., :-1] <= u[..., None], -1)  # type: ignore[no-any-return]
+    cumulative = np.exp(v - most, dtype=np.float64).cumsum(-1)
+    u = rng.random((*v.shape[:-1], 1)) * cumulative[..., -1:]
+    return (cumulative[..., :-1] <= u).sum(-1)  # type: ignore[no-any-return]

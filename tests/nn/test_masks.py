@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygen.nn.masks as module
-from tinygen.autograd import Array, Tensor, tanh
-from tinygen.nn import MaskedLinear, MaskedMLP
+from tinygen.autograd import Array, Tensor, tanh, taps
+from tinygen.nn import Conv, MaskedConv, MaskedLinear, MaskedMLP
 from tinygen.nn.masks import degrees, masks
 from tinygen.testing import check_autoregressive, check_grads, check_parameter_grads
 
@@ -79,6 +79,17 @@ def test_a_masked_layer_is_a_linear_one_without_some_connections(rng: np.random.
     layer.astype(np.float64).b.assign(rng.normal(size=2))  # type: ignore[union-attr]
     np.testing.assert_allclose(layer(x, mask).value, x @ np.where(mask, layer.w.value, 0) + layer.b.value, rtol=1e-12)  # type: ignore[union-attr]
     check_parameter_grads(lambda: layer(x, mask).sum(), layer.parameters(), rng=rng)
+
+
+def test_a_masked_convolution_is_one_of_all_taps_with_a_mask_on_the_last(rng: np.random.Generator) -> None:
+    layer, x, mask = MaskedConv(3, 2, taps.causal(3), rng), rng.normal(size=(2, 4, 3, 3)), rng.random((3, 2)) < 0.5
+    layer.astype(np.float64).here.b.assign(rng.normal(size=2))  # type: ignore[union-attr]
+    whole = Conv(3, 2, taps.causal(3, centre=True), rng).astype(np.float64)
+    whole.w.assign(np.concatenate([layer.earlier.w.value, np.where(mask, layer.here.w.value, 0)[None]]))
+    whole.b.assign(layer.here.b.value)  # type: ignore[union-attr]
+    plus = rng.normal(size=(2, 4, 3, 2))
+    np.testing.assert_allclose(layer(x, mask, plus=plus).value, np.maximum(whole(x, plus=plus).value, 0), rtol=1e-12)
+    check_parameter_grads(lambda: layer(x, mask, plus=plus + 30).sum(), layer.parameters(), rng=rng)  # beyond the kink
 
 
 def network(variables: int = 5, width: int = 2, seed: int = 0, **settings: Any) -> MaskedMLP:

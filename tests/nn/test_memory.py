@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tinygen.autograd import taps
 from tinygen.autograd.taps import Taps
 from tinygen.nn import Conv
-from tinygen.nn.memory import Memory
+from tinygen.nn.masks import MaskedConv, MaskedLinear
+from tinygen.nn.memory import Memory, _Ring
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 CAUSAL = st.sampled_from(
@@ -50,6 +51,54 @@ def test_row_by_row(size: tuple[int, int], width: int, seed: int) -> None:
     for i in range(size[0]):
         memory.position = i, slice(None)
         np.testing.assert_allclose(layer(x[:, i], memory).value, layer(x).value[:, i], rtol=1e-9, atol=1e-11)
+
+
+@given(
+    size=SIZES, masked=st.booleans(), plus=st.sampled_from(["none", "one", "row", "all"]), seed=st.integers(0, 2**32)
+)
+def test_masked_layers_pixel_by_pixel(size: Any, masked: bool, plus: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    into, around = MaskedLinear(3, 4, rng, rectified=True), MaskedConv(4, 4, taps.causal(3), rng)
+    for parameter in [*into.astype(np.float64).parameters(), *around.astype(np.float64).parameters()]:
+        parameter.assign(rng.normal(size=parameter.shape))
+    masks = [rng.random(shape) < 0.5 if masked else None for shape in ((3, 4), (4, 4))]
+    x = rng.normal(size=(2, *size, 3))
+    shape = {"none": (), "one": (1, 1, 1, 4), "row": (2, 1, 1, 4), "all": (2, *size, 4)}[plus]
+    added = np.broadcast_to(rng.normal(size=shape) if shape else 0.0, (2, *size, 4))
+    given: Any = added if shape else 0.0
+    whole = around(into(x, masks[0], plus=given), masks[1], plus=given).value
+    memory = Memory(2, size)
+    for i, j in np.ndindex(size):
+        memory.position = i, j
+        here = added[:1, i, j] if plus == "one" else added[:, i, j] if shape else 0.0
+        y = around(into(x[:, i, j], masks[0], memory, plus=here), masks[1], memory, plus=here)
+        np.testing.assert_allclose(y.value, whole[:, i, j], rtol=1e-9, atol=1e-11)
+
+
+def test_weights_are_those_of_the_first_position(rng: np.random.Generator) -> None:
+    layer, x, memory = layer_of(taps.dilated(2), rng), rng.normal(size=(2, 3, 2)), Memory(2, (3,))
+    whole = layer(x).value
+    for t in range(3):
+        memory.position = (t,)
+        np.testing.assert_allclose(layer(x[:, t], memory).value, whole[:, t], rtol=1e-9, atol=1e-11)
+        layer.w.assign(layer.w.value + 1)
+
+
+def test_a_pointwise_layer_that_is_given_nothing_is_refused(rng: np.random.Generator) -> None:
+    layer, memory = Conv(1, 3, taps.point(), rng), Memory(2, (3, 3))
+    memory.position = (0, 0)
+    with pytest.raises(ValueError, match=r"at position \(0, 0\) .* no input"):
+        layer(None, memory)
+
+
+def test_a_pointwise_layer_evaluates_a_row(rng: np.random.Generator) -> None:
+    layer, x, plus = MaskedLinear(2, 3, rng, rectified=True), rng.normal(size=(2, 5, 2)), rng.normal(size=(2, 5, 3))
+    memory = Memory(2, (4, 5))
+    memory.position = (0, slice(None))
+    y = layer.astype(np.float64)(x, None, memory, plus)
+    np.testing.assert_allclose(y.value, layer(x, None, plus=plus).value, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"an input of shape \(2, 5, 3\)"):
+        layer(plus, None, memory)
 
 
 @given(length=st.integers(1, 9), size=st.integers(1, 3), dilation=st.integers(1, 4), seed=st.integers(0, 2**32))
@@ -157,7 +206,7 @@ def test_a_sequence_is_forgotten_beyond_the_reach_of_the_taps(rng: np.random.Gen
         memory = Memory(3, (length,))
         memory.position = (0,)
         layer(np.zeros((3, 2)), memory)
-        kept.append(sum(canvas.inputs.size for canvas in memory._canvases.values()))
+        kept.append(sum(layer.inputs.size for layer in memory._kept.values() if isinstance(layer, _Ring)))
     assert kept == [5 * 3 * 2] * 2
 
 

@@ -34,7 +34,7 @@ from ..autograd import Array, Tensor, TensorLike, no_grad, relu, taps
 from ..checks import at_least, check_odd, check_rate
 from ..distributions import Categorical, Output
 from ..nn import Conv, Module, dropout
-from ..nn.masks import MaskedLinear, masks
+from ..nn.masks import MaskedConv, MaskedLinear, masks
 from ..nn.memory import Memory
 from .autoregressive import Autoregressive, LabelEmbeddings
 
@@ -46,18 +46,16 @@ class Block(Module):
     """A residual block: from 2·channels to `channels`, over the neighbourhood, and back."""
 
     def __init__(self, channels: int, size: int, rng: Rng) -> None:
-        self.reduce = MaskedLinear(2 * channels, channels, rng)
-        self.earlier = Conv(channels, channels, taps.causal(size), rng, bias=False)
-        self.here = MaskedLinear(channels, channels, rng)
+        self.reduce = MaskedLinear(2 * channels, channels, rng, rectified=True)
+        self.around = MaskedConv(channels, channels, taps.causal(size), rng)
         self.expand = MaskedLinear(channels, 2 * channels, rng)
 
     def __call__(
         self, h: Tensor, inside: Sequence[Array | None], condition: TensorLike, drop: Drop, memory: Memory | None
     ) -> Tensor:
         reduce, here, expand = inside
-        features = relu(self.reduce(relu(h), reduce))
-        features = relu(self.earlier(features, memory, plus=condition) + self.here(features, here))
-        return h + self.expand(drop(features), expand)
+        features = self.around(self.reduce(relu(h), reduce, memory), here, memory, plus=condition)
+        return self.expand(drop(features), expand, memory, plus=h)
 
 
 class PixelCNN(Autoregressive):
@@ -109,7 +107,7 @@ class PixelCNN(Autoregressive):
         self.here = MaskedLinear(shape[2], 2 * channels, rng, bias=False) if self.ordered else None
         self.blocks = [Block(channels, size, rng) for _ in range(blocks)]
         self.embeddings = LabelEmbeddings(labels, [2 * channels, *[channels] * blocks], rng)
-        self.hidden = MaskedLinear(2 * channels, channels, rng)
+        self.hidden = MaskedLinear(2 * channels, channels, rng, rectified=True)
         self.last = MaskedLinear(channels, shape[2] * output.width, rng)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
@@ -119,8 +117,7 @@ class PixelCNN(Autoregressive):
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
         """Fill the images x (n, H, W, C) in place, in raster order, and yield what each channel was drawn from.
 
-        What a layer sums over earlier pixels is summed once for a pixel; only what it does at the pixel itself is done
-        anew for every channel, or once if they are independent.
+        The network is evaluated anew for every channel of a pixel, or once if they are independent.
         """
         self.check_canvas(x, labels)
         memory, conditions, dtype = Memory(len(x), self.shape[:2], again=True), self.embeddings(labels, 0), self.dtype
@@ -128,7 +125,7 @@ class PixelCNN(Autoregressive):
             memory.position = i, j
             if c == 0 or self.ordered:
                 with no_grad():
-                    pixel = self.scaled(x[:, i, j], dtype)
+                    pixel = self.scaled(x[:, i, j], dtype) if self.ordered else x[:, i, j]
                     parameters = self._network(pixel, conditions, memory=memory)  # (n, C, width)
             x[:, i, j, c] = self.output.sample(parameters.value[:, c], rng)
             if c == self.shape[2] - 1:
@@ -138,12 +135,12 @@ class PixelCNN(Autoregressive):
     def _network(
         self, x: Array, conditions: Sequence[TensorLike], rng: Rng | None = None, memory: Memory | None = None
     ) -> Tensor:
-        """Evaluate images x (N, H, W, C), or with a memory a pixel x (n, C), of which masked channels do not matter."""
+        """Evaluate images x (N, H, W, C), or with a memory a pixel x (n, C), which matters only if `ordered`."""
         into, *inside, to_hidden, to_output = self.masks
-        h = self.earlier(x if memory is None else None, memory, plus=conditions[0])
-        if self.here is not None:
-            h = h + self.here(x, into)
+        here = conditions[0] if self.here is None else self.here(x, into, memory, plus=conditions[0])
+        h = self.earlier(x if memory is None else None, memory, plus=here)
+        drop = partial(dropout, rate=self.dropout, rng=rng)
         for block, condition in zip(self.blocks, conditions[1:], strict=True):
-            h = block(h, inside, condition, partial(dropout, rate=self.dropout, rng=rng), memory)
-        features = relu(self.hidden(relu(h), to_hidden))
-        return self.last(features, to_output).reshape(*x.shape, self.output.width)
+            h = block(h, inside, condition, drop, memory)
+        features = self.hidden(relu(h), to_hidden, memory)
+        return self.last(features, to_output, memory).reshape(*x.shape, self.output.width)

@@ -2,7 +2,7 @@
 
 from . import init
 from .layers import Conv, ConvTranspose, Embedding, LayerNorm, Linear, Sequential, dropout
-from .masks import MaskedLinear, MaskedMLP
+from .masks import MaskedConv, MaskedLinear, MaskedMLP
 from .memory import Memory
 from .mlp import MLP
 from .module import Module
@@ -16,6 +16,7 @@ __all__ = [
     "Embedding",
     "LayerNorm",
     "Linear",
+    "MaskedConv",
     "MaskedLinear",
     "MaskedMLP",
     "Memory",

@@ -77,12 +77,18 @@ class Conv(_Convolution):
     Raises ValueError if n_in, n_out or stride is below 1 or there are no taps.
     """
 
+    rectified = False
+
     def __call__(self, x: TensorLike | None, memory: Memory | None = None, plus: TensorLike = 0.0) -> Tensor:
         if memory is not None:
             return memory.conv(self, x, plus)
         if x is None:
             raise ValueError("Conv: x is None; only with a memory may the input come later")
-        return conv(x, self.w, self.taps, self.stride, plus=_with_bias(plus, self.b))
+        return conv(x, self.w, self.taps, self.stride, plus=with_bias(plus, self.b))
+
+    def weights(self, mask: Array | None = None) -> Tensor:
+        """w ⊙ mask, or without a mask w."""
+        return self.w if mask is None else self.w * mask
 
 
 class ConvTranspose(_Convolution):
@@ -95,7 +101,7 @@ class ConvTranspose(_Convolution):
     transposed = True
 
     def __call__(self, y: TensorLike, size: tuple[int, ...] | None = None) -> Tensor:
-        return conv_transpose(y, self.w, self.taps, self.stride, size, _with_bias(0.0, self.b))
+        return conv_transpose(y, self.w, self.taps, self.stride, size, with_bias(0.0, self.b))
 
 
 class Sequential(Module):
@@ -162,7 +168,7 @@ def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
     return x * np.where(kept, 1 / (1 - rate), 0).astype(x.dtype)
 
 
-def _with_bias(plus: TensorLike, b: Parameter | None) -> TensorLike:
+def with_bias(plus: TensorLike, b: Parameter | None) -> TensorLike:
     """plus + b, which is b itself where nothing else is added: the kernel then starts its sums from b at no cost."""
     if b is None:
         return plus

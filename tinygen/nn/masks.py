@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Array, Parameter, Tensor, TensorLike, linear, matmul, relu
+from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, conv, linear, matmul, relu
 from ..autograd.kernels import product
+from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_condition, check_event
 from .init import glorot_uniform
-from .layers import Linear
+from .layers import Conv, Linear, with_bias
+from .memory import Memory
 from .module import Module
 
 Rng = np.random.Generator
@@ -68,18 +70,61 @@ def masks(degrees: Sequence[Array], width: int = 1) -> list[Array]:
 
 
 class MaskedLinear(Module):
-    """y = x (w ⊙ mask) + b, without a mask x w + b
+    """y = plus + x (w ⊙ mask) + b, without a mask plus + x w + b; if `rectified`, relu of that
 
-    Shapes: x (N, n_in), w and mask (n_in, n_out), b (n_out,), y (N, n_out).
+    With a `memory`, the masked weights are computed once and kept there.
+
+    Shapes: x (…, n_in), w and mask (n_in, n_out), b (n_out,), y (…, n_out), to which plus broadcasts.
     """
 
-    def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True) -> None:
+    def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True, rectified: bool = False) -> None:
         self.w = Parameter(glorot_uniform((n_in, n_out), (n_in, n_out), rng))
         self.b = Parameter(np.zeros(n_out)) if bias else None
+        self.rectified = rectified
 
-    def __call__(self, x: TensorLike, mask: Array | None) -> Tensor:
-        w = self.w if mask is None else self.w * mask
-        return matmul(x, w) if self.b is None else linear(x, w, self.b)
+    def weights(self, mask: Array | None = None) -> Tensor:
+        """w ⊙ mask, or without a mask w."""
+        return self.w if mask is None else self.w * mask
+
+    def __call__(
+        self, x: TensorLike, mask: Array | None, memory: Memory | None = None, plus: TensorLike = 0.0
+    ) -> Tensor:
+        if memory is not None:
+            return memory.linear(self, x, plus, mask)
+        w = self.weights(mask)
+        y = matmul(x, w) if self.b is None else linear(x, w, self.b)
+        y = y if isinstance(plus, float) and plus == 0 else y + plus
+        return relu(y) if self.rectified else y
+
+
+class MaskedConv(Module):
+    """y(p) = relu(plus + b + Σₒ x(p + o) wₒ + x(p) (v ⊙ mask)), over taps o that leave out the position p itself
+
+    There alone the mask over channels matters: what is earlier is seen whole. A `memory` is used as in a Conv.
+
+    Shapes: x (N, H, W, n_in), v and mask (n_in, n_out), y (N, H, W, n_out), to which plus broadcasts.
+    """
+
+    stride, rectified = 1, True
+
+    def __init__(self, n_in: int, n_out: int, taps: Taps, rng: Rng) -> None:
+        self.earlier, self.here = Conv(n_in, n_out, taps, rng, bias=False), MaskedLinear(n_in, n_out, rng)
+        self.taps = (*taps, (0,) * len(taps[0]))
+
+    @property
+    def b(self) -> Parameter | None:
+        return self.here.b
+
+    def weights(self, mask: Array | None = None) -> Tensor:
+        """All of the taps' weights, (taps, n_in, n_out), of which those of the last tap are masked."""
+        return concatenate([self.earlier.w, self.here.weights(mask).reshape(1, *self.here.w.shape)])
+
+    def __call__(
+        self, x: TensorLike, mask: Array | None, memory: Memory | None = None, plus: TensorLike = 0.0
+    ) -> Tensor:
+        if memory is not None:
+            return memory.conv(self, x, plus, mask)
+        return relu(conv(x, self.weights(mask), self.taps, plus=with_bias(plus, self.b)))
 
 
 class MaskedMLP(Module):

@@ -3,10 +3,12 @@
 from .activation import bernoulli, bernoulli_vjp, gate, gate_vjp, sum_rows
 from .blas import product
 from .convolution import Taps, conv, conv_transpose, conv_weight
+from .position import AtPosition
 from .threads import parallel, set_threads
 
 # Not the function `threads`: it would hide the submodule of that name.
 __all__ = [
+    "AtPosition",
     "Taps",
     "bernoulli",
     "bernoulli_vjp",
