@@ -7,7 +7,7 @@ from .continuous import ContinuousFlow
 from .coupling import AdditiveCoupling, AffineCoupling, Mask
 from .dequantize import Dequantized
 from .elementwise import Affine, Logit
-from .flow import Base, Flow
+from .flow import Flow
 from .invertible_conv import InvertibleConv
 from .mixture_cdf import MixtureCDF
 from .permute import Permute, Reshape, Reverse
@@ -19,7 +19,6 @@ __all__ = [
     "Affine",
     "AffineCoupling",
     "AffineTransformer",
-    "Base",
     "Bijection",
     "Chain",
     "ContinuousFlow",

@@ -7,27 +7,14 @@ Checked by: tests/bijections/test_flow.py
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_condition
+from ..distributions import Distribution
 from ..nn import Module
 from .bijection import Bijection
-
-
-class Base(Protocol):
-    """What a flow needs of the distribution of its noise: a shape, a density of tensors, and draws."""
-
-    shape: tuple[int, ...]
-
-    def log_prob(self, x: TensorLike) -> Tensor:
-        """Return ln p(x) of each example in nats: x (N, *shape), result (N,)."""
-
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n examples, (n, *shape)."""
 
 
 class Flow(Module):
@@ -39,7 +26,9 @@ class Flow(Module):
     one row for each example, none where it takes none.
     """
 
-    def __init__(self, bijection: Bijection, base: Base, shape: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, bijection: Bijection, base: Distribution[TensorLike], shape: tuple[int, ...] | None = None
+    ) -> None:
         self.bijection, self.base, self.condition = bijection, base, bijection.condition
         self.shape = base.shape if shape is None else tuple(shape)
 

@@ -171,8 +171,9 @@ def test_bernoulli_of_awkward_layouts() -> None:
 )
 def test_relu_is_that_of_numpy(dtype: Any, x: Any) -> None:
     x = x.astype(dtype)
-    for view in (x, x.T, x[::-1]):
-        y, g = relu(view), np.arange(1, x.size + 1, dtype=dtype).reshape(view.shape)
+    many = np.resize(x, (64, 80))  # so many that the kernel is called
+    for view in (x, x.T, x[::-1], many, many.T):
+        y, g = relu(view), np.arange(1, view.size + 1, dtype=dtype).reshape(view.shape)
         np.testing.assert_array_equal(y, np.maximum(view, 0))
         np.testing.assert_array_equal(relu_vjp(y, g), np.where(view > 0, g, 0))
         assert y.dtype == relu_vjp(y, g).dtype == dtype

@@ -16,6 +16,8 @@ from .threads import parallel
 
 # A thread is worth waking for this many numbers (about 20 µs on one core).
 _GRAIN = 1 << 15
+# Fewer numbers than this are done by NumPy before the kernel has been reached.
+_FEW = 1 << 12
 f32 = np.float32
 
 # tanh x ≈ x P(x²)/Q(x²) on |x| ≤ 7.9, ±1 beyond (1 - tanh 7.9 is 4 units in the last place): a rational function
@@ -188,8 +190,8 @@ def gate_vjp(x: Array, g: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
-    """y = max(x, 0), three times faster than NumPy's maximum with one number. Shapes: x, y (…)."""
-    if not _fast(x):
+    """y = max(x, 0), for many numbers three times faster than NumPy's maximum with one number. Shapes: x, y (…)."""
+    if not _fast(x) or x.size < _FEW:
         return np.maximum(x, 0)
     flat, y = behaved(x).reshape(-1), np.empty(x.shape, x.dtype)
     out = y.reshape(-1)
