@@ -13,12 +13,12 @@ import numpy as np
 
 from .arrays import Array, behaved
 from .convolution import pack
-from .intrinsics import VECTOR_BYTES, add, compiled, fma, lanes, store, zeros
+from .intrinsics import add, compiled, fma, lanes, store, zeros
 from .threads import parallel
 
 # A thread is worth waking for this many multiply-adds (about 40 µs on one core).
 _GRAIN = 1 << 21
-# The shapes of tiles are lengths of tuples: eight images or one, one register or two.
+# The shapes of tiles are lengths of tuples: eight images or one, two registers. Fewer shapes are compiled sooner.
 _ONE, _TWO, _EIGHT = (0,), (0,) * 2, (0,) * 8
 
 
@@ -48,15 +48,10 @@ def _tiles(
 @compiled
 def _evaluate(x: Array, starts: Array, w: Array, plus: Array, rectified: bool, y: Array, start: int, stop: int) -> None:
     """Rows start … stop of y; from Python, which pays 0.4 µs to hand over the two tuples of `_tiles` at each call."""
-    two, eight = w.shape[2] * w.itemsize > VECTOR_BYTES, stop - start >= 8
-    if two and eight:
+    if stop - start >= 8:
         _tiles(_EIGHT, _TWO, x, starts, w, plus, y, start, stop)
-    elif two:
-        _tiles(_ONE, _TWO, x, starts, w, plus, y, start, stop)
-    elif eight:
-        _tiles(_EIGHT, _ONE, x, starts, w, plus, y, start, stop)
     else:
-        _tiles(_ONE, _ONE, x, starts, w, plus, y, start, stop)
+        _tiles(_ONE, _TWO, x, starts, w, plus, y, start, stop)
     if rectified:
         part = y[start:stop].reshape(-1)
         for number in range(part.size):
@@ -73,10 +68,10 @@ class AtPosition:
     """
 
     def __init__(self, w: Array, b: Array | None, rectified: bool = False) -> None:
-        (taps, self.channels_in, self.channels), per_vector = w.shape, lanes(w.dtype)
+        taps, self.channels_in, self.channels = w.shape
         self.w = np.zeros((taps * self.channels_in + 1, self.channels), w.dtype)  # the last row is the bias
         self.w[:-1], self.w[-1] = w.reshape(-1, self.channels), 0 if b is None else b
-        self.packed = pack(self.w[None], per_vector * (1 if self.channels <= per_vector else 2))
+        self.packed = pack(self.w[None], len(_TWO) * lanes(w.dtype))
         self.nothing, self.rectified = np.zeros_like(self.w[:1]), rectified
         self.grain = 1 + _GRAIN // self.w.size
 
