@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 from digit_classifier import train_classifier
-from digit_models import samples_of_models
+from digit_models import MODELS
 from numpy.typing import NDArray
 from reporting import arguments, report
 
@@ -23,26 +23,42 @@ from tinygen.metrics import bootstrap_interval, fid, inception_score
 
 def main() -> None:
     args = arguments(__doc__ or "", "sample_quality")
-    start, rng, share = time.perf_counter(), np.random.default_rng(args.seed), 0.01 if args.quick else 1.0
+    start = time.perf_counter()
+    rng = np.random.default_rng(args.seed)
+    share = 0.01 if args.quick else 1.0  # of the steps
     train, test = digits("train"), digits("test")
     assert train.labels is not None
-    classifier = train_classifier(train.pixels, train.labels, int(1000 * share), rng)
-    p, reference = classifier.judge(test.pixels)
-    metrics = {"classifier_test_accuracy": float((p.argmax(1) == test.labels).mean())}
-    table, rows = [f"{'':<20}  {'Inception Score':>21}  {'FID':>24}"], []
+
+    print("classifier")
+    classifier = train_classifier(train.pixels, train.labels, int(2000 * share), rng)
+    probabilities, reference = classifier.judge(test.pixels)
+    accuracy = float((probabilities.argmax(1) == test.labels).mean())
+    print(f"of the test images it gets {accuracy:.1%} right")
+
     x = train.pixels[rng.permutation(len(train))]
-    every: list[tuple[str, NDArray[np.integer]]] = [("training images", x), *samples_of_models(x, share, rng)]
-    for name, images in [*every, ("independent pixels", rng.permuted(x, axis=0))]:
-        p, features = classifier.judge(images)
-        score, distance = inception_score(p), fid(features, reference)
-        a, b = bootstrap_interval(inception_score, p, rng=rng)
-        c, d = bootstrap_interval(fid, features, reference, rng=rng)
-        table.append(f"{name:<20}  {f'{score:.2f} ({a:.2f}…{b:.2f})':>21}  {f'{distance:.2f} ({c:.2f}…{d:.2f})':>24}")
-        metrics |= {f"{name.replace(' ', '_')}_is": score, f"{name.replace(' ', '_')}_fid": distance}
-        rows.append((name, images[:14]))
-    print("\n".join(table))
-    names, pictures = zip(*rows, strict=True)
-    plot.save(plot.sample_grid(np.concatenate(pictures), levels=17, row_labels=names), args.out / "samples.png")
+    images: dict[str, NDArray[np.integer]] = {"training images": x}
+    for name, samples_after_training in MODELS.items():
+        print(name)
+        images[name] = samples_after_training(x, share, rng)
+    images["independent pixels"] = rng.permuted(x, axis=0)
+
+    metrics = {"classifier_test_accuracy_share": accuracy}
+    print(f"\n{'':<20}  {'Inception Score':>21}  {'FID':>24}")
+    for name, drawn in images.items():
+        probabilities, features = classifier.judge(drawn)
+        score = inception_score(probabilities)
+        distance = fid(features, reference)
+        low, high = bootstrap_interval(inception_score, probabilities, rng=rng)
+        near, far = bootstrap_interval(fid, features, reference, rng=rng)
+        score_text = f"{score:.2f} ({low:.2f}…{high:.2f})"
+        distance_text = f"{distance:.2f} ({near:.2f}…{far:.2f})"
+        print(f"{name:<20}  {score_text:>21}  {distance_text:>24}")
+        key = name.lower().replace(" ", "_")
+        metrics[f"{key}_inception_score"] = score
+        metrics[f"{key}_fid"] = distance
+
+    rows = np.concatenate([drawn[:14] for drawn in images.values()])
+    plot.save(plot.sample_grid(rows, levels=17, row_labels=list(images)), args.out / "samples.png")
     report(args.out, metrics | {"seconds": time.perf_counter() - start}, {}, "")
 
 
