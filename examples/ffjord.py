@@ -4,8 +4,8 @@ python examples/ffjord.py [--density checkerboard] [--seed 0] [--out out/ffjord]
 
     gap = E[−ln q(x)] − H = KL(p‖q) ≥ 0     nats per point: the mean of ln p(x) − ln q(x) on fresh draws
 
-Trained with a few fixed steps on data of mean 0 and variance 1, measured with adaptive ones. Each density takes about 90
-seconds of one core; without --density all are fitted. What was found: docs/RESULTS.md.
+Trained with a few fixed steps on data of mean 0 and variance 1, measured with adaptive ones. Each density takes about
+90 seconds of one core; without --density all are fitted. What was found: docs/RESULTS.md.
 """
 
 import time

@@ -4,8 +4,8 @@ python examples/realnvp.py [--density checkerboard] [--seed 0] [--out out/realnv
 
     gap = E[−ln q(x)] − H = KL(p‖q) ≥ 0     nats per point, estimated as the mean of ln p(x) − ln q(x) on fresh draws
 
-A gap negative beyond its sampling error would be a wrong density, and is an error. Each density takes about 80 seconds of
-one core; without --density all are fitted. What was found: docs/RESULTS.md.
+A gap negative beyond its sampling error would be a wrong density, and is an error. Each density takes about 80 seconds
+of one core; without --density all are fitted. What was found: docs/RESULTS.md.
 """
 
 import time
