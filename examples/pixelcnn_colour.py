@@ -47,7 +47,7 @@ def main() -> None:
     for ordered, output in itertools.product((True, False), (None, DiscretizedLogistics(LEVELS, 5))):
         name = f"{'ordered' if ordered else 'independent'}, {'logistics' if output else 'softmax'}"
         settings: dict[str, Any] = {"channels": 36, "blocks": 4, "first_size": 5, "ordered": ordered, "output": output}
-        model = PixelCNN(SHAPE, LEVELS, rng, labels=10, **settings)
+        model = PixelCNN(SHAPE, LEVELS, rng, classes=10, **settings)
         optimizer, ema = Adam(model.parameters(), cosine(1e-2, steps, steps // 20)), EMA(model.parameters(), 0.99)
         validate = partial(mean_nats, model, x[held_out], labels[held_out])
         data = x[fitted], labels[fitted]

@@ -39,7 +39,7 @@ def main() -> None:
     (codes, kinds), held_out, test = (
         (mu_law_encode(x), k) for x, k in (sounds(m, rng, RATE) for m in (n, n // 16, n // 16))
     )
-    model = WaveNet(codes.shape[1:], LEVELS, rng, dilations=[1, 2, 4, 8, 16, 32, 64, 128], labels=len(KINDS))
+    model = WaveNet(codes.shape[1:], LEVELS, rng, dilations=[1, 2, 4, 8, 16, 32, 64, 128], classes=len(KINDS))
     parameters = model.parameters()
     fit(
         lambda x, k, rng: model.loss(x, k) / x.shape[1],

@@ -24,7 +24,7 @@ def check_step_by_step(model: Any, seed: int, permutation: Array | None = None, 
 
     A model of several orders is given one of them, and the permutation that it is.
     """
-    labels = np.array([0, 1]) if model.labels else None
+    labels = np.array([0, 1]) if model.classes else None
     fast, slow = np.zeros((2, 2, *model.shape), np.int64)
     fast += np.random.default_rng(seed).integers(-9, 1000, fast.shape)  # what a canvas holds before does not matter
     remembering = model.draw(fast, np.random.default_rng(seed), labels, **order)

@@ -42,12 +42,12 @@ def test_the_network_is_the_subclass_s_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "labels", "message"),
-    [((), 0, "shape: "), ((3, 0), 0, "shape: "), ((3,), -1, "labels: expected at least 0")],
+    ("shape", "classes", "message"),
+    [((), 0, "shape: "), ((3, 0), 0, "shape: "), ((3,), -1, "classes: expected at least 0")],
 )
-def test_settings_that_make_no_model(shape: tuple[int, ...], labels: int, message: str) -> None:
+def test_settings_that_make_no_model(shape: tuple[int, ...], classes: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Autoregressive(shape, Categorical(2), labels)
+        Autoregressive(shape, Categorical(2), classes)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def small(kind: str, levels: int = 3, shape: tuple[int, ...] = SHAPE, **settings
 
 @each_model
 def test_given_a_label_its_probabilities_sum_to_one(kind: str) -> None:
-    model, support = small(kind, 3, (2, 2, 1), labels=2), enumerate_support(3, (2, 2, 1))
+    model, support = small(kind, 3, (2, 2, 1), classes=2), enumerate_support(3, (2, 2, 1))
     of_label = [lambda x, k=k: model.log_prob(x, np.full(len(x), k)).value for k in range(2)]
     for log_prob in of_label:
         check_normalised(log_prob, support)
@@ -109,7 +109,7 @@ def test_dropout_needs_a_generator(kind: str, rng: np.random.Generator) -> None:
 
 @each_model
 def test_same_seed_same_bits_and_float32_throughout(kind: str) -> None:
-    model, labels = MODELS[kind](SHAPE, 4, np.random.default_rng(0), labels=3), np.array([0, 1, 2])
+    model, labels = MODELS[kind](SHAPE, 4, np.random.default_rng(0), classes=3), np.array([0, 1, 2])
     a, b = (model.sample(3, np.random.default_rng(1), labels) for _ in range(2))
     np.testing.assert_array_equal(a, b)
     assert model(a, labels).dtype == model.log_prob(a, labels).dtype == np.float32
@@ -142,7 +142,7 @@ def test_examples_that_are_none(kind: str, x: Array, message: str) -> None:
     [(None, "some"), (np.array([0.0, 1]), ".*float64"), (np.array([0]), ".*shape"), (np.array([0, 2]), ".*values 0…2")],
 )
 def test_labels_that_are_none(kind: str, labels: Any, message: str, rng: np.random.Generator) -> None:
-    model, x = small(kind, labels=2), np.zeros((2, *SHAPE), int)
+    model, x = small(kind, classes=2), np.zeros((2, *SHAPE), int)
     for call in (
         lambda: model(x, labels),
         lambda: model.log_prob(x, labels),

@@ -72,18 +72,18 @@ def test_samples_follow_its_probabilities(rng: np.random.Generator) -> None:
     layers=st.integers(1, 4),
     first_size=st.sampled_from([3, 5]),
     size=st.sampled_from([1, 3]),
-    labels=st.sampled_from([0, 2]),
+    classes=st.sampled_from([0, 2]),
     seed=st.integers(0, 2**32),
 )
 def test_remembered_activations_equal_the_naive_sampler_step_by_step(
-    shape: tuple[int, ...], levels: int, layers: int, first_size: int, size: int, labels: int, seed: int
+    shape: tuple[int, ...], levels: int, layers: int, first_size: int, size: int, classes: int, seed: int
 ) -> None:
-    model = small(shape, levels, seed, layers=layers, first_size=first_size, size=size, labels=labels)
+    model = small(shape, levels, seed, layers=layers, first_size=first_size, size=size, classes=classes)
     check_step_by_step(model, seed)
 
 
 def test_gradients(rng: np.random.Generator) -> None:
-    model = small(labels=2)
+    model = small(classes=2)
     x, labels = images(model, 3, rng), np.array([0, 1, 1])
     for head in (model.layers[0].skip, model.hidden):  # biases that keep every relu away from its kink
         assert head.b is not None
@@ -103,7 +103,7 @@ def test_gradients(rng: np.random.Generator) -> None:
         ({"shape": (3, 4)}, r"shape: expected \(height, width, 1\)"),
         ({"shape": (3, 4, 3)}, r"shape: expected \(height, width, 1\)"),
         ({"dropout": 1.0}, "dropout: "),
-        ({"labels": -1}, "labels: expected at least 0"),
+        ({"classes": -1}, "classes: expected at least 0"),
     ],
 )
 def test_settings_that_make_no_network(settings: Any, message: str) -> None:

@@ -93,7 +93,7 @@ def test_samples_of_one_order_are_none_of_the_mean(rng: np.random.Generator) -> 
 
 
 def test_samples_follow_their_labels(rng: np.random.Generator) -> None:
-    model, support = small(orders=2, labels=2), enumerate_support(2, (2, 2))
+    model, support = small(orders=2, classes=2), enumerate_support(2, (2, 2))
     for label in range(2):
         check_sampler(
             lambda n, rng, k=label: model.sample(2 * n, rng, np.arange(2 * n) % 2)[k::2],  # type: ignore[misc]
@@ -108,14 +108,14 @@ def test_samples_follow_their_labels(rng: np.random.Generator) -> None:
     levels=st.integers(2, 4),
     hidden=st.lists(st.integers(1, 9), max_size=3),
     orders=st.integers(1, 2),
-    labels=st.sampled_from([0, 2]),
+    classes=st.sampled_from([0, 2]),
     direct=st.booleans(),
     seed=st.integers(0, 2**32),
 )
 def test_evaluating_each_unit_once_equals_the_naive_sampler_step_by_step(
-    shape: tuple[int, ...], levels: int, hidden: list[int], orders: int, labels: int, direct: bool, seed: int
+    shape: tuple[int, ...], levels: int, hidden: list[int], orders: int, classes: int, direct: bool, seed: int
 ) -> None:
-    model = small(shape, levels, seed, hidden=hidden, orders=orders, labels=labels, direct=direct)
+    model = small(shape, levels, seed, hidden=hidden, orders=orders, classes=classes, direct=direct)
     for order in range(orders):
         check_step_by_step(model, seed, model.net.order(order), order=order)
 
@@ -133,7 +133,7 @@ def test_two_categories_are_a_bernoulli_variable() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"levels": 3, "labels": 2}, {"orders": 2, "labels": 2}, {"hidden": (9, 9, 9), "labels": 2}]
+    "settings", [{"levels": 3, "classes": 2}, {"orders": 2, "classes": 2}, {"hidden": (9, 9, 9), "classes": 2}]
 )
 def test_gradients(settings: Any, rng: np.random.Generator) -> None:
     model = small(**settings)
@@ -191,7 +191,7 @@ def test_orders_that_are_none(order: int) -> None:
         ({"hidden": (3, 0)}, "hidden: "),
         ({"shape": ()}, "shape: "),
         ({"shape": (0, 3)}, "shape: "),
-        ({"labels": -1}, "labels: "),
+        ({"classes": -1}, "classes: "),
         ({"orders": 0}, "orders: "),
         ({"output": Categorical(3)}, "output: expected one of 2 levels, got 3"),
     ],

@@ -31,11 +31,11 @@ def images(model: PixelRNN, n: int, rng: np.random.Generator) -> Array:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"layers": 3}, {"coordinates": False}, {"shape": (2, 2, 3)}, {"shape": (5, 1, 1)}, {"labels": 2}]
+    "settings", [{}, {"layers": 3}, {"coordinates": False}, {"shape": (2, 2, 3)}, {"shape": (5, 1, 1)}, {"classes": 2}]
 )
 def test_it_sees_every_earlier_variable_and_no_later_one(settings: Any, rng: np.random.Generator) -> None:
     model = small(**settings)
-    f = partial(model, labels=np.array([0, 1, 0, 1]) if model.labels else None)
+    f = partial(model, labels=np.array([0, 1, 0, 1]) if model.classes else None)
     check_autoregressive(f, images(model, 4, rng), axes=3, rng=rng)
 
 
@@ -79,13 +79,13 @@ def test_samples_follow_its_probabilities(rng: np.random.Generator) -> None:
     levels=st.integers(2, 4),
     layers=st.integers(1, 3),
     coordinates=st.booleans(),
-    labels=st.sampled_from([0, 2]),
+    classes=st.sampled_from([0, 2]),
     seed=st.integers(0, 2**32),
 )
 def test_remembered_states_equal_the_naive_sampler_step_by_step(
-    shape: tuple[int, ...], levels: int, layers: int, coordinates: bool, labels: int, seed: int
+    shape: tuple[int, ...], levels: int, layers: int, coordinates: bool, classes: int, seed: int
 ) -> None:
-    model = small(shape, levels, seed, layers=layers, coordinates=coordinates, labels=labels)
+    model = small(shape, levels, seed, layers=layers, coordinates=coordinates, classes=classes)
     check_step_by_step(model, seed)
 
 
@@ -110,7 +110,7 @@ def test_with_coordinates_the_place_matters_without_a_state() -> None:
 
 
 def test_gradients(rng: np.random.Generator) -> None:
-    model = small((2, 2, 3), labels=2, layers=2)
+    model = small((2, 2, 3), classes=2, layers=2)
     x, labels = images(model, 3, rng), np.array([0, 1, 1])
     check_parameter_grads(lambda: model.log_prob(x, labels), model.parameters(), rng=rng)
 
@@ -123,7 +123,7 @@ def test_gradients(rng: np.random.Generator) -> None:
         ({"hidden": 0}, "hidden: "),
         ({"shape": (3, 4)}, r"shape: expected \(height, width, channels\)"),
         ({"shape": (0, 3, 1)}, "shape: "),
-        ({"labels": -1}, "labels: "),
+        ({"classes": -1}, "classes: "),
     ],
 )
 def test_settings_that_make_no_network(settings: Any, message: str) -> None:

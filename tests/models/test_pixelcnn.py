@@ -143,22 +143,22 @@ def test_samples_follow_its_probabilities(settings: Any, rng: np.random.Generato
     blocks=st.integers(0, 3),
     first_size=st.sampled_from([3, 5]),
     size=st.sampled_from([3, 5]),
-    labels=st.sampled_from([0, 2]),
+    classes=st.sampled_from([0, 2]),
     ordered=st.booleans(),
     logistics=st.booleans(),
     seed=st.integers(0, 2**32),
 )
 def test_remembered_activations_equal_the_naive_sampler_step_by_step(
-    shape: tuple[int, ...], levels: int, labels: int, logistics: bool, seed: int, **settings: Any
+    shape: tuple[int, ...], levels: int, classes: int, logistics: bool, seed: int, **settings: Any
 ) -> None:
     output = DiscretizedLogistics(levels, 2) if logistics else Categorical(levels)
-    model = small(shape, levels, seed, labels=labels, output=output, **settings)
+    model = small(shape, levels, seed, classes=classes, output=output, **settings)
     check_step_by_step(model, seed)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 1), (2, 2, 3)])
 def test_gradients(shape: tuple[int, ...], rng: np.random.Generator) -> None:
-    model = small(shape, labels=2)
+    model = small(shape, classes=2)
     x, labels = images(model, 3, rng), np.array([0, 1, 1])
     # Biases that keep every relu away from its kink.
     for parameter in model.parameters():
@@ -179,7 +179,7 @@ def test_gradients(shape: tuple[int, ...], rng: np.random.Generator) -> None:
         ({"first_size": 4}, "first_size: expected an odd number of at least 3, got 4"),
         ({"shape": (3, 4)}, r"shape: expected \(height, width, channels\)"),
         ({"dropout": 1.0}, "dropout: "),
-        ({"labels": -1}, "labels: expected at least 0"),
+        ({"classes": -1}, "classes: expected at least 0"),
         ({"output": Categorical(4)}, "output: expected one of 3 levels"),
     ],
 )

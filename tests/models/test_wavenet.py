@@ -93,14 +93,14 @@ def test_samples_follow_its_probabilities(shape: tuple[int, ...], coordinates: b
     levels=st.integers(2, 4),
     dilations=st.lists(st.integers(1, 6), min_size=1, max_size=4),
     size=st.integers(1, 3),
-    labels=st.sampled_from([0, 2]),
+    classes=st.sampled_from([0, 2]),
     coordinates=st.booleans(),
     seed=st.integers(0, 2**32),
 )
 def test_remembered_activations_equal_the_naive_sampler_step_by_step(
-    shape: tuple[int, ...], labels: int, coordinates: bool, seed: int, **settings: Any
+    shape: tuple[int, ...], classes: int, coordinates: bool, seed: int, **settings: Any
 ) -> None:
-    model = small(shape, seed=seed, labels=labels, coordinates=coordinates and len(shape) > 1, **settings)
+    model = small(shape, seed=seed, classes=classes, coordinates=coordinates and len(shape) > 1, **settings)
     check_step_by_step(model, seed)
 
 
@@ -124,12 +124,12 @@ def test_coordinates_tell_places_apart_and_labels_classes(rng: np.random.Generat
     assert np.ptp(plain, axis=1).max() < 1e-12
     placed = small((4, 4, 1), dilations=(1,), coordinates=True)(x).value.reshape(2, 16, 3)[inner]
     assert np.diff(placed, axis=1).any(-1).all()
-    a, b = small(labels=2).log_prob(events(small(), 1, rng).repeat(2, 0), np.array([0, 1])).value
+    a, b = small(classes=2).log_prob(events(small(), 1, rng).repeat(2, 0), np.array([0, 1])).value
     assert abs(a - b) > 1e-3
 
 
 def test_gradients(rng: np.random.Generator) -> None:
-    model = small((2, 3, 1), labels=2, coordinates=True)
+    model = small((2, 3, 1), classes=2, coordinates=True)
     x, labels = events(model, 3, rng), np.array([0, 1, 1])
     for head in (model.blocks[0].skip, model.hidden):  # biases that keep every relu away from its kink
         assert head.b is not None
@@ -148,7 +148,7 @@ def test_gradients(rng: np.random.Generator) -> None:
         ({"size": 0}, "size: expected at least 1"),
         ({"shape": ()}, "shape: "),
         ({"shape": (-3,)}, "shape: "),
-        ({"labels": -1}, "labels: expected at least 0"),
+        ({"classes": -1}, "classes: expected at least 0"),
         ({"coordinates": True}, "coordinates: "),
     ],
 )

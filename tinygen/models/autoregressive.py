@@ -26,17 +26,17 @@ Rng = np.random.Generator
 class Autoregressive(Module):
     """A distribution over examples of the given shape, whose variables are integers 0…levels−1.
 
-    A subclass defines `evaluate` and `draw`. With `labels` > 0 it is conditional on one of so many classes.
+    A subclass defines `evaluate` and `draw`. With `classes` > 0 it is conditional on one of so many classes.
 
-    Shapes: x (N, *shape) of integers, labels (N,) of integers 0…labels−1; log_prob (N,) in nats per example.
+    Shapes: x (N, *shape) of integers, labels (N,) of integers 0…classes−1; log_prob (N,) in nats per example.
     Raises ValueError, naming the argument, if an example, a label or a setting is none of these.
     """
 
-    def __init__(self, shape: tuple[int, ...], output: Output, labels: int = 0) -> None:
+    def __init__(self, shape: tuple[int, ...], output: Output, classes: int = 0) -> None:
         if not shape or min(shape) < 1:
             raise ValueError(f"shape: expected one or more lengths of at least 1, got {shape}")
-        at_least(0, labels=labels)
-        self.shape, self.output, self.labels = tuple(shape), output, labels
+        at_least(0, classes=classes)
+        self.shape, self.output, self.classes = tuple(shape), output, classes
 
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
         """Parameters of every variable's distribution, (N, *shape, output.width); with an rng, under dropout."""
@@ -74,7 +74,7 @@ class Autoregressive(Module):
     def checked(self, x: Array, labels: Array | None) -> Array:
         """Return x as int64 if it and the labels are what the model is over; raise ValueError if not."""
         x = check_levels(x, self.event_shape(x), self.output.levels)
-        check_labels(labels, len(x), self.labels)
+        check_labels(labels, len(x), self.classes)
         return x
 
     def check_canvas(self, x: Array, labels: Array | None) -> None:
@@ -83,7 +83,7 @@ class Autoregressive(Module):
         if x.shape[1:] != shape or x.dtype.kind not in "iu" or np.iinfo(x.dtype).max < levels - 1:
             wanted = f"integers that hold {levels} levels, (n, {', '.join(map(str, shape))})"
             raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
-        check_labels(labels, len(x), self.labels)
+        check_labels(labels, len(x), self.classes)
 
     def scaled(self, x: Array, dtype: DTypeLike | None = None) -> Array:
         """Levels as numbers from −1 to 1, in the model's dtype, for which a loop may ask once, or in the one given.
@@ -101,9 +101,9 @@ class LabelEmbeddings(Module):
     Shapes: labels (N,) of integers or None; `axes` = 2 between examples and channels, as in images: (N, 1, 1, width).
     """
 
-    def __init__(self, labels: int, widths: Sequence[int], rng: Rng) -> None:
+    def __init__(self, classes: int, widths: Sequence[int], rng: Rng) -> None:
         self.widths = tuple(widths)
-        self.of_layers = [Embedding(labels, width, rng) for width in widths] if labels else []
+        self.of_layers = [Embedding(classes, width, rng) for width in widths] if classes else []
 
     def __call__(self, labels: Array | None, axes: int) -> list[Tensor | float]:
         if labels is None:

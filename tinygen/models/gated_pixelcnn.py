@@ -90,10 +90,10 @@ class GatedPixelCNN(Autoregressive):
         layers: int = 5,
         first_size: int = 7,
         size: int = 3,
-        labels: int = 0,
+        classes: int = 0,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(shape, Categorical(levels), labels)
+        super().__init__(shape, Categorical(levels), classes)
         if len(shape) != 3 or shape[2] != 1:
             raise ValueError(f"shape: expected (height, width, 1), got {shape}")
         at_least(1, channels=channels, layers=layers)
@@ -104,7 +104,7 @@ class GatedPixelCNN(Autoregressive):
         self.layers = [GatedLayer(1, channels, first_size, rng, first=True, last=layers == 1)]
         for layer in range(1, layers):
             self.layers.append(GatedLayer(channels, channels, size, rng, last=layer == layers - 1))
-        self.embeddings = LabelEmbeddings(labels, [2 * channels] * layers, rng)
+        self.embeddings = LabelEmbeddings(classes, [2 * channels] * layers, rng)
         self.hidden = Conv(channels, channels, taps.point(), rng)
         self.logits = Conv(channels, levels, taps.point(), rng)
 

@@ -47,12 +47,12 @@ class MADE(Autoregressive):
         *,
         hidden: Sequence[int] = (500, 500),
         orders: int = 1,
-        labels: int = 0,
+        classes: int = 0,
         output: Output | None = None,
         direct: bool = False,
     ) -> None:
         output = output or (Bernoulli() if levels == 2 else Categorical(levels))
-        super().__init__(shape, output, labels)
+        super().__init__(shape, output, classes)
         at_least(1, orders=orders)
         if output.levels != levels:
             raise ValueError(f"output: expected one of {levels} levels, got {output.levels}")
@@ -60,7 +60,7 @@ class MADE(Autoregressive):
         permutations = [rng.permutation(variables) for _ in range(orders)] if orders > 1 else None
         self.orders = orders
         self.net = MaskedMLP(
-            variables, output.width, rng, hidden=hidden, orders=permutations, condition=labels, direct=direct
+            variables, output.width, rng, hidden=hidden, orders=permutations, condition=classes, direct=direct
         )
 
     def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None, *, order: int = 0) -> Tensor:
@@ -110,7 +110,7 @@ class MADE(Autoregressive):
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
         """Draw n examples (n, *shape), each in one of the orders, given their labels (n,) if the model has classes."""
         at_least(0, n=n)
-        check_labels(labels, n, self.labels)
+        check_labels(labels, n, self.classes)
         x, orders = np.zeros((n, *self.shape), np.int64), rng.integers(self.orders, size=n)
         for order in np.unique(orders):
             chosen = orders == order
@@ -125,4 +125,4 @@ class MADE(Autoregressive):
             raise ValueError(f"order: expected 0…{self.orders - 1}, got {order}")
 
     def _condition(self, labels: Array | None) -> Array | None:
-        return None if labels is None else np.eye(self.labels, dtype=self.dtype)[labels]
+        return None if labels is None else np.eye(self.classes, dtype=self.dtype)[labels]

@@ -48,16 +48,16 @@ class PixelRNN(Autoregressive):
         hidden: int = 64,
         layers: int = 1,
         coordinates: bool = True,
-        labels: int = 0,
+        classes: int = 0,
     ) -> None:
-        super().__init__(shape, Categorical(levels), labels)
+        super().__init__(shape, Categorical(levels), classes)
         if len(shape) != 3:
             raise ValueError(f"shape: expected (height, width, channels), got {shape}")
         at_least(1, hidden=hidden, layers=layers)
         longer = np.array(shape) > (1 if coordinates else np.inf)
         places = np.indices(shape).reshape(len(shape), -1).T[:, longer]  # in raster order
         self.coordinates = places * 2 / (np.array(shape)[longer] - 1) - 1  # (variables, axes)
-        features = 1 + self.coordinates.shape[1] + labels
+        features = 1 + self.coordinates.shape[1] + classes
         self.lstms = [LSTM(hidden if layer else features, hidden, rng) for layer in range(layers)]
         self.logits = Linear(hidden, levels, rng)
 
@@ -94,5 +94,5 @@ class PixelRNN(Autoregressive):
         n, variables = before.shape
         parts = [before[..., None], np.broadcast_to(places, (n, *places.shape))]
         if labels is not None:
-            parts.append(np.broadcast_to(np.eye(self.labels)[labels][:, None], (n, variables, self.labels)))
+            parts.append(np.broadcast_to(np.eye(self.classes)[labels][:, None], (n, variables, self.classes)))
         return np.concatenate(parts, axis=2).astype(before.dtype)

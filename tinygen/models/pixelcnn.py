@@ -77,13 +77,13 @@ class PixelCNN(Autoregressive):
         blocks: int = 5,
         first_size: int = 7,
         size: int = 3,
-        labels: int = 0,
+        classes: int = 0,
         ordered: bool = True,
         output: Output | None = None,
         dropout: float = 0.0,
     ) -> None:
         output = output or Categorical(levels)
-        super().__init__(shape, output, labels)
+        super().__init__(shape, output, classes)
         if len(shape) != 3:
             raise ValueError(f"shape: expected (height, width, channels), got {shape}")
         if output.levels != levels:
@@ -106,7 +106,7 @@ class PixelCNN(Autoregressive):
         self.earlier = Conv(shape[2], 2 * channels, taps.causal(first_size), rng)
         self.here = MaskedLinear(shape[2], 2 * channels, rng, bias=False) if self.ordered else None
         self.blocks = [Block(channels, size, rng) for _ in range(blocks)]
-        self.embeddings = LabelEmbeddings(labels, [2 * channels, *[channels] * blocks], rng)
+        self.embeddings = LabelEmbeddings(classes, [2 * channels, *[channels] * blocks], rng)
         self.hidden = MaskedLinear(2 * channels, channels, rng, rectified=True)
         self.last = MaskedLinear(channels, shape[2] * output.width, rng)
 

@@ -79,10 +79,10 @@ class WaveNet(Autoregressive):
         channels: int = 32,
         dilations: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
         size: int = 2,
-        labels: int = 0,
+        classes: int = 0,
         coordinates: bool = False,
     ) -> None:
-        super().__init__(shape, Categorical(levels), labels)
+        super().__init__(shape, Categorical(levels), classes)
         at_least(1, channels=channels, size=size)
         if not dilations or min(dilations) < 1:
             raise ValueError(f"dilations: expected one or more of at least 1, got {tuple(dilations)}")
@@ -96,7 +96,7 @@ class WaveNet(Autoregressive):
             Block(channels, size, dilation, rng, first=i == 0, last=i == last)
             for i, dilation in enumerate(self.dilations)
         ]
-        self.of_label = LabelEmbeddings(labels, [2 * channels] * len(self.blocks), rng)
+        self.of_label = LabelEmbeddings(classes, [2 * channels] * len(self.blocks), rng)
         axes = len(shape) if coordinates else 0
         self.of_place = [Linear(axes, 2 * channels, rng, bias=False) for _ in self.blocks] if axes else []
         self.hidden = Conv(channels, channels, taps.point(1), rng)
