@@ -40,7 +40,7 @@ class Distribution(Protocol[X]):
     shape: tuple[int, ...]
 
     def log_prob(self, x: X) -> Tensor:
-        """Return ln p(x) of each example in nats: x (N, *shape), result (N,)."""
+        """Return ln p(x) of each example in nats, in which nothing is random: x (N, *shape), result (N,)."""
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n examples, as an array (n, *shape)."""

@@ -101,7 +101,7 @@ def test_loss_is_minus_the_mean_log_prob(kind: str, rng: np.random.Generator) ->
 
 
 @pytest.mark.parametrize("kind", ["PixelCNN", "GatedPixelCNN"])
-def test_dropout_needs_a_generator(kind: str, rng: np.random.Generator) -> None:
+def test_dropout_is_in_the_loss_alone_and_needs_a_generator(kind: str, rng: np.random.Generator) -> None:
     model, x = small(kind, dropout=0.5), rng.integers(0, 3, (5, *SHAPE))
     assert model.loss(x).item() == pytest.approx(-model.log_prob(x).value.mean(), rel=1e-12)
     assert abs(model.loss(x, rng=rng).item() - model.loss(x).item()) > 1e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ IMAGE = (4, 4, 1)
 MODELS: dict[str, Callable[[Rng], Distribution[Any]]] = {
     "MADE": lambda rng: MADE(IMAGE, 3, rng, hidden=(9,)),
     "PixelRNN": lambda rng: PixelRNN(IMAGE, 3, rng, hidden=5, layers=1),
-    "PixelCNN": lambda rng: PixelCNN(IMAGE, 3, rng, channels=6, blocks=1),
-    "GatedPixelCNN": lambda rng: GatedPixelCNN(IMAGE, 3, rng, channels=4, layers=2),
+    "PixelCNN": lambda rng: PixelCNN(IMAGE, 3, rng, channels=6, blocks=1, dropout=0.5),
+    "GatedPixelCNN": lambda rng: GatedPixelCNN(IMAGE, 3, rng, channels=4, layers=2, dropout=0.5),
     "WaveNet": lambda rng: WaveNet(IMAGE, 3, rng, channels=4, dilations=(1, 2)),
     "Flow1D": lambda rng: Flow1D(5),
     "MAF": lambda rng: MAF(3, rng, hidden=(4,)),
@@ -44,7 +45,7 @@ MODELS: dict[str, Callable[[Rng], Distribution[Any]]] = {
     "NICE": lambda rng: NICE((4,), rng),
     "RealNVP": lambda rng: RealNVP(IMAGE, rng, scales=2, hidden=4, depth=1),
     "Glow": lambda rng: Glow(IMAGE, rng, scales=2, steps=1, hidden=4),
-    "FFJORD": lambda rng: FFJORD(2, rng, hidden=4, solver=FixedStep(2)),
+    "FFJORD": lambda rng: FFJORD(2, rng, hidden=4, noise="gaussian", solver=FixedStep(2)),
 }
 NOISE: dict[str, Callable[[Rng], Distribution[Any]]] = {
     "StandardNormal": lambda rng: StandardNormal(IMAGE),
@@ -54,13 +55,18 @@ NOISE: dict[str, Callable[[Rng], Distribution[Any]]] = {
 
 
 def check(model: Distribution[Any]) -> None:
-    """Draw examples (n, *shape), the same from the same seed, and evaluate each by itself, in their dtype."""
+    """Draw examples (n, *shape), the same from the same seed, and evaluate each by itself, in their dtype.
+
+    Nothing of the evaluation is random, not even if wanted: models whose loss has noise are among those checked.
+    """
     a, b, c = (model.sample(3, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert a.shape == (3, *model.shape)
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
     assert model.sample(0, np.random.default_rng(1)).shape == (0, *model.shape)
     log_prob = model.log_prob(a)
+    assert "rng" not in signature(model.log_prob).parameters
+    assert np.array_equal(log_prob.value, model.log_prob(a).value)
     assert log_prob.shape == (3,)
     assert np.all(np.isfinite(log_prob.value))
     assert a.dtype.kind == "i" or a.dtype == log_prob.dtype
@@ -90,6 +96,16 @@ class Batch(StandardNormal):
         return super().log_prob(x - x.mean(0))
 
 
+class Noisy(StandardNormal):
+    def log_prob(self, x: Any) -> Tensor:
+        return super().log_prob(x) + 1e-6 * np.random.default_rng().normal(size=len(x))
+
+
+class OptionallyNoisy(StandardNormal):
+    def log_prob(self, x: Any, rng: Rng | None = None) -> Tensor:
+        return super().log_prob(x) if rng is None else super().log_prob(x + rng.normal(size=x.shape))
+
+
 class Unseeded(StandardNormal):
     def sample(self, n: int, rng: Rng) -> Array:
         return np.random.default_rng().normal(size=(n, *self.shape))
@@ -105,7 +121,7 @@ class Flat(StandardNormal):
         return rng.normal(size=(n, 16))
 
 
-@pytest.mark.parametrize("wrong", [Scalar, Batch, Unseeded, Stuck, Flat])
+@pytest.mark.parametrize("wrong", [Scalar, Batch, Noisy, OptionallyNoisy, Unseeded, Stuck, Flat])
 def test_what_is_none_is_found_out(wrong: type[StandardNormal]) -> None:
     with pytest.raises(AssertionError):
         check(wrong(IMAGE))

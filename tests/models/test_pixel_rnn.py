@@ -42,14 +42,14 @@ def test_it_sees_every_earlier_variable_and_no_later_one(settings: Any, rng: np.
 class Peeking(PixelRNN):
     """Reads the value that it predicts, instead of the one before it."""
 
-    def __call__(self, x: Array, labels: Array | None = None, rng: np.random.Generator | None = None) -> Tensor:
+    def __call__(self, x: Array, labels: Array | None = None) -> Tensor:
         return super().__call__(np.roll(x.reshape(len(x), -1), -1, axis=1).reshape(x.shape), labels)
 
 
 class ByColumns(PixelRNN):
     """Goes down the columns, where raster order is promised."""
 
-    def __call__(self, x: Array, labels: Array | None = None, rng: np.random.Generator | None = None) -> Tensor:
+    def __call__(self, x: Array, labels: Array | None = None) -> Tensor:
         return super().__call__(x.transpose(0, 2, 1, 3), labels).transpose(0, 2, 1, 3, 4)
 
 

@@ -38,26 +38,25 @@ class Autoregressive(Module):
         at_least(0, classes=classes)
         self.shape, self.output, self.classes = tuple(shape), output, classes
 
-    def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None) -> Tensor:
-        """Parameters of every variable's distribution, (N, *shape, output.width); with an rng, under dropout."""
-        return self.evaluate(self.checked(x, labels), labels, rng)
+    def __call__(self, x: Array, labels: Array | None = None) -> Tensor:
+        """Parameters of every variable's distribution, (N, *shape, output.width)."""
+        return self.evaluate(self.checked(x, labels), labels, None)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
-        """Evaluate the network as above, of an x and labels that are `checked`."""
+        """Evaluate the network as above, of an x and labels that are `checked`; with an rng, under dropout."""
         raise NotImplementedError
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
         """Fill x (n, *shape) in place, a variable at a time, and yield what each was drawn from (n, output.width)."""
         raise NotImplementedError
 
-    def log_prob(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
-        """ln p(x | labels) in nats per example: x (N, *shape), result (N,); with an rng, under dropout."""
-        x = self.checked(x, labels)
-        return event_log_prob(self.output, self.evaluate(x, labels, rng), x)
+    def log_prob(self, x: Array, labels: Array | None = None) -> Tensor:
+        """ln p(x | labels) in nats per example: x (N, *shape), result (N,)."""
+        return self._log_prob(x, labels, None)
 
     def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """Mean of −ln p in nats per example, to be minimised; with an rng, under dropout."""
-        return -self.log_prob(x, labels, rng=rng).mean()
+        return -self._log_prob(x, labels, rng).mean()
 
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
         """Draw n examples (n, *shape), given their labels (n,) if the model has classes."""
@@ -66,6 +65,10 @@ class Autoregressive(Module):
         for _ in self.draw(x, rng, labels):
             pass
         return x
+
+    def _log_prob(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
+        x = self.checked(x, labels)
+        return event_log_prob(self.output, self.evaluate(x, labels, rng), x)
 
     def event_shape(self, x: Array) -> tuple[int, ...]:
         """Shape that the examples in x must have; a model of sequences may take others than it was made for."""

@@ -162,8 +162,8 @@ class FFJORD(Flow):
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
         self.noise, self.training = noise, training or FixedStep(6)
 
-    def log_prob(self, x: TensorLike, condition: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:
-        """ln p(x | condition) in nats per example; with an rng, by Hutchinson's estimate of the trace."""
+    def log_prob_estimate(self, x: TensorLike, rng: Rng, condition: TensorLike | None = None) -> Tensor:
+        """`log_prob` by Hutchinson's estimate of the trace, with an ε for each example: ±1, or what `noise` says."""
         return self._solved_by(self.bijection.solver, x, rng).log_prob(x, condition)
 
     def loss(self, x: TensorLike, condition: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:
@@ -173,12 +173,12 @@ class FFJORD(Flow):
         return -self._solved_by(self.training, x, rng if self.noise else None).log_prob(x, condition).mean()
 
     def _solved_by(self, solver: Solver, x: TensorLike, rng: Rng | None) -> Flow:
-        own = self.bijection
-        noise = None if rng is None else hutchinson_noise(self.noise or "rademacher", array_of(x), rng)
+        own, noise = self.bijection, None
+        if rng is not None:
+            noise = hutchinson_noise(self.noise or "rademacher", array_of(x).shape, rng).astype(self.dtype)
         return Flow(ContinuousFlow(own.velocity, solver, noise, own.adjoint), self.base)
 
 
-def hutchinson_noise(kind: Noise, like: Array, rng: Rng) -> Array:
-    """Draw ε with E ε = 0 and E εεᵀ = 1, of the shape and dtype of an array."""
-    drawn = rng.integers(0, 2, like.shape) * 2 - 1 if kind == "rademacher" else rng.normal(size=like.shape)
-    return drawn.astype(like.dtype)
+def hutchinson_noise(kind: Noise, shape: tuple[int, ...], rng: Rng) -> Array:
+    """Draw ε with E ε = 0 and E εεᵀ = 1, in float64."""
+    return rng.integers(0, 2, shape) * 2.0 - 1 if kind == "rademacher" else rng.normal(size=shape)

@@ -63,23 +63,21 @@ class MADE(Autoregressive):
             variables, output.width, rng, hidden=hidden, orders=permutations, condition=classes, direct=direct
         )
 
-    def __call__(self, x: Array, labels: Array | None = None, rng: Rng | None = None, *, order: int = 0) -> Tensor:
+    def __call__(self, x: Array, labels: Array | None = None, *, order: int = 0) -> Tensor:
         """Parameters of every variable's distribution, (N, *shape, output.width), under one of the orders."""
         self._check_order(order)
-        return self.evaluate(self.checked(x, labels), labels, rng, order)
+        return self.evaluate(self.checked(x, labels), labels, None, order)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None, order: int = 0) -> Tensor:
         y = self.net(self.scaled(x).reshape(len(x), -1), self._condition(labels), order)
         return y.reshape(*x.shape, self.output.width)
 
-    def log_prob(
-        self, x: Array, labels: Array | None = None, *, rng: Rng | None = None, order: int | None = None
-    ) -> Tensor:
+    def log_prob(self, x: Array, labels: Array | None = None, *, order: int | None = None) -> Tensor:
         """ln p(x | labels) in nats per example, (N,): of the mean over all orders or, if one is given, under it."""
         self._check_order(order or 0)
         x = self.checked(x, labels)
         each = [
-            event_log_prob(self.output, self.evaluate(x, labels, rng, one), x)
+            event_log_prob(self.output, self.evaluate(x, labels, None, one), x)
             for one in (range(self.orders) if order is None else [order])
         ]
         return each[0] if len(each) == 1 else logsumexp(stack(each), 0) - math.log(len(each))
