@@ -17,10 +17,11 @@ from reporting import arguments, report
 from toys import DENSITIES, gap, train
 
 from tinygen import plot
+from tinygen.bijections import AffineTransformer, MixtureCDF, Transformer
 from tinygen.models import MAF
 
-# Layers and components.
-SETTINGS = {"affine": (5, 1), "mixture_cdf": (1, 32)}
+# Layers, and what each does to a variable.
+SETTINGS: dict[str, tuple[int, Transformer]] = {"affine": (5, AffineTransformer()), "mixture_cdf": (1, MixtureCDF(32))}
 
 
 def main() -> None:
@@ -33,8 +34,8 @@ def main() -> None:
         floors[f"entropy of {name}"] = toy.entropy
         for kind in transformers:
             start, rng, label = time.perf_counter(), np.random.default_rng(args.seed), f"{name}_{kind}"
-            layers, components = SETTINGS[kind]
-            flow = MAF(2, rng, layers=layers, hidden=(64, 64), transformer=kind, components=components)
+            layers, transformer = SETTINGS[kind]
+            flow = MAF(2, rng, layers=layers, hidden=(64, 64), transformer=transformer)
             train(flow, flow.loss, toy, rng, steps=20 if args.quick else 4500, lr=5e-3, batch=256)
             metrics[f"{label}_seconds"] = time.perf_counter() - start
             rng = np.random.default_rng(args.seed + 1)

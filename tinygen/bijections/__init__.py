@@ -1,7 +1,7 @@
 """Bijections with their log-determinants, and flows, which are a bijection and a base distribution."""
 
 from .actnorm import ActNorm
-from .autoregressive import AffineTransformer, MaskedAutoregressive
+from .autoregressive import MaskedAutoregressive
 from .bijection import Bijection, Chain, Inverse
 from .continuous import ContinuousFlow
 from .coupling import AdditiveCoupling, AffineCoupling, Mask
@@ -9,9 +9,9 @@ from .dequantize import Dequantized
 from .elementwise import Affine, Logit
 from .flow import Flow
 from .invertible_conv import InvertibleConv
-from .mixture_cdf import MixtureCDF
 from .permute import Permute, Reshape, Reverse
 from .squeeze import FactorOut, Squeeze, multi_scale
+from .transformers import AffineTransformer, MixtureCDF, Transformer
 
 __all__ = [
     "ActNorm",
@@ -35,5 +35,6 @@ __all__ = [
     "Reshape",
     "Reverse",
     "Squeeze",
+    "Transformer",
     "multi_scale",
 ]

@@ -5,80 +5,19 @@
 The Jacobian is triangular in the order of the net, so its determinant is the product of its diagonal. From x to z all θ
 are known at once: one evaluation of the network. From z to x, θᵢ needs the variables before i: D of them.
 
-Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017; τ is called the
-transformer in Huang et al., "Neural Autoregressive Flows", 2018.
+Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017.
 Checked by: tests/bijections/test_autoregressive.py
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, concatenate, exp, index, multiply, scatter_add, split, subtract, tanh
+from ..autograd import Array, Tensor, TensorLike, index, scatter_add
 from ..autograd.tensor import array_of, taping, value_of
 from ..nn.masks import MaskedMLP
 from .bijection import Bijection
-from .mixture_cdf import MixtureCDF
-
-
-class Transformer(Protocol):
-    """An increasing function of one variable, chosen by `width` numbers that a network computes.
-
-    Shapes: x, z and log_slope (…), parameters (…, width).
-    """
-
-    width: int
-
-    def forward(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        """Return z = τ(x; θ) and ln ∂z/∂x."""
-
-    def inverse(self, z: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        """Return x with τ(x; θ) = z and ln ∂x/∂z."""
-
-
-class AffineTransformer:
-    """z = x eˢ + t,   ln ∂z/∂x = s = bound · tanh(θ₀ / bound),   t = θ₁
-
-    The bound keeps eˢ within e^±bound, whatever the network says far away from its data: drawn variables are inputs to
-    those after them, and without it a chain of a few would overflow. Near 0, s = θ₀ as if there were none.
-    """
-
-    width = 2
-
-    def __init__(self, bound: float = 5.0) -> None:
-        if not bound > 0:
-            raise ValueError(f"bound: expected a positive number, got {bound}")
-        self.bound = bound
-
-    def forward(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        s, t = self._log_scale_and_shift(parameters)
-        return multiply(x, exp(s)) + t, s
-
-    def inverse(self, z: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        s, t = self._log_scale_and_shift(parameters)
-        return subtract(z, t) * exp(-s), -s
-
-    def _log_scale_and_shift(self, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        s, t = index(parameters, (..., 0)), index(parameters, (..., 1))
-        return _bounded(s, self.bound), t
-
-
-class BoundedMixtureCDF(MixtureCDF):
-    """A `MixtureCDF` whose ln s are within ±bound, for the reason given above: its tails make far points frequent."""
-
-    def __init__(self, components: int, kind: str = "logistic", noise: str = "normal", bound: float = 5.0) -> None:
-        super().__init__(components, kind, noise)
-        self.bound = bound
-
-    def _checked(self, x: TensorLike, parameters: TensorLike) -> TensorLike:
-        others, log_scales = split(super()._checked(x, parameters), [2 * self.width // 3], -1)
-        return concatenate([others, _bounded(log_scales, self.bound)], -1)
-
-
-def _bounded(s: Tensor, bound: float) -> Tensor:
-    return bound * tanh(s / bound)
+from .transformers import Transformer
 
 
 class MaskedAutoregressive(Bijection):

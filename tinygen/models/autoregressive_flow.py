@@ -15,15 +15,12 @@ Checked by: tests/models/test_autoregressive_flow.py
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from ..autograd import Array, Parameter
-from ..bijections import Chain, Flow, Inverse
-from ..bijections.autoregressive import AffineTransformer, BoundedMixtureCDF, MaskedAutoregressive, Transformer
+from ..autograd import Parameter
+from ..bijections import AffineTransformer, Chain, Flow, Inverse, MaskedAutoregressive, Transformer
 from ..checks import at_least
 from ..distributions import StandardNormal
 from ..nn.masks import MaskedMLP
@@ -36,9 +33,8 @@ class MAF(Flow):
 
         ln p(x | c) = ln N(z; 0, I) + Σₗ Σᵢ ln ∂τ/∂xᵢ,   z = fₙ ∘ … ∘ f₁(x; c)
 
-    The order of the variables is 0…dim−1 and its reverse in turns ("reversed"), or drawn anew for each layer
-    ("random"). The transformer τ is "affine" or "mixture_cdf", of so many `components`, which stand at equal distances
-    within ±3 at first: alike, those of the first variable, which have but biases, would stay alike.
+    The order of the variables is 0…dim−1 and its reverse in turns or, of `random_orders`, drawn anew for each layer.
+    The transformer τ is affine unless another is given, such as a `MixtureCDF`.
 
     Shapes: x (N, dim), condition c (N, condition) if that is not 0, log_prob (N,) in nats per example.
     Raises ValueError, naming the argument, if a setting makes no flow or an argument does not fit it.
@@ -51,49 +47,42 @@ class MAF(Flow):
         *,
         layers: int = 5,
         hidden: Sequence[int] = (64, 64),
-        transformer: str = "affine",
-        components: int = 8,
-        orders: str = "reversed",
+        transformer: Transformer | None = None,
+        random_orders: bool = False,
         condition: int = 0,
     ) -> None:
         at_least(1, dim=dim, layers=layers)
-        tau = _transformer(transformer, components)
-        nets = []
-        for order in _orders(orders, dim, layers, rng):
-            nets.append(MaskedMLP(dim, tau.width, rng, hidden=hidden, orders=[order], condition=condition))
-            if isinstance(tau, BoundedMixtureCDF):
-                nets[-1].layers[-1].b = Parameter(np.tile(_spread(components), dim))
-        super().__init__(Chain(*(MaskedAutoregressive(net, tau) for net in nets)), StandardNormal((dim,)))
+        tau = transformer or AffineTransformer()
+        bijections = []
+        for layer in range(layers):
+            order = rng.permutation(dim) if random_orders else np.arange(dim)[:: 1 - 2 * (layer % 2)]
+            net = MaskedMLP(dim, tau.width, rng, hidden=hidden, orders=[order], condition=condition)
+            net.layers[-1].b = Parameter(np.tile(tau.start(), dim))
+            bijections.append(MaskedAutoregressive(net, tau))
+        super().__init__(Chain(*bijections), StandardNormal((dim,)))
 
 
 class IAF(Flow):
     """An inverse autoregressive flow: the bijection of a MAF, inverted. Arguments, shapes and errors as there."""
 
-    def __init__(self, dim: int, rng: Rng, **settings: Any) -> None:
-        maf = MAF(dim, rng, **settings)
+    def __init__(
+        self,
+        dim: int,
+        rng: Rng,
+        *,
+        layers: int = 5,
+        hidden: Sequence[int] = (64, 64),
+        transformer: Transformer | None = None,
+        random_orders: bool = False,
+        condition: int = 0,
+    ) -> None:
+        maf = MAF(
+            dim,
+            rng,
+            layers=layers,
+            hidden=hidden,
+            transformer=transformer,
+            random_orders=random_orders,
+            condition=condition,
+        )
         super().__init__(Inverse(maf.bijection), maf.base)
-
-
-def _transformer(name: str, components: int) -> Transformer:
-    if name == "affine":
-        return AffineTransformer()
-    if name == "mixture_cdf":
-        return BoundedMixtureCDF(
-            components, noise="normal"
-        )  # the base's, so that one layer is a mixture for each variable
-    raise ValueError(f"transformer: expected 'affine' or 'mixture_cdf', got {name!r}")
-
-
-def _spread(components: int) -> Array:
-    """Logits, means and ln s of a mixture that covers ±3 evenly, (3K,)."""
-    half = 3 / components
-    means = np.linspace(half - 3, 3 - half, components)
-    return np.concatenate([np.zeros(components), means, np.full(components, math.log(half))])
-
-
-def _orders(name: str, dim: int, layers: int, rng: Rng) -> list[Array]:
-    if name == "reversed":
-        return [np.arange(dim)[:: 1 - 2 * (layer % 2)] for layer in range(layers)]
-    if name == "random":
-        return [rng.permutation(dim) for _ in range(layers)]
-    raise ValueError(f"orders: expected 'reversed' or 'random', got {name!r}")

@@ -22,15 +22,14 @@ from ..distributions import StandardNormal, StandardUniform
 
 
 class LearnedCDF(Bijection):
-    """A `MixtureCDF` of the same learned mixture for every number.
+    """A `MixtureCDF` of the same learned mixture for every number, which starts from low to high.
 
     Shapes: x, z (N, …), log_det (N,); logits, means and log_scales (K,).
     """
 
-    def __init__(self, transformer: MixtureCDF, means: TensorLike, log_scales: TensorLike) -> None:
+    def __init__(self, transformer: MixtureCDF, low: float, high: float) -> None:
         self.transformer = transformer
-        self.means, self.log_scales = Parameter(means), Parameter(log_scales)
-        self.logits = Parameter(np.zeros(self.means.shape))
+        self.logits, self.means, self.log_scales = map(Parameter, np.split(transformer.start(low, high), 3))
 
     def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.transformer.forward(x, self._mixture())
@@ -72,8 +71,5 @@ class Flow1D(Flow):
             raise ValueError(f"noise: expected uniform or normal, got {noise!r}")
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"data_range: expected two finite numbers, the lesser one first, got {data_range}")
-        transformer = MixtureCDF(components, kind, noise)
-        width = (high - low) / components
-        means = low + width * (np.arange(components) + 0.5)
-        bijection = LearnedCDF(transformer, means, np.full(components, math.log(width / 2)))
+        bijection = LearnedCDF(MixtureCDF(components, kind, noise, bound=None), low, high)
         super().__init__(bijection, StandardUniform((1,)) if noise == "uniform" else StandardNormal((1,)))

@@ -1,9 +1,10 @@
-"""The mixture's distribution function: a bijection to any noise, precise in its tails, and its inverse converges."""
+"""Transformers: a mixture's distribution function, precise in its tails, and its inverse; what bounds the scales."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Parameter, Tensor, TensorLike, grad, no_grad
-from tinygen.bijections import Bijection, MixtureCDF
+from tinygen.bijections import AffineTransformer, Bijection, MixtureCDF
 from tinygen.bijections.bijection import sum_event
 from tinygen.testing import check_grads, check_invertible, check_log_det
 from tinygen.testing.strategies import rngs
 
 KINDS, NOISES = ("logistic", "normal"), ("uniform", "logit", "normal")
 ALL = list(itertools.product(KINDS, NOISES))
+unbounded = partial(MixtureCDF, bound=None)  # of the very parameters that it is given
 
 
 class PerVariable(Bijection):
@@ -43,8 +45,8 @@ def mixture(rng: np.random.Generator, *shape: int, components: int = 3) -> np.nd
 @given(rng=rngs(), kind=st.sampled_from(KINDS), noise=st.sampled_from(NOISES), components=st.integers(2, 4))
 def test_it_is_a_bijection(rng: np.random.Generator, kind: str, noise: str, components: int) -> None:
     theta = mixture(rng, 2, components=components)
-    bijection = PerVariable(MixtureCDF(components, kind, noise), theta)
-    x = MixtureCDF(components, kind, "uniform").inverse(rng.uniform(0.1, 0.9, (3, 2)), theta)[0].value
+    bijection = PerVariable(unbounded(components, kind, noise), theta)
+    x = unbounded(components, kind, "uniform").inverse(rng.uniform(0.1, 0.9, (3, 2)), theta)[0].value
     check_invertible(bijection, x, rng=rng)
     check_log_det(bijection, x, rng=rng)
 
@@ -52,7 +54,7 @@ def test_it_is_a_bijection(rng: np.random.Generator, kind: str, noise: str, comp
 @pytest.mark.parametrize(("kind", "noise"), ALL)
 def test_derivatives_of_both_directions(kind: str, noise: str, rng: np.random.Generator) -> None:
     """Of the inverse by z and by the parameters, to second order: they are those of the implicit function."""
-    transformer, theta = MixtureCDF(2, kind, noise), mixture(rng, 3, components=2)
+    transformer, theta = unbounded(2, kind, noise), mixture(rng, 3, components=2)
     for direction in ("forward", "inverse"):
         x = rng.uniform(0.3, 0.7, (2, 3))
         for part in (0, 1):
@@ -65,7 +67,7 @@ def test_derivatives_of_both_directions(kind: str, noise: str, rng: np.random.Ge
 def test_a_single_component_is_known(kind: str, rng: np.random.Generator) -> None:
     x, theta = rng.normal(size=(5,)) * 3, np.array([0.7, 0.5, math.log(2)])
     a = (x - 0.5) / 2
-    z, log_slope = MixtureCDF(1, kind, "logit" if kind == "logistic" else "normal").forward(x, theta)
+    z, log_slope = unbounded(1, kind, "logit" if kind == "logistic" else "normal").forward(x, theta)
     np.testing.assert_allclose(z.value, a, rtol=1e-13)
     np.testing.assert_allclose(log_slope.value, -math.log(2), rtol=1e-12)
 
@@ -73,7 +75,7 @@ def test_a_single_component_is_known(kind: str, rng: np.random.Generator) -> Non
 @pytest.mark.parametrize(("kind", "noise"), [(k, n) for k, n in ALL if n != "uniform"])
 def test_far_out_nothing_saturates(kind: str, noise: str, rng: np.random.Generator) -> None:
     """At a hundred scales, where u rounds to 0 or 1, z is finite, ordered, and finds its way back."""
-    transformer, theta = MixtureCDF(3, kind, noise), mixture(rng)
+    transformer, theta = unbounded(3, kind, noise), mixture(rng)
     x = np.array([-1e4, -200, -100, -40, 40, 100, 200, 1e4])
     z, log_slope = transformer.forward(x, theta)
     assert np.all(np.isfinite(log_slope.value))
@@ -84,7 +86,7 @@ def test_far_out_nothing_saturates(kind: str, noise: str, rng: np.random.Generat
 @given(rng=rngs(), dtype=st.sampled_from([np.float32, np.float64]), kind=st.sampled_from(KINDS))
 def test_a_distribution_function_never_passes_one(rng: np.random.Generator, dtype: Any, kind: str) -> None:
     """Weights that sum to 1 but for rounding must not: the density of such a u would be 0, and the loss infinite."""
-    transformer, theta = MixtureCDF(5, kind, "uniform"), rng.normal(size=15).astype(dtype)
+    transformer, theta = unbounded(5, kind, "uniform"), rng.normal(size=15).astype(dtype)
     x = np.concatenate([np.linspace(-9, 9, 400), [-1e4, 1e4]]).astype(dtype)
     u = transformer.forward(x, theta)[0].value
     assert np.all((u >= 0) & (u <= 1))
@@ -93,11 +95,11 @@ def test_a_distribution_function_never_passes_one(rng: np.random.Generator, dtyp
 
 def test_the_noises_are_one_map() -> None:
     theta, x = mixture(np.random.default_rng(3)), np.linspace(-6, 6, 25)
-    u, to_u = MixtureCDF(3, "logistic", "uniform").forward(x, theta)
-    logit, to_logit = MixtureCDF(3, "logistic", "logit").forward(x, theta)
+    u, to_u = unbounded(3, "logistic", "uniform").forward(x, theta)
+    logit, to_logit = unbounded(3, "logistic", "logit").forward(x, theta)
     np.testing.assert_allclose(logit.value, np.log(u.value / (1 - u.value)), atol=1e-11)
     np.testing.assert_allclose(to_logit.value, to_u.value - np.log(u.value * (1 - u.value)), atol=1e-11)
-    normal, _ = MixtureCDF(3, "logistic", "normal").forward(x, theta)
+    normal, _ = unbounded(3, "logistic", "normal").forward(x, theta)
     np.testing.assert_allclose([(1 + math.erf(z / math.sqrt(2))) / 2 for z in normal.value], u.value, rtol=1e-11)
 
 
@@ -105,7 +107,7 @@ def test_the_noises_are_one_map() -> None:
 def test_the_inverse_of_a_difficult_mixture(rng: np.random.Generator, kind: str) -> None:
     """Scales from e⁻⁸ to e⁸, weights down to e⁻⁴⁰, means far apart: held to z, for where F is flat x is not unique."""
     theta = np.concatenate([rng.uniform(-40, 0, 4), rng.uniform(-100, 100, 4), rng.uniform(-8, 8, 4)])
-    transformer = MixtureCDF(4, kind, "normal")
+    transformer = unbounded(4, kind, "normal")
     z = rng.normal(size=50) * 3
     x, log_slope = transformer.inverse(z, theta)
     again, back = transformer.forward(x, theta)
@@ -117,20 +119,20 @@ def test_the_inverse_of_a_difficult_mixture(rng: np.random.Generator, kind: str)
 def test_float32_stays_and_inverts(rng: np.random.Generator) -> None:
     theta, z = mixture(rng).astype(np.float32), rng.normal(size=100).astype(np.float32)
     for noise in ("logit", "normal"):
-        x, log_slope = MixtureCDF(3, "logistic", noise).inverse(z, theta)
+        x, log_slope = unbounded(3, "logistic", noise).inverse(z, theta)
         assert x.dtype == log_slope.dtype == np.float32
-        np.testing.assert_allclose(MixtureCDF(3, "logistic", noise).forward(x, theta)[0].value, z, atol=1e-5)
+        np.testing.assert_allclose(unbounded(3, "logistic", noise).forward(x, theta)[0].value, z, atol=1e-5)
 
 
 def test_the_quantile_alone_is_that_of_the_inverse(rng: np.random.Generator) -> None:
-    transformer, theta, z = MixtureCDF(3, noise="normal"), mixture(rng), rng.normal(size=(4, 2))
+    transformer, theta, z = unbounded(3, noise="normal"), mixture(rng), rng.normal(size=(4, 2))
     np.testing.assert_array_equal(transformer.quantile(z, theta).value, transformer.inverse(z, theta)[0].value)
 
 
 def test_uniform_numbers_at_the_very_ends() -> None:
     """`rng.random()` may be 0, and cast to float32 it may be 1: finite and far out, not infinite."""
     for dtype in (np.float32, np.float64):
-        x, log_slope = MixtureCDF(1, noise="uniform").inverse(np.array([0, 1], dtype), np.zeros(3, dtype))
+        x, log_slope = unbounded(1, noise="uniform").inverse(np.array([0, 1], dtype), np.zeros(3, dtype))
         np.testing.assert_allclose(x.value, np.log(np.finfo(dtype).eps / np.array([4, 2])) * [1, -1], rtol=1e-6)
         assert np.all(np.isfinite(log_slope.value))
 
@@ -138,7 +140,7 @@ def test_uniform_numbers_at_the_very_ends() -> None:
 @pytest.mark.parametrize("noise", NOISES)
 def test_parameters_of_each_example(noise: str, rng: np.random.Generator) -> None:
     """As a network gives them: (N, D, 3K)."""
-    transformer, theta = MixtureCDF(3, noise=noise), mixture(rng, 4, 2)
+    transformer, theta = unbounded(3, noise=noise), mixture(rng, 4, 2)
     x = rng.normal(size=(4, 2))
     z, log_slope = transformer.forward(x, theta)
     for i, j in np.ndindex(4, 2):
@@ -151,13 +153,13 @@ def test_parameters_of_each_example(noise: str, rng: np.random.Generator) -> Non
 def test_the_inverse_is_differentiated_at_its_solution(rng: np.random.Generator) -> None:
     """dx/dμ = 1 for a single component, and dx/d ln s = x − μ."""
     theta = Tensor(np.array([0.0, 0.5, 0.3]))
-    x, _ = MixtureCDF(1, noise="normal").inverse(np.array([1.3]), theta)
+    x, _ = unbounded(1, noise="normal").inverse(np.array([1.3]), theta)
     (slope,) = grad(x.sum(), [theta])
     np.testing.assert_allclose(slope.value, [0, 1, x.item() - 0.5], atol=1e-12)
 
 
 def test_what_cannot_be() -> None:
-    transformer = MixtureCDF(2)
+    transformer = unbounded(2)
     for shape in ((5,), (6, 1), (3, 6), (2, 2, 6)):
         for direction in ("forward", "inverse"):
             with pytest.raises(ValueError, match="parameters: expected"):
@@ -166,10 +168,41 @@ def test_what_cannot_be() -> None:
         with pytest.raises(ValueError, match="z: expected numbers"):
             transformer.inverse(np.array([0.0, z]), np.zeros(6))
     with pytest.raises(ValueError, match=r"z: expected numbers 0 … 1, got -0\.1 … 0\.5"):
-        MixtureCDF(2, noise="uniform").inverse(np.array([-0.1, 0.5]), np.zeros(6))
+        unbounded(2, noise="uniform").inverse(np.array([-0.1, 0.5]), np.zeros(6))
     for bad in (np.nan, np.inf):
         with pytest.raises(FloatingPointError, match="diverged"):
             transformer.inverse(np.zeros(2), np.array([0, 0, bad, 0, 0, 0]))
-    for settings in ({"components": 0}, {"components": 2, "kind": "cauchy"}, {"components": 2, "noise": "pink"}):
-        with pytest.raises(ValueError, match="expected"):
-            MixtureCDF(**settings)
+    wrong: dict[str, Any] = {"components": 0, "kind": "cauchy", "noise": "pink", "bound": 0.0}
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=f"{name}: expected"):
+            MixtureCDF(**{"components": 2, name: value})
+    with pytest.raises(ValueError, match="bound: expected a positive number, got 0"):
+        AffineTransformer(0.0)
+
+
+def test_the_scales_are_bounded() -> None:
+    """Each of these has slope e^±ln s at the place where it is asked for, and near 0 the bound is not felt."""
+    _, log_slope = AffineTransformer(3.0).forward(np.zeros(3), np.array([[1e4, 0.0], [-1e4, 0.0], [1e-3, 0.0]]))
+    np.testing.assert_allclose(log_slope.value, [3, -3, 1e-3], rtol=1e-6)
+    parameters = np.array([[0.0, 0.0, 1e4], [0.0, 0.0, -1e4], [0.0, 0.0, 1e-3]])
+    _, log_slope = MixtureCDF(1, noise="logit", bound=3.0).forward(np.zeros(3), parameters)
+    np.testing.assert_allclose(log_slope.value, [-3, 3, -1e-3], rtol=1e-6)
+
+
+def test_the_inverse_is_differentiated_through_the_bound(rng: np.random.Generator) -> None:
+    theta = mixture(rng, 3, components=2) * 4
+    for part in (0, 1):
+        inverse = lambda z, t, i=part: MixtureCDF(2, bound=1.0).inverse(z, t)[i]
+        check_grads(inverse, rng.normal(size=(2, 3)), theta, rng=rng, tolerance=1e-7)
+
+
+def test_the_start() -> None:
+    """The affine map as the identity, the mixture as an even cover of its range."""
+    x = np.linspace(-5, 5, 11)
+    z, log_slope = AffineTransformer().forward(x, AffineTransformer().start())
+    np.testing.assert_array_equal(z.value, x)
+    np.testing.assert_array_equal(log_slope.value, 0)
+    logits, means, log_scales = np.split(MixtureCDF(4).start(-3, 5), 3)
+    np.testing.assert_array_equal(logits, 0)
+    np.testing.assert_allclose(means, [-2, 0, 2, 4])
+    np.testing.assert_allclose(np.exp(log_scales), 1)

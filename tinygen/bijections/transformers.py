@@ -1,15 +1,24 @@
-"""A monotone map of one variable: the distribution function of a mixture, and on to any noise.
+"""Transformers: increasing functions τ of one variable, chosen by numbers that a network computes.
 
-    u = F(x) = Σₖ softmax(π)ₖ C((x − μₖ) / sₖ),   z = u, logit u or Φ⁻¹(u),   ln dz/dx = ln F′(x) − ln du/dz
+    affine     z = x eˢ + t
+    mixture    u = F(x) = Σₖ softmax(π)ₖ C((x − μₖ) / sₖ),   z = u, logit u or Φ⁻¹(u),   ln dz/dx = ln F′(x) − ln du/dz
 
 C is the logistic or the normal distribution function. What is computed is logit u = ln u − ln(1 − u) from both tails,
 so z stays finite and precise however far out x is; only u itself cannot tell x apart where it rounds to 1.
 
-Source: Ho, Chen, Srinivas, Duan & Abbeel, "Flow++", 2019, for the mixture of logistics and its logit in a coupling.
-Checked by: tests/bijections/test_mixture_cdf.py
+A `bound` keeps scales within e^±bound, ln s = bound · tanh(θ / bound), whatever the network says far away from its
+data: drawn variables are inputs to those after them, and without it a chain of a few would overflow (the tails of a
+mixture make far points frequent). Near 0, ln s = θ as if there were none.
+
+Source: Huang, Krueger, Lacoste & Courville, "Neural autoregressive flows", 2018, for the term; Ho, Chen, Srinivas, Duan
+& Abbeel, "Flow++", 2019, for the mixture of logistics and its logit in a coupling.
+Checked by: tests/bijections/test_transformers.py
 """
 
 from __future__ import annotations
+
+import math
+from typing import Protocol
 
 import numpy as np
 
@@ -17,15 +26,21 @@ from ..autograd import (
     Array,
     Tensor,
     TensorLike,
+    concatenate,
     exp,
     grad,
+    index,
     log_normal,
     log_sigmoid,
     mixture_cdf,
+    multiply,
     ndtri_sigmoid,
     no_grad,
     node,
     sigmoid,
+    split,
+    subtract,
+    tanh,
 )
 from ..autograd.kernels.mixture import mixture_quantile
 from ..autograd.kernels.special import logit_ndtr
@@ -36,25 +51,79 @@ KINDS = ("logistic", "normal")
 NOISES = ("uniform", "logit", "normal")
 
 
+class Transformer(Protocol):
+    """An increasing function of one variable, chosen by `width` numbers that a network computes.
+
+    Shapes: x, z and log_slope (…), parameters (…, width).
+    """
+
+    width: int
+
+    def start(self) -> Array:
+        """Return parameters (width,) to start learning from, for data of variance 1."""
+
+    def forward(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
+        """Return z = τ(x; θ) and ln ∂z/∂x."""
+
+    def inverse(self, z: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
+        """Return x with τ(x; θ) = z and ln ∂x/∂z."""
+
+
+class AffineTransformer:
+    """z = x eˢ + t,   ln ∂z/∂x = s = bound · tanh(θ₀ / bound),   t = θ₁.  It starts as the identity."""
+
+    width = 2
+
+    def __init__(self, bound: float = 5.0) -> None:
+        self.bound = _positive(bound)
+
+    def start(self) -> Array:
+        return np.zeros(2)
+
+    def forward(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
+        s, t = self._log_scale_and_shift(parameters)
+        return multiply(x, exp(s)) + t, s
+
+    def inverse(self, z: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
+        s, t = self._log_scale_and_shift(parameters)
+        return subtract(z, t) * exp(-s), -s
+
+    def _log_scale_and_shift(self, parameters: TensorLike) -> tuple[Tensor, Tensor]:
+        s, t = index(parameters, (..., 0)), index(parameters, (..., 1))
+        return _bounded(s, self.bound), t
+
+
 class MixtureCDF:
-    """z = F(x), logit F(x) or Φ⁻¹(F(x)) for noise "uniform", "logit" or "normal"; a `Transformer` with width 3K.
+    """z = F(x), logit F(x) or Φ⁻¹(F(x)) for noise "uniform", "logit" or "normal", with K `components`.
 
     The inverse is found by Newton's method within a bracket that is halved where that fails, to rounding.
     Its derivatives, of any order, are those of the implicit function F(x; θ) = u and not of the search.
     Where F is flat, as between two far modes, many x have one z to rounding, and no inverse can tell them apart.
 
-    Shapes: x, z and log_slope (…), parameters (…, 3K), which broadcast to x: π, μ and ln s, K of each.
+    Shapes: x, z and log_slope (…), parameters (…, 3K), which broadcast to x: π, μ and ln s before the bound, K of each.
     Uniform z is within [0, 1]; 0 and 1, to which drawn numbers may round, are taken as ε/4 and 1 − ε/2.
     Raises ValueError for other shapes or such z, FloatingPointError if the mixture is not finite: has it diverged?
     """
 
-    def __init__(self, components: int, kind: str = "logistic", noise: str = "logit") -> None:
+    def __init__(
+        self, components: int, kind: str = "logistic", noise: str = "normal", bound: float | None = 5.0
+    ) -> None:
         at_least(1, components=components)
         if kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
         if noise not in NOISES:
             raise ValueError(f"noise: expected one of {', '.join(NOISES)}, got {noise!r}")
         self.width, self.kind, self.noise = 3 * components, kind, noise
+        self.bound = None if bound is None else _positive(bound)
+
+    def start(self, low: float = -3.0, high: float = 3.0) -> Array:
+        """Return π, μ and ln s (3K,) of components alike in weight that stand side by side from low to high.
+
+        Alike in all, they would stay alike where a network has nothing to tell them apart by.
+        """
+        k = self.width // 3
+        half = (high - low) / (2 * k)
+        return np.concatenate([np.zeros(k), np.linspace(low + half, high - half, k), np.full(k, math.log(half))])
 
     def forward(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
         logit, log_density = mixture_cdf(x, self._checked(x, parameters), self.kind)
@@ -105,7 +174,21 @@ class MixtureCDF:
         return v if self.noise == "logit" else logit_ndtr(v)
 
     def _checked(self, x: TensorLike, parameters: TensorLike) -> TensorLike:
+        """Return the parameters, whose shape fits that of x, with ln s within the bound."""
         shape, given = array_of(x).shape, array_of(parameters).shape
         if given[-1:] != (self.width,) or not broadcasts(given[:-1], shape):
             raise ValueError(f"parameters: expected (…, {self.width}) that broadcast to x {shape}, got {given}")
-        return parameters
+        if self.bound is None:
+            return parameters
+        others, log_scales = split(parameters, [2 * self.width // 3], -1)
+        return concatenate([others, _bounded(log_scales, self.bound)], -1)
+
+
+def _positive(bound: float) -> float:
+    if not bound > 0:
+        raise ValueError(f"bound: expected a positive number, got {bound}")
+    return bound
+
+
+def _bounded(s: Tensor, bound: float) -> Tensor:
+    return bound * tanh(s / bound)
