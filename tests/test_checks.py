@@ -16,6 +16,7 @@ from tinygen.checks import (
     check_levels,
     check_odd,
     check_rate,
+    check_shape,
 )
 
 
@@ -25,6 +26,7 @@ from tinygen.checks import (
         lambda: at_least(1, layers=1, width=2.5),
         lambda: check_odd(3, size=3),
         lambda: check_rate("dropout", 0.0),
+        lambda: check_shape((3, 1)),
         lambda: check_event("x", np.zeros((0, 2, 3)), (2, 3)),
         lambda: check_event("x", np.zeros(5), ()),
         lambda: check_condition(None, 3, 0),
@@ -49,6 +51,8 @@ def test_what_fits_passes(call: Callable[[], Any]) -> None:
         (lambda: check_odd(3, size=1), "size: expected an odd number of at least 3, got 1"),
         (lambda: check_rate("dropout", 1.0), "dropout: expected at least 0 and below 1, got 1.0"),
         (lambda: check_rate("dropout", -0.1), "dropout: "),
+        (lambda: check_shape(()), r"shape: expected one or more lengths of at least 1, got \(\)"),
+        (lambda: check_shape((3, 0)), r"shape: .* got \(3, 0\)"),
         (lambda: check_event("z", np.zeros((2, 3)), (2,)), r"z: expected shape \(N, 2\), got \(2, 3\)"),
         (lambda: check_event("z", np.zeros(()), ()), r"z: expected shape \(N,\), got \(\)"),
         (lambda: check_condition(None, 3, 2), r"condition: expected shape \(3, 2\), got none"),

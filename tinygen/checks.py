@@ -31,6 +31,12 @@ def check_rate(name: str, rate: float) -> None:
         raise ValueError(f"{name}: expected at least 0 and below 1, got {rate}")
 
 
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless shape is that of an event of several variables, or of one: lengths of at least 1."""
+    if not shape or min(shape) < 1:
+        raise ValueError(f"shape: expected one or more lengths of at least 1, got {shape}")
+
+
 def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless x is (N, *shape)."""
     if array_of(x).shape[1:] != shape or array_of(x).ndim == 0:

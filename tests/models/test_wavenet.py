@@ -8,7 +8,7 @@ from contract import check_step_by_step, randomised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd import Array, taps
+from tinygen.autograd import Array, grad, taps
 from tinygen.models import WaveNet
 from tinygen.nn import Conv
 from tinygen.testing import (
@@ -76,7 +76,7 @@ def test_a_dilation_that_is_ignored_is_rejected(rng: np.random.Generator) -> Non
 
 @pytest.mark.parametrize(
     ("shape", "levels", "coordinates"),
-    [((5,), 3, False), ((2, 3, 1), 2, True), ((2, 2, 1), 4, False), ((1,), 7, False)],
+    [((5,), 3, False), ((2, 3, 1), 2, True), ((2, 2, 1), 4, False), ((1,), 7, False), ((1, 1, 1), 5, True)],
 )
 def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int, coordinates: bool) -> None:
     check_normalised(small(shape, levels, coordinates=coordinates).log_prob, enumerate_support(levels, shape))
@@ -126,6 +126,14 @@ def test_coordinates_tell_places_apart_and_labels_classes(rng: np.random.Generat
     assert np.diff(placed, axis=1).any(-1).all()
     a, b = small(classes=2).log_prob(events(small(), 1, rng).repeat(2, 0), np.array([0, 1])).value
     assert abs(a - b) > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 1), (1, 5, 1), (2, 2, 3)])
+def test_no_weight_of_a_coordinate_is_dead(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    model = small(shape, coordinates=True)
+    gradients = grad(model.log_prob(events(model, 4, rng)).sum(), [of_place.w for of_place in model.of_place])
+    assert [len(g.value) for g in gradients] == [sum(n > 1 for n in shape)] * len(model.blocks)
+    assert all(g.value.any(axis=1).all() for g in gradients)
 
 
 def test_gradients(rng: np.random.Generator) -> None:

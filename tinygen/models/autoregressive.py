@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..autograd import Array, Tensor
-from ..checks import at_least, check_labels, check_levels
+from ..checks import at_least, check_labels, check_levels, check_shape
 from ..distributions import Output, event_log_prob
 from ..nn import Embedding, Module
 
@@ -33,8 +33,7 @@ class Autoregressive(Module):
     """
 
     def __init__(self, shape: tuple[int, ...], output: Output, classes: int = 0) -> None:
-        if not shape or min(shape) < 1:
-            raise ValueError(f"shape: expected one or more lengths of at least 1, got {shape}")
+        check_shape(shape)
         at_least(0, classes=classes)
         self.shape, self.output, self.classes = tuple(shape), output, classes
 

@@ -24,6 +24,7 @@ from ..checks import at_least
 from ..distributions import Categorical
 from ..nn import LSTM, Linear
 from .autoregressive import Autoregressive
+from .coordinates import raster_coordinates
 
 Rng = np.random.Generator
 
@@ -54,9 +55,8 @@ class PixelRNN(Autoregressive):
         if len(shape) != 3:
             raise ValueError(f"shape: expected (height, width, channels), got {shape}")
         at_least(1, hidden=hidden, layers=layers)
-        longer = np.array(shape) > (1 if coordinates else np.inf)
-        places = np.indices(shape).reshape(len(shape), -1).T[:, longer]  # in raster order
-        self.coordinates = places * 2 / (np.array(shape)[longer] - 1) - 1  # (variables, axes)
+        places = raster_coordinates(shape)  # (variables, axes)
+        self.coordinates = places if coordinates else places[:, :0]
         features = 1 + self.coordinates.shape[1] + classes
         self.lstms = [LSTM(hidden if layer else features, hidden, rng) for layer in range(layers)]
         self.logits = Linear(hidden, levels, rng)

@@ -39,6 +39,7 @@ from ..distributions import Categorical
 from ..nn import Conv, Embedding, Linear, Module
 from ..nn.memory import Memory
 from .autoregressive import Autoregressive, LabelEmbeddings
+from .coordinates import raster_coordinates
 
 Rng = np.random.Generator
 
@@ -97,7 +98,7 @@ class WaveNet(Autoregressive):
             for i, dilation in enumerate(self.dilations)
         ]
         self.of_label = LabelEmbeddings(classes, [2 * channels] * len(self.blocks), rng)
-        axes = len(shape) if coordinates else 0
+        axes = raster_coordinates(shape).shape[1] if coordinates else 0
         self.of_place = [Linear(axes, 2 * channels, rng, bias=False) for _ in self.blocks] if axes else []
         self.hidden = Conv(channels, channels, taps.point(1), rng)
         self.logits = Conv(channels, levels, taps.point(1), rng)
@@ -143,7 +144,6 @@ class WaveNet(Autoregressive):
         """What is added in each block: 0, or (N or 1, T or 1, 2C)."""
         conditions = self.of_label(labels, 1)
         if self.of_place:
-            middles = (np.moveaxis(np.indices(self.shape), 0, -1) + 0.5) * 2 / self.shape - 1  # of pixels, in (−1, 1)
-            places = middles.reshape(1, math.prod(self.shape), -1).astype(self.dtype)
+            places = raster_coordinates(self.shape)[None].astype(self.dtype)  # (1, T, axes)
             conditions = [c + of_place(places) for c, of_place in zip(conditions, self.of_place, strict=True)]
         return conditions
