@@ -12,8 +12,7 @@ import numba
 import numpy as np
 
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
-from .kernels import activation as kernels
-from .kernels import mixture, recurrent
+from .kernels import activation, likelihood, mixture, recurrent
 from .linalg import matmul
 from .normal import log_ndtr, log_normal
 from .reduce import log_softmax, logsumexp
@@ -35,9 +34,9 @@ def gate(x: TensorLike) -> Tensor:
     def rule(g: Tensor, y: Tensor) -> Tensor:
         if taping():
             return grad(_plain_gate(x), [x], g, create_graph=True)[0]  # type: ignore[list-item]  # an edge has a tensor
-        return node("gate_vjp", kernels.gate_vjp(v, g.value))
+        return node("gate_vjp", activation.gate_vjp(v, g.value))
 
-    return node("gate", kernels.gate(v), (x, rule))
+    return node("gate", activation.gate(v), (x, rule))
 
 
 def _plain_gate(x: TensorLike) -> Tensor:
@@ -59,9 +58,9 @@ def bernoulli_log_prob(logits: TensorLike, k: Array) -> Tensor:
     def rule(g: Tensor, y: Tensor) -> Tensor:
         if taping():
             return grad(_plain_bernoulli(logits, bits), [logits], g, create_graph=True)[0]  # type: ignore[list-item]
-        return node("bernoulli_vjp", kernels.bernoulli_vjp(v, bits, g.value))
+        return node("bernoulli_vjp", likelihood.bernoulli_vjp(v, bits, g.value))
 
-    return node("bernoulli_log_prob", kernels.bernoulli(v, bits), (logits, rule))
+    return node("bernoulli_log_prob", likelihood.bernoulli(v, bits), (logits, rule))
 
 
 def _plain_bernoulli(logits: TensorLike, bits: Array) -> Tensor:

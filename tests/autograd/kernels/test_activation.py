@@ -1,4 +1,4 @@
-"""The gate, a Bernoulli's log-likelihood and their VJPs against float64, at their limits, and for awkward shapes."""
+"""The gate, relu and their VJPs against float64, at their limits, and for awkward shapes."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.autograd.kernels.activation import bernoulli, bernoulli_vjp, gate, gate_vjp, relu, relu_vjp, sum_rows
+from tinygen.autograd.kernels.activation import gate, gate_vjp, relu, relu_vjp
 
 ENDS = [0.0, np.inf, -np.inf, np.nan]
 
@@ -96,73 +96,6 @@ def test_misfits_are_refused() -> None:
         gate(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="cotangent"):
         gate_vjp(np.zeros((2, 4)), np.zeros((2, 4)))
-
-
-@pytest.mark.parametrize("shape", [(5,), (0, 3), (2, 0), (7, 1), (3, 4, 5, 6), (2000, 33)])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sum_rows(shape: tuple[int, ...], dtype: Any) -> None:
-    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    expected = x.astype(np.float64).reshape(-1, shape[-1] if x.size else 1).sum(0) if x.size else np.zeros(shape[-1])
-    for ours in sum_rows(x), sum_rows(np.asfortranarray(x)):
-        assert (ours.dtype, ours.shape) == (dtype, (shape[-1],))
-        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5 if dtype == np.float32 else 1e-11)
-
-
-def test_sum_rows_does_not_lose_small_terms() -> None:
-    """2²⁵ ones: adding them one by one in float32 stops at 2²⁴."""
-    ones = np.ones((1 << 25, 1), np.float32)
-    assert sum_rows(ones)[0] == 1 << 25
-    assert np.isnan(sum_rows(np.array([[np.nan, 1.0]], np.float32))).tolist() == [True, False]
-
-
-def exact_bernoulli(x: Any, k: Any) -> Any:
-    """Σ ln σ(±x) in float64, by another formula than the kernel's."""
-    return -np.logaddexp(0, np.where(k, -x.astype(np.float64), x)).sum(1)
-
-
-@given(shape=st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 7, 64, 65, 200])), seed=st.integers(0, 2**32))
-def test_bernoulli_in_both_dtypes(shape: tuple[int, int], seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x, k = rng.normal(size=shape) * 5, rng.integers(0, 2, shape).astype(np.uint8)
-    g = rng.normal(size=shape[0])
-    slope = g[:, None] * (k - 1 / (1 + np.exp(-x)))
-    for dtype, tolerance in (np.float64, 1e-13), (np.float32, 4e-7):
-        single = x.astype(dtype)
-        y, wanted = bernoulli(single, k), exact_bernoulli(single, k)
-        assert y.dtype == dtype
-        np.testing.assert_allclose(y, wanted, rtol=tolerance, atol=tolerance * shape[1])
-        dx = bernoulli_vjp(single, k, g.astype(dtype))
-        assert dx.dtype == dtype
-        np.testing.assert_allclose(dx, slope, rtol=0, atol=3 * tolerance * (1 + np.abs(slope).max(initial=0)))
-
-
-def test_bernoulli_float32_on_a_fine_grid() -> None:
-    x = np.concatenate([np.linspace(-30, 30, 200_001), np.logspace(-30, 1, 10_001)]).astype(np.float32)[:, None]
-    for bit in (0, 1):
-        k = np.full(x.shape, bit, np.uint8)
-        wanted = exact_bernoulli(x, k)
-        assert (np.abs(bernoulli(x, k) - wanted) / (1 + np.abs(wanted))).max() < 2e-7
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_bernoulli_far_from_zero_and_of_what_is_no_number(dtype: Any) -> None:
-    inf, nan = np.inf, np.nan
-    x = np.array([[1e4, 1e4], [-1e4, -1e4], [inf, 1], [nan, 1], [-inf, 1]], dtype)
-    k = np.array([[1, 0], [1, 0], [1, 1], [1, 1], [1, 1]], np.uint8)
-    last = -np.log1p(np.exp(-1))
-    np.testing.assert_allclose(bernoulli(x, k), [-1e4, -1e4, last, nan, -inf], rtol=3e-7)
-    dx = bernoulli_vjp(x, k, np.ones(5, dtype))
-    np.testing.assert_allclose(dx[:, 0], [0, 1, 0, nan, 1])
-
-
-def test_bernoulli_of_awkward_layouts() -> None:
-    rng = np.random.default_rng(0)
-    x, k = rng.normal(size=(700, 90)).astype(np.float32), rng.integers(0, 2, (700, 90)).astype(np.uint8)
-    y, g = bernoulli(x, k), np.broadcast_to(np.float32(1), 700)
-    np.testing.assert_array_equal(bernoulli(np.asfortranarray(x), np.asfortranarray(k)), y)
-    np.testing.assert_array_equal(
-        bernoulli_vjp(np.asfortranarray(x), k, g), bernoulli_vjp(x, k, np.ones(700, np.float32))
-    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

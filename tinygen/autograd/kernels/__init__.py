@@ -1,9 +1,11 @@
 """Numba kernels on arrays: the convolution family, the gate and a likelihood, and the one thread pool they share."""
 
-from .activation import bernoulli, bernoulli_vjp, gate, gate_vjp, sum_rows
+from .activation import gate, gate_vjp
 from .blas import product
 from .convolution import Taps, conv, conv_transpose, conv_weight
+from .likelihood import bernoulli, bernoulli_vjp
 from .position import AtPosition
+from .sums import sum_rows
 from .threads import parallel, set_threads
 
 # Not the function `threads`: it would hide the submodule of that name.

@@ -1,4 +1,4 @@
-"""Kernels where NumPy makes too many passes over memory: the gate, a Bernoulli's log-likelihood, sums over rows.
+"""Activations where NumPy makes too many passes over memory: the gate and relu, and the tanh that kernels call.
 
 float32 runs in Numba over the thread pool; float64, which is for checking gradients, is plain NumPy at full precision.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
-from .arrays import Array, behaved
+from .arrays import Array, behaved, fast, rows_of
 from .intrinsics import compiled
 from .threads import parallel
 
@@ -85,61 +84,10 @@ def _relu_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
         out[i] = cotangent[i] if part[i] > 0 else f32(0)
 
 
-@compiled
-def _bernoulli(x: Array, k: Array, y: Array, start: int, stop: int) -> None:
-    """y[i] = Σⱼ ln σ(±x[i, j]) for rows start … stop, with ln σ(v) = min(v, 0) + ln σ(|v|).
-
-    A sum of logarithms is the logarithm of a product: σ(|v|) ≥ ½, so that of 64 is at least 2⁻⁶⁴, and one call is left.
-    """
-    for i in range(start, stop):
-        row, bits = x[i], k[i]
-        total = 0.0
-        for first in range(0, row.size, 64):
-            linear, product = f32(0), ONE
-            for j in range(first, min(first + 64, row.size)):
-                v = row[j] if bits[j] else -row[j]
-                linear += v if v < 0 else f32(0)
-                product *= HALF + HALF * fast_tanh(HALF * (v if v > 0 else -v))
-            total += linear + np.log(product)
-        y[i] = total
-
-
-@compiled
-def _bernoulli_vjp(x: Array, k: Array, g: Array, dx: Array, start: int, stop: int) -> None:
-    """dx[i, j] = g[i] (k[i, j] − σ(x[i, j]))"""
-    for i in range(start, stop):
-        row, bits, out, cotangent = x[i], k[i], dx[i], g[i]
-        for j in range(row.size):
-            out[j] = cotangent * (f32(bits[j]) - (HALF + HALF * fast_tanh(HALF * row[j])))
-
-
-@compiled
-def _sum_rows(x: Array, total: Array, start: int, stop: int) -> None:
-    """total[j] += Σ x[i, j] for rows start … stop: 64 rows at a time in x's precision, their sums in total's."""
-    block = np.zeros(x.shape[1], x.dtype)
-    for first in range(start, stop, 64):
-        block[:] = 0
-        for i in range(first, min(first + 64, stop)):
-            row = x[i]
-            for j in range(row.size):
-                block[j] += row[j]
-        for j in range(block.size):
-            total[j] += block[j]
-
-
-def _rows(x: Array) -> Array:
-    """x as (rows, channels)"""
-    return behaved(x).reshape(-1, x.shape[-1])
-
-
 def plain_sigmoid(x: Array) -> Array:
     """σ(x), also where it is tiny: ½ + ½ tanh ½x would cancel to 0, 1/(1 + exp(-x)) overflow."""
     e = np.exp(-np.abs(x))
     return np.asarray(np.where(x < 0, e, 1) / (1 + e))
-
-
-def _fast(x: Array) -> bool:
-    return bool(x.dtype == np.float32 and x.size and not numba.config.DISABLE_JIT)
 
 
 def _halves(x: Array) -> tuple[Array, Array]:
@@ -160,10 +108,10 @@ def gate(x: Array) -> Array:
     Checked by: tests/autograd/kernels/test_activation.py
     """
     a, b = _halves(x)
-    if not _fast(x):
+    if not fast(x):
         return np.tanh(a) * plain_sigmoid(b)
     y = np.empty(a.shape, x.dtype)
-    rows, flat = _rows(x), y.reshape(-1, a.shape[-1])
+    rows, flat = rows_of(x), y.reshape(-1, a.shape[-1])
     parallel(lambda start, stop: _gate(rows, flat, start, stop), len(rows), _GRAIN // rows.shape[1] + 1)
     return y
 
@@ -179,19 +127,19 @@ def gate_vjp(x: Array, g: Array) -> Array:
     a, b = _halves(x)
     if g.shape != a.shape:
         raise ValueError(f"the cotangent of a gate of {x.shape} has shape {a.shape}, got {g.shape}")
-    if not (_fast(x) and g.dtype == x.dtype):
+    if not (fast(x) and g.dtype == x.dtype):
         s = g * plain_sigmoid(b)
         slope = 4 * plain_sigmoid(2 * a) * plain_sigmoid(-2 * a)  # 1 - tanh² a = 4 σ(2a) σ(-2a), which does not cancel
         return np.concatenate([s * slope, s * np.tanh(a) * plain_sigmoid(-b)], axis=-1)  # 1 - σ(b) = σ(-b)
     dx = np.empty(x.shape, x.dtype)
-    rows, cotangents, flat = _rows(x), _rows(g), dx.reshape(-1, x.shape[-1])
+    rows, cotangents, flat = rows_of(x), rows_of(g), dx.reshape(-1, x.shape[-1])
     parallel(lambda start, stop: _gate_vjp(rows, cotangents, flat, start, stop), len(rows), _GRAIN // rows.shape[1] + 1)
     return dx
 
 
 def relu(x: Array) -> Array:
     """y = max(x, 0), for many numbers three times faster than NumPy's maximum with one number. Shapes: x, y (…)."""
-    if not _fast(x) or x.size < _FEW:
+    if not fast(x) or x.size < _FEW:
         return np.maximum(x, 0)
     flat, y = behaved(x).reshape(-1), np.empty(x.shape, x.dtype)
     out = y.reshape(-1)
@@ -201,65 +149,9 @@ def relu(x: Array) -> Array:
 
 def relu_vjp(y: Array, g: Array) -> Array:
     """VJP of `relu` by its value y: g where that is positive, else 0. Shapes: y, g and the result (…)."""
-    if not (_fast(y) and g.dtype == y.dtype):
+    if not (fast(y) and g.dtype == y.dtype):
         return np.asarray(g * (y > 0))
     flat, cotangent, dx = behaved(y).reshape(-1), behaved(g).reshape(-1), np.empty(y.shape, y.dtype)
     out = dx.reshape(-1)
     parallel(lambda start, stop: _relu_vjp(flat, cotangent, out, start, stop), y.size, _GRAIN)
     return dx
-
-
-def bernoulli(x: Array, k: Array) -> Array:
-    """Log-likelihood in nats of bits k under logits x, summed over each row.
-
-        yᵢ = Σⱼ ln σ(xᵢⱼ) where kᵢⱼ is 1, ln σ(−xᵢⱼ) where it is 0
-
-    Shapes: x (N, D) and k (N, D) of uint8 0 and 1; y (N,).  float32: error below 2e-7 (1 + |y|) of a single number, and
-    what sums round; other dtypes as NumPy computes them.
-    Checked by: tests/autograd/kernels/test_activation.py
-    """
-    if not _fast(x):
-        v = np.where(k, x, -x)
-        return np.asarray(np.sum(np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v))), 1))
-    y, rows, bits = np.empty(len(x), x.dtype), behaved(x), behaved(k)
-    parallel(lambda start, stop: _bernoulli(rows, bits, y, start, stop), len(x), _GRAIN // x.shape[1] + 1)
-    return y
-
-
-def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
-    """VJP of `bernoulli` by the logits, which computes σ anew instead of keeping it.
-
-        dxᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ))
-
-    Shapes: x, dx (N, D); k (N, D) of uint8; g (N,).
-    Checked by: tests/autograd/kernels/test_activation.py
-    """
-    if not (_fast(x) and g.dtype == x.dtype):
-        return np.asarray(g[:, None] * np.where(k, plain_sigmoid(-x), -plain_sigmoid(x)))
-    dx, rows, bits, cotangents = np.empty(x.shape, x.dtype), behaved(x), behaved(k), behaved(g)
-    parallel(
-        lambda start, stop: _bernoulli_vjp(rows, bits, cotangents, dx, start, stop), len(x), _GRAIN // x.shape[1] + 1
-    )
-    return dx
-
-
-def sum_rows(x: Array) -> Array:
-    """Sum over all axes but the last: the cotangent of a bias.
-
-        y(c) = Σₚ x(p, c)
-
-    Shapes: x (…, C); y (C,), of x's dtype. float32 is summed in blocks of 64 whose sums are added in float64, so the
-    error does not grow with the number of rows. Other dtypes, and everything without the JIT: as NumPy sums.
-    Checked by: tests/autograd/kernels/test_activation.py
-    """
-    if not _fast(x):
-        return np.asarray(x.sum(axis=tuple(range(x.ndim - 1))), x.dtype)
-    rows = _rows(x)
-    parts: dict[int, Array] = {}
-
-    def task(start: int, stop: int) -> None:
-        part = parts[start] = np.zeros(rows.shape[1])
-        _sum_rows(rows, part, start, stop)
-
-    parallel(task, len(rows), _GRAIN // rows.shape[1] + 1)
-    return np.asarray(sum(parts[start] for start in sorted(parts)), x.dtype)

@@ -1,6 +1,6 @@
 """Arrays as the kernels want them.
 
-Checked by: tests/autograd/kernels/test_convolution.py, test_activation.py
+Checked by: tests/autograd/kernels/test_convolution.py, test_activation.py, test_sums.py
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -25,3 +26,13 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     buffer = np.zeros(size + 64, np.uint8)
     skip = -buffer.__array_interface__["data"][0] % 64  # .ctypes.data says the same four times slower
     return buffer[skip : skip + size].view(dtype).reshape(shape)
+
+
+def fast(x: Array) -> bool:
+    """Whether x is for a kernel of float32: not of another dtype, not empty, not without the JIT."""
+    return bool(x.dtype == np.float32 and x.size and not numba.config.DISABLE_JIT)
+
+
+def rows_of(x: Array) -> Array:
+    """x, behaved, as (rows, channels)"""
+    return behaved(x).reshape(-1, x.shape[-1])

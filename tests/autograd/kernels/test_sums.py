@@ -1,0 +1,25 @@
+"""Sums over rows: of every shape and layout, and as precise for many rows as for few."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen.autograd.kernels.sums import sum_rows
+
+
+@pytest.mark.parametrize("shape", [(5,), (0, 3), (2, 0), (7, 1), (3, 4, 5, 6), (2000, 33)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sum_rows(shape: tuple[int, ...], dtype: Any) -> None:
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    expected = x.astype(np.float64).reshape(-1, shape[-1] if x.size else 1).sum(0) if x.size else np.zeros(shape[-1])
+    for ours in sum_rows(x), sum_rows(np.asfortranarray(x)):
+        assert (ours.dtype, ours.shape) == (dtype, (shape[-1],))
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5 if dtype == np.float32 else 1e-11)
+
+
+def test_sum_rows_does_not_lose_small_terms() -> None:
+    """2²⁵ ones: adding them one by one in float32 stops at 2²⁴."""
+    ones = np.ones((1 << 25, 1), np.float32)
+    assert sum_rows(ones)[0] == 1 << 25
+    assert np.isnan(sum_rows(np.array([[np.nan, 1.0]], np.float32))).tolist() == [True, False]
