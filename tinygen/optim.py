@@ -16,13 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numba
 import numpy as np
 
 from .autograd import Array, Parameter, Tensor
-from .autograd.kernels.threads import parallel
+from .autograd.kernels.adam import adam
 from .nn.state import State, check_fit
 
 Schedule: TypeAlias = Callable[[int], float]
@@ -187,12 +186,9 @@ class Adam(Optimizer):
         beta1, beta2, eps = (self.settings[name] for name in ("beta1", "beta2", "eps"))
         decay = self.settings.get("weight_decay", 0.0)  # AdamW's
         scale, root = lr / (1 - beta1**self.steps), 1 / math.sqrt(1 - beta2**self.steps)
-        exact = np.array([1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay])
+        numbers = 1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay
         for parameter, g, m, v in zip(self.parameters, gradients, self.kept["m"], self.kept["v"], strict=True):
-            new = np.empty(parameter.shape, parameter.dtype)
-            numbers = exact.astype(new.dtype)
-            _adam_in_parts(numbers, parameter.value.ravel(), g.ravel(), m.ravel(), v.ravel(), new.ravel())
-            yield new
+            yield adam(parameter.value, g, m, v, numbers)
 
 
 class AdamW(Adam):
@@ -213,28 +209,6 @@ class AdamW(Adam):
         _require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "at least 0")
         super().__init__(parameters, lr, betas, eps)
         self.settings["weight_decay"] = weight_decay
-
-
-_GRAIN = 1 << 15  # a part smaller than this is done before another thread has woken up
-
-
-def _adam_in_parts(numbers: Array, *arrays: Array) -> None:
-    size = arrays[0].size
-    if size < 2 * _GRAIN:
-        _adam(numbers, *arrays)
-    else:
-        parallel(lambda i, j: _adam(numbers, *(array[i:j] for array in arrays)), size, _GRAIN)
-
-
-# One pass over memory where NumPy would make ten. No fastmath: entries are independent, so there is nothing to gain,
-# and the same bits come out compiled or not, on any number of threads.
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _adam(numbers: Any, value: Any, g: Any, m: Any, v: Any, new: Any) -> None:
-    a, b, scale, root, eps, keep = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
-    for i in range(value.size):
-        m[i] += a * (g[i] - m[i])
-        v[i] += b * (g[i] * g[i] - v[i])
-        new[i] = keep * value[i] - scale * m[i] / (root * np.sqrt(v[i]) + eps)
 
 
 def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
