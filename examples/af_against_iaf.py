@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
-from reporting import arguments, report
+from reporting import arguments, panels, report
 
 from tinygen import no_grad, plot
 from tinygen.models import IAF, MAF
@@ -29,11 +29,10 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 
 def picture(dims: list[int], times: dict[str, np.ndarray], slopes: dict[str, float]) -> Figure:
-    figure = Figure(figsize=(7.2, 3.4), dpi=plot.DPI, facecolor="white", layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
+    figure, both = panels(7.2, 3.4, 1, 2, sharey=True)
     for name, curve in times.items():
         flow, task = name.split()
-        panel, colour = panels[int(task == "sample")], plot.COLOURS[int(flow == "iaf")]
+        panel, colour = both[int(task == "sample")], plot.COLOURS[int(flow == "iaf")]
         panel.loglog(dims, curve, "o-", color=colour, markersize=3.5, linewidth=1.6)
         panel.annotate(
             f"{flow.upper()}, slope {slopes[name]:.1f}",
@@ -44,13 +43,12 @@ def picture(dims: list[int], times: dict[str, np.ndarray], slopes: dict[str, flo
             color=colour,
             fontsize=9,
         )
-    for panel, title in zip(panels, ("density", "sampling"), strict=True):
+    for panel, title in zip(both, ("density", "sampling"), strict=True):
         panel.set_title(title, fontsize=10, color=plot.INK, loc="left")
         panel.set_xlabel("number of variables D", fontsize=9, color=plot.INK)
         panel.set_xticks(dims, [str(dim) for dim in dims], minor=False)
         panel.set_xticks([], minor=True)
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("milliseconds for 256 examples", fontsize=9, color=plot.INK)
+    both[0].set_ylabel("milliseconds for 256 examples", fontsize=9, color=plot.INK)
     return figure
 
 

@@ -12,8 +12,7 @@ import time
 from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure
-from reporting import arguments, report
+from reporting import arguments, panels, report
 
 from tinygen import Tensor, no_grad, plot
 from tinygen.bijections import Affine, Chain, Dequantized, Flow
@@ -64,15 +63,13 @@ def main() -> None:
     if dequantised < entropy - 5 * error:
         raise AssertionError(f"the bound is {dequantised:.4f} nats, below the entropy {entropy:.4f}: a wrong volume?")
 
-    figure = Figure(figsize=(9.6, 3.4), dpi=plot.DPI, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
+    figure, (left, right) = panels(9.6, 3.4, 1, 2, width_ratios=(2, 3))
     for colour, name in zip(plot.COLOURS[1::-1], densities, strict=True):
         left.plot(*columns[name].T, color=colour, label=name)
         right.semilogy(line * LEVELS, densities[name], color=colour, linewidth=1, label=name)
     left.axhline(entropy, color="#8C8C8C", linestyle=(0, (4, 3)), linewidth=1, label="entropy of the levels")
     for axes, x_label, y_label in ((left, "step", "loss (nats per pixel)"), (right, "level", "density of the flow")):
         axes.set(xlabel=x_label, ylabel=y_label)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=8, frameon=False)
     right.set(ylim=(1e-3, None), xticks=range(0, LEVELS + 1, 4))
     plot.save(figure, args.out / "dequantization.png")

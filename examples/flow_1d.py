@@ -9,8 +9,7 @@ expected negative log-likelihood below the entropy: a result that is, beyond sam
 import time
 
 import numpy as np
-from matplotlib.figure import Figure
-from reporting import arguments, report
+from reporting import arguments, panels, report
 
 from tinygen import no_grad, plot
 from tinygen.models import Flow1D
@@ -45,8 +44,8 @@ def main() -> None:
     entropy = float(-np.trapezoid(np.exp(log_p) * log_p, grid))
 
     metrics: dict[str, float] = {}
-    figure = Figure(figsize=(9.6, 5.2), dpi=plot.DPI, layout="constrained")
-    for row, noise in zip(figure.subplots(2, 3), ("uniform", "normal"), strict=True):
+    figure, rows = panels(9.6, 5.2, 2, 3)
+    for row, noise in zip(rows, ("uniform", "normal"), strict=True):
         flow = Flow1D(10, noise=noise, data_range=(float(train.min()), float(train.max())))
         fit(
             flow.loss,
@@ -81,7 +80,6 @@ def main() -> None:
         titles = ("data x, and density of the flow", "map z(x)", f"z of test data, and {noise} density")
         for axes, title in zip(row, titles, strict=True):
             axes.set_title(title, fontsize=9, loc="left")
-            axes.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel(f"{noise} noise", fontsize=9)
     plot.save(figure, args.out / "flow.png")
     report(args.out, metrics | {"seconds": time.perf_counter() - start}, {"entropy of the data": entropy}, "nats")

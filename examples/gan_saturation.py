@@ -10,8 +10,7 @@ import time
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from reporting import arguments, report
+from reporting import arguments, panels, report
 
 from tinygen import plot, value_and_grad
 from tinygen.autograd import tanh
@@ -48,8 +47,7 @@ def play(objective: str, alone: int, steps: int, parts: int, seed: int) -> tuple
 def main() -> None:
     args = arguments(__doc__ or "", "gan_saturation")
     start, (alone, steps, parts) = time.perf_counter(), (20, 20, 2) if args.quick else (500, 3000, 10)
-    figure = Figure(figsize=(7.6, 3.3), dpi=plot.DPI, facecolor="white", layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels(7.6, 3.3, 1, 2)
     ends, shares = {name: list[float]() for name in OBJECTIVES}, []
     for seed in range(args.seed, args.seed + (2 if args.quick else 5)):
         for name in OBJECTIVES:
@@ -62,8 +60,6 @@ def main() -> None:
         shares.append(norms["minimax"][-1] / norms["non-saturating"][-1])
     left.set(xlabel="steps of the critic alone", ylabel="norm of the generator's gradient")
     right.set(xlabel="steps of both", ylabel="mean of the samples (data: 0)")
-    for panel in (left, right):
-        panel.spines[["top", "right"]].set_visible(False)
     left.legend(left.lines[:2], OBJECTIVES, frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 0.05))
     plot.save(figure, args.out / "saturation.png")
     stuck, left_it = np.min(np.abs(ends["minimax"])) > 11, np.max(np.abs(ends["non-saturating"])) < 1

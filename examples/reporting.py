@@ -1,4 +1,4 @@
-"""What every example does around its model: arguments, a folder for what it makes, a table, `metrics.json`."""
+"""What every example does around its model: arguments, a folder for what it makes, panels, a table, `metrics.json`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinygen import no_grad
+from matplotlib.figure import Figure
+
+from tinygen import no_grad, plot
 from tinygen.files import write_whole
 
 
@@ -29,6 +31,15 @@ def mean_nats(model: Any, *batch: Any) -> float:
     """Mean of −ln p in nats per example, of examples and what they are conditional on."""
     with no_grad():
         return float(-model.log_prob(*batch).value.mean())
+
+
+def panels(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:
+    """Return a white figure, in inches, and its panels as `subplots` does, their frames open above and at the right."""
+    figure = Figure(figsize=(width, height), dpi=plot.DPI, facecolor="white", layout="constrained")
+    axes = figure.subplots(rows, columns, **options)
+    for panel in figure.axes:
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
 def report(out: Path, metrics: Mapping[str, float], yardsticks: Mapping[str, float], unit: str) -> None:
