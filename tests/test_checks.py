@@ -9,6 +9,7 @@ import pytest
 from tinygen.checks import (
     at_least,
     broadcasts,
+    check_array,
     check_condition,
     check_event,
     check_k,
@@ -27,6 +28,7 @@ from tinygen.checks import (
         lambda: check_odd(3, size=3),
         lambda: check_rate("dropout", 0.0),
         lambda: check_shape((3, 1)),
+        lambda: check_array("x", np.zeros((0, 3))),
         lambda: check_event("x", np.zeros((0, 2, 3)), (2, 3)),
         lambda: check_event("x", np.zeros(5), ()),
         lambda: check_condition(None, 3, 0),
@@ -53,6 +55,10 @@ def test_what_fits_passes(call: Callable[[], Any]) -> None:
         (lambda: check_rate("dropout", -0.1), "dropout: "),
         (lambda: check_shape(()), r"shape: expected one or more lengths of at least 1, got \(\)"),
         (lambda: check_shape((3, 0)), r"shape: .* got \(3, 0\)"),
+        (lambda: check_shape((3.0, 4)), r"shape: .* got \(3.0, 4\)"),  # type: ignore[arg-type]
+        (lambda: check_shape(784), "shape: .* got 784"),  # type: ignore[arg-type]
+        (lambda: check_array("x", [0, 1]), "x: expected a NumPy array, got list"),
+        (lambda: check_labels([1, 0], 2, 2), "labels: expected a NumPy array, got list"),  # type: ignore[arg-type]
         (lambda: check_event("z", np.zeros((2, 3)), (2,)), r"z: expected shape \(N, 2\), got \(2, 3\)"),
         (lambda: check_event("z", np.zeros(()), ()), r"z: expected shape \(N,\), got \(\)"),
         (lambda: check_condition(None, 3, 2), r"condition: expected shape \(3, 2\), got none"),

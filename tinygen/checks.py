@@ -5,6 +5,8 @@ Checked by: tests/test_checks.py
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .autograd import Array, TensorLike
@@ -33,8 +35,15 @@ def check_rate(name: str, rate: float) -> None:
 
 def check_shape(shape: tuple[int, ...]) -> None:
     """Raise ValueError unless shape is that of an event of several variables, or of one: lengths of at least 1."""
-    if not shape or min(shape) < 1:
+    lengths = shape if isinstance(shape, Sequence) else ()
+    if not lengths or not all(isinstance(n, int | np.integer) and n >= 1 for n in lengths):
         raise ValueError(f"shape: expected one or more lengths of at least 1, got {shape}")
+
+
+def check_array(name: str, x: object) -> None:
+    """Raise ValueError unless x is a NumPy array, which lists, numbers and tensors are not."""
+    if not isinstance(x, np.ndarray):
+        raise ValueError(f"{name}: expected a NumPy array, got {type(x).__name__}")
 
 
 def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
@@ -78,6 +87,7 @@ def check_labels(labels: Array | None, n: int, classes: int) -> None:
         raise ValueError(f"labels: expected {'some' if classes else 'none'}, the model has {classes} classes")
     if labels is None:
         return
+    check_array("labels", labels)
     wanted = f"integers 0…{classes - 1} of shape ({n},)"
     if labels.dtype.kind not in "iu" or labels.shape != (n,):
         raise ValueError(f"labels: expected {wanted}, got {labels.dtype} of shape {labels.shape}")

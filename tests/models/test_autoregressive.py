@@ -12,7 +12,7 @@ from tinygen.autograd import Array, Tensor
 from tinygen.distributions import Categorical
 from tinygen.models import MADE, GatedPixelCNN, PixelCNN, PixelRNN, WaveNet
 from tinygen.models.autoregressive import Autoregressive
-from tinygen.testing import check_normalised, enumerate_support
+from tinygen.testing import check_autoregressive, check_normalised, check_sampler, enumerate_support
 
 
 class Markov(Autoregressive):
@@ -89,6 +89,29 @@ def test_given_a_label_its_probabilities_sum_to_one(kind: str) -> None:
 
 
 @each_model
+def test_given_a_label_it_sees_what_is_earlier_and_draws_by_its_probabilities(
+    kind: str, rng: np.random.Generator
+) -> None:
+    settings = {"hidden": (40, 40)} if "MADE" in kind else {}
+    model = small(kind, 3, (2, 2, 1), classes=2, **settings)
+    order = model.net.order(0) if isinstance(model, MADE) else None
+    labels = np.array([0, 1, 1, 0])
+    check_autoregressive(lambda x: model(x, labels), rng.integers(0, 3, (4, 2, 2, 1)), axes=3, order=order, rng=rng)
+    check_sampler(
+        lambda n, rng: model.sample(n, rng, np.ones(n, int)),
+        lambda x: model.log_prob(x, np.ones(len(x), int)),
+        enumerate_support(3, (2, 2, 1)),
+        20_000,
+        rng=rng,
+    )
+
+
+@each_model
+def test_of_no_examples_there_are_no_log_probs(kind: str) -> None:
+    assert small(kind).log_prob(np.zeros((0, *SHAPE), int)).shape == (0,)
+
+
+@each_model
 def test_boolean_examples_are_examples_of_two_levels(kind: str, rng: np.random.Generator) -> None:
     model, x = small(kind, 2), rng.integers(0, 2, (3, *SHAPE))
     np.testing.assert_array_equal(model.log_prob(x.astype(bool)).value, model.log_prob(x.astype(np.uint8)).value)
@@ -127,9 +150,10 @@ def test_same_seed_same_bits_and_float32_throughout(kind: str) -> None:
         (np.zeros((2, 3, 4, 3), int), r"x: .*shape \(2, 3, 4, 3\)"),
         (np.full((2, *SHAPE), 3), "x: .*values 3…3"),
         (np.full((2, *SHAPE), -1), "x: .*values -1…-1"),
+        (np.zeros((2, *SHAPE), int).tolist(), "x: expected a NumPy array, got list"),
     ],
 )
-def test_examples_that_are_none(kind: str, x: Array, message: str) -> None:
+def test_examples_that_are_none(kind: str, x: Any, message: str) -> None:
     model = small(kind)
     for call in (model, model.log_prob, model.loss):
         with pytest.raises(ValueError, match=f"^{message}"):
@@ -139,7 +163,14 @@ def test_examples_that_are_none(kind: str, x: Array, message: str) -> None:
 @each_model
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(None, "some"), (np.array([0.0, 1]), ".*float64"), (np.array([0]), ".*shape"), (np.array([0, 2]), ".*values 0…2")],
+    [
+        (None, "some"),
+        ([0, 1], "a NumPy array, got list"),
+        (np.array([0.0, 1]), ".*float64"),
+        (np.array([0]), ".*shape"),
+        (np.array([0, 2]), ".*values 0…2"),
+        (np.array([-1, 0]), ".*values -1…0"),
+    ],
 )
 def test_labels_that_are_none(kind: str, labels: Any, message: str, rng: np.random.Generator) -> None:
     model, x = small(kind, classes=2), np.zeros((2, *SHAPE), int)
@@ -168,6 +199,8 @@ def test_labels_where_there_are_no_classes(kind: str, rng: np.random.Generator) 
 def test_canvases_that_cannot_be_drawn_on(kind: str, canvas: Array, rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match=r"^x: expected integers that hold 300 levels"):
         next(small(kind, 300).draw(canvas, rng))
+    with pytest.raises(ValueError, match=r"^x: expected a NumPy array, got list"):
+        next(small(kind, 300).draw(canvas.tolist(), rng))
 
 
 @each_model

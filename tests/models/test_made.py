@@ -72,7 +72,7 @@ def test_the_mean_of_the_logarithms_is_no_distribution() -> None:
         check_normalised(lambda x: np.mean([model.log_prob(x, order=order).value for order in range(3)], 0), support)
 
 
-@pytest.mark.parametrize(("levels", "orders"), [(3, 1), (2, 3)])
+@pytest.mark.parametrize(("levels", "orders"), [(3, 1), (2, 3), (3, 3)])
 def test_samples_follow_its_probabilities(levels: int, orders: int, rng: np.random.Generator) -> None:
     model = small(levels=levels, orders=orders)
     check_sampler(model.sample, model.log_prob, enumerate_support(levels, (2, 2)), 20_000, rng=rng)

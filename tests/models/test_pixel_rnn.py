@@ -70,8 +70,9 @@ def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int, coord
     assert np.exp(model.log_prob(support).value).sum() == pytest.approx(1, abs=1e-12)
 
 
-def test_samples_follow_its_probabilities(rng: np.random.Generator) -> None:
-    model = small((2, 2, 1), 3)
+@pytest.mark.parametrize("coordinates", [True, False])
+def test_samples_follow_its_probabilities(coordinates: bool, rng: np.random.Generator) -> None:
+    model = small((2, 2, 1), 3, coordinates=coordinates)
     check_sampler(model.sample, model.log_prob, enumerate_support(3, (2, 2, 1)), 20_000, rng=rng)
 
 

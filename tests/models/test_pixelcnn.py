@@ -44,7 +44,10 @@ def seen_by(model: PixelCNN, *layers: taps.Taps) -> Array:
     return seen.astype(bool)
 
 
-@pytest.mark.parametrize("settings", [{}, {"shape": (2, 4, 3)}, {"shape": (2, 4, 2)}, {"shape": (3, 3, 1)}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"shape": (2, 4, 3)}, {"shape": (2, 4, 2)}, {"output": DiscretizedLogistics(3, 2), "shape": (2, 2, 3)}],
+)
 def test_a_window_over_the_whole_image_sees_all_that_is_earlier(settings: Any, rng: np.random.Generator) -> None:
     model = small(**{"first_size": 7, "channels": 12, **settings})
     check_autoregressive(model, images(model, 6, rng), axes=3, rng=rng)
@@ -120,6 +123,7 @@ CONFIGURATIONS: list[tuple[tuple[int, ...], int, dict[str, Any]]] = [
     ((1, 3, 3), 2, {"blocks": 0}),
     ((2, 2, 1), 4, {"output": DiscretizedLogistics(4, 2)}),
     ((1, 2, 3), 4, {"output": DiscretizedLogistics(4, 2)}),
+    ((1, 2, 3), 4, {"output": DiscretizedLogistics(4, 2), "ordered": False}),
 ]
 
 

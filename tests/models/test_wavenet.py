@@ -82,7 +82,7 @@ def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int, coord
     check_normalised(small(shape, levels, coordinates=coordinates).log_prob, enumerate_support(levels, shape))
 
 
-@pytest.mark.parametrize(("shape", "coordinates"), [((4,), False), ((2, 2, 1), True)])
+@pytest.mark.parametrize(("shape", "coordinates"), [((4,), False), ((2, 2, 1), True), ((2, 2, 1), False)])
 def test_samples_follow_its_probabilities(shape: tuple[int, ...], coordinates: bool, rng: np.random.Generator) -> None:
     model = small(shape, coordinates=coordinates)
     check_sampler(model.sample, model.log_prob, enumerate_support(3, shape), rng=rng)

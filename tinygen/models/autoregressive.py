@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..autograd import Array, Tensor
-from ..checks import at_least, check_labels, check_levels, check_shape
+from ..checks import at_least, check_array, check_labels, check_levels, check_shape
 from ..distributions import Output, event_log_prob
 from ..nn import Embedding, Module
 
@@ -75,12 +75,14 @@ class Autoregressive(Module):
 
     def checked(self, x: Array, labels: Array | None) -> Array:
         """Return x as int64 if it and the labels are what the model is over; raise ValueError if not."""
+        check_array("x", x)
         x = check_levels(x, self.event_shape(x), self.output.levels)
         check_labels(labels, len(x), self.classes)
         return x
 
     def check_canvas(self, x: Array, labels: Array | None) -> None:
         """Raise ValueError unless x (n, *shape) can hold every level; what it holds now does not matter."""
+        check_array("x", x)
         levels, shape = self.output.levels, self.event_shape(x)
         if x.shape[1:] != shape or x.dtype.kind not in "iu" or np.iinfo(x.dtype).max < levels - 1:
             wanted = f"integers that hold {levels} levels, (n, {', '.join(map(str, shape))})"

@@ -69,7 +69,7 @@ class MADE(Autoregressive):
         return self.evaluate(self.checked(x, labels), labels, None, order)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None, order: int = 0) -> Tensor:
-        y = self.net(self.scaled(x).reshape(len(x), -1), self._condition(labels), order)
+        y = self.net(self.scaled(x).reshape(len(x), self.net.variables), self._condition(labels), order)
         return y.reshape(*x.shape, self.output.width)
 
     def log_prob(self, x: Array, labels: Array | None = None, *, order: int | None = None) -> Tensor:

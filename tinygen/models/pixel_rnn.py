@@ -63,7 +63,8 @@ class PixelRNN(Autoregressive):
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
         """Logits of every variable, (N, height, width, channels, levels), from those before it; there is no dropout."""
-        before = np.pad(self.scaled(x).reshape(len(x), -1)[:, :-1], [(0, 0), (1, 0)])  # (N, variables)
+        values = self.scaled(x).reshape(len(x), len(self.coordinates))  # (N, variables)
+        before = np.pad(values[:, :-1], [(0, 0), (1, 0)])
         h: TensorLike = self._inputs(before, self.coordinates, labels)
         for lstm in self.lstms:
             h = lstm(h)
