@@ -32,9 +32,27 @@ def test_product_is_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     left, right = rng.standard_normal(a), rng.standard_normal(b)
     expected = np.matmul(left, right)
     np.testing.assert_allclose(product(left, right), expected, rtol=1e-12, atol=1e-12)
-    out = np.full_like(expected, np.nan)
-    assert product(left, right, out) is out
-    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("m", "k", "n"), [(300, 200, 90), (90, 200, 300), (200, 1, 9000), (2, 900, 800)])
+def test_parts_of_any_layout_are_those_of_matmul(dtype: type, m: int, k: int, n: int) -> None:
+    """Rows or columns shared out, of matrices that BLAS reads as they lie, transposed, cut from wider ones, or not."""
+    rng = np.random.default_rng(0)
+    a: np.ndarray = rng.standard_normal((m, k)).astype(dtype)
+    b: np.ndarray = rng.standard_normal((k, n)).astype(dtype)
+    expected, bound = a.astype(np.float64) @ b.astype(np.float64), 10 * k * float(np.finfo(dtype).eps)
+
+    def layouts(x: np.ndarray) -> list[np.ndarray]:
+        wider = np.repeat(np.repeat(x, 2, 0), 2, 1)
+        return [x, np.asfortranarray(x), np.hstack([x, x])[:, : x.shape[1]], wider[::2, ::2], x[::-1, ::-1][::-1, ::-1]]
+
+    for left in layouts(a):
+        for right in layouts(b):
+            np.testing.assert_allclose(product(left, right), expected, atol=bound)
+    np.testing.assert_allclose(
+        product(np.broadcast_to(a[:1], a.shape), b), np.broadcast_to(expected[:1], expected.shape), atol=bound
+    )
 
 
 def test_product_takes_transposes_and_mixed_dtypes_as_matmul_does() -> None:

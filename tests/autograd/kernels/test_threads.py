@@ -11,7 +11,6 @@ import types
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -19,8 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import kernels
+from tinygen.autograd.kernels.arrays import Array
 from tinygen.autograd.kernels.convolution import conv
-from tinygen.autograd.kernels.threads import parallel, set_threads, threads
+from tinygen.autograd.kernels.intrinsics import compiled
+from tinygen.autograd.kernels.native import look, put
+from tinygen.autograd.kernels.threads import parallel, parts, set_threads, share, threads
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +39,11 @@ def test_the_package_does_not_hide_its_module() -> None:
 
 @given(st.integers(0, 50), st.integers(0, 20))
 def test_every_index_runs_exactly_once(size: int, grain: int) -> None:
-    parts: list[tuple[int, int]] = []
-    parallel(lambda start, stop: parts.append((start, stop)), size, grain)
-    assert sorted(i for part in parts for i in range(*part)) == list(range(size))
-    assert len(parts) == min(size, max(1, min(3, size // max(grain, 1))))
+    ran: list[tuple[int, int]] = []
+    parallel(lambda start, stop: ran.append((start, stop)), size, grain)
+    assert sorted(ran) == parts(size, grain)
+    assert sorted(i for part in ran for i in range(*part)) == list(range(size))
+    assert len(ran) == min(size, max(1, min(3, size // max(grain, 1))))
 
 
 def test_the_first_part_runs_in_the_calling_thread_and_the_others_elsewhere() -> None:
@@ -97,6 +100,25 @@ def test_many_callers_at_once() -> None:
         assert list(users.map(total, range(200))) == [n * (n - 1) // 2 for n in range(100, 300)]
 
 
+@compiled
+def _count(counts: Array, wait: int, start: int, stop: int) -> None:
+    """counts[i] += 1 in start … stop, the later the later the part."""
+    for _ in range(wait * start):
+        look(counts, 0)
+    for i in range(start, stop):
+        counts[i] += 1
+
+
+@compiled
+def _meet(here: Array, looks: int, number: int) -> None:
+    """Say that this part has begun, and look whether all have."""
+    put(here, number, 1)
+    for _ in range(looks):
+        if look(here, 0) + look(here, 1) + look(here, 2) == 3:
+            put(here, 3 + number, 1)
+            return
+
+
 @pytest.fixture(params=[0, 1, 1000, 1_000_000], ids=lambda looks: f"{looks} looks")
 def spinning(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait awake, however few CPUs there are: not at all, in vain, sometimes, and nearly always."""
@@ -105,34 +127,82 @@ def spinning(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("spinning")
-def test_every_part_is_handed_over_whether_the_wait_ends_awake_or_asleep() -> None:
-    for pause in [0] * 50 + [0.0005, 0.003] * 10:
-        found = np.zeros(3)
-
-        def task(start: int, stop: int, found: object = found, pause: float = pause) -> None:
-            time.sleep(pause * start / 2)  # the last part comes late
-            found[start:stop] += 1  # type: ignore[index]
-
-        parallel(task, 3)
-        assert found.tolist() == [1, 1, 1]
-        time.sleep(pause)  # and so does the next job
+def test_every_part_is_done_once_whether_a_worker_is_awake_asleep_or_late() -> None:
+    for pause in [0] * 100 + [0.0005, 0.003] * 10:
+        for wait in 0, 10, 10_000:
+            counts = np.zeros(30, np.int64)
+            share(_count, (counts, wait), parts(30))
+            assert (counts == 1).all()
+        time.sleep(pause)
     test_an_exception_reaches_the_caller_after_all_parts_are_done(2)
     test_many_callers_at_once()
+
+
+@pytest.mark.usefixtures("spinning")
+def test_kernels_and_errands_in_turns() -> None:
+    """A worker that waits for a kernel finds the errand, and one that comes back from an errand the kernel."""
+    for turn in range(100):
+        counts, ran = np.zeros(30, np.int64), list[int]()
+        share(_count, (counts, 10), parts(30))
+        parallel(lambda start, stop, ran=ran: ran.extend(range(start, stop)), 30)  # type: ignore[misc]
+        assert (counts == 1).all()
+        assert sorted(ran) == list(range(30))
+        time.sleep(0.001 * (turn % 3))
+
+
+def test_kernels_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three parts that wait for each other all see each other, once the workers are awake."""
+    monkeypatch.setattr(kernels.threads, "_CPUS", 3)
+    for _ in range(100):
+        here = np.zeros(6, np.int64)
+        share(_meet, (here, 10_000_000), [(0,), (1,), (2,)])
+        if here.all():
+            return
+    pytest.fail("in none of a hundred tries did three parts run at once")
+
+
+def test_many_callers_share_kernels_at_once() -> None:
+    def total(seed: int) -> int:
+        counts = np.zeros(100 + seed, np.int64)
+        share(_count, (counts, seed % 7), parts(len(counts)))
+        return int(counts.sum() + (counts != 1).sum())
+
+    with ThreadPoolExecutor(8) as users:
+        assert list(users.map(total, range(400))) == list(range(100, 500))
+
+
+def test_a_kernel_within_a_task_runs_there() -> None:
+    counts = np.zeros((3, 30), np.int64)
+    parallel(lambda start, stop: share(_count, (counts[start], 0), parts(30)), 3)
+    assert (counts == 1).all()
+
+
+def test_no_worker_stays_asleep_for_good() -> None:
+    """A caller that rouses a worker just when it goes to sleep again must not take it for awake ever after."""
+    for turn in range(300):
+        here = np.zeros(6, np.int64)
+        share(_meet, (here, 1), [(0,), (1,), (2,)])
+        time.sleep(0.0005 + 0.00001 * (turn % 100))
+    test_kernels_run_at_the_same_time(pytest.MonkeyPatch())
 
 
 @pytest.mark.parametrize(("wanted", "cpus", "expected"), [(2, 2, [1]), (3, 2, []), (3, 4, [1, 2]), (1, 4, [])])
 def test_who_waits_awake(monkeypatch: pytest.MonkeyPatch, wanted: int, cpus: int, expected: list[int]) -> None:
     """As many as are wanted, of a pool that may be larger, and nobody where there are more threads than CPUs."""
     awake: list[int] = []
-    number = 0
-    pool, job = kernels.threads._Pool(), (print, 0, 0, 0, SimpleQueue[BaseException | None](), np.zeros(1, np.int64))
     monkeypatch.setattr(kernels.threads, "_CPUS", cpus)
-    monkeypatch.setattr(kernels.threads, "_watch", lambda *_: awake.append(number))
+    monkeypatch.setattr(
+        kernels.threads, "_serve", lambda slots, at, looks, errands: awake.append(at // 8) if looks > 1 else None
+    )
     set_threads(wanted)
+    pool, done = kernels.threads._Pool(), threading.Event()
+    pool.grow(3)
     for number in 1, 2, 3:
-        threading.Timer(0.05, pool.jobs.put, (job,)).start()
-        pool.next_job(number)
-    assert awake == expected
+        pool.send(number, done.set)
+        assert done.wait(20)
+        done.clear()
+    time.sleep(0.05)  # each looks once more after its errand
+    assert sorted(set(awake)) == expected
 
 
 @pytest.mark.parametrize("environment", [{}, {"NUMBA_DISABLE_JIT": "1"}])
@@ -179,7 +249,7 @@ def test_a_forked_child_can_convolve(monkeypatch: pytest.MonkeyPatch, cpus: int)
     assert status[1] == 0
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", ""])
+@pytest.mark.parametrize("value", ["0", "-1", "257", "two", "1.5", ""])
 def test_a_bad_number_of_threads_is_named(value: str) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         set_threads(value)  # type: ignore[arg-type]
@@ -187,7 +257,8 @@ def test_a_bad_number_of_threads_is_named(value: str) -> None:
     result = subprocess.run(
         run, env=os.environ | {"TINYGEN_THREADS": value}, capture_output=True, text=True, check=False
     )
-    assert f"ValueError: TINYGEN_THREADS must be a whole number of at least 1, got {value!r}" in result.stderr
+    expected = f"TINYGEN_THREADS must be a whole number of at least 1 and at most 256, got {value!r}"
+    assert f"ValueError: {expected}" in result.stderr
 
 
 def test_the_number_of_threads_comes_from_the_environment() -> None:

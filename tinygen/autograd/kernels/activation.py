@@ -11,9 +11,9 @@ import numpy as np
 
 from .arrays import Array, behaved, fast, rows_of
 from .intrinsics import compiled
-from .threads import parallel
+from .threads import parts, share
 
-# A thread is worth waking for this many numbers (about 20 µs on one core).
+# A thread is worth calling for this many numbers (about 20 µs on one core).
 _GRAIN = 1 << 15
 # Fewer numbers than this are done by NumPy before the kernel has been reached.
 _FEW = 1 << 12
@@ -112,7 +112,7 @@ def gate(x: Array) -> Array:
         return np.tanh(a) * plain_sigmoid(b)
     y = np.empty(a.shape, x.dtype)
     rows, flat = rows_of(x), y.reshape(-1, a.shape[-1])
-    parallel(lambda start, stop: _gate(rows, flat, start, stop), len(rows), _GRAIN // rows.shape[1] + 1)
+    share(_gate, (rows, flat), parts(len(rows), _GRAIN // rows.shape[1] + 1))
     return y
 
 
@@ -133,7 +133,7 @@ def gate_vjp(x: Array, g: Array) -> Array:
         return np.concatenate([s * slope, s * np.tanh(a) * plain_sigmoid(-b)], axis=-1)  # 1 - σ(b) = σ(-b)
     dx = np.empty(x.shape, x.dtype)
     rows, cotangents, flat = rows_of(x), rows_of(g), dx.reshape(-1, x.shape[-1])
-    parallel(lambda start, stop: _gate_vjp(rows, cotangents, flat, start, stop), len(rows), _GRAIN // rows.shape[1] + 1)
+    share(_gate_vjp, (rows, cotangents, flat), parts(len(rows), _GRAIN // rows.shape[1] + 1))
     return dx
 
 
@@ -143,7 +143,7 @@ def relu(x: Array) -> Array:
         return np.maximum(x, 0)
     flat, y = behaved(x).reshape(-1), np.empty(x.shape, x.dtype)
     out = y.reshape(-1)
-    parallel(lambda start, stop: _relu(flat, out, start, stop), x.size, _GRAIN)
+    share(_relu, (flat, out), parts(x.size, _GRAIN))
     return y
 
 
@@ -153,5 +153,5 @@ def relu_vjp(y: Array, g: Array) -> Array:
         return np.asarray(g * (y > 0))
     flat, cotangent, dx = behaved(y).reshape(-1), behaved(g).reshape(-1), np.empty(y.shape, y.dtype)
     out = dx.reshape(-1)
-    parallel(lambda start, stop: _relu_vjp(flat, cotangent, out, start, stop), y.size, _GRAIN)
+    share(_relu_vjp, (flat, cotangent, out), parts(y.size, _GRAIN))
     return dx

@@ -11,10 +11,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from .arrays import Array
-from .threads import parallel
+from .arrays import Array, behaved
+from .threads import parts, share
 
-_GRAIN = 1 << 15  # a part smaller than this is done before another thread has woken up
+_GRAIN = 1 << 15  # a part smaller than this is done before it has been handed over
 
 
 # No fastmath, as `compiled` has: entries are independent, so there is nothing to gain, and the same bits come out
@@ -37,6 +37,6 @@ def adam(value: Array, g: Array, m: Array, v: Array, numbers: Sequence[float]) -
     Shapes: value θ, gradient g, m and v as the parameter, all of its dtype; m and v in C order.
     """
     new, rounded = np.empty(value.shape, value.dtype), np.array(numbers, value.dtype)
-    flat = [array.reshape(-1) for array in (value, g, m, v, new)]
-    parallel(lambda start, stop: _adam(rounded, *flat, start, stop), value.size, _GRAIN)
+    flat = [array.reshape(-1) for array in (behaved(value), behaved(g), m, v, new)]
+    share(_adam, (rounded, *flat), parts(value.size, _GRAIN))
     return new

@@ -10,24 +10,31 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .arrays import Array
-from .threads import parallel
+from .intrinsics import compiled
+from .native import entry, gemm
+from .threads import alone, parts, together
 
 # OpenBLAS itself uses one thread up to m·n·k = 2¹⁸ (its GEMM_MULTITHREAD_THRESHOLD is 4).
 _SMALL_PRODUCT = 1 << 18
-# Multiply-adds in a part of a product that is worth waking a thread for: about 80 µs, three times a hand-off.
-_WORTH_A_THREAD = 1 << 22
+# Multiply-adds in a part of a product that is worth calling a thread for: about 10 µs, which handing it over takes.
+_WORTH_A_THREAD = 400_000
 
 
 class _Blas:
-    """The thread count of the OpenBLAS that NumPy has loaded; does nothing where NumPy uses another BLAS."""
+    """The OpenBLAS that NumPy has loaded: its thread count, and the addresses of its gemm by the dtypes' characters.
+
+    Does nothing, and has no gemm, where NumPy uses another BLAS; nor has it one where sizes are not of 64 bits.
+    """
 
     def __init__(self) -> None:
-        self.get, self.set = self.find()
+        self.get, self.set, self.gemm = self.find()
         self.before = 1  # the number to be restored; 1 also says that nothing needs to be
         self.renew()
 
@@ -44,7 +51,7 @@ class _Blas:
             self.before = 1
 
     @staticmethod
-    def find() -> tuple[Callable[[], int], Callable[[int], object]]:
+    def find() -> tuple[Callable[[], int], Callable[[int], object], dict[str, int]]:
         package = Path(np.__file__).parent
         libraries = [*(package.parent / "numpy.libs").glob("*openblas*"), *(package / ".dylibs").glob("*openblas*")]
         for path in libraries:
@@ -57,8 +64,10 @@ class _Blas:
                 set_ = getattr(library, pattern.format("set_num_threads"), None)
                 if get is not None and set_ is not None:
                     set_.argtypes, set_.restype, get.restype = [ctypes.c_int], None, ctypes.c_int
-                    return get, set_
-        return (lambda: 1), (lambda number: None)
+                    gemms = {kind: getattr(library, f"scipy_cblas_{name}gemm64_", None) for kind, name in ("fs", "dd")}
+                    at = {k: ctypes.cast(gemm, ctypes.c_void_p).value for k, gemm in gemms.items() if gemm is not None}
+                    return get, set_, {kind: address for kind, address in at.items() if address is not None}
+        return (lambda: 1), (lambda number: None), {}
 
     @contextmanager
     def one_thread(self) -> Iterator[None]:
@@ -84,24 +93,64 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_blas.renew)
 
 
-def product(a: Array, b: Array, out: Array | None = None) -> Array:
+def product(a: Array, b: Array) -> Array:
     """Matrix product a @ b as np.matmul computes it, a large one shared out over this pool instead of BLAS's own.
 
-    Shapes: as np.matmul; the rows of a (or, if there are few, the columns of b) are shared out when a is (…, M, K) and
-    b is (K, N).  Raises ValueError if the shapes do not fit.
+    Shapes: as np.matmul; the rows of a (or, if there are fewer, the columns of b) are shared out when a is (M, K) and b
+    is (K, N), of one dtype.  Raises ValueError if the shapes do not fit.
     Checked by: tests/autograd/kernels/test_blas.py
     """
     if a.ndim >= 2 and b.ndim >= 2 and a.shape[-1] == b.shape[-2] == 1:
-        return np.multiply(a, b, out=out)  # of a column and a row, which NumPy hands to BLAS at five times the cost
+        return np.asarray(a * b)  # of a column and a row, which NumPy hands to BLAS at five times the cost
     if a.ndim < 2 or b.ndim < 2 or a.shape[-2] * a.shape[-1] * b.shape[-1] <= _SMALL_PRODUCT:
-        return np.matmul(a, b, out=out)
+        return np.asarray(a @ b)
     with _blas.one_thread():
-        if a.ndim > 2 or b.ndim > 2 or a.dtype != b.dtype or a.shape[1] != b.shape[0]:
-            return np.matmul(a, b, out=out)
-        result = np.empty((len(a), b.shape[1]), a.dtype) if out is None else out
-        grain = 1 + _WORTH_A_THREAD * max(result.shape) // (result.size * a.shape[1])
-        if len(a) >= b.shape[1]:
-            parallel(lambda i, j: np.matmul(a[i:j], b, out=result[i:j]), len(a), grain)
-        else:
-            parallel(lambda i, j: np.matmul(a, b[:, i:j], out=result[:, i:j]), b.shape[1], grain)
-    return result
+        if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype and a.dtype.char in _blas.gemm:
+            size = max(len(a), b.shape[1])
+            cut = parts(size, 1 + _WORTH_A_THREAD * size // (a.size * b.shape[1]))
+            if len(cut) > 1 and not alone():
+                return _in_parts(a, b, cut)
+        return np.asarray(a @ b)
+
+
+def _in_parts(a: Array, b: Array, cut: list[tuple[int, int]]) -> Array:
+    """a b, its rows or, if there are more of them, its columns cut into these parts."""
+    (m, k), n, size = a.shape, b.shape[1], a.itemsize
+    out = np.empty((m, n), a.dtype)
+    (a, flip_a, step_a), (b, flip_b, step_b) = _stored(a), _stored(b)
+    at_a, at_b, at_out = (x.__array_interface__["data"][0] for x in (a, b, out))
+    if m >= n:
+        down = size * (step_a if flip_a == 111 else 1)
+        tails = [[j - i, n, at_a + i * down, at_b, at_out + i * n * size] for i, j in cut]
+    else:
+        right = size * (1 if flip_b == 111 else step_b)
+        tails = [[m, j - i, at_a, at_b + i * right, at_out + i * size] for i, j in cut]
+    function, head = _entry(a.dtype)
+    shared = [*head, flip_a, flip_b, k, step_a, step_b, n]
+    together(function, [shared + tail for tail in tails])
+    return out
+
+
+def _stored(x: Array) -> tuple[Array, int, int]:
+    """x as BLAS reads it, or else a copy; whether as it lies (111) or transposed (112); numbers from row to row."""
+    (rows, columns), (down, right), size = x.shape, x.strides, x.itemsize
+    if right == size and down >= columns * size and down % size == 0:
+        return x, 111, down // size
+    if down == size and right >= rows * size and right % size == 0:
+        return x, 112, right // size
+    return np.ascontiguousarray(x), 111, columns
+
+
+@compiled
+def _gemm(
+    function: int, like: float, flip_a: int, flip_b: int, k: int, step_a: int, step_b: int, step_out: int,
+    m: int, n: int, a: int, b: int, out: int,
+) -> None:  # fmt: skip
+    """One part, by CBLAS's gemm for numbers like `like`, at this address."""
+    gemm(function, like, flip_a, flip_b, m, n, k, a, step_a, b, step_b, out, step_out)
+
+
+@cache
+def _entry(dtype: np.dtype[Any]) -> tuple[int, list[int]]:
+    """The entry of `_gemm`, and the words of its first two arguments."""
+    return entry(_gemm, (0, dtype.type(0), *[0] * 11)), [_blas.gemm[dtype.char], 0]

@@ -25,15 +25,15 @@ import numpy as np
 
 from .arrays import Array, aligned, behaved
 from .intrinsics import VECTOR_BYTES, add, compiled, fma, lanes, store, zeros
-from .threads import parallel, threads
+from .threads import parts, share, threads
 
 Taps = tuple[tuple[int, ...], ...]  # as in autograd/taps.py; the kernels import nothing from outside their package
 Shape = tuple[int, ...]
 Slices = tuple[slice, ...]
 Phase = tuple[int, int]
 
-# A thread is worth waking for this many multiply-adds (about 40 µs on one core).
-_GRAIN = 1 << 21
+# A thread is worth calling for this many multiply-adds (about 10 µs on one core).
+_GRAIN = 1 << 19
 # With fewer channels than this, most lanes of a tile would idle: `_by_columns` is faster.
 _FEW = 8
 
@@ -184,11 +184,11 @@ def _correlate(
     vectors: Any,
     a: Array,
     b: Array,
-    w: Array,
     spans: Array,
     z: Meeting,
     first_channel: int,
     last_channel: int,
+    w: Array,
     start: int,
     stop: int,
 ) -> None:
@@ -389,12 +389,8 @@ def _into(
         return
     packed, flat_x, flat_y = pack(w, per_vector * len(plan.vectors)), x.reshape(-1), y.reshape(-1)
 
-    def task(start: int, stop: int) -> None:
-        _convolve(
-            plan.pixels, plan.vectors, flat_x, packed, plan.runs, plus, plus_like_y, flat_y, plan.layout, start, stop
-        )
-
-    parallel(task, len(y) * plan.units, plan.grain)
+    arguments = plan.pixels, plan.vectors, flat_x, packed, plan.runs, plus, plus_like_y, flat_y, plan.layout
+    share(_convolve, arguments, parts(len(y) * plan.units, plan.grain))
 
 
 def conv(x: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
@@ -453,7 +449,7 @@ def _scatter_columns(x: Array, y: Array, turned: Array, taps: Taps, stride: int)
     _into(columns, y, matrix, ((0, 0),), 1, np.zeros(wide, y.dtype), 0, (0, 0), 1)
     spans, meeting = _spans(taps, stride, x.shape[1:], columns.shape[1:], few)
     flat_x, flat_columns = x.reshape(-1), columns.reshape(-1)
-    parallel(lambda start, stop: _fold(flat_x, flat_columns, spans, meeting, few, start, stop), len(x))
+    share(_fold, (flat_x, flat_columns, spans, meeting, few), parts(len(x)))
 
 
 def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
@@ -492,7 +488,7 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
 def _exchanged(spans: Array, meeting: Meeting) -> tuple[Array, Meeting]:
     """The same meeting of pixels with the roles of a and b exchanged."""
     rows, columns, *strides = meeting
-    return spans[:, [0, 1, 2, 3, 5, 4]], Meeting(rows, columns, *strides[3:], *strides[:3])
+    return np.ascontiguousarray(spans[:, [0, 1, 2, 3, 5, 4]]), Meeting(rows, columns, *strides[3:], *strides[:3])
 
 
 def _weight(a: Array, b: Array, spans: Array, meeting: Meeting) -> Array:
@@ -500,17 +496,13 @@ def _weight(a: Array, b: Array, spans: Array, meeting: Meeting) -> Array:
     taps, channels_a, channels_b, per_vector = len(spans), a.shape[-1], b.shape[-1], lanes(a.dtype)
     whole = channels_a - channels_a % 8
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
-    parts: dict[int, Array] = {}
-
-    def task(start: int, stop: int) -> None:
-        part = parts[start] = aligned((taps, channels_a, channels_b), a.dtype)
-        for height, first, last in ((8, 0, whole), (1, whole, channels_a)):
-            if first < last:
-                fitting = (4, 2, 1) if height == 1 else (2, 1)
-                vectors = next(v for v in fitting if channels_b % (v * per_vector) == 0)
-                shape = (0,) * height, (0,) * vectors
-                _correlate(*shape, flat_a, flat_b, part, spans, meeting, first, last, start, stop)
-
     work = 1 + meeting.rows * meeting.columns * taps * channels_a * channels_b
-    parallel(task, len(a), 1 + _GRAIN // work)
-    return sum((parts[start] for start in sorted(parts)[1:]), parts[0])
+    images = parts(len(a), 1 + _GRAIN // work)
+    sums = [aligned((taps, channels_a, channels_b), a.dtype) for _ in images]  # one for each thread
+    for height, first, last in ((8, 0, whole), (1, whole, channels_a)):
+        if first < last:
+            fitting = (4, 2, 1) if height == 1 else (2, 1)
+            vectors = next(v for v in fitting if channels_b % (v * per_vector) == 0)
+            arguments = (0,) * height, (0,) * vectors, flat_a, flat_b, spans, meeting, first, last
+            share(_correlate, arguments, [(w, *part) for w, part in zip(sums, images, strict=True)])
+    return sum(sums[1:], sums[0])

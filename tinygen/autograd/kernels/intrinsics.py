@@ -1,4 +1,4 @@
-"""All that is written in LLVM's own terms: the operations on register tiles, a look at memory, and `compiled`.
+"""Register tiles in LLVM's own terms: four operations, and `compiled`, which makes a kernel of a function.
 
 A tile is rows × vectors SIMD registers: one row per pixel (or input channel), its columns consecutive output channels.
 LLVM keeps a tile in registers because it is *one value* of a Numba type; a small ordinary array would live in memory
@@ -8,8 +8,6 @@ LLVM keeps a tile in registers because it is *one value* of a Numba type; a smal
     acc = fma(acc, x, p, stride, w, q)           acc[r, c] += x[p + r·stride] · w[q + c]
     acc = add(acc, y, q, stride, width)          acc[r, c] += y[q + r·stride + c]  where c < width
     store(y, q, stride, width, acc)              y[q + r·stride + c] = acc[r, c]   where c < width
-
-`look` reads a number that another thread may write, for the wait in threads.py.
 
 `rows` and `vectors` are tuples whose *lengths* are the shape: lengths are types, so kernels stay at module level, where
 Numba's cache finds them (a kernel that closes over an intrinsic is compiled anew in every process). Arrays are flat and
@@ -211,13 +209,3 @@ def fma(typing: Any, acc: Any, x: Any, p: Any, stride: Any, w: Any, q: Any) -> A
         return acc
 
     return tile(tile, x, types.intp, types.intp, w, types.intp), generate
-
-
-@_operation
-def look(typing: Any, numbers: Any, index: Any) -> Any:
-    """Read numbers[index], of int64, from memory at each call, where a compiler would read it once and keep it."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load_atomic(_address(context, builder, numbers, *arguments), "acquire", 8)
-
-    return types.int64(numbers, types.intp), generate

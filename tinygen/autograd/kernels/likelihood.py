@@ -10,9 +10,9 @@ import numpy as np
 from .activation import HALF, ONE, fast_tanh, plain_sigmoid
 from .arrays import Array, behaved, fast
 from .intrinsics import compiled
-from .threads import parallel
+from .threads import parts, share
 
-# A thread is worth waking for this many numbers (about 20 µs on one core).
+# A thread is worth calling for this many numbers (about 20 µs on one core).
 _GRAIN = 1 << 15
 f32 = np.float32
 
@@ -59,7 +59,7 @@ def bernoulli(x: Array, k: Array) -> Array:
         v = np.where(k, x, -x)
         return np.asarray(np.sum(np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v))), 1))
     y = np.empty(len(x), x.dtype)
-    parallel(lambda start, stop: _bernoulli(x, k, y, start, stop), len(x), _GRAIN // x.shape[1] + 1)
+    share(_bernoulli, (x, k, y), parts(len(x), _GRAIN // x.shape[1] + 1))
     return y
 
 
@@ -74,7 +74,5 @@ def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
     if not (fast(x) and g.dtype == x.dtype):
         return np.asarray(g[:, None] * np.where(k, plain_sigmoid(-x), -plain_sigmoid(x)))
     dx, rows, bits, cotangents = np.empty(x.shape, x.dtype), behaved(x), behaved(k), behaved(g)
-    parallel(
-        lambda start, stop: _bernoulli_vjp(rows, bits, cotangents, dx, start, stop), len(x), _GRAIN // x.shape[1] + 1
-    )
+    share(_bernoulli_vjp, (rows, bits, cotangents, dx), parts(len(x), _GRAIN // x.shape[1] + 1))
     return dx

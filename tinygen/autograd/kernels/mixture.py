@@ -18,10 +18,10 @@ import numpy as np
 from .arrays import Array, behaved
 from .intrinsics import compiled
 from .special import LOG_ROOT_2PI, log_ndtr_of, ndtr_slope_of, ndtri_sigmoid_of
-from .threads import parallel
+from .threads import parts, share
 
 _TINY = 1e-290  # of a sum below it, terms have lost digits or are lost
-# A thread is worth waking for so many components (at about 40 ns each).
+# A thread is worth calling for so many components (at about 40 ns each).
 _GRAIN = 1 << 11
 # The rows of a mixture's workspace, (8, K): w, 1/s, a, h = (ln C′)′(a), the responsibilities,
 # and the shares p of the slope of logit F, pₖ = wₖ C′(aₖ)/sₖ (1/F + 1/(1 − F))
@@ -190,7 +190,7 @@ def mixture(x: Array, parameters: Array, normal: bool) -> Array:
     """
     rows, y = _rows(parameters, x.shape), np.empty((2, x.size), np.result_type(x, parameters))
     flat = behaved(x).reshape(-1)
-    parallel(lambda start, stop: _forward(flat, rows, normal, y, start, stop), x.size, _grain(rows))
+    share(_forward, (flat, rows, normal, y), parts(x.size, _grain(rows)))
     return y.reshape(2, *x.shape)
 
 
@@ -201,7 +201,7 @@ def mixture_vjp(x: Array, parameters: Array, normal: bool, g: Array) -> Array:
     """
     rows, flat, both = _rows(parameters, x.shape), behaved(x).reshape(-1), behaved(g).reshape(2, -1)
     cotangent = np.empty((x.size, 1 + rows.shape[1]), g.dtype)
-    parallel(lambda start, stop: _vjp(flat, rows, normal, both, cotangent, start, stop), x.size, _grain(rows))
+    share(_vjp, (flat, rows, normal, both, cotangent), parts(x.size, _grain(rows)))
     return cotangent.reshape(*x.shape, 1 + rows.shape[1])
 
 
@@ -212,5 +212,5 @@ def mixture_quantile(logit: Array, parameters: Array, normal: bool) -> Array:
     """
     rows, flat, x = _rows(parameters, logit.shape), behaved(logit).reshape(-1), np.empty(logit.size)
     # some eight evaluations of each
-    parallel(lambda start, stop: _quantile(flat, rows, normal, x, start, stop), x.size, 1 + _grain(rows) // 8)
+    share(_quantile, (flat, rows, normal, x), parts(x.size, 1 + _grain(rows) // 8))
     return x.reshape(logit.shape)

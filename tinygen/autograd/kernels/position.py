@@ -14,10 +14,10 @@ import numpy as np
 from .arrays import Array, behaved
 from .convolution import pack
 from .intrinsics import add, compiled, fma, lanes, store, zeros
-from .threads import parallel
+from .threads import parts, share
 
-# A thread is worth waking for this many multiply-adds (about 40 µs on one core).
-_GRAIN = 1 << 21
+# A thread is worth calling for this many multiply-adds (about 10 µs on one core).
+_GRAIN = 1 << 19
 # The shapes of tiles are lengths of tuples: eight images or one, two registers. Fewer shapes are compiled sooner.
 _ONE, _TWO, _EIGHT = (0,), (0,) * 2, (0,) * 8
 
@@ -83,8 +83,7 @@ class AtPosition:
         if n < 2 * self.grain:
             _evaluate(x, starts, self.packed, plus, self.rectified, y, 0, n)
         else:
-            arrays = x, starts, self.packed, plus, self.rectified, y
-            parallel(lambda start, stop: _evaluate(*arrays, start, stop), n, self.grain)
+            share(_evaluate, (x, starts, self.packed, plus, self.rectified, y), parts(n, self.grain))
         return y
 
     def plain(self, x: Array, starts: Array, n: int, plus: Array) -> Array:

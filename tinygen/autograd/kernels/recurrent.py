@@ -23,9 +23,10 @@ from .activation import HALF, ONE, fast_tanh
 from .arrays import Array, behaved
 from .convolution import pack
 from .intrinsics import compiled, fma, lanes, store, zeros
-from .threads import Task, parallel
+from .threads import parts, share
 
 _TILE = (0,) * 8, (0,) * 2  # examples, registers: the lengths are what counts
+_EXAMPLES = len(_TILE[0])  # a thread takes no fewer: it would only have zeros to multiply instead
 
 
 @compiled
@@ -129,7 +130,7 @@ def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:
     h, c, gates = (np.empty(shape, x.dtype) for shape in ((n, length, len(u)), (n, length + 1, len(u)), x.shape))
     c[:, 0] = 0
     inputs, matrix = behaved(x), _tiled(u)
-    _share(n, lambda start, stop: _forward(*_TILE, inputs, matrix, h, c, gates, start, stop))
+    share(_forward, (*_TILE, inputs, matrix, h, c, gates), parts(n, _EXAMPLES))
     return h, c, gates
 
 
@@ -140,14 +141,9 @@ def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
     Checked by: tests/autograd/kernels/test_recurrent.py
     """
     dx, cotangents, matrix = np.empty(gates.shape, gates.dtype), behaved(dh), _tiled(u.T)
-    _share(len(dh), lambda start, stop: _backward(*_TILE, cotangents, matrix, c, gates, dx, start, stop))
+    share(_backward, (*_TILE, cotangents, matrix, c, gates, dx), parts(len(dh), _EXAMPLES))
     return dx
 
 
 def _tiled(w: Array) -> Array:
     return pack(w[None], lanes(w.dtype) * len(_TILE[1]))
-
-
-def _share(examples: int, task: Task) -> None:
-    """A thread takes no fewer examples than a tile has: it would only have zeros to multiply instead."""
-    parallel(task, examples, len(_TILE[0]))

@@ -14,11 +14,11 @@ import numpy as np
 
 from .arrays import Array, behaved
 from .intrinsics import compiled
-from .threads import parallel
+from .threads import parts, share
 
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _FAR = -37.0  # below it Φ is nearly too small for a float64, and four terms of the asymptotic series are all of it
-# A thread is worth waking for this many numbers (at about 50 ns each).
+# A thread is worth calling for this many numbers (at about 50 ns each).
 _GRAIN = 1 << 11
 
 
@@ -83,7 +83,7 @@ def _of_each(which: int, x: Array, y: Array, start: int, stop: int) -> None:
 
 def _computed(which: int, x: Array) -> Array:
     flat, y = behaved(x.astype(np.float64)).reshape(-1), np.empty(x.size)
-    parallel(lambda start, stop: _of_each(which, flat, y, start, stop), x.size, _GRAIN)
+    share(_of_each, (which, flat, y), parts(x.size, _GRAIN))
     return y.reshape(x.shape).astype(x.dtype if x.dtype.kind == "f" else np.float64, copy=False)
 
 

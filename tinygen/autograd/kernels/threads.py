@@ -1,98 +1,136 @@
-"""One small pool of Python threads, shared by everything in this process that runs on several cores.
+"""One small pool of threads, shared by everything in this process that runs on several cores.
 
-The kernels run without the GIL, so Python threads are enough; no OpenMP, whose threads die in a fork and spin against
-those of BLAS. (Alternating a 0.3 ms OpenMP loop with a 0.3 ms two-thread OpenBLAS product takes 8 ms instead of 0.6.)
-For the same reason blas.py holds BLAS to one thread and shares out a large product over this pool.
+No OpenMP, whose threads die in a fork and spin against those of BLAS. (Alternating a 0.3 ms OpenMP loop with a 0.3 ms
+two-thread OpenBLAS product takes 8 ms instead of 0.6.) For the same reason blas.py holds BLAS to one thread and shares
+out a large product over this pool.
+
+`share` hands a kernel over in about 1 µs, for it needs no GIL: a worker waits awake, for a while, in compiled code,
+where it finds the address of the kernel and of its arguments in a slot of its own. Nobody waits for a worker that is
+asleep or busy: who posted a part, and finds it still there when his own is done, takes it back. `parallel` runs
+functions of Python on the same threads.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numba
 import numpy as np
 
-from .arrays import Array
-from .intrinsics import compiled, look
+from .arrays import Array, aligned
+from .intrinsics import compiled
+from .native import call, entry, look, put, swap, words
 
 Task = Callable[[int, int], object]
-Job = tuple[Task, int, int, int, list[tuple[int, BaseException]], Array, "SimpleQueue[None]"]
+Errand = Callable[[], None]
 
-# How often a waiting thread looks for news before it goes to sleep: 0.5 to 1 ms (measured on one core of an AMD EPYC).
-# Waking a sleeper takes 40 µs, twice in every hand-over, and the next job mostly comes within that time.
+# A worker's slot is a cache line: its state, the address of an entry and of a letter (native.py), and how many errands
+# in Python have been left for it.
+_SLOT, _ENTRY, _LETTER, _ERRANDS = 8, 1, 2, 3
+# The states: the worker needs to be roused; it looks here, or will; a caller is writing; a part has been posted; the
+# worker runs it; it has run it, and the caller has not looked yet.
+_ASLEEP, _AWAKE, _FILLING, _POSTED, _TAKEN, _DONE = range(6)
+_MOST = 256  # threads
+
+# How often a worker looks for news before it goes to sleep: 0.5 to 1 ms (measured on one core of an AMD EPYC). To wake
+# it takes 50 µs, and the next part mostly comes within that time.
 _LOOKS = 1_000_000
-# 11 µs there: the caller still holds the GIL for a while after posting a job. To ask for it now would mean to sleep
-# after all.
-_LOOKS_AFTER = 20_000
 
 
 @compiled
-def _watch(flags: Any, index: int, value: int, looks: int, looks_after: int) -> None:
-    """Wait, without the GIL, until flags[index] is at least `value` and then for a moment; or for so many looks."""
-    for _ in range(looks):
-        if look(flags, index) >= value:
-            for _ in range(looks_after):
-                look(flags, index)
-            break
+def _serve(slots: Array, at: int, looks: int, errands: int) -> None:
+    """Run what is posted in the slot at `at`; go to sleep after so many looks in vain, or when there is an errand."""
+    swap(slots, at, _ASLEEP, _AWAKE)
+    left = looks
+    while True:
+        if look(slots, at) != _POSTED:
+            left -= 1
+            leaving = left <= 0 or look(slots, at + _ERRANDS) != errands
+            if leaving and swap(slots, at, _AWAKE, _ASLEEP):
+                return
+        elif swap(slots, at, _POSTED, _TAKEN):
+            call(slots[at + _ENTRY], slots[at + _LETTER])
+            put(slots, at, _DONE)
+            left = looks
 
 
-def _spin(flags: Array, index: int, value: int, looks_after: int = 0) -> None:
-    """Stay awake until flags[index] reaches `value`, or until that has taken too long. The caller then waits asleep.
-
-    Not where there are more threads than CPUs: who looks there keeps somebody else from working.
-    """
-    if _threads <= _CPUS and not numba.config.DISABLE_JIT:
-        _watch(flags, index, value, _LOOKS, looks_after)
+@compiled
+def _together(slots: Array, function: int, letters: int, step: int, parts: int) -> None:
+    """Call function(letter) for so many letters, `step` bytes apart, with whoever is awake; until all are done."""
+    for part in range(1, parts):
+        at = part * _SLOT
+        if swap(slots, at, _AWAKE, _FILLING):
+            slots[at + _ENTRY], slots[at + _LETTER] = function, letters + part * step
+            put(slots, at, _POSTED)
+    call(function, letters)
+    for part in range(1, parts):
+        at, letter = part * _SLOT, letters + part * step
+        posted = look(slots, at + _LETTER) == letter
+        if posted and not swap(slots, at, _POSTED, _FILLING):
+            while look(slots, at) != _DONE:
+                pass
+        else:
+            call(function, letter)  # nobody was awake, or nobody came
+        if posted:
+            put(slots, at + _LETTER, 0)  # before the slot is free for another caller, who might get this very address
+            put(slots, at, _AWAKE)
 
 
 class _Pool:
-    """Threads that take (task, start, stop, part, errors, finished, news) from one queue.
-
-    They append an exception to `errors`, set finished[part], and put something into `news` for a caller asleep.
-    `posted` counts the jobs, for those who spin; the queue alone decides who does what, so a look that comes too late
-    costs time and nothing else.
-    """
+    """Daemon threads, each with a slot for kernels and a queue for errands; None in the queue only rouses it."""
 
     def __init__(self) -> None:
-        self.jobs: SimpleQueue[Job] = SimpleQueue()
-        self.posted = np.zeros(1, np.int64)
-        self.workers = 0
+        self.slots = aligned((_MOST * _SLOT,), np.dtype(np.int64))  # worker 0 is whoever calls
+        self.errands: list[SimpleQueue[Errand | None]] = [SimpleQueue()]
         self.growing = threading.Lock()
-        self.inside = threading.local()  # .task is set in a thread that is running a task: a nested call runs serially
+        self.inside = threading.local()  # .task is set in a thread that runs a task: a call within it runs serially
 
     def grow(self, workers: int) -> None:
         # Compile it here: were a worker to do it, a child forked meanwhile would find Numba's lock held for good.
-        _watch(self.posted, 0, 0, 0, 0)
+        if not numba.config.DISABLE_JIT:
+            _serve(np.array([_AWAKE]), 0, 0, 0)
         with self.growing:
-            while self.workers < workers:
-                number = self.workers + 1
+            while len(self.errands) <= workers:
+                number = len(self.errands)
+                self.errands.append(SimpleQueue())
                 threading.Thread(target=self.work, args=(number,), name=f"tinygen-{number}", daemon=True).start()
-                self.workers = number
 
     def work(self, number: int) -> None:
         self.inside.task = True
+        slots, at, queue = self.slots, number * _SLOT, self.errands[number]
         while True:
-            task, start, stop, part, errors, finished, news = self.next_job(number)
+            left = int(slots[at + _ERRANDS])
             try:
-                task(start, stop)
-            except BaseException as error:
-                errors.append((part, error))
-            finished[part] = 1
-            news.put(None)
-            del task, errors, finished, news  # hold on to nobody's arrays while waiting
+                errand = queue.get_nowait()
+            except Empty:
+                if not numba.config.DISABLE_JIT:
+                    # Nobody looks twice where there are more threads than CPUs: it would keep somebody from working.
+                    _serve(slots, at, _LOOKS if number < _threads <= _CPUS else 1, left)
+                errand = queue.get()
+            if errand is None:
+                continue
+            errand()
+            del errand  # hold on to nobody's arrays while waiting
 
-    def next_job(self, number: int) -> Job:
-        posted = int(self.posted[0])
-        try:
-            return self.jobs.get_nowait()
-        except Empty:
-            if number < _threads:  # the pool may be larger than what is wanted now: let the others sleep
-                _spin(self.posted, 0, posted + 1, _LOOKS_AFTER)
-            return self.jobs.get()
+    def rouse(self, number: int) -> None:
+        """See to it that this worker looks into its slot soon."""
+        if self.slots[number * _SLOT] == _ASLEEP and _swap(self.slots, number * _SLOT, _ASLEEP, _AWAKE):
+            self.errands[number].put(None)  # after the swap: it could go to sleep again before that
+
+    def send(self, number: int, errand: Errand) -> None:
+        self.errands[number].put(errand)
+        self.slots[number * _SLOT + _ERRANDS] += 1
+
+
+@compiled
+def _swap(slots: Array, at: int, old: int, new: int) -> bool:
+    return bool(swap(slots, at, old, new))
 
 
 _pool = _Pool()
@@ -113,8 +151,8 @@ def _checked(value: object, name: str) -> int:
         number = int(str(value))
     except ValueError:
         number = 0
-    if number < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if not 1 <= number <= _MOST:
+        raise ValueError(f"{name} must be a whole number of at least 1 and at most {_MOST}, got {value!r}")
     return number
 
 
@@ -122,7 +160,7 @@ def _default_threads() -> int:
     wanted = os.environ.get("TINYGEN_THREADS")
     if wanted is not None:
         return _checked(wanted, "TINYGEN_THREADS")
-    return _CPUS
+    return min(_CPUS, _MOST)
 
 
 _CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -140,40 +178,87 @@ def threads() -> int:
 def set_threads(number: int) -> None:
     """Let `number` threads work together from now on.
 
-    Raises ValueError if number is not a whole number of at least 1.
+    Raises ValueError if number is not a whole number from 1 to 256.
     Checked by: tests/autograd/kernels/test_threads.py
     """
     global _threads
     _threads = _checked(number, "the number of threads")
 
 
-def parallel(task: Task, size: int, grain: int = 1) -> None:
-    """Run task(start, stop) on consecutive parts of range(size), the first part in the calling thread.
+def parts(size: int, grain: int = 1) -> list[tuple[int, int]]:
+    """Cut range(size) into parts (start, stop), one for each thread, or fewer, so that none is smaller than `grain`.
 
-    No part is smaller than `grain` unless it is the only one: then, or within another task, the caller does everything.
-    The parts depend only on size, grain and threads(). Returns when all parts are done; an exception from any of them
+    They depend only on size, grain and threads().
+    Checked by: tests/autograd/kernels/test_threads.py
+    """
+    count = max(1, min(_threads, size // max(grain, 1)))
+    return [(part * size // count, (part + 1) * size // count) for part in range(count)] if size > 0 else []
+
+
+def share(kernel: Any, arguments: tuple[Any, ...], tails: Sequence[tuple[Any, ...]]) -> None:
+    """Call kernel(*arguments, *tail) for each tail, the first one in the calling thread; return when all are done.
+
+    With one tail, or within a task, the caller does everything. Arrays must be C-contiguous, aligned and writable.
+    The kernel raises nothing and returns nothing. Safe to call from several threads at once.
+    Checked by: tests/autograd/kernels/test_threads.py
+    """
+    if len(tails) <= 1 or alone():
+        for tail in tails:
+            kernel(*arguments, *tail)
+    else:
+        shared = words(arguments)
+        together(entry(kernel, (*arguments, *tails[0])), [shared + words(tail) for tail in tails])
+
+
+def alone() -> bool:
+    """Whether the caller does everything himself: within a task, or without the JIT."""
+    return getattr(_pool.inside, "task", False) or numba.config.DISABLE_JIT
+
+
+def together(function: int, letters: list[list[int]]) -> None:
+    """Call an entry with each of these letters, of one length; what `share` does once it has an address and words."""
+    pool, count = _pool, len(letters)
+    if len(pool.errands) < count:
+        pool.grow(count - 1)
+    for number in range(1, count):
+        pool.rouse(number)
+    flat = array("q")
+    for letter in letters:
+        flat.extend(letter)
+    _together(pool.slots, function, flat.buffer_info()[0], 8 * len(letters[0]), count)
+
+
+def parallel(task: Task, size: int, grain: int = 1) -> None:
+    """Run task(start, stop), a function of Python, on parts(size, grain), the first part in the calling thread.
+
+    Within another task the caller does everything. Returns when all parts are done; an exception from any of them
     reaches the caller (the first part's, if several raise). Safe to call from several threads at once.
     Checked by: tests/autograd/kernels/test_threads.py
     """
-    if size <= 0:
+    pool, bounds = _pool, parts(size, grain)
+    if len(bounds) <= 1 or getattr(pool.inside, "task", False):
+        if size > 0:
+            task(0, size)
         return
-    pool = _pool
-    parts = min(_threads, size // max(grain, 1))
-    if parts <= 1 or getattr(pool.inside, "task", False):
-        task(0, size)
-        return
-    if pool.workers < parts - 1:
-        pool.grow(parts - 1)
-    bounds = [part * size // parts for part in range(parts + 1)]
+    if len(pool.errands) < len(bounds):
+        pool.grow(len(bounds) - 1)
     errors: list[tuple[int, BaseException]] = []
-    finished = np.zeros(parts, np.int64)
+    done: list[int] = []
     news: SimpleQueue[None] = SimpleQueue()
-    for part in range(1, parts):
-        pool.jobs.put((task, bounds[part], bounds[part + 1], part, errors, finished, news))
-    pool.posted[0] += 1
+
+    def errand(part: int) -> None:
+        try:
+            task(*bounds[part])
+        except BaseException as error:
+            errors.append((part, error))
+        done.append(part)
+        news.put(None)
+
+    for part in range(1, len(bounds)):
+        pool.send(part, partial(errand, part))
     pool.inside.task = True
     try:
-        task(0, bounds[1])
+        task(*bounds[0])
     except BaseException as error:
         errors.append((0, error))
     finally:
@@ -181,12 +266,9 @@ def parallel(task: Task, size: int, grain: int = 1) -> None:
     if pool is not _pool:
         raise RuntimeError("parallel: this process was forked inside a task, whose other parts are its parent's")
     # The others write into the caller's arrays: wait for them also when our own part has failed, and through a Ctrl-C.
-    while not finished[1:].all():
+    while len(done) < len(bounds) - 1:
         try:
-            for part in range(1, parts):
-                _spin(finished, part, 1, _LOOKS_AFTER // 2)  # the worker, too, still holds the GIL for some µs
-            if not finished[1:].all():
-                news.get()
+            news.get()
         except KeyboardInterrupt as interrupt:
             errors.append((0, interrupt))
     if errors:

@@ -1,0 +1,74 @@
+"""A kernel called by address with a letter does what it does when Python calls it; what fits no letter is refused."""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import pytest
+
+from tinygen.autograd.kernels.arrays import Array
+from tinygen.autograd.kernels.intrinsics import compiled
+from tinygen.autograd.kernels.native import call, entry, look, put, swap, words
+
+
+class Sizes(NamedTuple):
+    rows: int
+    columns: int
+
+
+@compiled
+def _kernel(shape: object, x: Array, flag: bool, sizes: Sizes, number: int, scale: float, y: Array) -> None:
+    for i in range(sizes.rows):
+        for j in range(sizes.columns):
+            y[i, j] = len(shape) * x[i * sizes.columns + j] + number if flag else scale  # type: ignore[arg-type]
+
+
+@compiled
+def _call(function: int, letter: int) -> None:
+    call(function, letter)
+
+
+@compiled
+def _try(numbers: Array, old: int, new: int) -> bool:
+    return bool(swap(numbers, 1, old, new))
+
+
+@compiled
+def _copy(numbers: Array) -> None:
+    put(numbers, 1, look(numbers, 0) + 1)
+
+
+pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="there are no addresses without the JIT")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize("shape", [(0,), (0, 0, 0)])
+def test_an_entry_calls_its_kernel(dtype: type, flag: bool, shape: tuple[int, ...]) -> None:
+    x: Array = np.arange(6, dtype=dtype)
+    expected, y = np.empty_like(x, shape=(2, 3)), np.full_like(x, np.nan, shape=(2, 3))
+    arguments = shape, x, flag, Sizes(2, 3), -7
+    _kernel(*arguments, 2.5, expected)
+    half = int(np.float64(2.5).view(np.int64))  # the words of a number that is not whole
+    letter = np.array([*words(arguments), half, *words((y,))], np.int64)
+    _call(entry(_kernel, (*arguments, 2.5, y)), letter.ctypes.data)
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_an_array_that_another_kernel_would_be_for_is_refused() -> None:
+    x, y = np.arange(12.0), np.zeros((2, 3))
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for wrong_x, wrong_y in ((x[::2], y), (frozen, y), (x, np.asfortranarray(y))):
+        with pytest.raises(TypeError, match="C-contiguous, aligned and writable"):
+            entry(_kernel, ((0,), wrong_x, True, Sizes(2, 3), 1, 1.0, wrong_y))
+
+
+def test_look_put_and_swap() -> None:
+    numbers = np.array([4, 0], np.int64)
+    _copy(numbers)
+    assert numbers.tolist() == [4, 5]
+    assert not _try(numbers, 4, 9)
+    assert numbers.tolist() == [4, 5]
+    assert _try(numbers, 5, 9)
+    assert numbers.tolist() == [4, 9]
