@@ -1,29 +1,35 @@
 """Estimates of ln p(x) over the number of latent numbers, their variances, and what KL each latent number has."""
 
+from collections.abc import Mapping
+
 import numpy as np
+from estimators import Compared
 from matplotlib.figure import Figure
+from reporting import panels
 
 from tinygen import no_grad, plot
 from tinygen.autograd import Array, sigmoid
 from tinygen.models import VAE
 
 
-def picture(found: dict[int, Array], kl: dict[int, Array]) -> Figure:
-    """Draw `found`, latent → (repeats, from q or the prior, ln p̂ or log₁₀ variance), and `kl`, latent → nats each."""
-    figure = Figure(figsize=(10.2, 3.3), dpi=plot.DPI, facecolor="white", layout="constrained")
-    panels, dims = figure.subplots(1, 3), list(found)
-    for what, name in enumerate(("estimate of ln p(x), nats", "log₁₀ of a weight's relative variance")):
+def picture(found: Mapping[int, Compared], kl: Mapping[int, Array]) -> Figure:
+    """Draw both estimates and their variances, and the nats of each latent number; keys are how many there are."""
+    (figure, frames), dims = panels(10.2, 3.3, 1, 3), list(found)
+    shown = {
+        "estimate of ln p(x), nats": [each.log_p for each in found.values()],
+        "log₁₀ of a weight's relative variance": [each.log_variance for each in found.values()],
+    }
+    for panel, (name, each_latent) in zip(frames, shown.items(), strict=False):
         for which, drawn in enumerate(("codes from q(z|x)", "codes from the prior")):
-            values = np.array([found[latent][:, which, what] for latent in dims])  # (dims, repeats)
+            values = np.array(each_latent)[..., which]  # (dims, repeats)
             bars = np.abs(np.stack([values.min(1), values.max(1)]) - values.mean(1))
-            panels[what].errorbar(dims, values.mean(1), bars, fmt="o-", color=plot.COLOURS[which], ms=4, label=drawn)
-        panels[what].set(xscale="log", xlabel="latent numbers", ylabel=name, xticks=dims, xticklabels=dims)
-        panels[what].minorticks_off()
+            panel.errorbar(dims, values.mean(1), bars, fmt="o-", color=plot.COLOURS[which], ms=4, label=drawn)
+        panel.set(xscale="log", xlabel="latent numbers", ylabel=name, xticks=dims, xticklabels=dims)
+        panel.minorticks_off()
     for colour, (latent, each) in zip(plot.COLOURS, kl.items(), strict=False):
-        panels[2].plot(range(1, latent + 1), each, "o-", color=colour, ms=4, label=f"{latent} latent numbers")
-    panels[2].set(xlabel="latent number, sorted", ylabel="KL(q ‖ p), nats", ylim=(0, None))
-    for panel in panels:
-        panel.spines[["top", "right"]].set_visible(False)
+        frames[2].plot(range(1, latent + 1), each, "o-", color=colour, ms=4, label=f"{latent} latent numbers")
+    frames[2].set(xlabel="latent number, sorted", ylabel="KL(q ‖ p), nats", ylim=(0, None))
+    for panel in frames:
         panel.legend(fontsize=8, frameon=False)
     return figure
 

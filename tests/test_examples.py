@@ -14,6 +14,7 @@ HELPERS = {
     "digit_classifier.py",
     "digit_models.py",
     "mode_counts.py",
+    "estimators.py",
     "flow_digits.py",
     "flow_pictures.py",
     "reporting.py",
