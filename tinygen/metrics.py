@@ -9,6 +9,7 @@ Checked by: tests/test_metrics.py
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,19 +82,32 @@ def fid(features_a: ArrayLike, features_b: ArrayLike) -> float:
     return frechet_distance(a.mean(0), cov_a, b.mean(0), cov_b)
 
 
-def bootstrap_interval(
+class Estimate(NamedTuple):
+    """A statistic free of the bias that few samples give it, and an interval that it lies in."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(
     statistic: Callable[..., float],
     *samples: ArrayLike,
     rng: np.random.Generator,
     rounds: int = 200,
     coverage: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile interval of a statistic of one or several sets of samples, each drawn anew with replacement.
+) -> Estimate:
+    """Estimate what a statistic of one or several sets of samples would be of infinitely many, with a basic interval.
 
-    Shapes: samples (N, …), each with its own N. A statistic that is biased when samples repeat, as FID is, has an
-    interval that lies above its value: compare intervals with intervals.
+        value = 2 θ̂ − mean θ*,   low, high = 2 θ̂ − (upper quantile of θ*, lower quantile of θ*)
+
+    θ̂ is the statistic of the samples, θ* of as many drawn from them anew with replacement: from θ to θ̂ it is as far as
+    from θ̂ to θ*. FID and Inception Score are biased, as 1/N, and every θ* is so once more: the quantiles of θ* as they
+    stand, a percentile interval, lie beyond θ̂ on the wrong side of θ.
+    Shapes: samples (N, …), each with its own N.
     Raises ValueError if a set is empty, rounds is below 2 or coverage is not within (0, 1).
-    Source: Efron, "Bootstrap methods: another look at the jackknife", 1979.
+    Source: Davison & Hinkley, "Bootstrap methods and their application", 1997; of the bias, Chong & Forsyth,
+    "Effectively unbiased FID and Inception Score and where to find them", 2020.
     """
     arrays = [np.asarray(sample) for sample in samples]
     if rounds < 2 or not 0 < coverage < 1:
@@ -102,9 +116,10 @@ def bootstrap_interval(
         raise ValueError(
             f"samples: expected one or more sets, none of them empty, got lengths {list(map(len, arrays))}"
         )
-    values = [statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays)) for _ in range(rounds)]
-    low, high = np.quantile(values, [(1 - coverage) / 2, (1 + coverage) / 2])
-    return float(low), float(high)
+    found = statistic(*arrays)
+    again = [statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays)) for _ in range(rounds)]
+    high, low = 2 * found - np.quantile(again, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return Estimate(2 * found - float(np.mean(again)), float(low), float(high))
 
 
 def _entropy(p: Reals) -> Reals:
