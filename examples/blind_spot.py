@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from reporting import arguments, mean_nats, report
+from reporting import arguments, mean_nats, over_seeds, report
 
 from tinygen import plot
 from tinygen.autograd import taps
@@ -68,7 +68,7 @@ def main() -> None:
             )
             test[i, k] = mean_nats(model, TEST)
         key = name.lower().replace(",", "").replace(" ", "_")
-        metrics |= {f"{key}_test_nats": test[i].mean(), f"{key}_deviation_nats": test[i].std(ddof=1)}
+        metrics |= over_seeds(f"{key}_test_nats_per_image", test[i])
         metrics[f"{key}_parameters"] = sum(w.size for w in weights)
         check_autoregressive(model, TEST[:16], axes=2, receptive_field=field, rng=rng, draws=1)  # sees what is drawn
         for image, p in zip(canvas[i], SHOWN, strict=True):
@@ -77,7 +77,7 @@ def main() -> None:
     grid = plot.sample_grid(canvas.reshape(-1, 8, 8, 3), row_labels=[name for name, *_ in MODELS], title=title)
     plot.save(grid, args.out / "receptive_fields.png")
     cost = test[1] - test[2]  # of each seed
-    metrics |= {"blind_spot_nats": cost.mean(), "blind_spot_deviation_nats": cost.std(ddof=1)}
+    metrics |= over_seeds("cost_nats_per_image", cost)
     report(args.out, metrics | {"seconds": time.perf_counter() - start}, {}, "nats per image")
     verdict = "costs likelihood" if cost.min() > 0 else "has no cost that all seeds show"
     print(f"\n  The blind spot {verdict}: {', '.join(f'{each:+.2f}' for each in cost)} nats per image")

@@ -14,7 +14,7 @@ import time
 from functools import partial
 
 import numpy as np
-from reporting import arguments, mean_nats, report
+from reporting import arguments, curves_over_seeds, mean_nats, over_seeds, report
 from yardsticks import yardsticks
 
 from tinygen import plot
@@ -55,27 +55,15 @@ def main() -> None:
         samples.append(model.sample(16, rng))
 
     baselines = yardsticks(TRAIN, TEST)
-    (told, untold), (told_spread, untold_spread) = test.mean(1), test.std(1, ddof=1)
-    gain, spread = untold - told, (test[1] - test[0]).std(ddof=1)
-    share = gain / (baselines["independent Bernoulli"] - untold)
-    metrics = {
-        "test_nats_per_image_with_coordinates": told,
-        "spread_nats_with_coordinates": told_spread,
-        "test_nats_per_image_without": untold,
-        "spread_nats_without": untold_spread,
-        "gain_nats_per_image": gain,
-        "spread_of_gain_nats": spread,
-        "gain_share": share,
-        "held_out_gain_nats_at_a_tenth": np.diff(held_out[..., 0].mean(1))[0],
-        "seconds": time.perf_counter() - start,
-    }
-    columns = {"step": np.linspace(steps / 10, steps, 10), **dict(zip(NAMES, held_out.mean(1), strict=True))}
-    label = f"held out (nats per image), mean and range of {seeds} seeds"
-    marks = {name: value for name, value in baselines.items() if value < 28}
-    figure = plot.curves(columns, x="step", ylabel=label, yardsticks=marks, ylim=(15, 28))
-    for each, colour in zip(held_out, plot.COLOURS, strict=False):
-        figure.axes[0].fill_between(columns["step"], each.min(0), each.max(0), color=colour, alpha=0.2, lw=0)
-    plot.save(figure, args.out / "curve.png")
+    told, untold = test
+    gain, spread = (untold - told).mean(), (untold - told).std(ddof=1)
+    share = gain / (baselines["independent Bernoulli"] - untold.mean())
+    metrics = over_seeds("test_nats_per_image_with_coordinates", told)
+    metrics |= over_seeds("test_nats_per_image_without", untold) | over_seeds("gain_nats_per_image", untold - told)
+    metrics |= {"gain_share": share, "held_out_gain_nats_at_a_tenth": np.diff(held_out[..., 0].mean(1))[0]}
+    metrics["seconds"] = time.perf_counter() - start
+    at, runs = np.linspace(steps / 10, steps, 10), dict(zip(NAMES, held_out, strict=True))
+    plot.save(curves_over_seeds(at, runs, baselines, 15, 28), args.out / "curves.png")
     images = plot.sample_grid(np.concatenate([TRAIN[:16], *samples]), row_labels=["data", *NAMES])
     plot.save(images, args.out / "samples.png")
     report(args.out, metrics, baselines, "nats per image")

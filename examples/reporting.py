@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
 
 from tinygen import no_grad, plot
 from tinygen.files import write_whole
@@ -31,6 +33,27 @@ def mean_nats(model: Any, *batch: Any) -> float:
     """Mean of −ln p in nats per example, of examples and what they are conditional on."""
     with no_grad():
         return float(-model.log_prob(*batch).value.mean())
+
+
+def over_seeds(name: str, values: NDArray[np.float64]) -> dict[str, float]:
+    """Metrics of a number that each of several seeds has given: its mean and its standard deviation."""
+    return {name: float(np.mean(values)), f"{name}_deviation": float(np.std(values, ddof=1))}
+
+
+def curves_over_seeds(
+    steps: ArrayLike, runs: Mapping[str, NDArray[np.float64]], yardsticks: Mapping[str, float], low: float, high: float
+) -> Figure:
+    """Nats per image that several seeds reach on held-out images, (seeds, steps) of each name: their mean and range.
+
+    From low to high; of the yardsticks those that are between.
+    """
+    means = {name: each.mean(0) for name, each in runs.items()}
+    label = f"held out (nats per image), mean and range of {len(next(iter(runs.values())))} seeds"
+    between = {name: value for name, value in yardsticks.items() if low < value < high}
+    figure = plot.curves({"step": steps, **means}, x="step", ylabel=label, yardsticks=between, ylim=(low, high))
+    for each, colour in zip(runs.values(), plot.COLOURS, strict=False):
+        figure.axes[0].fill_between(steps, each.min(0), each.max(0), color=colour, alpha=0.2, lw=0)
+    return figure
 
 
 def panels(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:

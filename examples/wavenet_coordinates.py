@@ -13,7 +13,7 @@ The last tenth of the (shuffled) training images is held out and decides which p
 import time
 
 import numpy as np
-from reporting import arguments, mean_nats, report
+from reporting import arguments, curves_over_seeds, mean_nats, over_seeds, report
 from yardsticks import yardsticks
 
 from tinygen import plot
@@ -48,27 +48,27 @@ def main() -> None:
     start, steps = time.perf_counter(), 4 if args.quick else 600
     train, test = digits("train", threshold=8), digits("test", threshold=8)
     seeds = range(args.seed, args.seed + 3)
-    nats, columns, pictures = {}, {}, [train.pixels[:16]]
-    for name, coordinates in {"with": True, "without": False}.items():
-        runs = [trained(train, seed, steps, coordinates) for seed in seeds]
-        nats[name] = [mean_nats(model, test.pixels) for model, _ in runs]
-        columns["step"] = np.array([record.step for record in runs[0][1].records])
-        valid = [[record.valid for record in history.records] for _, history in runs]
-        columns[f"{name}, mean of seeds"] = np.mean(np.array(valid, float), 0)
-        pictures.append(runs[0][0].sample(16, np.random.default_rng(args.seed)))
-    gap = np.mean(nats["without"]) - np.mean(nats["with"])
-    apart = max(nats["with"]) < min(nats["without"])
-    verdict = "needs the coordinates" if apart and gap >= 1 else "is helped by them" if apart else "does not need them"
+    nats, held_out, pictures = [], {}, [train.pixels[:16]]
+    for name, coordinates in {"with coordinates": True, "without": False}.items():
+        models, histories = zip(*(trained(train, seed, steps, coordinates) for seed in seeds), strict=True)
+        nats.append(np.array([mean_nats(model, test.pixels) for model in models]))
+        held_out[name] = np.array([[record.valid for record in history.records] for history in histories])
+        pictures.append(models[0].sample(16, np.random.default_rng(args.seed)))
+    told, untold = nats
+    cost, apart = untold - told, told.max() < untold.min()
+    needed = apart and cost.mean() >= 1
+    verdict = "needs the coordinates" if needed else "is helped by the coordinates" if apart else "does not need them"
 
     baselines = yardsticks(train.pixels, test.pixels)
-    figure = plot.curves(columns, x="step", ylabel="held out, nats per image", yardsticks=baselines, ylim=(14, 40))
-    plot.save(figure, args.out / "curves.png")
-    grid = plot.sample_grid(np.concatenate(pictures), columns=16, row_labels=["data", "with", "without"])
+    at = [record.step for record in histories[0].records]
+    plot.save(curves_over_seeds(at, held_out, baselines, 15, 28), args.out / "curves.png")
+    grid = plot.sample_grid(np.concatenate(pictures), columns=16, row_labels=["data", *held_out])
     plot.save(grid, args.out / "samples.png")
-    metrics = {f"test_nats_per_image_{name}_coordinates": float(np.mean(nats[name])) for name in nats}
-    metrics |= {f"test_nats_per_image_{name}_spread": float(np.ptp(nats[name])) for name in nats}
+    metrics = over_seeds("test_nats_per_image_with_coordinates", told)
+    metrics |= over_seeds("test_nats_per_image_without", untold) | over_seeds("cost_nats_per_image", cost)
     report(args.out, metrics | {"seconds": time.perf_counter() - start}, baselines, "nats per image")
-    print(f"\n  A WaveNet {verdict}: without, {gap:+.2f} nats per image (mean of seeds {seeds[0]}…{seeds[-1]})")
+    each = ", ".join(f"{nats:+.2f}" for nats in cost)
+    print(f"\n  A WaveNet {verdict}: without them {each} nats per image, of seeds {seeds[0]} to {seeds[-1]}")
 
 
 if __name__ == "__main__":
