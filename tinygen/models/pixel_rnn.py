@@ -34,8 +34,8 @@ class PixelRNN(Autoregressive):
 
     The input at variable i is the value before it, as one number between −1 and 1 (with a one-hot code the first layer
     would grow with the levels, and not be told that neighbouring levels are alike; two levels are the same either way)
-    and 0 before the first; with `coordinates`, the place of i, −1…1 along each axis that is longer than 1; the label,
-    one-hot. `layers` LSTMs of `hidden` units stand on each other.
+    and 0 before the first; with `coordinates`, the place of i in the image (`raster_coordinates`); the label, one-hot.
+    `layers` LSTMs of `hidden` units stand on each other.
 
     Shapes and errors as in `Autoregressive`: images (N, height, width, channels), log_prob (N,) in nats per image.
     """

@@ -65,7 +65,7 @@ class WaveNet(Autoregressive):
     """A distribution over sequences (T,), or over events of any shape in raster order, of so many levels.
 
     A block for each of the dilations, with `size` taps. With `coordinates`, every layer is given where in the image the
-    variable is that is being predicted. A model of sequences takes and draws sequences of any length.
+    variable is that is being predicted (`raster_coordinates`). A model of sequences takes and draws any length of them.
 
     Shapes and errors as in `Autoregressive`: x (N, *shape), of one axis also (N, T′); log_prob (N,), nats per example.
     Raises ValueError also if there are no dilations or one is below 1, or for the coordinates of a sequence.
