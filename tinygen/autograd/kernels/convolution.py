@@ -494,15 +494,13 @@ def _exchanged(spans: Array, meeting: Meeting) -> tuple[Array, Meeting]:
 def _weight(a: Array, b: Array, spans: Array, meeting: Meeting) -> Array:
     """w[t] = Σ aᵀ b over the pixels that tap t's span names; b's channels fill vectors."""
     taps, channels_a, channels_b, per_vector = len(spans), a.shape[-1], b.shape[-1], lanes(a.dtype)
-    whole = channels_a - channels_a % 8
+    whole, vectors = channels_a - channels_a % 8, 1 if channels_b % (2 * per_vector) else 2
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
     work = 1 + meeting.rows * meeting.columns * taps * channels_a * channels_b
     images = parts(len(a), 1 + _GRAIN // work)
     sums = [aligned((taps, channels_a, channels_b), a.dtype) for _ in images]  # one for each thread
     for height, first, last in ((8, 0, whole), (1, whole, channels_a)):
         if first < last:
-            fitting = (4, 2, 1) if height == 1 else (2, 1)
-            vectors = next(v for v in fitting if channels_b % (v * per_vector) == 0)
             arguments = (0,) * height, (0,) * vectors, flat_a, flat_b, spans, meeting, first, last
             share(_correlate, arguments, [(w, *part) for w, part in zip(sums, images, strict=True)])
     return sum(sums[1:], sums[0])
