@@ -77,6 +77,12 @@ def test_fid_of_samples_comes_near_the_gaussians_own(rng: np.random.Generator) -
     assert fid(a, a) == pytest.approx(0, abs=1e-9)
 
 
+def test_fid_of_one_feature_is_exact(rng: np.random.Generator) -> None:
+    a, b = rng.normal(size=(7, 1)), 2 * rng.normal(size=(5, 1)) + 1
+    exact = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
+    assert fid(a, b) == pytest.approx(exact, rel=1e-9)
+
+
 def test_bootstrap_interval_of_a_mean(rng: np.random.Generator) -> None:
     covered = 0
     for _ in range(100):
@@ -105,6 +111,7 @@ def test_bootstrap_takes_the_bias_from_an_fid(rng: np.random.Generator) -> None:
 
 BAD_INPUT: list[tuple[Any, str]] = [
     (lambda: inception_score([[1.0, 2.0], [0.0, 1.0]]), "probabilities: expected rows"),
+    (lambda: inception_score([[0.5, 0.49]]), "probabilities: expected rows"),
     (lambda: inception_score([[1.5, -0.5]]), "probabilities: expected rows"),
     (lambda: inception_score(np.zeros((0, 3))), r"probabilities: expected shape"),
     (lambda: inception_score([[np.nan, 1.0]]), "probabilities: expected finite"),

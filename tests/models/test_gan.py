@@ -61,6 +61,14 @@ def test_the_best_critic_is_p_over_p_plus_q_and_the_game_is_then_worth_the_jense
         assert value_of_the_game(p, q, best + size * rng.normal(size=12)).item() < value
 
 
+@given(seed=st.integers(0, 2**32))
+def test_the_best_least_squares_critic_is_p_over_p_plus_q(seed: int) -> None:
+    (p, q), loss = densities(seed), OBJECTIVES["least-squares"].critic
+    c = Tensor(p / (p + q))
+    lowered = p * loss(c, Tensor(np.zeros(12))) + q * loss(Tensor(np.ones(12)), c)  # the other term is 0
+    np.testing.assert_allclose(grad(lowered.sum(), [c])[0].value, 0, atol=1e-12)
+
+
 def test_a_critic_that_is_trained_becomes_the_best_one() -> None:
     p, q = densities(0)
     c = Parameter(np.zeros(12), np.float64)
@@ -94,6 +102,21 @@ def test_the_penalty_of_a_linear_critic_is_known(rng: np.random.Generator) -> No
     norm = np.linalg.norm(w.value)
     assert penalty.item() == pytest.approx((norm - 1) ** 2, rel=1e-9)
     np.testing.assert_allclose(grad(penalty, [w])[0].value, 2 * (norm - 1) * w.value / norm, rtol=1e-8)
+
+
+def test_losses_are_means_and_the_penalty_counts_lambda_times(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(5, 3))
+    for objective in OBJECTIVES:
+        assert small(objective, rng).penalty == (10 if objective == "wasserstein" else 0)
+        for penalty in (0.0, 0.3, 4.0):
+            gan = small(objective, rng, penalty)
+            gan.critic = Linear(3, 1, rng).astype(np.float64)
+            fake, excess = gan.sample(5, np.random.default_rng(1)), np.linalg.norm(gan.critic.w.value) - 1
+            terms = OBJECTIVES[objective].critic(gan.criticise(x), gan.criticise(fake)).value
+            expected = terms.mean() + penalty * excess**2
+            assert seeded(gan.critic_loss, x).item() == pytest.approx(expected, rel=1e-9)
+            terms = OBJECTIVES[objective].generator(gan.criticise(fake)).value
+            assert seeded(gan.generator_loss, x).item() == pytest.approx(terms.mean(), rel=1e-12)
 
 
 class Square(Module):

@@ -123,6 +123,19 @@ def test_both_kls_are_equal_in_expectation(known: LinearGaussian, rng: np.random
     assert np.all(np.abs(analytic.mean(1) - sampled.mean(1)) < 4 * error)
 
 
+def test_the_loss_is_minus_the_bound_with_its_kl_warmed_up(known: LinearGaussian, rng: np.random.Generator) -> None:
+    x, model = known.sample(6, rng), known.vae(shift=0.3, spread=0.2)
+    z, _ = model.draw_codes(model.posterior(x), 1, np.random.default_rng(3))
+    likelihood, kl = model.log_likelihood(x, z).value[0], model.kl_per_dimension(x).value.sum(1)
+    for beta in (0.0, 0.3, 1.0):
+        bound = likelihood - beta * kl
+        np.testing.assert_allclose(model.elbo(x, 1, np.random.default_rng(3), beta=beta).value, bound, rtol=1e-12)
+        loss = model.loss(x, rng=np.random.default_rng(3), beta=beta).item()
+        assert loss == pytest.approx(-bound.mean(), rel=1e-12)
+    tighter = model.iwae_bound(x, 5, np.random.default_rng(3)).value.mean()
+    assert model.loss(x, k=5, rng=np.random.default_rng(3)).item() == pytest.approx(-tighter, rel=1e-12)
+
+
 def test_the_closed_kl_is_the_integral_of_q_ln_q_over_p(known: LinearGaussian, rng: np.random.Generator) -> None:
     model, x = known.vae(shift=0.5, spread=0.4), known.sample(3, rng)
     q, z = model.posterior(x), np.linspace(-15, 15, 3001)
@@ -222,6 +235,15 @@ def test_an_iaf_posterior_under_a_maf_prior(rng: np.random.Generator) -> None:
     assert np.abs(bent.log_prob(x, 40_000, rng, at_once=4000) - a).max() > 0.3
 
 
+def test_no_example_is_told_of_another(rng: np.random.Generator) -> None:
+    _, model = flowing(rng)
+    x, changed = np.array([[0, 1, 1], [1, 0, 0]]), np.array([[0, 1, 1], [1, 1, 1]])
+    a, b = (model.log_weights(each, 3, np.random.default_rng(3)).value for each in (x, changed))
+    np.testing.assert_allclose(a[:, 0], b[:, 0], rtol=1e-12)
+    assert np.all(a[:, 1] != b[:, 1])
+    assert np.unique(model.log_weights(x[[0, 0]], 3, rng).value).size == 6  # each code has noise of its own
+
+
 class WithoutLogDet(Bijection):
     """What forgets that a flow changes volumes."""
 
@@ -258,6 +280,21 @@ def test_discrete_probabilities_sum_to_one(rng: np.random.Generator) -> None:
     support = np.array(list(np.ndindex(2, 2, 2)))
     total = np.exp(model.log_prob(support, 20_000, rng, at_once=2000)).sum()
     assert total == pytest.approx(1, abs=0.02)  # importance sampling; one nat per dimension off would be 1 ± 0.5
+
+
+def test_samples_follow_the_density(rng: np.random.Generator) -> None:
+    prior = Flow(Affine(np.array([0.8, 1.3]), np.array([1.0, -1.0])), StandardNormal((2,)))
+    model, n = small(Bernoulli(), rng, prior=prior), 20_000
+    support = np.array(list(np.ndindex(2, 2, 2)))
+    z = Tensor(np.broadcast_to(prior.sample(n, rng)[:, None], (n, 8, 2)).copy())
+    p = np.exp(model.log_likelihood(support, z).value).mean(
+        0
+    )  # q proposes such codes too rarely
+    counts = [np.bincount(model.sample(n, rng) @ [4, 2, 1], minlength=8)]
+    model.prior = StandardNormal((2,))  # samples that do not heed the prior are found out
+    counts.append(np.bincount(model.sample(n, rng) @ [4, 2, 1], minlength=8))
+    right, wrong = (np.abs(count / n - p).max() for count in counts)
+    assert right < 0.015 < wrong  # five standard errors
 
 
 @pytest.mark.parametrize("k", [1, 3])
