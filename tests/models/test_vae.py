@@ -287,9 +287,7 @@ def test_samples_follow_the_density(rng: np.random.Generator) -> None:
     model, n = small(Bernoulli(), rng, prior=prior), 20_000
     support = np.array(list(np.ndindex(2, 2, 2)))
     z = Tensor(np.broadcast_to(prior.sample(n, rng)[:, None], (n, 8, 2)).copy())
-    p = np.exp(model.log_likelihood(support, z).value).mean(
-        0
-    )  # q proposes such codes too rarely
+    p = np.exp(model.log_likelihood(support, z).value).mean(0)  # q proposes such codes too rarely
     counts = [np.bincount(model.sample(n, rng) @ [4, 2, 1], minlength=8)]
     model.prior = StandardNormal((2,))  # samples that do not heed the prior are found out
     counts.append(np.bincount(model.sample(n, rng) @ [4, 2, 1], minlength=8))
