@@ -3,7 +3,8 @@
     x → conv 3×3 → conv 4×4, ÷2 → linear → 16 features → linear → 10 logits
 
 Sixteen features, so that a few hundred images are enough for their covariance. Trained under dropout on images that
-are moved by up to one pixel: a digit that stands elsewhere is the same one.
+are moved, turned, stretched and sheared a little, as another hand might have written them: the test images are by
+writers of whom there is no training image. Warping was chosen on training images, held out in four parts.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class DigitClassifier(Module):
         return relu(self.third(dropout(h.reshape(len(h), -1), 0.5, rng)))
 
     def loss(self, x: Array, labels: Array, *, rng: np.random.Generator) -> Tensor:
-        """Mean −ln p(label | image) in nats, of images that are moved."""
-        log_p = log_softmax(self.last(self.hidden(moved(x, rng), rng)))
+        """Mean −ln p(label | image) in nats, of images that are warped."""
+        log_p = log_softmax(self.last(self.hidden(warped(x, rng), rng)))
         return -take_along_axis(log_p, labels[:, None], 1).mean()
 
     def judge(self, x: Array) -> tuple[Array, Array]:
@@ -46,10 +47,15 @@ class DigitClassifier(Module):
             return softmax(self.last(features)).value, features.value
 
 
-def moved(x: Array, rng: np.random.Generator) -> Array:
-    """Move each image by −1, 0 or 1 pixel in both directions; what comes in from outside is empty."""
-    padded, (dy, dx) = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), rng.integers(0, 3, (2, len(x), 1, 1))
-    return np.asarray(padded[np.arange(len(x))[:, None, None], np.arange(8)[:, None] + dy, np.arange(8) + dx])
+def warped(x: Array, rng: np.random.Generator) -> Array:
+    """Carry each image (N, 8, 8, 1) by an affine map of its own, near the identity; what is outside is empty."""
+    n, size = x.shape[:2]
+    grid = np.indices((size, size)).reshape(2, -1).T - (size - 1) / 2  # (64, 2), from the middle
+    maps = np.eye(2) + 0.2 * rng.standard_normal((n, 2, 2))
+    where = grid @ maps + rng.uniform(-1, 1, (n, 1, 2)) + (size - 1) / 2  # (n, 64, 2)
+    # Interpolation in both directions: a pixel counts as much as it is near, and from a distance of 1 on not at all.
+    rows, columns = (np.maximum(0, 1 - np.abs(where[..., i, None] - np.arange(size))) for i in range(2))  # (n, 64, 8)
+    return np.asarray(((rows @ x[..., 0]) * columns).sum(-1).reshape(x.shape))
 
 
 def train_classifier(
