@@ -3,8 +3,8 @@
     x → conv 3×3 → conv 4×4, ÷2 → linear → 16 features → linear → 10 logits
 
 Sixteen features, so that a few hundred images are enough for their covariance. Trained under dropout on images that
-are moved, turned, stretched and sheared a little, as another hand might have written them: the test images are by
-writers of whom there is no training image. Warping was chosen on training images, held out in four parts.
+are moved, turned, stretched and sheared a little, as another hand might have written them; that was chosen on training
+images, held out in four parts.
 """
 
 from __future__ import annotations
