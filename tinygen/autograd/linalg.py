@@ -50,9 +50,14 @@ def linear(x: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
         "linear",
         y.reshape(*u.shape[:-1], m),
         (x, lambda g, y: matmul(g, transpose(w))),
-        (w, lambda g, y: matmul(transpose(reshape(x, (rows, n))), reshape(g, (rows, m)))),
+        (w, lambda g, y: matmul(transpose(_tall(x)), _tall(g))),
         (b, lambda g, y: g),
     )
+
+
+def _tall(x: TensorLike) -> TensorLike:
+    """x with all axes but the last as one."""
+    return x if array_of(x).ndim == 2 else reshape(x, (-1, array_of(x).shape[-1]))
 
 
 @primitive

@@ -83,7 +83,7 @@ def test_a_child_forked_while_a_thread_is_inside_a_product(locked: bool) -> None
     entered, leave = threading.Event(), threading.Event()
 
     def somebody() -> None:
-        with _blas.one_thread():
+        with _blas:
             if locked:
                 _blas.lock.acquire()
             entered.set()

@@ -8,8 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ class _Blas:
     def renew(self) -> None:
         """Start without holders, as a forked child must: the threads that were holders here do not exist there.
 
-        A fork may come between any two statements of `one_thread`, so this relies on no order but that `before` is set
+        A fork may come between any two statements of `with`, so this relies on no order but that `before` is set
         before BLAS is held and reset after it is released.
         """
         self.lock = threading.Lock()
@@ -69,8 +68,7 @@ class _Blas:
                     return get, set_, {kind: address for kind, address in at.items() if address is not None}
         return (lambda: 1), (lambda number: None), {}
 
-    @contextmanager
-    def one_thread(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Hold BLAS to one thread; the last of several concurrent holders restores what was there before the first."""
         with self.lock:
             if self.holders == 0:
@@ -78,17 +76,16 @@ class _Blas:
                 if self.before != 1:
                     self.set(1)
             self.holders += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.holders -= 1
-                if self.holders == 0 and self.before != 1:
-                    self.set(self.before)
-                    self.before = 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.holders -= 1
+            if self.holders == 0 and self.before != 1:
+                self.set(self.before)
+                self.before = 1
 
 
-_blas = _Blas()
+_blas = _Blas()  # `with _blas:` holds it to one thread
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_blas.renew)
 
@@ -104,7 +101,7 @@ def product(a: Array, b: Array) -> Array:
         return np.asarray(a * b)  # of a column and a row, which NumPy hands to BLAS at five times the cost
     if a.ndim < 2 or b.ndim < 2 or a.shape[-2] * a.shape[-1] * b.shape[-1] <= _SMALL_PRODUCT:
         return np.asarray(a @ b)
-    with _blas.one_thread():
+    with _blas:
         if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype and a.dtype.char in _blas.gemm:
             size = max(len(a), b.shape[1])
             cut = parts(size, 1 + _WORTH_A_THREAD * size // (a.size * b.shape[1]))
