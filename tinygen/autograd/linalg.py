@@ -57,7 +57,8 @@ def linear(x: TensorLike, w: TensorLike, b: TensorLike) -> Tensor:
 
 def _tall(x: TensorLike) -> TensorLike:
     """x with all axes but the last as one."""
-    return x if array_of(x).ndim == 2 else reshape(x, (-1, array_of(x).shape[-1]))
+    *axes, last = array_of(x).shape
+    return x if len(axes) == 1 else reshape(x, (math.prod(axes), last))
 
 
 @primitive
