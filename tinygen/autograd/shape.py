@@ -36,9 +36,10 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     """y[…] with axis i of y being axis axes[i] of x; without axes, all of them reversed"""
     v = array_of(x)
-    order = tuple(range(v.ndim)[::-1]) if axes is None else tuple(axes)
-    y = attempt("transpose", np.transpose, [v], order)
-    back = np.argsort([axis % v.ndim for axis in order]).tolist()
+    if axes is None:
+        return node("transpose", v.T, (x, lambda g, y: transpose(g)))
+    y = attempt("transpose", np.transpose, [v], tuple(axes))
+    back = np.argsort([axis % v.ndim for axis in axes]).tolist()
     return node("transpose", y, (x, lambda g, y: transpose(g, back)))
 
 

@@ -191,8 +191,10 @@ def parts(size: int, grain: int = 1) -> list[tuple[int, int]]:
     They depend only on size, grain and threads().
     Checked by: tests/autograd/kernels/test_threads.py
     """
-    count = max(1, min(_threads, size // max(grain, 1)))
-    return [(part * size // count, (part + 1) * size // count) for part in range(count)] if size > 0 else []
+    count = min(_threads, size // max(grain, 1))
+    if count <= 1:
+        return [(0, size)] if size > 0 else []
+    return [(part * size // count, (part + 1) * size // count) for part in range(count)]
 
 
 def share(kernel: Any, arguments: tuple[Any, ...], tails: Sequence[tuple[Any, ...]]) -> None:
