@@ -1,5 +1,6 @@
 """A kernel called by address with a letter does what it does when Python calls it; what fits no letter is refused."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numba
@@ -53,6 +54,18 @@ def test_an_entry_calls_its_kernel(dtype: type, flag: bool, shape: tuple[int, ..
     letter = np.array([*words(arguments), half, *words((y,))], np.int64)
     _call(entry(_kernel, (*arguments, 2.5, y)), letter.ctypes.data)
     np.testing.assert_array_equal(y, expected)
+
+
+def test_one_kernel_has_entries_for_all_that_ask_at_once_or_with_other_kinds_of_numbers() -> None:
+    def filled(seven: object) -> bool:
+        y, half = np.zeros((2, 3)), int(np.float64(2.5).view(np.int64))
+        arguments = (0,), np.arange(6.0), False, Sizes(2, 3), seven
+        letter = np.array([*words(arguments), half, *words((y,))], np.int64)
+        _call(entry(_kernel, (*arguments, 2.5, y)), letter.ctypes.data)
+        return bool((y == 2.5).all())
+
+    with ThreadPoolExecutor(4) as users:
+        assert all(users.map(filled, [7, np.int64(7), True, np.bool_(True)] * 4))
 
 
 def test_an_array_that_another_kernel_would_be_for_is_refused() -> None:

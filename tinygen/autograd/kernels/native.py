@@ -16,6 +16,7 @@ Checked by: tests/autograd/kernels/test_native.py
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -123,6 +124,7 @@ def words(arguments: tuple[Any, ...]) -> list[int]:
 
 
 _entries: dict[tuple[Any, ...], tuple[int, Any]] = {}
+_numbers = itertools.count()
 
 
 def entry(kernel: Any, arguments: tuple[Any, ...]) -> int:
@@ -148,7 +150,7 @@ def _compile(kernel: Any, signature: tuple[Any, ...]) -> tuple[int, Any]:
     context, convention, described = compiled.target_context, compiled.target_context.call_conv, compiled.fndesc
     library = context.codegen().create_library("entry")
     module = library.create_ir_module("entry")
-    function = ir.Function(module, _ENTRY, f"entry_{described.unique_name}")
+    function = ir.Function(module, _ENTRY, f"entry_{next(_numbers)}")  # a name for each: two threads may ask at once
     builder = ir.IRBuilder(function.append_basic_block())
     arguments, at = [], 0
     for kind in described.argtypes:
