@@ -56,16 +56,18 @@ def test_an_entry_calls_its_kernel(dtype: type, flag: bool, shape: tuple[int, ..
     np.testing.assert_array_equal(y, expected)
 
 
-def test_one_kernel_has_entries_for_all_that_ask_at_once_or_with_other_kinds_of_numbers() -> None:
-    def filled(seven: object) -> bool:
-        y, half = np.zeros((2, 3)), int(np.float64(2.5).view(np.int64))
-        arguments = (0,), np.arange(6.0), False, Sizes(2, 3), seven
+def test_one_kernel_has_entries_for_all_that_ask_at_once_of_every_kind() -> None:
+    def filled(kind: tuple[type, object]) -> bool:
+        dtype, seven = kind
+        x: Array = np.arange(6, dtype=dtype)
+        y, half = np.zeros_like(x, shape=(2, 3)), int(np.float64(2.5).view(np.int64))
+        arguments = (0,) * 4, x, True, Sizes(2, 3), seven
         letter = np.array([*words(arguments), half, *words((y,))], np.int64)
         _call(entry(_kernel, (*arguments, 2.5, y)), letter.ctypes.data)
-        return bool((y == 2.5).all())
+        return bool((y.reshape(-1) == 4 * x + 7).all())
 
     with ThreadPoolExecutor(4) as users:
-        assert all(users.map(filled, [7, np.int64(7), True, np.bool_(True)] * 4))
+        assert all(users.map(filled, [(t, n(7)) for t in (np.float32, np.float64) for n in (int, np.int64)] * 4))
 
 
 def test_an_array_that_another_kernel_would_be_for_is_refused() -> None:
