@@ -71,7 +71,8 @@ class TorchImageCritic(nn.Module):
 
 
 def torch_mlp(net: MLP) -> nn.Sequential:
-    return nn.Sequential(*(torch_linear(part) if isinstance(part, Linear) else nn.ReLU() for part in net.layers))
+    hidden = [part for layer in net.layers for part in (torch_linear(layer), nn.ReLU())]
+    return nn.Sequential(*hidden, torch_linear(net.last))
 
 
 TWINS: dict[type, Callable[[Any], nn.Module]] = {

@@ -25,7 +25,7 @@ from tinygen.autograd.kernels.threads import threads
 from tinygen.distributions import Bernoulli
 from tinygen.models import VAE
 from tinygen.models.image_networks import MLPDecoder, MLPEncoder
-from tinygen.nn import MLP, Linear
+from tinygen.nn import MLP
 from tinygen.optim import Adam
 from tinygen.training import sharded
 
@@ -34,7 +34,7 @@ Noise = Callable[[tuple[int, ...]], torch.Tensor]
 
 def torch_twin(net: MLP) -> nn.Sequential:
     twins: list[nn.Module] = []
-    for layer in (part for part in net.layers if isinstance(part, Linear)):
+    for layer in [*net.layers, net.last]:
         twin = nn.Linear(*layer.w.shape)
         assert layer.b is not None
         with torch.no_grad():

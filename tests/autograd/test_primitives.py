@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import Any
 
@@ -258,8 +259,11 @@ def _(draw: DrawFn, sides: Sides) -> Example:
 @case("linear")
 def _(draw: DrawFn, sides: Sides) -> Example:
     lead, n, m = draw(draws.shapes(0, 2, sides)), draw(sides), draw(sides)
-    xs = tuple(draw(draws.arrays(shape)) for shape in ((*lead, n), (n, m), (m,)))
-    return Example(ag.linear, lambda x, w, b: x @ w + b, xs)
+    x, w, b = (draw(draws.arrays(shape)) for shape in ((*lead, n), (n, m), (m,)))
+    if not draw(st.booleans()):
+        return Example(ag.linear, lambda x, w, b: x @ w + b, (x, w, b))
+    b = np.where(b < 0, b - 1, b + 1) * (1 + np.abs(x @ w).max(initial=0))  # far from relu's kink
+    return Example(partial(ag.linear, rectified=True), lambda x, w, b: np.maximum(x @ w + b, 0), (x, w, b))
 
 
 @case("matmul")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .kernels import activation
-from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, value_of
 
 
 @primitive
@@ -140,18 +140,23 @@ def log_sigmoid(x: TensorLike) -> Tensor:
 @primitive
 def relu(x: TensorLike) -> Tensor:
     """y = max(x, 0), with relu′(0) = 0"""
+    return node("relu", activation.relu(array_of(x)), (x, relu_vjp))
 
-    def rule(g: Tensor, y: Tensor) -> Tensor:
-        return g * (y.value > 0) if taping() else node("relu_vjp", activation.relu_vjp(y.value, g.value))
 
-    return node("relu", activation.relu(array_of(x)), (x, rule))
+def relu_vjp(g: Tensor, y: Tensor) -> Tensor:
+    """ḡ = g where y > 0, else 0: linear in g, so its rule is itself"""
+    return node("relu_vjp", activation.relu_vjp(y.value, g.value), (g, lambda h, _: relu_vjp(h, y)))
 
 
 @primitive
 def leaky_relu(x: TensorLike, slope: float = 0.01) -> Tensor:
     """y = x where x > 0, slope · x elsewhere (also the derivative at 0)"""
-    v = value_of(x)
-    return node("leaky_relu", np.where(v > 0, v, slope * v), (x, lambda g, y: where(v > 0, g, slope * g)))
+    v = array_of(x)
+
+    def rule(g: Tensor, y: Tensor) -> Tensor:  # linear in g, so its rule is itself
+        return node("leaky_relu_vjp", activation.leaky_relu_vjp(v, g.value, slope), (g, rule))
+
+    return node("leaky_relu", activation.leaky_relu(v, slope), (x, rule))
 
 
 @primitive

@@ -8,9 +8,7 @@ Checked by: tests/models/test_realnvp.py, tests/models/test_glow.py
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 
@@ -18,9 +16,9 @@ from ..autograd import Parameter, Tensor, TensorLike, relu, taps
 from ..checks import at_least, check_condition
 from ..nn import Conv, Linear, Module
 from ..nn.init import centred, he_normal, zeros
+from ..nn.layers import Activation
 
 Rng = np.random.Generator
-Activation: TypeAlias = Callable[[TensorLike], Tensor]
 
 
 class CouplingNetwork(Module):
@@ -62,10 +60,10 @@ class MLP(CouplingNetwork):
 
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
         added = self._condition(condition, a)
-        h = self.layers[0](a)
-        h = self.activation(h if self.told is None else h + added)
-        for layer in self.layers[1:]:
-            h = self.activation(layer(h))
+        first, *others = self.layers
+        h = first(a, self.activation) if self.told is None else self.activation(first(a) + added)
+        for layer in others:
+            h = layer(h, self.activation)
         return self.last(h)
 
 

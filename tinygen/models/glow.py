@@ -22,7 +22,8 @@ from ..autograd import relu
 from ..bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, InvertibleConv, Mask, Squeeze, multi_scale
 from ..checks import at_least
 from ..distributions import StandardNormal
-from .coupling_networks import Activation, GlowNet
+from ..nn.layers import Activation
+from .coupling_networks import GlowNet
 
 Rng = np.random.Generator
 

@@ -15,10 +15,9 @@ Checked by: tests/models/test_image_networks.py
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 
@@ -27,9 +26,9 @@ from ..autograd.tensor import array_of
 from ..checks import at_least, check_event
 from ..nn import MLP, Conv, ConvTranspose, Linear, Module, Sequential
 from ..nn.init import Initialiser, glorot_uniform, he_normal
+from ..nn.layers import Activation
 
 Rng = np.random.Generator
-Activation: TypeAlias = Callable[[TensorLike], Tensor]
 
 WINDOW = taps.square(4, start=-1)
 

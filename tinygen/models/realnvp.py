@@ -37,7 +37,8 @@ from ..bijections import (
 )
 from ..checks import at_least
 from ..distributions import StandardNormal
-from .coupling_networks import MLP, Activation, ResidualNet
+from ..nn.layers import Activation
+from .coupling_networks import MLP, ResidualNet
 
 Rng = np.random.Generator
 Shape = tuple[int, ...]

@@ -6,11 +6,11 @@ Checked by: tests/nn/test_layers.py
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, sqrt
+from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, relu, sqrt
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_rate
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from .memory import Memory
 
 Rng = np.random.Generator
+Activation: TypeAlias = Callable[[TensorLike], Tensor]
 
 
 class Linear(Module):
-    """y = x w + b
+    """y = x w + b, or a(x w + b) where a call is given an activation a: relu is then part of the same pass
 
     Integers x are computed with in w's dtype; among floating-point numbers the usual promotion holds.
 
@@ -36,10 +37,12 @@ class Linear(Module):
         self.w = Parameter(init((n_in, n_out), (n_in, n_out), rng))
         self.b = Parameter(np.zeros(n_out)) if bias else None
 
-    def __call__(self, x: TensorLike) -> Tensor:
+    def __call__(self, x: TensorLike, activation: Activation | None = None) -> Tensor:
         if array_of(x).dtype.kind in "iub":  # NumPy would take int64 and float32 to float64
             x = array_of(x).astype(self.w.dtype)
-        return matmul(x, self.w) if self.b is None else linear(x, self.w, self.b)
+        if self.b is not None:
+            return activated(x, self.w, self.b, activation)
+        return matmul(x, self.w) if activation is None else activation(matmul(x, self.w))
 
 
 class _Convolution(Module):
@@ -153,6 +156,13 @@ class LayerNorm(Module):
         centred = x - x.mean(-1, keepdims=True)
         variance = (centred * centred).mean(-1, keepdims=True)
         return centred / sqrt(variance + self.epsilon) * self.w + self.b
+
+
+def activated(x: TensorLike, w: TensorLike, b: TensorLike, activation: Activation | None) -> Tensor:
+    """a(x w + b), without an activation x w + b. Shapes: as those of `linear`."""
+    if activation is None or activation is relu:
+        return linear(x, w, b, rectified=activation is relu)
+    return activation(linear(x, w, b))
 
 
 def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:

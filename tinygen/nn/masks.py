@@ -12,7 +12,7 @@ Checked by: tests/nn/test_masks.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_condition, check_event
 from .init import glorot_uniform
-from .layers import Conv, Linear, with_bias
+from .layers import Activation, Conv, Linear, activated, with_bias
 from .memory import Memory
 from .module import Module
 
@@ -92,8 +92,11 @@ class MaskedLinear(Module):
         if memory is not None:
             return memory.linear(self, x, plus, mask)
         w = self.weights(mask)
+        alone = isinstance(plus, float) and plus == 0
+        if self.b is not None and alone:
+            return linear(x, w, self.b, self.rectified)
         y = matmul(x, w) if self.b is None else linear(x, w, self.b)
-        y = y if isinstance(plus, float) and plus == 0 else y + plus
+        y = y if alone else y + plus
         return relu(y) if self.rectified else y
 
 
@@ -150,7 +153,7 @@ class MaskedMLP(Module):
         hidden: Sequence[int] = (500, 500),
         orders: Sequence[Sequence[int] | Array] | None = None,
         condition: int = 0,
-        activation: Callable[[Any], Tensor] = relu,
+        activation: Activation = relu,
         direct: bool = False,
     ) -> None:
         at_least(1, variables=variables, width=width)
@@ -192,8 +195,7 @@ class MaskedMLP(Module):
         h: Any = x
         biases: list[Any] = [layer.b for layer in self.layers]
         for w, b, c in zip(weights[: len(biases) - 1], biases, told, strict=False):
-            h = linear(h, w, b)
-            h = self.activation(h if c is None else h + c)
+            h = activated(h, w, b, self.activation) if c is None else self.activation(linear(h, w, b) + c)
 
         def wanted(outputs: Any) -> Any:
             return outputs if variable is None else outputs[..., variable * self.width : (variable + 1) * self.width]

@@ -5,17 +5,18 @@ Checked by: tests/nn/test_mlp.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from ..autograd import Tensor, TensorLike, relu
 from .init import Initialiser, he_normal
-from .layers import Linear, Sequential
+from .layers import Activation, Linear
+from .module import Module
 
 
-class MLP(Sequential):
+class MLP(Module):
     """y = a(… a(a(x w₁ + b₁) w₂ + b₂) …) wₙ + bₙ, with hidden layers of so many units and an activation a.
 
     The last layer, after which there is no activation, starts as a `Linear` does, whatever `init` the others have.
@@ -30,9 +31,15 @@ class MLP(Sequential):
         n_out: int,
         rng: np.random.Generator,
         *,
-        activation: Callable[[TensorLike], Tensor] = relu,
+        activation: Activation = relu,
         init: Initialiser = he_normal,
     ) -> None:
         sizes = [n_in, *hidden]
-        before = [part for a, b in pairwise(sizes) for part in (Linear(a, b, rng, init=init), activation)]
-        super().__init__(*before, Linear(sizes[-1], n_out, rng))
+        self.layers = [Linear(a, b, rng, init=init) for a, b in pairwise(sizes)]
+        self.activation = activation
+        self.last = Linear(sizes[-1], n_out, rng)
+
+    def __call__(self, x: TensorLike) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, self.activation)
+        return self.last(x)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.autograd.kernels.activation import gate, gate_vjp, relu, relu_vjp
+from tinygen.autograd.kernels.activation import gate, gate_vjp, leaky_relu, leaky_relu_vjp, relu, relu_vjp
 
 ENDS = [0.0, np.inf, -np.inf, np.nan]
 
@@ -102,7 +102,7 @@ def test_misfits_are_refused() -> None:
 @given(
     x=hnp.arrays(np.float32, hnp.array_shapes(max_dims=3), elements=st.floats(-9, 9, width=32) | st.sampled_from(ENDS))
 )
-def test_relu_is_that_of_numpy(dtype: Any, x: Any) -> None:
+def test_relu_and_leaky_relu_are_those_of_numpy(dtype: Any, x: Any) -> None:
     x = x.astype(dtype)
     many = np.resize(x, (64, 80))  # so many that the kernel is called
     for view in (x, x.T, x[::-1], many, many.T):
@@ -110,3 +110,7 @@ def test_relu_is_that_of_numpy(dtype: Any, x: Any) -> None:
         np.testing.assert_array_equal(y, np.maximum(view, 0))
         np.testing.assert_array_equal(relu_vjp(y, g), np.where(view > 0, g, 0))
         assert y.dtype == relu_vjp(y, g).dtype == dtype
+        slope = dtype(0.3)
+        np.testing.assert_array_equal(leaky_relu(view, 0.3), np.where(view > 0, view, slope * view))
+        np.testing.assert_array_equal(leaky_relu_vjp(view, g, 0.3), np.where(view > 0, g, slope * g))
+        assert leaky_relu(view, 0.3).dtype == leaky_relu_vjp(view, g, 0.3).dtype == dtype

@@ -55,6 +55,25 @@ def test_parts_of_any_layout_are_those_of_matmul(dtype: type, m: int, k: int, n:
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("m", "k", "n"), [(300, 200, 90), (90, 200, 300), (2, 900, 800), (3, 4, 5), (4, 1, 3)])
+@pytest.mark.parametrize("rectified", [False, True])
+def test_a_bias_and_relu_in_the_parts_are_those_after_them(
+    dtype: type, m: int, k: int, n: int, rectified: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    a: np.ndarray = rng.standard_normal((m, k)).astype(dtype)
+    b: np.ndarray = rng.standard_normal((k, n)).astype(dtype)
+    bias: np.ndarray = (20 * rng.standard_normal(2 * n)).astype(dtype)
+    for c in (None, bias[:n], bias[::2], bias[:n].astype(np.float64)):
+        plain = product(a, b) if c is None else product(a, b) + c
+        y = product(a, b, c, rectified)
+        assert y.dtype == plain.dtype
+        np.testing.assert_array_equal(y, np.maximum(plain, 0) if rectified else plain)
+    bias[0] = np.nan
+    assert np.isnan(product(a, b, bias[:n], rectified)[:, 0]).all()  # what has diverged is not hidden
+
+
 def test_product_takes_transposes_and_mixed_dtypes_as_matmul_does() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((200, 300)), rng.standard_normal((150, 200)).astype(np.float32)

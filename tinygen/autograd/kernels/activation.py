@@ -84,6 +84,21 @@ def _relu_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
         out[i] = cotangent[i] if part[i] > 0 else f32(0)
 
 
+@compiled
+def _leaky_relu(x: Array, slope: Array, y: Array, start: int, stop: int) -> None:
+    part, out, below = x[start:stop], y[start:stop], slope[0]
+    for i in range(part.size):
+        v = part[i]
+        out[i] = v if v > 0 else below * v
+
+
+@compiled
+def _leaky_relu_vjp(x: Array, g: Array, slope: Array, dx: Array, start: int, stop: int) -> None:
+    part, cotangent, out, below = x[start:stop], g[start:stop], dx[start:stop], slope[0]
+    for i in range(part.size):
+        out[i] = cotangent[i] if part[i] > 0 else below * cotangent[i]
+
+
 def plain_sigmoid(x: Array) -> Array:
     """σ(x), also where it is tiny: ½ + ½ tanh ½x would cancel to 0, 1/(1 + exp(-x)) overflow."""
     e = np.exp(-np.abs(x))
@@ -154,4 +169,24 @@ def relu_vjp(y: Array, g: Array) -> Array:
     flat, cotangent, dx = behaved(y).reshape(-1), behaved(g).reshape(-1), np.empty(y.shape, y.dtype)
     out = dx.reshape(-1)
     share(_relu_vjp, (flat, cotangent, out), parts(y.size, _GRAIN))
+    return dx
+
+
+def leaky_relu(x: Array, slope: float) -> Array:
+    """y = x where x > 0, slope · x elsewhere. Shapes: x, y (…)."""
+    if not fast(x):
+        return np.asarray(np.where(x > 0, x, slope * x))
+    flat, y = behaved(x).reshape(-1), np.empty(x.shape, x.dtype)
+    out = y.reshape(-1)
+    share(_leaky_relu, (flat, np.array([slope], f32), out), parts(x.size, _GRAIN))
+    return y
+
+
+def leaky_relu_vjp(x: Array, g: Array, slope: float) -> Array:
+    """VJP of `leaky_relu`: g where x > 0, slope · g elsewhere. Shapes: x, g and the result (…)."""
+    if not (fast(x) and g.dtype == x.dtype):
+        return np.asarray(np.where(x > 0, g, slope * g))
+    flat, cotangent, dx = behaved(x).reshape(-1), behaved(g).reshape(-1), np.empty(x.shape, x.dtype)
+    out = dx.reshape(-1)
+    share(_leaky_relu_vjp, (flat, cotangent, np.array([slope], f32), out), parts(x.size, _GRAIN))
     return dx

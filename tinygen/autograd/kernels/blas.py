@@ -13,12 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
+from .activation import relu
 from .arrays import Array
 from .intrinsics import compiled
-from .native import entry, gemm
-from .threads import alone, parts, together
+from .native import compiled_for, entry, gemm, numbers_at
+from .threads import alone, hand_over, roused, threads
 
 # OpenBLAS itself uses one thread up to m·n·k = 2¹⁸ (its GEMM_MULTITHREAD_THRESHOLD is 4).
 _SMALL_PRODUCT = 1 << 18
@@ -90,64 +92,115 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_blas.renew)
 
 
-def product(a: Array, b: Array) -> Array:
-    """Matrix product a @ b as np.matmul computes it, a large one shared out over this pool instead of BLAS's own.
+def product(a: Array, b: Array, bias: Array | None = None, rectified: bool = False) -> Array:
+    """Matrix product a b, plus a bias if given; if `rectified`, relu of that. A large one is shared out over this pool.
 
-    Shapes: as np.matmul; the rows of a (or, if there are fewer, the columns of b) are shared out when a is (M, K) and b
-    is (K, N), of one dtype.  Raises ValueError if the shapes do not fit.
+    Shapes: a and b as np.matmul takes them; the rows of a (or, if there are fewer, the columns of b) are shared out
+    when a is (M, K) and b is (K, N), of one dtype; bias (N,).  Raises ValueError if the shapes do not fit.
     Checked by: tests/autograd/kernels/test_blas.py
     """
-    if a.ndim >= 2 and b.ndim >= 2 and a.shape[-1] == b.shape[-2] == 1:
-        return np.asarray(a * b)  # of a column and a row, which NumPy hands to BLAS at five times the cost
     if a.ndim < 2 or b.ndim < 2 or a.shape[-2] * a.shape[-1] * b.shape[-1] <= _SMALL_PRODUCT:
-        return np.asarray(a @ b)
+        return _finished(_small(a, b), bias, rectified)
     with _blas:
         if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.dtype == b.dtype and a.dtype.char in _blas.gemm:
-            size = max(len(a), b.shape[1])
-            cut = parts(size, 1 + _WORTH_A_THREAD * size // (a.size * b.shape[1]))
-            if len(cut) > 1 and not alone():
-                return _in_parts(a, b, cut)
-        return np.asarray(a @ b)
+            count = min(threads(), max(len(a), b.shape[1]), a.size * b.shape[1] // _WORTH_A_THREAD)
+            if count > 1 and not alone():
+                if bias is None or (bias.dtype == a.dtype and bias.flags.c_contiguous):
+                    return _in_parts(a, b, bias, rectified, count)
+                return _finished(_in_parts(a, b, None, False, count), bias, rectified)
+        return _finished(np.asarray(a @ b), bias, rectified)
 
 
-def _in_parts(a: Array, b: Array, cut: list[tuple[int, int]]) -> Array:
-    """a b, its rows or, if there are more of them, its columns cut into these parts."""
-    (m, k), n, size = a.shape, b.shape[1], a.itemsize
-    out = np.empty((m, n), a.dtype)
-    (a, flip_a, step_a), (b, flip_b, step_b) = _stored(a), _stored(b)
-    at_a, at_b, at_out = (x.__array_interface__["data"][0] for x in (a, b, out))
-    if m >= n:
-        down = size * (step_a if flip_a == 111 else 1)
-        tails = [[j - i, n, at_a + i * down, at_b, at_out + i * n * size] for i, j in cut]
-    else:
-        right = size * (1 if flip_b == 111 else step_b)
-        tails = [[m, j - i, at_a, at_b + i * right, at_out + i * size] for i, j in cut]
-    function, head = _entry(a.dtype)
-    shared = [*head, flip_a, flip_b, k, step_a, step_b, n]
-    together(function, [shared + tail for tail in tails])
+def _small(a: Array, b: Array) -> Array:
+    if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == b.shape[-2] == 1:
+        return np.asarray(a * b)  # of a column and a row, which NumPy hands to BLAS at five times the cost
+    return np.asarray(a @ b)
+
+
+def _finished(y: Array, bias: Array | None, rectified: bool) -> Array:
+    """y + bias or relu of it, where no part has done that already; in y's own memory if it can be."""
+    if bias is not None:
+        y = np.add(y, bias, out=y) if y.dtype == np.result_type(y, bias) else y + bias
+    return relu(y) if rectified else y
+
+
+def _in_parts(a: Array, b: Array, bias: Array | None, rectified: bool, count: int) -> Array:
+    """What `product` returns, computed in so many parts."""
+    out = np.empty((len(a), b.shape[1]), a.dtype)
+    share_out, part, none = _compiled_for(a.dtype)
+    plus = none if bias is None else bias
+    share_out(roused(count), part, _blas.gemm[a.dtype.char], _lying(a), _lying(b), plus, out, rectified, count)
     return out
 
 
-def _stored(x: Array) -> tuple[Array, int, int]:
-    """x as BLAS reads it, or else a copy; whether as it lies (111) or transposed (112); numbers from row to row."""
+def _lying(x: Array) -> Array:
+    """x if BLAS can read it as it lies, row by row or column by column, else a copy."""
+    flags = x.flags
+    if flags.c_contiguous or flags.f_contiguous:
+        return x
     (rows, columns), (down, right), size = x.shape, x.strides, x.itemsize
-    if right == size and down >= columns * size and down % size == 0:
-        return x, 111, down // size
-    if down == size and right >= rows * size and right % size == 0:
-        return x, 112, right // size
-    return np.ascontiguousarray(x), 111, columns
+    by_row = right == size and down >= columns * size and down % size == 0
+    by_column = down == size and right >= rows * size and right % size == 0
+    return x if by_row or by_column else np.ascontiguousarray(x)
 
 
 @compiled
-def _gemm(
+def _how_it_lies(x: Array) -> tuple[int, int]:
+    """CBLAS's 111 for row by row or 112 for column by column, and the numbers from one to the next."""
+    rows, columns = x.shape
+    if x.strides[1] == x.itemsize:
+        return 111, max(x.strides[0] // x.itemsize, columns)
+    return 112, max(x.strides[1] // x.itemsize, rows)
+
+
+@compiled
+def _share_out(
+    slots: Array, part: int, gemm: int, a: Array, b: Array, bias: Array, out: Array, rectified: bool, count: int
+) -> None:
+    """Cut out's rows or, if there are more of them, its columns into parts, and hand each over to `_part`."""
+    (m, n), k, size = out.shape, a.shape[1], out.itemsize
+    flip_a, step_a = _how_it_lies(a)
+    flip_b, step_b = _how_it_lies(b)
+    letters = np.empty((count, 15), np.int64)
+    for i in range(count):
+        start, stop = i * max(m, n) // count, (i + 1) * max(m, n) // count
+        up, left = (start, 0) if m >= n else (0, start)
+        rows, columns = (stop - start, n) if m >= n else (m, stop - start)
+        letter = letters[i]
+        letter[0], letter[1], letter[2], letter[3] = gemm, 0, flip_a, flip_b
+        letter[4], letter[5], letter[6], letter[7], letter[8] = k, step_a, step_b, n, rectified
+        letter[9], letter[10] = rows, columns
+        letter[11] = a.ctypes.data + up * a.strides[0]
+        letter[12] = b.ctypes.data + left * b.strides[1]
+        letter[13] = bias.ctypes.data + left * size if bias.size else 0
+        letter[14] = out.ctypes.data + (up * n + left) * size
+    hand_over(slots, part, letters.ctypes.data, letters.strides[0], count)
+
+
+@compiled
+def _part(
     function: int, like: float, flip_a: int, flip_b: int, k: int, step_a: int, step_b: int, step_out: int,
-    m: int, n: int, a: int, b: int, out: int,
+    rectified: int, m: int, n: int, a: int, b: int, bias: int, out: int,
 ) -> None:  # fmt: skip
-    """One part, by CBLAS's gemm for numbers like `like`, at this address."""
+    """One part, by CBLAS's gemm for numbers like `like`, at this address; finished while it is in this core's cache."""
     gemm(function, like, flip_a, flip_b, m, n, k, a, step_a, b, step_b, out, step_out)
+    if bias or rectified:
+        for i in range(m):
+            row = numbers_at(out, i * step_out, n, like)
+            if bias:
+                plus = numbers_at(bias, 0, n, like)
+                for j in range(n):
+                    row[j] += plus[j]
+            if rectified:
+                for j in range(n):
+                    row[j] = like if row[j] <= 0 else row[j]  # NaN passes
 
 
 @cache
-def _entry(dtype: np.dtype[Any]) -> tuple[int, list[int]]:
-    """The entry of `_gemm`, and the words of its first two arguments."""
-    return entry(_gemm, (0, dtype.type(0), *[0] * 11)), [_blas.gemm[dtype.char], 0]
+def _compiled_for(dtype: np.dtype[Any]) -> tuple[Callable[..., None], int, Array]:
+    """`_share_out` for numbers of this dtype, the entry of `_part`, and a bias that is none."""
+    matrix, number = numba.types.Array(numba.from_dtype(dtype), 2, "A"), numba.int64  # "A": in whatever order
+    slots, bias, out = numba.int64[::1], numba.from_dtype(dtype)[::1], numba.from_dtype(dtype)[:, ::1]
+    signature = slots, number, number, matrix, matrix, bias, out, numba.boolean, number
+    share_out = compiled_for(_share_out, signature)
+    return share_out, entry(_part, (0, dtype.type(0), *[0] * 13)), np.empty(0, dtype)

@@ -5,6 +5,7 @@
     swap(numbers, i, old, new)    whether numbers[i] was `old`; if so it is `new` now, and nobody came in between
     call(function, letter)        function(letter), both of them addresses
     gemm(function, …)             c = a b by the function of a BLAS
+    numbers_at(address, …)        numbers in memory, as an array
     entry(kernel, arguments)      the address of a function of a letter, which calls a compiled kernel
 
 A letter holds a kernel's arguments in memory, a 64-bit word after another, as `words` writes them: numbers as they are,
@@ -26,6 +27,9 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
+
+from .arrays import Array
+from .intrinsics import compiled
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # Numba has no types: name one for its decorator
 
@@ -105,6 +109,21 @@ def gemm(
     return types.void(types.int64, like, *[types.int64] * 11), generate
 
 
+@_operation
+def _pointer(typing: Any, address: Any, first: Any, like: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        start, first, like = arguments
+        return builder.gep(builder.inttoptr(start, like.type.as_pointer()), [first])
+
+    return types.CPointer(like)(types.int64, types.int64, like), generate  # type: ignore[attr-defined]
+
+
+@compiled
+def numbers_at(address: int, first: int, n: int, like: float) -> Array:
+    """The n numbers like `like` that lie in memory from the first-th after an address on, as an array."""
+    return numba.carray(_pointer(address, first, like), (n,))  # type: ignore[no-any-return]
+
+
 def words(arguments: tuple[Any, ...]) -> list[int]:
     """Write a kernel's arguments as `entry` reads them: C-contiguous arrays, whole numbers and tuples of such.
 
@@ -140,6 +159,14 @@ def entry(kernel: Any, arguments: tuple[Any, ...]) -> int:
             raise TypeError("entry: expected arrays that are C-contiguous, aligned and writable")
         known = _entries[kernel, kinds, lengths] = _compile(kernel, tuple(map(numba.typeof, arguments)))
     return known[0]
+
+
+@global_compiler_lock  # type: ignore[untyped-decorator]
+def compiled_for(kernel: Any, signature: tuple[Any, ...]) -> Callable[..., Any]:
+    """A kernel for arguments of just these types, one for arrays in any order in memory: it does not look at theirs."""
+    kernel.compile(signature)
+    function: Callable[..., Any] = kernel.overloads[signature].entry_point
+    return function
 
 
 @global_compiler_lock  # type: ignore[untyped-decorator]

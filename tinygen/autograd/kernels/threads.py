@@ -61,7 +61,7 @@ def _serve(slots: Array, at: int, looks: int, errands: int) -> None:
 
 
 @compiled
-def _together(slots: Array, function: int, letters: int, step: int, parts: int) -> None:
+def hand_over(slots: Array, function: int, letters: int, step: int, parts: int) -> None:
     """Call function(letter) for so many letters, `step` bytes apart, with whoever is awake; until all are done."""
     for part in range(1, parts):
         at = part * _SLOT
@@ -208,8 +208,11 @@ def share(kernel: Any, arguments: tuple[Any, ...], tails: Sequence[tuple[Any, ..
         for tail in tails:
             kernel(*arguments, *tail)
     else:
-        shared = words(arguments)
-        together(entry(kernel, (*arguments, *tails[0])), [shared + words(tail) for tail in tails])
+        letters, shared = array("q"), words(arguments)
+        for tail in tails:
+            letters.extend(shared + words(tail))
+        function, count = entry(kernel, (*arguments, *tails[0])), len(tails)
+        hand_over(roused(count), function, letters.buffer_info()[0], 8 * len(letters) // count, count)
 
 
 def alone() -> bool:
@@ -217,17 +220,14 @@ def alone() -> bool:
     return getattr(_pool.inside, "task", False) or numba.config.DISABLE_JIT
 
 
-def together(function: int, letters: list[list[int]]) -> None:
-    """Call an entry with each of these letters, of one length; what `share` does once it has an address and words."""
-    pool, count = _pool, len(letters)
+def roused(count: int) -> Array:
+    """The workers' slots, for `hand_over`; of the workers, count − 1 are there and will look into theirs."""
+    pool = _pool
     if len(pool.errands) < count:
         pool.grow(count - 1)
     for number in range(1, count):
         pool.rouse(number)
-    flat = array("q")
-    for letter in letters:
-        flat.extend(letter)
-    _together(pool.slots, function, flat.buffer_info()[0], 8 * len(letters[0]), count)
+    return pool.slots
 
 
 def parallel(task: Task, size: int, grain: int = 1) -> None:
