@@ -13,6 +13,7 @@ Checked by: tests/nn/test_masks.py
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -176,8 +177,8 @@ class MaskedMLP(Module):
     def weights(self, which: int = 0) -> list[Tensor]:
         """W ⊙ M of each layer, and at last A ⊙ M′ if there is one: for who evaluates the net more than once."""
         own = self.degrees[which]
-        found = [layer.w * mask for layer, mask in zip(self.layers, masks(own, self.width), strict=True)]
-        return found if self.direct is None else [*found, self.direct.w * masks(own[:1], self.width)[0]]
+        found = [layer.w * mask for layer, mask in zip(self.layers, self._masks(own), strict=True)]
+        return found if self.direct is None else [*found, self.direct.w * self._masks(own[:1])[0]]
 
     def __call__(
         self,
@@ -195,7 +196,7 @@ class MaskedMLP(Module):
         h: Any = x
         biases: list[Any] = [layer.b for layer in self.layers]
         for w, b, c in zip(weights[: len(biases) - 1], biases, told, strict=False):
-            h = activated(h, w, b, self.activation) if c is None else self.activation(linear(h, w, b) + c)
+            h = self._layer(h, w, b, c)
 
         def wanted(outputs: Any) -> Any:
             return outputs if variable is None else outputs[..., variable * self.width : (variable + 1) * self.width]
@@ -216,23 +217,48 @@ class MaskedMLP(Module):
         """
         self._check(x, condition)
         own, dtype = self.degrees[which], self.dtype
-        weights = [layer.w.value * mask for layer, mask in zip(self.layers, masks(own, self.width), strict=True)]
-        # What is there before any unit is: biases, and what the condition adds to them, (N or 1, n_out).
-        start = [array_of(layer.b)[None] for layer in self.layers]
-        if condition is not None:
-            start = [b + u(condition).value for b, u in zip(start, self.conditions, strict=True)]
+        weights = [layer.w.value * mask for layer, mask in zip(self.layers, self._masks(own), strict=True)]
+        biases: list[Array] = [array_of(layer.b) for layer in self.layers]
+        told = None if condition is None else [u(condition).value for u in self.conditions]
         h = [x, *(np.zeros((len(x), len(units)), dtype) for units in own[1:])]
         for degree, variable in enumerate(self.order(which)):
             for i, units in enumerate(own[1:]):
-                now = np.flatnonzero(units == degree)
-                h[i + 1][:, now] = self.activation(product(h[i], weights[i][:, now]) + start[i][:, now]).value
+                now = _places(units == degree)
+                if now is None:
+                    continue
+                w, b = weights[i][:, now], biases[i][now]
+                c = None if told is None else told[i][:, now]
+                h[i + 1][:, now] = self._layer(h[i], w, b, c).value
             outputs = slice(variable * self.width, (variable + 1) * self.width)
-            y = product(h[-1], weights[-1][:, outputs]) + start[-1][:, outputs]
+            y = product(h[-1], weights[-1][:, outputs], biases[-1][outputs])
+            if told is not None:
+                y = y + told[-1][:, outputs]
             if self.direct is not None:
                 seen = own[0] <= degree
                 y = y + x[:, seen] @ self.direct.w.value[seen, outputs]
             yield int(variable), y
 
+    def _masks(self, degrees: Sequence[Array]) -> list[Array]:
+        return _masks(tuple(each.tobytes() for each in degrees), self.width, self.layers[0].w.dtype)
+
+    def _layer(self, h: TensorLike, w: TensorLike, b: TensorLike, told: TensorLike | None) -> Tensor:
+        return activated(h, w, b, self.activation) if told is None else self.activation(linear(h, w, b) + told)
+
     def _check(self, x: TensorLike, condition: TensorLike | None) -> None:
         check_event("x", x, (self.variables,))
         check_condition(condition, len(array_of(x)), self.condition)
+
+
+@lru_cache(maxsize=8)
+def _masks(degrees: tuple[bytes, ...], width: int, dtype: np.dtype[Any]) -> list[Array]:
+    """Those of `masks`, as numbers 0 and 1, by which to multiply takes a quarter of what it takes by booleans."""
+    return [mask.astype(dtype) for mask in masks([np.frombuffer(each, np.int32) for each in degrees], width)]
+
+
+def _places(chosen: Array) -> Any:
+    """Where it is True: as a slice, by which nothing is copied, if that is one stretch; None if it nowhere is."""
+    places = np.flatnonzero(chosen)
+    if not len(places):
+        return None
+    beside = places[-1] - places[0] == len(places) - 1
+    return slice(places[0], places[-1] + 1) if beside else places
