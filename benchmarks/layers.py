@@ -224,7 +224,7 @@ from tinygen.autograd import kernels
 ready = time.perf_counter()
 x, g, w = (np.ones(shape, np.float32) for shape in ((2, 28, 28, 32), (2, 28, 28, 64), (2, 32, 64)))
 taps = ((0, -1), (0, 0))
-dx = kernels.gate_vjp(g, kernels.gate(kernels.conv(x, w, taps, 1, (28, 28), np.ones(64, np.float32))))
+dx = kernels.gate_vjp(g, kernels.gate(kernels.conv(x, w, taps, 1, (28, 28), None, np.ones(64, np.float32))))
 kernels.conv_transpose(dx, w, taps, 1, (28, 28)), kernels.conv_weight(x, dx, taps, 1)
 print(f"{ready - start:.2f} {time.perf_counter() - ready:.2f}")
 """

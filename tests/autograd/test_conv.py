@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from tinygen.autograd import Array, Tensor, conv, conv_transpose, conv_weight, grad, tanh, taps
+from tinygen.autograd import Array, Tensor, conv, conv_transpose, conv_weight, grad, relu, tanh, taps
 from tinygen.autograd.taps import Taps
 from tinygen.testing import check_adjoint, check_grads
 from tinygen.testing import strategies as draws
@@ -38,11 +38,11 @@ class Form(NamedTuple):
     def y_size(self) -> tuple[int, ...]:
         return self.y.shape[1:-1]
 
-    def conv(self, x: Any, w: Any, plus: Any = 0.0) -> Tensor:
-        return conv(x, w, self.taps, self.stride, self.y_size, plus)
+    def conv(self, x: Any, w: Any, plus: Any = 0.0, bias: Any = 0.0, rectified: bool = False) -> Tensor:
+        return conv(x, w, self.taps, self.stride, self.y_size, plus, bias, rectified)
 
-    def conv_transpose(self, y: Any, w: Any, plus: Any = 0.0) -> Tensor:
-        return conv_transpose(y, w, self.taps, self.stride, self.x_size, plus)
+    def conv_transpose(self, y: Any, w: Any, plus: Any = 0.0, bias: Any = 0.0) -> Tensor:
+        return conv_transpose(y, w, self.taps, self.stride, self.x_size, plus, bias)
 
     def conv_weight(self, x: Any, y: Any) -> Tensor:
         return conv_weight(x, y, self.taps, self.stride)
@@ -104,10 +104,20 @@ def test_plus_is_added(form: Form, data: st.DataObject, rng: np.random.Generator
     ]
     for f, u, like in of:
         shape = data.draw(st.sampled_from([like.shape, like.shape[-1:], (len(like), *(1,) * (like.ndim - 1)), ()]))
-        plus = rng.normal(size=shape)
+        plus, bias = rng.normal(size=shape), rng.normal(size=like.shape[-1:])
         y = f(u, form.w, plus)
         np.testing.assert_allclose(y.value, f(u, form.w).value + plus, rtol=1e-12, atol=1e-13)
         check_grads(lambda p, f=f, u=u: f(u, form.w, p), plus, rng=rng, draws=1)
+        np.testing.assert_allclose(f(u, form.w, plus, bias).value, y.value + bias, rtol=1e-12, atol=1e-13)
+        check_grads(lambda p, b, f=f, u=u: f(u, form.w, p, b), plus, bias, rng=rng, draws=1)
+
+
+@given(form=forms(), rng=draws.rngs())
+def test_rectified_is_followed_by_a_relu(form: Form, rng: np.random.Generator) -> None:
+    plus = rng.choice([-1, 1], form.y.shape) * (1 + 2 * np.abs(form.conv(form.x, form.w).value))  # far from the kink
+    args = form.x, form.w, plus
+    np.testing.assert_allclose(form.conv(*args, rectified=True).value, relu(form.conv(*args)).value, rtol=1e-12)
+    check_grads(lambda x, w, p: form.conv(x, w, p, rectified=True), *args, order=2, rng=rng, draws=1)
 
 
 def test_default_sizes() -> None:
@@ -155,6 +165,8 @@ ERRORS: dict[str, Callable[[], Tensor]] = {
     "conv: stride = 0": lambda: conv(IMAGE, WEIGHT, taps.square(3), stride=0),
     "conv: size = (4,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), size=(4,)),
     "conv, plus: shape (2,) with (1, 4, 4, 3): ": lambda: conv(IMAGE, WEIGHT, taps.square(3), plus=np.zeros(2)),
+    "conv: bias has shape (2,), needed is (3,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=np.zeros(2)),
+    "conv: bias is the number 2.0, needed": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=2.0),
     "conv_weight: x (1, 4, 4, 2), y (2, 4, 4, 3) and 1 taps": lambda: conv_weight(
         IMAGE, np.zeros((2, 4, 4, 3)), taps.point()
     ),

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from .elementwise import relu_vjp
 from .kernels import convolution as kernels
 from .taps import Taps
 from .tensor import Array, Onto, Tensor, TensorLike, array_of, attempt, node, primitive
@@ -33,45 +34,62 @@ _FITTING = "do not fit; images (N, H, W, C) take offsets (dy, dx), sequences (N,
 
 @primitive
 def conv(
-    x: TensorLike, w: TensorLike, taps: Taps, stride: int = 1, size: Size | None = None, plus: TensorLike = 0.0
+    x: TensorLike,
+    w: TensorLike,
+    taps: Taps,
+    stride: int = 1,
+    size: Size | None = None,
+    plus: TensorLike = 0.0,
+    bias: TensorLike = 0.0,
+    rectified: bool = False,
 ) -> Tensor:
-    """y(p) = plus + Σₜ x(s·p + oₜ) Wₜ
+    """y(p) = plus + bias + Σₜ x(s·p + oₜ) Wₜ; if `rectified`, relu of that
 
-    `size` is the spatial size of y, by default ⌈size of x / s⌉. `plus` is a bias (C_out,), or anything that broadcasts
-    to y's shape: added before the sum leaves the registers, at no cost.
+    `size` is the spatial size of y, by default ⌈size of x / s⌉. `plus` is anything that broadcasts to y's shape, `bias`
+    is (C_out,): added before the sum leaves the registers, at no cost.
     """
-    u, v, p = _operands("conv", x, w, plus, taps, stride, weight_axis=1)
+    u, v, p, b = _operands("conv", x, w, plus, bias, taps, stride, weight_axis=1)
     out = _size("conv", taps, size, tuple(-(-n // stride) for n in u.shape[1:-1]))
-    start = _start("conv", p, (u.shape[0], *out, v.shape[2]))
+    start = _start("conv", p, b, (u.shape[0], *out, v.shape[2]))
     within = u.shape[1:-1]
-    return node(
+    y = node(
         "conv",
-        kernels.conv(u, v, taps, stride, out, start),
+        kernels.conv(u, v, taps, stride, out, *start, rectified),
         (x, Onto(lambda g, y, plus: conv_transpose(g, w, taps, stride, within, plus))),
         (w, lambda g, y: conv_weight(x, g, taps, stride)),
         (plus, lambda g, y: g),
+        (bias, lambda g, y: g),
     )
+    # No rule above reads its output, so the node of the sum may hold the value of the one that follows it.
+    return node("relu", y.value, (y, relu_vjp)) if rectified else y
 
 
 @primitive
 def conv_transpose(
-    y: TensorLike, w: TensorLike, taps: Taps, stride: int = 1, size: Size | None = None, plus: TensorLike = 0.0
+    y: TensorLike,
+    w: TensorLike,
+    taps: Taps,
+    stride: int = 1,
+    size: Size | None = None,
+    plus: TensorLike = 0.0,
+    bias: TensorLike = 0.0,
 ) -> Tensor:
-    """x(q) = plus + Σ y(p) Wₜᵀ over all p and t with s·p + oₜ = q: the adjoint of conv in x
+    """x(q) = plus + bias + Σ y(p) Wₜᵀ over all p and t with s·p + oₜ = q: the adjoint of conv in x
 
     `size` is the spatial size of x, by default s · size of y. The weight's shape is still (taps, channels of x,
-    channels of y).
+    channels of y), that of the bias (channels of x,).
     """
-    u, v, p = _operands("conv_transpose", y, w, plus, taps, stride, weight_axis=2)
+    u, v, p, b = _operands("conv_transpose", y, w, plus, bias, taps, stride, weight_axis=2)
     out = _size("conv_transpose", taps, size, tuple(n * stride for n in u.shape[1:-1]))
-    start = _start("conv_transpose", p, (u.shape[0], *out, v.shape[1]))
+    start = _start("conv_transpose", p, b, (u.shape[0], *out, v.shape[1]))
     within = u.shape[1:-1]
     return node(
         "conv_transpose",
-        kernels.conv_transpose(u, v, taps, stride, out, start),
+        kernels.conv_transpose(u, v, taps, stride, out, *start),
         (y, Onto(lambda g, x, plus: conv(g, w, taps, stride, within, plus))),
         (w, lambda g, x: conv_weight(g, y, taps, stride)),
         (plus, lambda g, x: g),
+        (bias, lambda g, x: g),
     )
 
 
@@ -100,8 +118,10 @@ def _promoted(*operands: TensorLike) -> list[Array]:
     return [v.astype(dtype, copy=False) for v in values]
 
 
-def _operands(name: str, x: Any, w: Any, plus: Any, taps: Taps, stride: int, weight_axis: int) -> list[Array]:
-    u, v, p = _promoted(x, w, plus)
+def _operands(
+    name: str, x: Any, w: Any, plus: Any, bias: Any, taps: Taps, stride: int, weight_axis: int
+) -> list[Array]:
+    u, v, p, b = _promoted(x, w, plus, bias)
     if stride < 1:
         raise ValueError(f"{name}: stride = {stride}, it must be at least 1")
     if set(map(len, taps)) != {u.ndim - 2}:
@@ -110,7 +130,7 @@ def _operands(name: str, x: Any, w: Any, plus: Any, taps: Taps, stride: int, wei
         shape = ["taps", "C_in", "C_out"]
         shape[0], shape[weight_axis] = str(len(taps)), str(u.shape[-1])
         raise ValueError(f"{name}: weight has shape {v.shape}, needed is ({', '.join(shape)}) for input {u.shape}")
-    return [u, v, p]
+    return [u, v, p, b]
 
 
 def _size(name: str, taps: Taps, size: Size | None, default: Size) -> Size:
@@ -121,10 +141,15 @@ def _size(name: str, taps: Taps, size: Size | None, default: Size) -> Size:
     return tuple(size)
 
 
-def _start(name: str, p: Array, shape: tuple[int, ...]) -> Array | None:
-    """What the kernel adds to its sums: nothing, a bias or an array of y's shape."""
+def _start(name: str, p: Array, b: Array, shape: tuple[int, ...]) -> tuple[Array | None, Array | None]:
+    """What the kernel adds to its sums: nothing or an array of y's shape, and nothing or a bias."""
+    if b.ndim and b.shape != shape[-1:]:
+        raise ValueError(f"{name}: bias has shape {b.shape}, needed is {shape[-1:]}")
+    if b.ndim == 0 and b != 0:
+        raise ValueError(f"{name}: bias is the number {b}, needed is an array of shape {shape[-1:]}")
+    bias = b if b.ndim else None
     if p.ndim == 0 and p == 0:
-        return None
-    if p.shape in (shape, shape[-1:]):
-        return p
-    return attempt(f"{name}, plus", np.broadcast_to, [p], shape)  # type: ignore[no-any-return]
+        return None, bias
+    if bias is None and p.shape == shape[-1:]:
+        return None, p
+    return (p if p.shape == shape else attempt(f"{name}, plus", np.broadcast_to, [p], shape)), bias

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .kernels import activation
-from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, value_of
+from .tensor import Array, Onto, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
 
 
 @primitive
@@ -143,9 +143,15 @@ def relu(x: TensorLike) -> Tensor:
     return node("relu", activation.relu(array_of(x)), (x, relu_vjp))
 
 
-def relu_vjp(g: Tensor, y: Tensor) -> Tensor:
-    """ḡ = g where y > 0, else 0: linear in g, so its rule is itself"""
-    return node("relu_vjp", activation.relu_vjp(y.value, g.value), (g, lambda h, _: relu_vjp(h, y)))
+def _relu_vjp(g: Tensor, y: Tensor, plus: TensorLike) -> Tensor:
+    """plus + (g where y > 0, else 0): linear in g, so its rule is itself"""
+    if taping() or not isinstance(plus, Tensor):
+        masked = node("relu_vjp", activation.relu_vjp(y.value, g.value), (g, lambda h, _: _relu_vjp(h, y, 0.0)))
+        return masked + plus if isinstance(plus, Tensor) else masked
+    return node("relu_vjp", activation.relu_vjp(y.value, g.value, plus.value))
+
+
+relu_vjp = Onto(_relu_vjp)  # the rule of whatever ends in a relu
 
 
 @primitive

@@ -88,7 +88,7 @@ class ResidualNet(CouplingNetwork):
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
         h = self.first(a, plus=self._condition(condition, a))
         for inner, outer in self.blocks:
-            h = outer(self.activation(inner(self.activation(h))), plus=h)
+            h = outer(inner(self.activation(h), activation=self.activation), plus=h)
         return self.last(self.activation(h))
 
 
@@ -104,5 +104,5 @@ class GlowNet(CouplingNetwork):
         self.last = Conv(hidden, n_out, taps.square(3), rng, init=zeros)
 
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
-        h = self.activation(self.first(a, plus=self._condition(condition, a)))
-        return self.last(self.activation(self.middle(h)))
+        h = self.first(a, plus=self._condition(condition, a), activation=self.activation)
+        return self.last(self.middle(h, activation=self.activation))

@@ -151,4 +151,4 @@ class GatedPixelCNN(Autoregressive):
         skip: TensorLike = 0.0
         for layer, features in zip(self.layers, above, strict=True):
             h, skip = layer.horizontal_stack(h, features, skip, drop, memory)
-        return self.logits(relu(self.hidden(relu(skip), memory)), memory)
+        return self.logits(self.hidden(relu(skip), memory, activation=relu), memory)

@@ -115,7 +115,7 @@ class ConvEncoder(Encoder):
     def __call__(self, x: TensorLike) -> Tensor:
         h = self.centred(x)  # (N, H, W, C)
         for conv in self.convs:
-            h = self.activation(conv(h))  # (N, ⌈H/2⌉, ⌈W/2⌉, channels)
+            h = conv(h, activation=self.activation)  # (N, ⌈H/2⌉, ⌈W/2⌉, channels)
         return self.last(reshape(h, (len(array_of(h)), -1)))
 
 
@@ -145,10 +145,11 @@ class ConvDecoder(Module):
         self.convs.append(ConvTranspose(a, b, WINDOW, rng, stride=2))
 
     def __call__(self, z: TensorLike) -> Tensor:
-        h = self.first(z).reshape(-1, *self.coarse)  # (N, ⌈H/2ⁿ⌉, ⌈W/2ⁿ⌉, channels)
-        for conv, size in zip(self.convs, self.sizes, strict=True):
-            h = conv(self.activation(h), size)
-        return h.reshape(-1, *self.out)
+        h = self.first(z, self.activation).reshape(-1, *self.coarse)  # (N, ⌈H/2ⁿ⌉, ⌈W/2ⁿ⌉, channels)
+        *inner, last = zip(self.convs, self.sizes, strict=True)
+        for conv, size in inner:
+            h = self.activation(conv(h, size))
+        return last[0](h, last[1]).reshape(-1, *self.out)
 
 
 class ImageCritic(ConvEncoder):

@@ -138,7 +138,7 @@ class WaveNet(Autoregressive):
         skip: TensorLike = 0.0
         for block, condition in zip(self.blocks, conditions, strict=True):
             h, skip = block(h, skip, condition, memory)
-        return self.logits(relu(self.hidden(relu(skip), memory)), memory)
+        return self.logits(self.hidden(relu(skip), memory, activation=relu), memory)
 
     def _conditions(self, labels: Array | None) -> list[Tensor | float]:
         """What is added in each block: 0, or (N or 1, T or 1, 2C)."""

@@ -74,7 +74,7 @@ class Conv(_Convolution):
     """y(p) = plus + b + Σₜ x(s·p + oₜ) wₜ over the taps o, with stride s
 
     With a `memory`, x is the activation at one position only and so is y: the layer's other inputs are remembered (see
-    `Memory`). `plus` is added to the output; what adds to a bias already needs no second one (bias=False saves a pass).
+    `Memory`). Where a call is given an activation, y is that of the sum: relu is part of the same pass.
 
     Shapes: x (N, H, W, n_in) or (N, T, n_in), w (taps, n_in, n_out), b (n_out,), y (N, ⌈H/s⌉, ⌈W/s⌉, n_out).
     Raises ValueError if n_in, n_out or stride is below 1 or there are no taps.
@@ -82,12 +82,22 @@ class Conv(_Convolution):
 
     rectified = False
 
-    def __call__(self, x: TensorLike | None, memory: Memory | None = None, plus: TensorLike = 0.0) -> Tensor:
+    def __call__(
+        self,
+        x: TensorLike | None,
+        memory: Memory | None = None,
+        plus: TensorLike = 0.0,
+        activation: Activation | None = None,
+    ) -> Tensor:
+        rectified = activation is relu and memory is None
         if memory is not None:
-            return memory.conv(self, x, plus)
-        if x is None:
+            y = memory.conv(self, x, plus)
+        elif x is None:
             raise ValueError("Conv: x is None; only with a memory may the input come later")
-        return conv(x, self.w, self.taps, self.stride, plus=with_bias(plus, self.b))
+        else:
+            bias = 0.0 if self.b is None else self.b
+            y = conv(x, self.w, self.taps, self.stride, plus=plus, bias=bias, rectified=rectified)
+        return y if activation is None or rectified else activation(y)
 
     def weights(self, mask: Array | None = None) -> Tensor:
         """w ⊙ mask, or without a mask w."""
@@ -104,7 +114,7 @@ class ConvTranspose(_Convolution):
     transposed = True
 
     def __call__(self, y: TensorLike, size: tuple[int, ...] | None = None) -> Tensor:
-        return conv_transpose(y, self.w, self.taps, self.stride, size, with_bias(0.0, self.b))
+        return conv_transpose(y, self.w, self.taps, self.stride, size, bias=0.0 if self.b is None else self.b)
 
 
 class Sequential(Module):
@@ -176,10 +186,3 @@ def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
         return x
     kept = rng.random(x.shape, np.float32) >= rate
     return x * np.where(kept, 1 / (1 - rate), 0).astype(x.dtype)
-
-
-def with_bias(plus: TensorLike, b: Parameter | None) -> TensorLike:
-    """plus + b, which is b itself where nothing else is added: the kernel then starts its sums from b at no cost."""
-    if b is None:
-        return plus
-    return b if isinstance(plus, int | float) and plus == 0 else plus + b

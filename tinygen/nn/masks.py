@@ -25,7 +25,7 @@ from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_condition, check_event
 from .init import glorot_uniform
-from .layers import Activation, Conv, Linear, activated, with_bias
+from .layers import Activation, Conv, Linear, activated
 from .memory import Memory
 from .module import Module
 
@@ -128,7 +128,8 @@ class MaskedConv(Module):
     ) -> Tensor:
         if memory is not None:
             return memory.conv(self, x, plus, mask)
-        return relu(conv(x, self.weights(mask), self.taps, plus=with_bias(plus, self.b)))
+        bias = 0.0 if self.b is None else self.b
+        return conv(x, self.weights(mask), self.taps, plus=plus, bias=bias, rectified=True)
 
 
 class MaskedMLP(Module):

@@ -109,6 +109,7 @@ def test_relu_and_leaky_relu_are_those_of_numpy(dtype: Any, x: Any) -> None:
         y, g = relu(view), np.arange(1, view.size + 1, dtype=dtype).reshape(view.shape)
         np.testing.assert_array_equal(y, np.maximum(view, 0))
         np.testing.assert_array_equal(relu_vjp(y, g), np.where(view > 0, g, 0))
+        np.testing.assert_array_equal(relu_vjp(y, g, 3 * g), np.where(view > 0, 4 * g, 3 * g))
         assert y.dtype == relu_vjp(y, g).dtype == dtype
         slope = dtype(0.3)
         np.testing.assert_array_equal(leaky_relu(view, 0.3), np.where(view > 0, view, slope * view))

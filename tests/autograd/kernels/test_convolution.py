@@ -51,8 +51,8 @@ class Case:
         self.taps, self.stride, self.size_x, self.size_y = taps, stride, tuple(size_x), tuple(size_y)
         self.x, self.y = draw(images, *size_x, channels[0]), draw(images, *size_y, channels[1])
         self.w = draw(len(taps), *channels)
-        self.plus_x = (None, draw(channels[0]), draw(*self.x.shape))
-        self.plus_y = (None, draw(channels[1]), draw(*self.y.shape))
+        self.plus_x, self.bias_x = draw(*self.x.shape), draw(channels[0])
+        self.plus_y, self.bias_y = draw(*self.y.shape), draw(channels[1])
         # float32 sums of some hundred products of normal numbers: 1e-4 is 50 times their rounding, far below one term.
         self.tolerance = 1e-11 if dtype == np.float64 else 1e-4
 
@@ -85,19 +85,22 @@ def cases(draw: Callable[..., Any]) -> Case:
 def test_equals_the_literal_loop(case: Case) -> None:
     args = case.taps, case.stride
     found = list(pairs(*args, case.size_x, case.size_y))
-    for plus_x, plus_y in zip(case.plus_x, case.plus_y, strict=True):
+    for plus, bias, rectified in product((False, True), repeat=3):
         y, x, w = np.zeros(case.y.shape), np.zeros(case.x.shape), np.zeros(case.w.shape)
-        y += 0 if plus_y is None else plus_y
-        x += 0 if plus_x is None else plus_x
+        start_y = case.plus_y if plus else None, case.bias_y if bias else None
+        start_x = case.plus_x if plus else None, case.bias_x if bias else None
+        y += sum(start for start in start_y if start is not None)
+        x += sum(start for start in start_x if start is not None)
         for n in range(len(x)):
             for t, p, q in found:
                 y[n, *p] += case.x[n, *q].astype(float) @ case.w[t]
                 x[n, *q] += case.y[n, *p].astype(float) @ case.w[t].T
                 w[t] += np.outer(case.x[n, *q], case.y[n, *p])
-        case.close(conv(case.x, case.w, *args, case.size_y, plus_y), y)
-        case.close(plain_conv(case.x, case.w, *args, case.size_y, plus_y), y)
-        case.close(conv_transpose(case.y, case.w, *args, case.size_x, plus_x), x)
-        case.close(plain_conv_transpose(case.y, case.w, *args, case.size_x, plus_x), x)
+        y = np.maximum(y, 0) if rectified else y
+        case.close(conv(case.x, case.w, *args, case.size_y, *start_y, rectified), y)
+        case.close(plain_conv(case.x, case.w, *args, case.size_y, *start_y, rectified), y)
+        case.close(conv_transpose(case.y, case.w, *args, case.size_x, *start_x), x)
+        case.close(plain_conv_transpose(case.y, case.w, *args, case.size_x, *start_x), x)
     case.close(conv_weight(case.x, case.y, *args), w)
     case.close(plain_conv_weight(case.x, case.y, *args), w)
 
@@ -129,10 +132,10 @@ def family(case: Case, x: Array | None = None, y: Array | None = None, w: Array 
 
 def test_inputs_are_not_mutated() -> None:
     case = image_case()
-    before = [a.copy() for a in (case.x, case.y, case.w, case.plus_y[2])]
-    conv(case.x, case.w, case.taps, 1, case.size_y, case.plus_y[2])
+    before = [a.copy() for a in (case.x, case.y, case.w, case.plus_y)]
+    conv(case.x, case.w, case.taps, 1, case.size_y, case.plus_y)
     family(case)
-    for now, was in zip((case.x, case.y, case.w, case.plus_y[2]), before, strict=True):
+    for now, was in zip((case.x, case.y, case.w, case.plus_y), before, strict=True):
         np.testing.assert_array_equal(now, was)
 
 
@@ -155,12 +158,12 @@ def test_strided_reversed_and_read_only_inputs() -> None:
 def test_nothing_in_nothing_out(images: int, size_x: tuple[int, int], size_y: tuple[int, int]) -> None:
     """Without images or pixels to read, the result is what was to be added to."""
     case = Case(0, images, size_x, size_y, (3, 5), ((0, 0), (0, 1)), 1, np.float64)
-    bias_y, bias_x = case.plus_y[1], case.plus_x[1]
+    bias_y, bias_x = case.bias_y, case.bias_x
     np.testing.assert_array_equal(
-        conv(case.x, case.w, case.taps, 1, size_y, bias_y), np.broadcast_to(bias_y, case.y.shape)
+        conv(case.x, case.w, case.taps, 1, size_y, None, bias_y), np.broadcast_to(bias_y, case.y.shape)
     )
     np.testing.assert_array_equal(
-        conv_transpose(case.y, case.w, case.taps, 1, size_x, bias_x), np.broadcast_to(bias_x, case.x.shape)
+        conv_transpose(case.y, case.w, case.taps, 1, size_x, None, bias_x), np.broadcast_to(bias_x, case.x.shape)
     )
     np.testing.assert_array_equal(conv_weight(case.x, case.y, case.taps, 1), np.zeros_like(case.w))
 
@@ -172,6 +175,8 @@ def test_nan_reaches_exactly_the_pixels_that_see_it() -> None:
     expected = np.zeros_like(seen)
     expected[0, 3:6, 3:6] = True
     np.testing.assert_array_equal(seen, expected)
+    rectified = conv(case.x, case.w, case.taps, 1, case.size_y, rectified=True)
+    np.testing.assert_array_equal(np.isnan(rectified).all(axis=-1), expected)  # what has diverged is not hidden
     assert np.isnan(conv_weight(case.x, case.y, case.taps, 1)[:, 0]).all()
 
 
@@ -212,6 +217,8 @@ def test_misfits_are_refused() -> None:
         conv_transpose(x, w, ((0, 0),), 1, (4, 4))
     with pytest.raises(ValueError, match="plus"):
         conv(x, w, ((0, 0),), 1, (4, 4), np.zeros(4))
+    with pytest.raises(ValueError, match="bias"):
+        conv(x, w, ((0, 0),), 1, (4, 4), None, np.zeros(4))
     with pytest.raises(ValueError, match=r"^conv_weight: .*as many axes"):
         conv_weight(x, x[0], ((0, 0),), 1)
 

@@ -85,6 +85,13 @@ def _relu_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
 
 
 @compiled
+def _relu_vjp_plus(y: Array, g: Array, plus: Array, dx: Array, start: int, stop: int) -> None:
+    part, cotangent, before, out = y[start:stop], g[start:stop], plus[start:stop], dx[start:stop]
+    for i in range(part.size):
+        out[i] = before[i] + (cotangent[i] if part[i] > 0 else f32(0))
+
+
+@compiled
 def _leaky_relu(x: Array, slope: Array, y: Array, start: int, stop: int) -> None:
     part, out, below = x[start:stop], y[start:stop], slope[0]
     for i in range(part.size):
@@ -162,13 +169,17 @@ def relu(x: Array) -> Array:
     return y
 
 
-def relu_vjp(y: Array, g: Array) -> Array:
-    """VJP of `relu` by its value y: g where that is positive, else 0. Shapes: y, g and the result (…)."""
-    if not (fast(y) and g.dtype == y.dtype):
-        return np.asarray(g * (y > 0))
+def relu_vjp(y: Array, g: Array, plus: Array | None = None) -> Array:
+    """VJP of `relu` by its value y: g where that is positive, else 0, added to `plus`. Shapes: all (…)."""
+    if not (fast(y) and g.dtype == y.dtype and (plus is None or plus.dtype == y.dtype)):
+        masked = np.asarray(g * (y > 0))
+        return masked if plus is None else masked + plus
     flat, cotangent, dx = behaved(y).reshape(-1), behaved(g).reshape(-1), np.empty(y.shape, y.dtype)
-    out = dx.reshape(-1)
-    share(_relu_vjp, (flat, cotangent, out), parts(y.size, _GRAIN))
+    out, cuts = dx.reshape(-1), parts(y.size, _GRAIN)
+    if plus is None:
+        share(_relu_vjp, (flat, cotangent, out), cuts)
+    else:
+        share(_relu_vjp_plus, (flat, cotangent, behaved(plus).reshape(-1), out), cuts)
     return dx
 
 

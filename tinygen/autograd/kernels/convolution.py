@@ -24,7 +24,7 @@ import numba
 import numpy as np
 
 from .arrays import Array, aligned, behaved
-from .intrinsics import VECTOR_BYTES, add, compiled, fma, lanes, store, zeros
+from .intrinsics import VECTOR_BYTES, add, compiled, fma, lanes, relu, store, zeros
 from .threads import parts, share, threads
 
 Taps = tuple[tuple[int, ...], ...]  # as in autograd/taps.py; the kernels import nothing from outside their package
@@ -53,26 +53,40 @@ def overlap(offset: tuple[int, ...], stride: int, size_x: Shape, size_y: Shape) 
     return tuple(at), tuple(source)
 
 
-def plain_conv(x: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
-    """y(p) = plus + Σₜ x(s·p + oₜ) wₜ in NumPy, tap by tap: what `conv` computes."""
-    y = np.zeros((len(x), *size, w.shape[2]), x.dtype)
-    if plus is not None:
-        y += plus
+def plain_conv(
+    x: Array,
+    w: Array,
+    taps: Taps,
+    stride: int,
+    size: Shape,
+    plus: Array | None = None,
+    bias: Array | None = None,
+    rectified: bool = False,
+) -> Array:
+    """y(p) = plus + bias + Σₜ x(s·p + oₜ) wₜ in NumPy, tap by tap: what `conv` computes."""
+    y = _begun(np.zeros((len(x), *size, w.shape[2]), x.dtype), plus, bias)
     for offset, matrix in zip(taps, w, strict=True):
         at, source = overlap(offset, stride, x.shape[1:-1], size)
         y[:, *at] += x[:, *source] @ matrix
-    return y
+    return np.maximum(y, 0) if rectified else y
 
 
-def plain_conv_transpose(y: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
+def plain_conv_transpose(
+    y: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None, bias: Array | None = None
+) -> Array:
     """x(s·p + oₜ) += y(p) wₜᵀ in NumPy, tap by tap: what `conv_transpose` computes."""
-    x = np.zeros((len(y), *size, w.shape[1]), y.dtype)
-    if plus is not None:
-        x += plus
+    x = _begun(np.zeros((len(y), *size, w.shape[1]), y.dtype), plus, bias)
     for offset, matrix in zip(taps, w, strict=True):
         at, source = overlap(offset, stride, size, y.shape[1:-1])
         x[:, *source] += y[:, *at] @ matrix.T
     return x
+
+
+def _begun(y: Array, plus: Array | None, bias: Array | None) -> Array:
+    for start in (plus, bias):
+        if start is not None:
+            y += start
+    return y
 
 
 def plain_conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
@@ -112,15 +126,17 @@ def _convolve(
     w: Array,
     runs: Array,
     plus: Array,
-    plus_like_y: int,
+    bias: Array,
+    rectified: int,
     y: Array,
     z: Layout,
     start: int,
     stop: int,
 ) -> None:
-    """Rows start … stop of y, counted over all images: y = plus + Σ x w.
+    """Rows start … stop of y, counted over all images: y = plus + bias + Σ x w, or relu of that.
 
-    x, y: flat images.  w: (blocks, taps · channels_in, lanes), a block of output channels after another.
+    x, y: flat images; plus: likewise, or empty.
+    w: (blocks, taps · channels_in, lanes), a block of output channels after another.
     runs: per run of taps that lie side by side in a row of x: row offset, address, length, first row of w.
     """
     tile_pixels, lanes, depth = len(pixels), w.shape[2], w.shape[1]
@@ -151,7 +167,6 @@ def _convolve(
                     for j in range(strip, min(strip + strip_pixels, z.columns), tile_pixels):
                         j = min(j, z.columns - tile_pixels)  # the last tile may overlap the one before
                         at = z.y_first + image * z.y_image + i * z.y_row + j * z.y_pixel
-                        plus_at, plus_pixel = plus_like_y * at + channel, plus_like_y * z.y_pixel
                         acc = zeros(pixels, vectors, y)
                         for run in range(runs.shape[0]):
                             row = i * z.stride + runs[run, 0]
@@ -161,7 +176,11 @@ def _convolve(
                                 for k in range(runs[run, 2]):
                                     acc = fma(acc, source, p + k, x_step, flat_w, q + k * lanes)
                         # Last, while the next tile begins: sums that started from plus would wait until it is there.
-                        acc = add(acc, plus, plus_at, plus_pixel, width)
+                        if plus.size:
+                            acc = add(acc, plus, at + channel, z.y_pixel, width)
+                        acc = add(acc, bias, channel, 0, width)
+                        if rectified:
+                            acc = relu(acc)
                         store(y, at + channel, z.y_pixel, width, acc)
 
 
@@ -359,13 +378,16 @@ def _check(name: str, x: Array, w: Array, taps: Taps, axis: int, stride: int, si
         raise ValueError(f"{name}: weights {w.shape} do not fit {len(taps)} taps and {x.shape[-1]} channels")
 
 
-def _plus(plus: Array | None, y: Array) -> tuple[Array, int]:
-    """What is added to the sums, as a flat array, and whether it has y's shape (1) or is one bias (0)."""
-    if plus is None:
-        return np.zeros(y.shape[-1], y.dtype), 0
-    if plus.shape not in (y.shape, y.shape[-1:]) or plus.dtype != y.dtype:
-        raise ValueError(f"plus {plus.shape} {plus.dtype} is neither a bias {y.shape[-1:]} nor of y's shape {y.shape}")
-    return behaved(plus).reshape(-1), int(plus.ndim > 1)
+def _start(plus: Array | None, bias: Array | None, y: Array) -> tuple[Array, Array]:
+    """What is added to the sums: flat numbers of y's shape, or none, and a bias."""
+    plus = np.empty(0, y.dtype) if plus is None else plus
+    bias = np.zeros(y.shape[-1], y.dtype) if bias is None else bias
+    if (plus.size and plus.shape != y.shape) or bias.shape != y.shape[-1:] or not plus.dtype == bias.dtype == y.dtype:
+        raise ValueError(
+            f"plus {plus.shape} {plus.dtype} and bias {bias.shape} {bias.dtype} are not of y's shape {y.shape} and of "
+            f"its channels {y.shape[-1:]}, of {y.dtype}"
+        )
+    return behaved(plus).reshape(-1), behaved(bias)
 
 
 def pack(w: Array, lanes: int) -> Array:
@@ -380,64 +402,82 @@ def pack(w: Array, lanes: int) -> Array:
 
 
 def _into(
-    y: Array, x: Array, w: Array, taps: Taps, stride: int, plus: Array, plus_like_y: int, phase: Phase, step: int
+    y: Array,
+    x: Array,
+    w: Array,
+    taps: Taps,
+    stride: int,
+    start: tuple[Array, Array],
+    rectified: bool,
+    phase: Phase = (0, 0),
+    step: int = 1,
 ) -> None:
-    """y(step·p + phase) = plus + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
+    """y(step·p + phase) = plus + bias + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
     per_vector = lanes(y.dtype)
     plan = _plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, per_vector, len(y) >= threads())
     if plan is None:
         return
     packed, flat_x, flat_y = pack(w, per_vector * len(plan.vectors)), x.reshape(-1), y.reshape(-1)
 
-    arguments = plan.pixels, plan.vectors, flat_x, packed, plan.runs, plus, plus_like_y, flat_y, plan.layout
+    arguments = plan.pixels, plan.vectors, flat_x, packed, plan.runs, *start, rectified, flat_y, plan.layout
     share(_convolve, arguments, parts(len(y) * plan.units, plan.grain))
 
 
-def conv(x: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
-    """Convolution: every pixel of y gathers from x through its taps.
+def conv(
+    x: Array,
+    w: Array,
+    taps: Taps,
+    stride: int,
+    size: Shape,
+    plus: Array | None = None,
+    bias: Array | None = None,
+    rectified: bool = False,
+) -> Array:
+    """Convolution: every pixel of y gathers from x through its taps. If `rectified`, relu of that.
 
-        y(p) = plus + Σₜ x(s·p + oₜ) wₜ        x zero outside
+        y(p) = plus + bias + Σₜ x(s·p + oₜ) wₜ        x zero outside
 
-    Shapes: x (N, H, W, C_in) or (N, T, C_in); w (taps, C_in, C_out); y (N, *size, C_out); plus (C_out,) or y's.
+    Shapes: x (N, H, W, C_in) or (N, T, C_in); w (taps, C_in, C_out); y (N, *size, C_out); plus y's; bias (C_out,).
     Pads are multiplied by weights where taps cross the left or right end of a row, so there a weight of inf gives NaN.
     Raises TypeError unless x and w are both float32 or both float64, ValueError if shapes do not fit.
     Checked by: tests/autograd/kernels/test_convolution.py
     """
     _check("conv", x, w, taps, 1, stride, size)
     if numba.config.DISABLE_JIT:
-        return plain_conv(x, w, taps, stride, size, plus)
+        return plain_conv(x, w, taps, stride, size, plus, bias, rectified)
     y = np.empty((len(x), *size, w.shape[2]), x.dtype)
-    start, like_y = _plus(plus, y)
+    start = _start(plus, bias, y)
     if y.size:
-        flat = _planar_taps(taps)
-        _into(_planar(y), _planar(behaved(x)), w, flat, stride, start, like_y, (0, 0), 1)
+        _into(_planar(y), _planar(behaved(x)), w, _planar_taps(taps), stride, start, rectified)
     return y
 
 
-def conv_transpose(y: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None) -> Array:
+def conv_transpose(
+    y: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None, bias: Array | None = None
+) -> Array:
     """Transposed convolution, the adjoint of `conv` in x: every pixel of y is scattered through its taps.
 
-        x(q) = plus + Σₜ Σ_{p: s·p + oₜ = q} y(p) wₜᵀ
+        x(q) = plus + bias + Σₜ Σ_{p: s·p + oₜ = q} y(p) wₜᵀ
 
-    Shapes: y (N, H, W, C_out) or (N, T, C_out); w (taps, C_in, C_out); x (N, *size, C_in); plus (C_in,) or x's.
+    Shapes: y (N, H, W, C_out) or (N, T, C_out); w (taps, C_in, C_out); x (N, *size, C_in); plus x's; bias (C_in,).
     Raises TypeError unless y and w are both float32 or both float64, ValueError if shapes do not fit.
     Checked by: tests/autograd/kernels/test_convolution.py
     """
     _check("conv_transpose", y, w, taps, 2, stride, size)
     if numba.config.DISABLE_JIT:
-        return plain_conv_transpose(y, w, taps, stride, size, plus)
+        return plain_conv_transpose(y, w, taps, stride, size, plus, bias)
     x = np.empty((len(y), *size, w.shape[1]), y.dtype)
-    start, like_x = _plus(plus, x)
+    start = _start(plus, bias, x)
     if not x.size:
         return x
     images, values, flat = _planar(x), _planar(behaved(y)), _planar_taps(taps)
     turned = w.swapaxes(1, 2)  # (taps, C_out, C_in)
     if w.shape[1] < _FEW and len(taps) > 1 and y.size:
-        x.reshape(-1, w.shape[1])[...] = start.reshape(-1, w.shape[1])
+        x[...] = start[1] if plus is None else plus + start[1]
         _scatter_columns(images, values, turned, flat, stride)
         return x
     for phase, live, seen in _phases(flat, stride):
-        _into(images, values, turned[list(live)], seen, 1, start, like_x, phase, stride)
+        _into(images, values, turned[list(live)], seen, 1, start, False, phase, stride)
     return x
 
 
@@ -446,7 +486,7 @@ def _scatter_columns(x: Array, y: Array, turned: Array, taps: Taps, stride: int)
     few, wide = x.shape[3], len(taps) * x.shape[3]
     columns = np.empty((*y.shape[:3], wide), y.dtype)
     matrix = turned.transpose(1, 0, 2).reshape(1, -1, wide)
-    _into(columns, y, matrix, ((0, 0),), 1, np.zeros(wide, y.dtype), 0, (0, 0), 1)
+    _into(columns, y, matrix, ((0, 0),), 1, _start(None, None, columns), False)
     spans, meeting = _spans(taps, stride, x.shape[1:], columns.shape[1:], few)
     flat_x, flat_columns = x.reshape(-1), columns.reshape(-1)
     share(_fold, (flat_x, flat_columns, spans, meeting, few), parts(len(x)))

@@ -1,4 +1,4 @@
-"""Register tiles in LLVM's own terms: four operations, and `compiled`, which makes a kernel of a function.
+"""Register tiles in LLVM's own terms: five operations, and `compiled`, which makes a kernel of a function.
 
 A tile is rows × vectors SIMD registers: one row per pixel (or input channel), its columns consecutive output channels.
 LLVM keeps a tile in registers because it is *one value* of a Numba type; a small ordinary array would live in memory
@@ -7,6 +7,7 @@ LLVM keeps a tile in registers because it is *one value* of a Numba type; a smal
     acc = zeros(rows, vectors, y)                acc[r, c]  = 0, of y's dtype
     acc = fma(acc, x, p, stride, w, q)           acc[r, c] += x[p + r·stride] · w[q + c]
     acc = add(acc, y, q, stride, width)          acc[r, c] += y[q + r·stride + c]  where c < width
+    acc = relu(acc)                              acc[r, c]  = 0 where acc[r, c] < 0
     store(y, q, stride, width, acc)              y[q + r·stride + c] = acc[r, c]   where c < width
 
 `rows` and `vectors` are tuples whose *lengths* are the shape: lengths are types, so kernels stay at module level, where
@@ -161,6 +162,22 @@ def add(typing: Any, acc: Any, y: Any, q: Any, stride: Any, width: Any) -> Any:
         return acc
 
     return tile(tile, y, types.intp, types.intp, types.intp), generate
+
+
+@_operation
+def relu(typing: Any, acc: Any) -> Any:
+    """acc[r, c] = 0 where acc[r, c] < 0; NaN passes."""
+    tile = acc
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        acc, nothing = arguments[0], ir.Constant(tile.vector, None)
+        for number in range(tile.rows * tile.vectors):
+            value = builder.extract_value(acc, number)
+            kept = builder.select(builder.fcmp_ordered("<", value, nothing), nothing, value)
+            acc = builder.insert_value(acc, kept, number)
+        return acc
+
+    return tile(tile), generate
 
 
 @_operation
