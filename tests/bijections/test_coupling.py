@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tinygen.autograd import Array, Parameter, Tensor, TensorLike, exp, matmul, tanh
 from tinygen.bijections import AdditiveCoupling, AffineCoupling, Bijection, Chain, Mask
+from tinygen.bijections.coupling import board_of, fields_of
 from tinygen.nn import Module
-from tinygen.testing import check_invertible, check_log_det, check_parameter_grads
+from tinygen.testing import check_grads, check_invertible, check_log_det, check_parameter_grads
 
 SHAPES = {
     "half": [(2,), (5,), (4, 2, 1), (3, 2, 2)],
@@ -195,3 +196,23 @@ def test_inputs_and_networks_of_another_shape(kind: Any, rng: np.random.Generato
     wrong = kind(Mask("half", (4,)), lambda a, condition: Tensor(np.zeros((len(a), 1))))
     with pytest.raises(ValueError, match="network: expected to return"):
         wrong.forward(np.zeros((2, 4)))
+
+
+@given(
+    shape=st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_fields_of_a_chessboard(shape: tuple[int, int, int, int], seed: int) -> None:
+    n, height, width, channels = shape
+    rng = np.random.default_rng(seed)
+    board, c = rng.normal(size=(n, 2 * height, 2 * width, channels)), channels
+    fields = fields_of(board).value
+    assert fields.shape == (n, height, width, 4 * c)
+    for i, j in np.ndindex(height, width):
+        block = board[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+        for k, field in enumerate((block[:, 0, 0], block[:, 1, 1], block[:, 0, 1], block[:, 1, 0])):
+            np.testing.assert_array_equal(fields[:, i, j, k * c : (k + 1) * c], field)
+    np.testing.assert_array_equal(board_of(fields).value, board)
+    if n:
+        check_grads(lambda x: fields_of(x * x), board, order=2, rng=rng, draws=1)
+        check_grads(lambda y: board_of(y * y), fields, order=2, rng=rng, draws=1)

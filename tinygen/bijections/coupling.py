@@ -23,7 +23,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from ..autograd import Parameter, Tensor, TensorLike, concatenate, exp, index, split, stack, tanh
-from ..autograd.tensor import array_of
+from ..autograd.tensor import array_of, node
 from .bijection import Bijection, sum_event
 from .permute import no_volume
 
@@ -69,8 +69,7 @@ class Mask:
         elif len(self.shape) == 1:
             a, b = (index(x, (slice(None), slice(i, None, 2))) for i in (0, 1))
         else:
-            fields = [[index(x, (slice(None), slice(i, None, 2), slice(j, None, 2))) for j in (0, 1)] for i in (0, 1)]
-            a, b = concatenate([fields[0][0], fields[1][1]], -1), concatenate([fields[0][1], fields[1][0]], -1)
+            a, b = split(fields_of(x), 2, -1)
         return (b, a) if self.flipped else (a, b)
 
     def join(self, a: Tensor, b: Tensor) -> Tensor:
@@ -78,12 +77,33 @@ class Mask:
         a, b = (b, a) if self.flipped else (a, b)
         if self.name != "checkerboard":
             return concatenate([a, b], self.axis)
-        shape = len(a), *self.shape
         if len(self.shape) == 1:
-            return stack([a, b], 2).reshape(shape)
-        (a1, a2), (b1, b2) = split(a, 2, -1), split(b, 2, -1)  # each (N, H/2, W/2, C)
-        rows = [stack(row, 3) for row in ([a1, b1], [b2, a2])]  # each (N, H/2, W/2, 2, C)
-        return stack(rows, 2).reshape(shape)
+            return stack([a, b], 2).reshape(len(a), *self.shape)
+        return board_of(concatenate([a, b], -1))
+
+
+_FIELDS = (0, 0), (1, 1), (0, 1), (1, 0)  # a₁, a₂, b₁, b₂: row and column in their block
+
+
+def fields_of(x: TensorLike) -> Tensor:
+    """The fields a₁, a₂, b₁, b₂ of a chessboard (N, H, W, C) as the channels of an image (N, H/2, W/2, 4C)"""
+    v = array_of(x)
+    n, height, width, channels = v.shape
+    y = np.empty((n, height // 2, width // 2, 4, channels), v.dtype)
+    for field, (row, column) in enumerate(_FIELDS):
+        y[..., field, :] = v[:, row::2, column::2]
+    return node("fields_of", y.reshape(*y.shape[:3], 4 * channels), (x, lambda g, y: board_of(g)))
+
+
+def board_of(y: TensorLike) -> Tensor:
+    """The chessboard that has these fields: the inverse of `fields_of`, and, moving numbers only, its adjoint"""
+    v = array_of(y)
+    n, height, width, channels = v.shape
+    fields = v.reshape(n, height, width, 4, channels // 4)
+    x = np.empty((n, 2 * height, 2 * width, channels // 4), v.dtype)
+    for field, (row, column) in enumerate(_FIELDS):
+        x[:, row::2, column::2] = fields[..., field, :]
+    return node("board_of", x, (y, lambda g, x: fields_of(g)))
 
 
 class AdditiveCoupling(Bijection):

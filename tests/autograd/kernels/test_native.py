@@ -9,7 +9,7 @@ import pytest
 
 from tinygen.autograd.kernels.arrays import Array
 from tinygen.autograd.kernels.intrinsics import compiled
-from tinygen.autograd.kernels.native import call, entry, look, put, swap, words
+from tinygen.autograd.kernels.native import call, described, entry, look, put, swap, write
 
 
 class Sizes(NamedTuple):
@@ -39,6 +39,16 @@ def _copy(numbers: Array) -> None:
     put(numbers, 1, look(numbers, 0) + 1)
 
 
+HALF = int(np.float64(2.5).view(np.int64))  # a number that is not whole, as a word
+
+
+def letter_of(*arguments: object) -> Array:
+    letter: Array = np.full(100, -1)
+    end = write(letter, 0, np.array(described(arguments), np.int64))
+    assert np.all(letter[end:] == -1)
+    return letter[:end]
+
+
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="there are no addresses without the JIT")
 
 
@@ -50,8 +60,7 @@ def test_an_entry_calls_its_kernel(dtype: type, flag: bool, shape: tuple[int, ..
     expected, y = np.empty_like(x, shape=(2, 3)), np.full_like(x, np.nan, shape=(2, 3))
     arguments = shape, x, flag, Sizes(2, 3), -7
     _kernel(*arguments, 2.5, expected)
-    half = int(np.float64(2.5).view(np.int64))  # the words of a number that is not whole
-    letter = np.array([*words(arguments), half, *words((y,))], np.int64)
+    letter = letter_of(*arguments, HALF, y)
     _call(entry(_kernel, (*arguments, 2.5, y)), letter.ctypes.data)
     np.testing.assert_array_equal(y, expected)
 
@@ -60,9 +69,9 @@ def test_one_kernel_has_entries_for_all_that_ask_at_once_of_every_kind() -> None
     def filled(kind: tuple[type, object]) -> bool:
         dtype, seven = kind
         x: Array = np.arange(6, dtype=dtype)
-        y, half = np.zeros_like(x, shape=(2, 3)), int(np.float64(2.5).view(np.int64))
+        y = np.zeros_like(x, shape=(2, 3))
         arguments = (0,) * 4, x, True, Sizes(2, 3), seven
-        letter = np.array([*words(arguments), half, *words((y,))], np.int64)
+        letter = letter_of(*arguments, HALF, y)
         _call(entry(_kernel, (*arguments, 2.5, y)), letter.ctypes.data)
         return bool((y.reshape(-1) == 4 * x + 7).all())
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from .arrays import Array, aligned
 from .intrinsics import compiled
-from .native import call, entry, look, put, swap, words
+from .native import call, described, entry, look, numbers_at, put, swap, write
 
 Task = Callable[[int, int], object]
 Errand = Callable[[], None]
@@ -208,11 +208,23 @@ def share(kernel: Any, arguments: tuple[Any, ...], tails: Sequence[tuple[Any, ..
         for tail in tails:
             kernel(*arguments, *tail)
     else:
-        letters, shared = array("q"), words(arguments)
+        function, count, told = entry(kernel, (*arguments, *tails[0])), len(tails), described(arguments)
+        shared = len(told)
         for tail in tails:
-            letters.extend(shared + words(tail))
-        function, count = entry(kernel, (*arguments, *tails[0])), len(tails)
-        hand_over(roused(count), function, letters.buffer_info()[0], 8 * len(letters) // count, count)
+            told += described(tail)
+        kept = array("q", told)
+        _write_and_hand_over(roused(count), function, kept.buffer_info()[0], shared, len(kept), count)
+
+
+@compiled
+def _write_and_hand_over(slots: Array, function: int, at: int, shared: int, size: int, count: int) -> None:
+    """Write so many letters from descriptions that lie at an address: what they share, then each one's tail."""
+    told, tail = numbers_at(at, 0, size, np.int64(0)), (size - shared) // count  # type: ignore[arg-type]
+    letters = np.empty((count, 8 * (shared + tail)), np.int64)  # an array is described in 3 words and written in 5 … 24
+    for part in range(count):
+        first = shared + part * tail
+        write(letters[part], write(letters[part], 0, told[:shared]), told[first : first + tail])
+    hand_over(slots, function, letters.ctypes.data, letters.strides[0], count)
 
 
 def alone() -> bool:
