@@ -143,7 +143,7 @@ class StandardNormal:
         return log_normal(x).sum(tuple(range(1, 1 + len(self.shape))))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        return rng.normal(size=(n, *self.shape))
+        return rng.standard_normal((n, *self.shape))
 
 
 class StandardUniform:

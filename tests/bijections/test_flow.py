@@ -150,6 +150,10 @@ def test_a_condition_that_nothing_takes_is_refused_and_decoding_is_the_inverse(f
     z = rng.normal(size=(3, *flow.base.shape)).astype(np.float32)
     with no_grad():
         np.testing.assert_array_equal(flow.bijection.decode(z).value, flow.bijection.inverse(z)[0].value)
+        np.testing.assert_array_equal(flow.bijection.encode(x).value, flow.bijection.forward(x)[0].value)
+        turned = Inverse(flow.bijection)
+        np.testing.assert_array_equal(turned.encode(z).value, turned.forward(z)[0].value)
+        np.testing.assert_array_equal(turned.decode(x).value, turned.inverse(x)[0].value)
 
 
 def test_a_condition_that_is_missing_is_asked_for(rng: np.random.Generator) -> None:

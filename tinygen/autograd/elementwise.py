@@ -105,7 +105,11 @@ def cos(x: TensorLike) -> Tensor:
 @primitive
 def tanh(x: TensorLike) -> Tensor:
     """y = tanh x"""
-    return node("tanh", np.tanh(value_of(x)), (x, lambda g, y: g * one_minus_square(y)))
+
+    def rule(g: Tensor, y: Tensor) -> Tensor:
+        return g * one_minus_square(y) if taping() else node("tanh_vjp", activation.tanh_vjp(y.value, g.value))
+
+    return node("tanh", np.tanh(value_of(x)), (x, rule))
 
 
 @primitive

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import getitem
 from typing import Any, TypeAlias
 
@@ -164,7 +164,7 @@ def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """y = the tensors one after another along an axis they already have"""
     values = [array_of(x) for x in tensors]
     y = attempt("concatenate", lambda *parts: np.concatenate(parts, axis), values)
-    ends = np.cumsum([v.shape[axis] for v in values]).tolist()
+    ends = list(accumulate(v.shape[axis] for v in values))
 
     def part(i: int) -> Any:
         start, stop = ends[i] - values[i].shape[axis], ends[i]

@@ -43,6 +43,9 @@ class MaskedAutoregressive(Bijection):
         z, log_slope = self.transformer.forward(x, self.net(x, condition))
         return z, log_slope.sum(1)
 
+    def encode(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        return self.transformer.forward(x, self.net(x, condition))[0]
+
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         v = array_of(z)
         if v.ndim != 2 or v.dtype.kind != "f":

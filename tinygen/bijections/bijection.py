@@ -33,6 +33,10 @@ class Bijection(Module):
         """Map noise to data: z to x, with ln|det ∂x/∂z|."""
         raise NotImplementedError
 
+    def encode(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        """Return the z of `forward` alone, for who does not ask for the volume."""
+        return self.forward(x, condition)[0]
+
     def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
         """Return the x of `inverse` alone, for samplers, which do not ask for the volume."""
         return self.inverse(z, condition)[0]
@@ -69,6 +73,12 @@ class Chain(Bijection):
             total = total + log_det
         return x, total
 
+    def encode(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        z: TensorLike = x
+        for bijection in self.bijections:
+            z = bijection.encode(z, condition)
+        return z if isinstance(z, Tensor) else Tensor(z)
+
     def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
         x: TensorLike = z
         for bijection in reversed(self.bijections):
@@ -101,6 +111,12 @@ class Inverse(Bijection):
 
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return self.bijection.forward(z, condition)
+
+    def encode(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        return self.bijection.decode(x, condition)
+
+    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+        return self.bijection.encode(z, condition)
 
 
 def sum_event(x: Tensor) -> Tensor:

@@ -53,8 +53,8 @@ class Module:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of its first parameter, which `astype` gives to all of them; without any, float64."""
-        parameters = (part.value for part in _parts(self) if isinstance(part.value, Parameter))
-        return next((parameter.dtype for parameter in parameters), np.dtype(np.float64))
+        first = _first_parameter(vars(self), {id(self)})
+        return np.dtype(np.float64) if first is None else first.dtype
 
     def astype(self, dtype: DTypeLike) -> Self:
         """Give every parameter this dtype, in place, and return the module.
@@ -135,6 +135,19 @@ def _walk(holder: Holder, prefix: str, seen: set[int], into_modules: bool) -> It
                 yield from _walk(vars(value), f"{name}.", seen, into_modules)
             elif isinstance(value, dict | list | tuple):
                 yield from _walk(value, f"{name}.", seen, into_modules)
+
+
+def _first_parameter(holder: Holder, seen: set[int]) -> Parameter | None:
+    """The first that `_parts` comes to, without a walk through the rest: samplers ask for its dtype at each call."""
+    for value in holder.values() if isinstance(holder, dict) else holder:
+        if isinstance(value, Parameter):
+            return value
+        below = vars(value) if isinstance(value, Module) else value
+        if isinstance(below, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            if (found := _first_parameter(below, seen)) is not None:
+                return found
+    return None
 
 
 def _by_name(named: Iterator[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.autograd.kernels.activation import gate, gate_vjp, leaky_relu, leaky_relu_vjp, relu, relu_vjp
+from tinygen.autograd.kernels.activation import gate, gate_vjp, leaky_relu, leaky_relu_vjp, relu, relu_vjp, tanh_vjp
 
 ENDS = [0.0, np.inf, -np.inf, np.nan]
 
@@ -96,6 +96,15 @@ def test_misfits_are_refused() -> None:
         gate(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="cotangent"):
         gate_vjp(np.zeros((2, 4)), np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_slope_of_tanh(dtype: Any) -> None:
+    y = np.tanh(np.random.default_rng(0).normal(size=(70, 80)).astype(dtype))
+    for view, g in ((y, 3 + y.T.reshape(70, 80)), (y.T, y.T), (y[:2], y[:2])):
+        expected = g.astype(np.float64) * (1 - view.astype(np.float64) ** 2)
+        np.testing.assert_allclose(tanh_vjp(view, g), expected, rtol=0, atol=4 * np.finfo(dtype).eps * 4)
+        assert tanh_vjp(view, g).dtype == dtype
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

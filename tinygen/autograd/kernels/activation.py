@@ -70,6 +70,13 @@ def _gate_vjp(x: Array, g: Array, dx: Array, start: int, stop: int) -> None:
 
 
 @compiled
+def _tanh_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
+    part, cotangent, out = y[start:stop], g[start:stop], dx[start:stop]
+    for i in range(part.size):
+        out[i] = cotangent[i] * (ONE - part[i] * part[i])
+
+
+@compiled
 def _relu(x: Array, y: Array, start: int, stop: int) -> None:
     part, out = x[start:stop], y[start:stop]  # indices from 0, which Numba knows not to be negative, vectorise
     for i in range(part.size):
@@ -156,6 +163,16 @@ def gate_vjp(x: Array, g: Array) -> Array:
     dx = np.empty(x.shape, x.dtype)
     rows, cotangents, flat = rows_of(x), rows_of(g), dx.reshape(-1, x.shape[-1])
     share(_gate_vjp, (rows, cotangents, flat), parts(len(rows), _GRAIN // rows.shape[1] + 1))
+    return dx
+
+
+def tanh_vjp(y: Array, g: Array) -> Array:
+    """VJP of tanh by its value y: g (1 − y²). Shapes: y, g and the result (…)."""
+    if not (fast(y) and g.dtype == y.dtype) or y.size < _FEW:
+        return np.asarray(g * (1 - y * y))
+    flat, cotangent, dx = behaved(y).reshape(-1), behaved(g).reshape(-1), np.empty(y.shape, y.dtype)
+    out = dx.reshape(-1)
+    share(_tanh_vjp, (flat, cotangent, out), parts(y.size, _GRAIN))
     return dx
 
 
