@@ -206,13 +206,15 @@ def test_the_fields_of_a_chessboard(shape: tuple[int, int, int, int], seed: int)
     n, height, width, channels = shape
     rng = np.random.default_rng(seed)
     board, c = rng.normal(size=(n, 2 * height, 2 * width, channels)), channels
-    fields = fields_of(board).value
-    assert fields.shape == (n, height, width, 4 * c)
+    fields = [fields_of(board, colour).value for colour in (0, 1)]
+    assert [image.shape for image in fields] == [(n, height, width, 2 * c)] * 2
     for i, j in np.ndindex(height, width):
         block = board[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
-        for k, field in enumerate((block[:, 0, 0], block[:, 1, 1], block[:, 0, 1], block[:, 1, 0])):
-            np.testing.assert_array_equal(fields[:, i, j, k * c : (k + 1) * c], field)
-    np.testing.assert_array_equal(board_of(fields).value, board)
+        diagonals = [(block[:, 0, 0], block[:, 1, 1]), (block[:, 0, 1], block[:, 1, 0])]
+        for image, diagonal in zip(fields, diagonals, strict=True):
+            np.testing.assert_array_equal(image[:, i, j], np.concatenate(diagonal, -1))
+    np.testing.assert_array_equal(board_of(*fields).value, board)
     if n:
-        check_grads(lambda x: fields_of(x * x), board, order=2, rng=rng, draws=1)
-        check_grads(lambda y: board_of(y * y), fields, order=2, rng=rng, draws=1)
+        for colour in (0, 1):
+            check_grads(lambda x, colour=colour: fields_of(x * x, colour), board, order=2, rng=rng, draws=1)
+        check_grads(lambda a, b: board_of(a * b, b * b), *fields, order=2, rng=rng, draws=1)

@@ -69,7 +69,7 @@ class Mask:
         elif len(self.shape) == 1:
             a, b = (index(x, (slice(None), slice(i, None, 2))) for i in (0, 1))
         else:
-            a, b = split(fields_of(x), 2, -1)
+            a, b = fields_of(x, 0), fields_of(x, 1)
         return (b, a) if self.flipped else (a, b)
 
     def join(self, a: Tensor, b: Tensor) -> Tensor:
@@ -79,31 +79,33 @@ class Mask:
             return concatenate([a, b], self.axis)
         if len(self.shape) == 1:
             return stack([a, b], 2).reshape(len(a), *self.shape)
-        return board_of(concatenate([a, b], -1))
+        return board_of(a, b)
 
 
-_FIELDS = (0, 0), (1, 1), (0, 1), (1, 0)  # a₁, a₂, b₁, b₂: row and column in their block
-
-
-def fields_of(x: TensorLike) -> Tensor:
-    """The fields a₁, a₂, b₁, b₂ of a chessboard (N, H, W, C) as the channels of an image (N, H/2, W/2, 4C)"""
+def fields_of(x: TensorLike, colour: int) -> Tensor:
+    """One colour of a chessboard (N, H, W, C), a₁ and a₂ or b₁ and b₂, as an image (N, H/2, W/2, 2C)"""
     v = array_of(x)
     n, height, width, channels = v.shape
-    y = np.empty((n, height // 2, width // 2, 4, channels), v.dtype)
-    for field, (row, column) in enumerate(_FIELDS):
-        y[..., field, :] = v[:, row::2, column::2]
-    return node("fields_of", y.reshape(*y.shape[:3], 4 * channels), (x, lambda g, y: board_of(g)))
+    y = np.empty((n, height // 2, width // 2, 2, channels), v.dtype)
+    for row in (0, 1):
+        y[..., row, :] = v[:, row::2, (row + colour) % 2 :: 2]
+
+    def rule(g: Tensor, y: Tensor) -> Tensor:
+        nothing = np.zeros_like(g.value)
+        return board_of(nothing, g) if colour else board_of(g, nothing)
+
+    return node("fields_of", y.reshape(n, height // 2, width // 2, 2 * channels), (x, rule))
 
 
-def board_of(y: TensorLike) -> Tensor:
-    """The chessboard that has these fields: the inverse of `fields_of`, and, moving numbers only, its adjoint"""
-    v = array_of(y)
-    n, height, width, channels = v.shape
-    fields = v.reshape(n, height, width, 4, channels // 4)
-    x = np.empty((n, 2 * height, 2 * width, channels // 4), v.dtype)
-    for field, (row, column) in enumerate(_FIELDS):
-        x[:, row::2, column::2] = fields[..., field, :]
-    return node("board_of", x, (y, lambda g, x: fields_of(g)))
+def board_of(a: TensorLike, b: TensorLike) -> Tensor:
+    """The chessboard that has these fields"""
+    n, height, width, channels = array_of(a).shape
+    x = np.empty((n, 2 * height, 2 * width, channels // 2), np.result_type(array_of(a), array_of(b)))
+    for colour, fields in enumerate((a, b)):
+        v = array_of(fields).reshape(n, height, width, 2, channels // 2)
+        for row in (0, 1):
+            x[:, row::2, (row + colour) % 2 :: 2] = v[..., row, :]
+    return node("board_of", x, (a, lambda g, x: fields_of(g, 0)), (b, lambda g, x: fields_of(g, 1)))
 
 
 class AdditiveCoupling(Bijection):
