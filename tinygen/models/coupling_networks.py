@@ -88,8 +88,9 @@ class ResidualNet(CouplingNetwork):
     def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
         h = self.first(a, plus=self._condition(condition, a))
         for inner, outer in self.blocks:
-            h = outer(inner(self.activation(h), activation=self.activation), plus=h)
-        return self.last(self.activation(h))
+            then = self.activation if outer is self.blocks[-1][1] else None  # which the last layer sees
+            h = outer(inner(self.activation(h), activation=self.activation), plus=h, activation=then)
+        return self.last(h)
 
 
 class GlowNet(CouplingNetwork):
