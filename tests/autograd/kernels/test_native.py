@@ -1,5 +1,6 @@
 """A kernel called by address with a letter does what it does when Python calls it; what fits no letter is refused."""
 
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -44,7 +45,9 @@ HALF = int(np.float64(2.5).view(np.int64))  # a number that is not whole, as a w
 
 def letter_of(*arguments: object) -> Array:
     letter: Array = np.full(100, -1)
-    end = write(letter, 0, np.array(described(arguments), np.int64))
+    told = array("q", described(arguments))
+    at, size = told.buffer_info()
+    end = (write(letter.ctypes.data, at, at + 8 * size) - letter.ctypes.data) // 8
     assert np.all(letter[end:] == -1)
     return letter[:end]
 
@@ -83,7 +86,7 @@ def test_an_array_that_another_kernel_would_be_for_is_refused() -> None:
     x, y = np.arange(12.0), np.zeros((2, 3))
     frozen = x.copy()
     frozen.flags.writeable = False
-    for wrong_x, wrong_y in ((x[::2], y), (frozen, y), (x, np.asfortranarray(y))):
+    for wrong_x, wrong_y in ((x[::2], y), (frozen, y), (x, np.asfortranarray(y)), (x.reshape(12, *(1,) * 9), y)):
         with pytest.raises(TypeError, match="C-contiguous, aligned and writable"):
             entry(_kernel, ((0,), wrong_x, True, Sizes(2, 3), 1, 1.0, wrong_y))
 

@@ -5,7 +5,8 @@
     swap(numbers, i, old, new)    whether numbers[i] was `old`; if so it is `new` now, and nobody came in between
     call(function, letter)        function(letter), both of them addresses
     gemm(function, …)             c = a b by the function of a BLAS
-    numbers_at(address, …)        numbers in memory, as an array
+    load(address)                 the word there; save(address, word) writes it
+    numbers_at(address, …)        numbers there, as an array
     entry(kernel, arguments)      the address of a function of a letter, which calls a compiled kernel
 
 A letter holds a kernel's arguments in memory, a 64-bit word after another, as `write` writes them: numbers as they are,
@@ -126,6 +127,27 @@ def numbers_at(address: int, first: int, n: int, like: float) -> Array:
     return numba.carray(_pointer(address, first, like), (n,))  # type: ignore[no-any-return]
 
 
+@_operation
+def load(typing: Any, address: Any) -> Any:
+    """The word at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(builder.inttoptr(arguments[0], _WORD.as_pointer()))
+
+    return types.int64(types.int64), generate
+
+
+@_operation
+def save(typing: Any, address: Any, word: Any) -> Any:
+    """Write a word to an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], builder.inttoptr(arguments[0], _WORD.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
 def described(arguments: tuple[Any, ...]) -> list[int]:
     """Describe a kernel's arguments, C-contiguous arrays, whole numbers and tuples of such, for `write` to write."""
     told: list[int] = []
@@ -140,37 +162,37 @@ def described(arguments: tuple[Any, ...]) -> list[int]:
 
 
 @compiled
-def write(letter: Array, at: int, told: Array) -> int:
-    """Write the arguments that were described from the at-th word of a letter on, and return where they end.
+def write(letter: int, told: int, end: int) -> int:
+    """Write into a letter the arguments that are described between two addresses, and return where the letter ends.
 
     The arrays must outlive the letter; the kernel does not count its references to them. Where an array lies stands in
     it, as every compiled extension reads it: to ask for that in Python takes 1 µs.
     """
-    i = 0
-    while i < told.size:
-        if told[i] == _ARRAY:
+    while told < end:
+        if load(told) == _ARRAY:
             # After an object's head come NumPy's `char *data; int nd; npy_intp *dimensions, *strides;`.
-            array = numbers_at(told[i + 1] + _HEAD, 0, 4, np.int64(0))  # type: ignore[arg-type]
-            ndim = array[1] & 0xFFFFFFFF
-            shape = numbers_at(array[2], 0, ndim, np.int64(0))  # type: ignore[arg-type]
-            # meminfo and parent (nobody's), size, bytes per number, address
-            letter[at], letter[at + 1], letter[at + 2] = 0, 0, 1
-            letter[at + 3], letter[at + 4] = told[i + 2], array[0]
+            array, stride, size = load(told + 8) + _HEAD, load(told + 16), 1
+            ndim, shape = load(array + 8) & 0xFFFFFFFF, load(array + 16)
+            sizes, strides = letter + 40, letter + 40 + 8 * ndim
             for axis in range(ndim):
-                letter[at + 2] *= shape[axis]
-                letter[at + 5 + axis] = shape[axis]
-            stride = told[i + 2]
-            for axis in range(ndim - 1, -1, -1):
-                letter[at + 5 + ndim + axis] = stride
-                stride *= shape[axis]
-            at += 5 + 2 * ndim
-            i += 3
+                size *= load(shape + 8 * axis)
+                save(sizes + 8 * axis, load(shape + 8 * axis))
+            save(letter, 0)  # meminfo and parent are nobody's
+            save(letter + 8, 0)
+            save(letter + 16, size)
+            save(letter + 24, stride)
+            save(letter + 32, load(array))
+            for axis in range(ndim):
+                last = ndim - 1 - axis
+                save(strides + 8 * last, stride)
+                stride *= load(shape + 8 * last)
+            letter, told = strides + 8 * ndim, told + 24
         else:
-            for j in range(told[i + 1]):
-                letter[at + j] = told[i + 2 + j]
-            at += told[i + 1]
-            i += 2 + told[i + 1]
-    return at
+            words = load(told + 8)
+            for word in range(words):
+                save(letter + 8 * word, load(told + 16 + 8 * word))
+            letter, told = letter + 8 * words, told + 16 + 8 * words
+    return letter
 
 
 _entries: dict[tuple[Any, ...], tuple[int, Any]] = {}
@@ -180,14 +202,15 @@ _numbers = itertools.count()
 def entry(kernel: Any, arguments: tuple[Any, ...]) -> int:
     """Address of a function of a letter that calls this kernel for arguments of these types; compiled at need.
 
-    Raises TypeError if an array is not C-contiguous, aligned and writable, for which the kernel would be another.
+    Raises TypeError if an array is not C-contiguous, aligned and writable, for which the kernel would be another, or if
+    it has more axes than a letter has room for.
     """
     kinds = tuple([(a.dtype.char, a.ndim, a.flags.carray) if isinstance(a, np.ndarray) else type(a) for a in arguments])
     lengths = tuple([len(a) for a in arguments if isinstance(a, tuple)])
     known = _entries.get((kernel, kinds, lengths))
     if known is None:
-        if any(isinstance(a, np.ndarray) and not a.flags.carray for a in arguments):
-            raise TypeError("entry: expected arrays that are C-contiguous, aligned and writable")
+        if any(isinstance(a, np.ndarray) and not (a.flags.carray and a.ndim < 10) for a in arguments):
+            raise TypeError("entry: expected arrays that are C-contiguous, aligned and writable, of at most 9 axes")
         known = _entries[kernel, kinds, lengths] = _compile(kernel, tuple(map(numba.typeof, arguments)))
     return known[0]
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from .arrays import Array, aligned
 from .intrinsics import compiled
-from .native import call, described, entry, look, numbers_at, put, swap, write
+from .native import call, described, entry, look, put, swap, write
 
 Task = Callable[[int, int], object]
 Errand = Callable[[], None]
@@ -212,19 +212,23 @@ def share(kernel: Any, arguments: tuple[Any, ...], tails: Sequence[tuple[Any, ..
         shared = len(told)
         for tail in tails:
             told += described(tail)
-        kept = array("q", told)
-        _write_and_hand_over(roused(count), function, kept.buffer_info()[0], shared, len(kept), count)
+        # An array is described in 3 words and written in 5 to 24.
+        kept, letters = array("q", told), array("q", [0]) * (8 * count * len(told))
+        at, size = kept.buffer_info()
+        _write_and_hand_over(roused(count), function, at, 8 * shared, 8 * size, letters.buffer_info()[0], count)
 
 
 @compiled
-def _write_and_hand_over(slots: Array, function: int, at: int, shared: int, size: int, count: int) -> None:
-    """Write so many letters from descriptions that lie at an address: what they share, then each one's tail."""
-    told, tail = numbers_at(at, 0, size, np.int64(0)), (size - shared) // count  # type: ignore[arg-type]
-    letters = np.empty((count, 8 * (shared + tail)), np.int64)  # an array is described in 3 words and written in 5 … 24
+def _write_and_hand_over(
+    slots: Array, function: int, told: int, shared: int, size: int, letters: int, count: int
+) -> None:
+    """Write so many letters, of arguments that were described at an address: what they share, then each one's tail."""
+    tail = (size - shared) // count
+    step = 8 * (shared + tail)
     for part in range(count):
-        first = shared + part * tail
-        write(letters[part], write(letters[part], 0, told[:shared]), told[first : first + tail])
-    hand_over(slots, function, letters.ctypes.data, letters.strides[0], count)
+        first = told + shared + part * tail
+        write(write(letters + part * step, told, told + shared), first, first + tail)
+    hand_over(slots, function, letters, step, count)
 
 
 def alone() -> bool:
