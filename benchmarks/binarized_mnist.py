@@ -107,14 +107,7 @@ RECIPES = {
         published=BURDA.format("IWAE, k = 5, 87.63"),
     ),
     "iwae50": Recipe(
-        vae,
-        1e-4,
-        batch_size=20,
-        epochs=6,
-        shards=1,
-        k=50,
-        start="iwae5",
-        published=BURDA.format("IWAE, k = 50, 87.10"),
+        vae, 1e-4, batch_size=20, epochs=6, shards=1, k=50, start="iwae5", published=BURDA.format("IWAE, k = 50, 87.10")
     ),
 }
 
