@@ -131,8 +131,11 @@ class AdditiveCoupling(Bijection):
         return self.mask.join(a, b + self._shift(a, condition)), no_volume(x)
 
     def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return self.decode(z, condition), no_volume(z)
+
+    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
         a, b = self.mask.cut(z)
-        return self.mask.join(a, b - self._shift(a, condition)), no_volume(z)
+        return self.mask.join(a, b - self._shift(a, condition))
 
     def _shift(self, a: Tensor, condition: TensorLike | None) -> Tensor:
         return _checked(self.network(a, condition), (len(a), *self.mask.shapes[1]))
