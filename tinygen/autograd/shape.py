@@ -164,6 +164,8 @@ def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """y = the tensors one after another along an axis they already have"""
     values = [array_of(x) for x in tensors]
     y = attempt("concatenate", lambda *parts: np.concatenate(parts, axis), values)
+    if not taping():
+        return node("concatenate", y)
     ends = list(accumulate(v.shape[axis] for v in values))
 
     def part(i: int) -> Any:
