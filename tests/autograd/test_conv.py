@@ -117,7 +117,10 @@ def test_rectified_is_followed_by_a_relu(form: Form, rng: np.random.Generator) -
     plus = rng.choice([-1, 1], form.y.shape) * (1 + 2 * np.abs(form.conv(form.x, form.w).value))  # far from the kink
     args = form.x, form.w, plus
     np.testing.assert_allclose(form.conv(*args, rectified=True).value, relu(form.conv(*args)).value, rtol=1e-12)
-    check_grads(lambda x, w, p: form.conv(x, w, p, rectified=True), *args, order=2, rng=rng, draws=1)
+    # The second term moves with all of them, also where the first one is 0.
+    check_grads(
+        lambda x, w, p: form.conv(x, w, p, rectified=True) + form.conv(x, w, p), *args, order=2, rng=rng, draws=1
+    )
 
 
 def test_default_sizes() -> None:

@@ -262,7 +262,8 @@ def _(draw: DrawFn, sides: Sides) -> Example:
     x, w, b = (draw(draws.arrays(shape)) for shape in ((*lead, n), (n, m), (m,)))
     if not draw(st.booleans()):
         return Example(ag.linear, lambda x, w, b: x @ w + b, (x, w, b))
-    b = np.where(b < 0, b - 1, b + 1) * (1 + np.abs(x @ w).max(initial=0))  # far from relu's kink
+    signs = np.where((np.arange(m) > 0) & (b < 0), -1, 1)  # the first unit is not cut off: something must move
+    b = signs * (1 + np.abs(b)) * (1 + np.abs(x @ w).max(initial=0))  # far from relu's kink
     return Example(partial(ag.linear, rectified=True), lambda x, w, b: np.maximum(x @ w + b, 0), (x, w, b))
 
 
