@@ -236,7 +236,7 @@ class MaskedMLP(Module):
                 y = y + told[-1][:, outputs]
             if self.direct is not None:
                 seen = own[0] <= degree
-                y = y + x[:, seen] @ self.direct.w.value[seen, outputs]
+                y = y + product(x[:, seen], self.direct.w.value[seen, outputs])
             yield int(variable), y
 
     def _masks(self, degrees: Sequence[Array]) -> list[Array]:

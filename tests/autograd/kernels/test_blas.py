@@ -1,5 +1,6 @@
 """The product on the pool: NumPy's numbers, and BLAS left with as many threads as it had, in forked children too."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -32,6 +33,21 @@ def test_product_is_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     left, right = rng.standard_normal(a), rng.standard_normal(b)
     expected = np.matmul(left, right)
     np.testing.assert_allclose(product(left, right), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="finds getpid in the process itself")
+def test_what_lies_on_the_stack_is_no_alarm() -> None:
+    """A call with many arguments leaves signalling NaN on the stack, at depths which one of these sizes must hit."""
+    a, b = np.ones((2, 5), np.float32), np.ones((5, 1), np.float32)
+    getpid = ctypes.CDLL(None).getpid
+
+    def leave(count: int) -> None:
+        getpid(*[ctypes.c_uint64(0x7FA000017FA00001)] * count)
+
+    deep = np.frompyfunc(np.frompyfunc(leave, 1, 1), 1, 1)
+    for count in range(0, 700, 20):
+        deep(count)
+        np.testing.assert_array_equal(product(a, b), 5)  # a warning is an error in these tests
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -108,13 +108,25 @@ def product(a: Array, b: Array, bias: Array | None = None, rectified: bool = Fal
                 if bias is None or (bias.dtype == a.dtype and bias.flags.c_contiguous):
                     return _in_parts(a, b, bias, rectified, count)
                 return _finished(_in_parts(a, b, None, False, count), bias, rectified)
-        return _finished(np.asarray(a @ b), bias, rectified)
+        return _finished(matmul(a, b), bias, rectified)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """a b by NumPy, without a false alarm of OpenBLAS.
+
+    Its float32 product of a matrix and a vector of five, on AVX-512, reads lanes of the stack that nobody wrote and
+    throws their results away again; of a NaN that happens to lie there NumPy would warn as of an invalid value.
+    """
+    if a.shape[-1:] != (5,):
+        return np.asarray(a @ b)
+    with np.errstate(invalid="ignore"):  # takes a microsecond, so only here
+        return np.asarray(a @ b)
 
 
 def _small(a: Array, b: Array) -> Array:
     if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == b.shape[-2] == 1:
         return np.asarray(a * b)  # of a column and a row, which NumPy hands to BLAS at five times the cost
-    return np.asarray(a @ b)
+    return matmul(a, b)
 
 
 def _finished(y: Array, bias: Array | None, rectified: bool) -> Array:

@@ -24,6 +24,7 @@ import numba
 import numpy as np
 
 from .arrays import Array, aligned, behaved
+from .blas import matmul
 from .intrinsics import VECTOR_BYTES, add, compiled, fma, lanes, relu, store, zeros
 from .threads import parts, share, threads
 
@@ -67,7 +68,7 @@ def plain_conv(
     y = _begun(np.zeros((len(x), *size, w.shape[2]), x.dtype), plus, bias)
     for offset, matrix in zip(taps, w, strict=True):
         at, source = overlap(offset, stride, x.shape[1:-1], size)
-        y[:, *at] += x[:, *source] @ matrix
+        y[:, *at] += matmul(x[:, *source], matrix)
     return np.maximum(y, 0) if rectified else y
 
 
@@ -78,7 +79,7 @@ def plain_conv_transpose(
     x = _begun(np.zeros((len(y), *size, w.shape[1]), y.dtype), plus, bias)
     for offset, matrix in zip(taps, w, strict=True):
         at, source = overlap(offset, stride, size, y.shape[1:-1])
-        x[:, *source] += y[:, *at] @ matrix.T
+        x[:, *source] += matmul(y[:, *at], matrix.T)
     return x
 
 

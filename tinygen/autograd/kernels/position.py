@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from .arrays import Array, behaved
+from .blas import matmul
 from .convolution import pack
 from .intrinsics import add, compiled, fma, lanes, store, zeros
 from .threads import parts, share
@@ -81,5 +82,5 @@ class AtPosition:
     def plain(self, x: Array, starts: Array, n: int, plus: Array) -> Array:
         """Do in NumPy what this computes."""
         seen = x[starts + np.arange(n)[:, None]].reshape(n, len(self.w) - 1)  # (n, taps · C_in)
-        y: Array = seen @ self.w[:-1] + self.w[-1] + plus
+        y: Array = matmul(seen, self.w[:-1]) + self.w[-1] + plus
         return np.maximum(y, 0) if self.rectified else y
