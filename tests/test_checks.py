@@ -24,7 +24,7 @@ from tinygen.checks import (
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: at_least(1, layers=1, width=2.5),
+        lambda: at_least(1, layers=1, width=np.int64(2)),  # type: ignore[arg-type]
         lambda: check_odd(3, size=3),
         lambda: check_rate("dropout", 0.0),
         lambda: check_shape((3, 1)),
@@ -48,7 +48,8 @@ def test_what_fits_passes(call: Callable[[], Any]) -> None:
     ("call", "message"),
     [
         (lambda: at_least(1, layers=1, width=0), "width: expected at least 1, got 0"),
-        (lambda: at_least(0, penalty=float("nan")), "penalty: expected at least 0, got nan"),
+        (lambda: at_least(0, n=2.5), r"n: expected a whole number, got 2\.5"),  # type: ignore[arg-type]
+        (lambda: at_least(0, n="2"), "n: expected a whole number, got '2'"),  # type: ignore[arg-type]
         (lambda: check_odd(3, first_size=5, size=4), "size: expected an odd number of at least 3, got 4"),
         (lambda: check_odd(3, size=1), "size: expected an odd number of at least 3, got 1"),
         (lambda: check_rate("dropout", 1.0), "dropout: expected at least 0 and below 1, got 1.0"),

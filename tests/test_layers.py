@@ -55,7 +55,7 @@ BUDGETS = {"autograd": 1500, "models": 200, "examples": 80, "tinygen": 6000}
 AGREED = {
     "autograd": 1800,  # slips of the user are refused, by errors that name the mend; what is fused has two forms
     "examples": 100,  # a call of fit stands with one argument on a line
-    "tinygen": 12800,  # the kernels take 2,400 lines and the checkers 1,300; a dozen families of models stand on them
+    "tinygen": 12900,  # the kernels take 2,600 lines and the checkers 1,300; a dozen families of models stand on them
 }
 
 

@@ -13,11 +13,13 @@ from .autograd import Array, TensorLike
 from .autograd.tensor import array_of
 
 
-def at_least(least: float, **settings: float) -> None:
-    """Raise ValueError, naming the setting, if one of them is below the least that makes sense."""
-    for name, value in settings.items():
-        if not value >= least:  # nor is NaN
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
+def at_least(least: int, **counts: int) -> None:
+    """Raise ValueError, naming the count, if one of them is no whole number or below the least that makes sense."""
+    for name, count in counts.items():
+        if not isinstance(count, int | np.integer):
+            raise ValueError(f"{name}: expected a whole number, got {count!r}")
+        if count < least:
+            raise ValueError(f"{name}: expected at least {least}, got {count}")
 
 
 def check_odd(least: int, **sizes: int) -> None:

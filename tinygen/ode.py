@@ -20,6 +20,7 @@ import numpy as np
 
 from .autograd import Tensor, no_grad
 from .autograd.tensor import array_of, node
+from .checks import at_least
 
 State: TypeAlias = tuple[Any, ...]  # of arrays or of tensors
 Field: TypeAlias = Callable[[float, State], State]
@@ -93,8 +94,7 @@ class FixedStep:
     tableau: Tableau = RK4
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps: expected at least 1, got {self.steps}")
+        at_least(1, steps=self.steps)
 
     def __call__(self, f: Field, y: State, t0: float, t1: float) -> Solution:
         counted, h = _Counted(f), (t1 - t0) / self.steps

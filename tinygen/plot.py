@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .checks import at_least
 from .files import write_whole
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def sample_grid(
     n, height, width = grey.shape[:3]
     if columns is None:
         columns = math.ceil(n / len(row_labels)) if row_labels else math.ceil(math.sqrt(n))
-    if columns < 1:
-        raise ValueError(f"columns: expected at least 1, got {columns}")
+    at_least(1, columns=columns)
     rows = math.ceil(n / columns)
     if row_labels and len(row_labels) != rows:
         raise ValueError(f"row_labels: expected one label for each of {rows} rows, got {len(row_labels)}")
@@ -154,8 +154,7 @@ def density(
     x1_from, x1_to, x2_from, x2_to = box
     if not (x1_from < x1_to and x2_from < x2_to):
         raise ValueError(f"box: expected (x₁ from, x₁ to, x₂ from, x₂ to) with from < to, got {box}")
-    if resolution < 1:
-        raise ValueError(f"resolution: expected at least 1, got {resolution}")
+    at_least(1, resolution=resolution)
     middles = (np.arange(resolution) + 0.5) / resolution
     x1, x2 = x1_from + middles * (x1_to - x1_from), x2_from + middles * (x2_to - x2_from)
     log_p = np.asarray(log_prob(np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)), np.float64)
@@ -211,8 +210,7 @@ def _grey(images: ArrayLike, levels: int) -> NDArray[np.float64]:
         values = values[..., None]
     if values.ndim != 4 or values.shape[3] not in (1, 3) or 0 in values.shape:
         raise ValueError(f"images: expected (N, H, W), (N, H, W, 1) or (N, H, W, 3), got shape {values.shape}")
-    if levels < 2:
-        raise ValueError(f"levels: expected at least 2, got {levels}")
+    at_least(2, levels=levels)
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= levels - 1):  # NaN fails both
         raise ValueError(f"images: expected values within 0 … {levels - 1} for levels={levels}, got {low:g} … {high:g}")

@@ -141,6 +141,7 @@ def test_wrong_masks_are_rejected(
 ) -> None:
     net, x = network(orders=[[2, 0, 1, 4, 3]]), rng.normal(size=(4, 5))
     monkeypatch.setattr(module, "masks", wrong)
+    monkeypatch.setattr(module, "_masks", module._masks.__wrapped__)  # kept masks would be right, and wrong ones stay
     with pytest.raises(AssertionError, match="must not see"):
         check_autoregressive(net, x, axes=1, order=net.order(), rng=rng)
 

@@ -16,6 +16,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..checks import at_least
+
 Reals: TypeAlias = NDArray[np.float64]
 Box: TypeAlias = tuple[float, float, float, float]  # x₁ from, x₁ to, x₂ from, x₂ to: Matplotlib's `extent`
 
@@ -65,7 +67,7 @@ class Checkerboard:
 
     def sample(self, n: int, rng: np.random.Generator) -> Reals:
         """Draw n independent points, (n, 2)."""
-        _check_count(n)
+        at_least(0, n=n)
         u1 = rng.uniform(-2, 2, n)
         u2 = rng.random(n) - 2 * rng.integers(0, 2, n) + np.floor(u1) % 2
         return 2 * np.stack([u1, u2], axis=1)
@@ -114,7 +116,7 @@ class GaussianMixture:
 
     def sample(self, n: int, rng: np.random.Generator) -> Reals:
         """Draw n independent points, (n, 2)."""
-        _check_count(n)
+        at_least(0, n=n)
         return self.centres[rng.integers(0, len(self.centres), n)] + self.sigma * rng.standard_normal((n, 2))
 
     def log_prob(self, x: ArrayLike) -> Reals:
@@ -182,7 +184,7 @@ class TwoMoons:
 
     def sample(self, n: int, rng: np.random.Generator) -> Reals:
         """Draw n independent points, (n, 2)."""
-        _check_count(n)
+        at_least(0, n=n)
         t, lower = rng.uniform(0, np.pi, n), rng.integers(0, 2, n)
         return _moons(t, lower) + self.sigma * rng.standard_normal((n, 2))
 
@@ -231,11 +233,6 @@ def _entropy(log_prob: Callable[[Reals], Reals], box: Box, step: float) -> float
     x1, x2 = (np.linspace(a, b, math.ceil((b - a) / step) + 1) for a, b in (box[:2], box[2:]))
     log_p = log_prob(np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2))
     return float(-np.sum(np.exp(log_p) * log_p) * (x1[1] - x1[0]) * (x2[1] - x2[0]))
-
-
-def _check_count(n: int) -> None:
-    if not isinstance(n, int | np.integer) or n < 0:
-        raise ValueError(f"n: expected an integer of at least 0, got {n!r}")
 
 
 def _check_width(name: str, value: float) -> None:

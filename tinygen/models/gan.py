@@ -76,7 +76,8 @@ class GAN(Module):
             raise ValueError(f"objective: expected one of {', '.join(OBJECTIVES)}, got {objective!r}")
         at_least(1, latent=latent)
         self.penalty = (10.0 if objective == "wasserstein" else 0.0) if penalty is None else penalty
-        at_least(0, penalty=self.penalty)
+        if not self.penalty >= 0:  # nor is NaN
+            raise ValueError(f"penalty: expected at least 0, got {self.penalty}")
         self.shape, self.latent, self.objective = tuple(shape), latent, objective
         self.generator, self.critic = generator, critic
         self.noise = StandardNormal((latent,))
