@@ -197,7 +197,7 @@ class _Inputs(_Kept):
         super().__init__(layer, mask)
         self.taps, self.looks_here = layer.taps, any(not any(tap[: len(tap) - row]) for tap in layer.taps)
         self.inputs, self.given = np.zeros((places, n, self.sum.channels_in), self.sum.w.dtype), 0
-        self.rows, self.starts = self.inputs.reshape(-1, self.sum.channels_in), self.under * n
+        self.rows, self.starts = self.inputs.reshape(-1, self.sum.channels_in), list(self.under * n)
 
     def evaluate(self, memory: Memory, x: TensorLike | None, plus: TensorLike) -> Tensor:
         here = memory.here
@@ -214,11 +214,11 @@ class _Inputs(_Kept):
 
     def write(self, here: Place, x: Array, again: bool) -> None:
         """Remember the input x at this position, which is the next one after the last, or that one again."""
-        _, *wanted = self.inputs.shape
+        n, channels = wanted = self.inputs.shape[1:]
         if here.row:
-            wanted.insert(1, here.end - here.first)
-        if x.shape != tuple(wanted):
-            raise _of_another_shape(x, here.position, tuple(wanted))
+            wanted = n, here.end - here.first, channels
+        if x.shape != wanted:
+            raise _of_another_shape(x, here.position, wanted)
         if here.first != self.given and not (again and here.end == self.given):
             raise (_given_twice if here.first < self.given else _never_given)(self.taps, here.position)
         if here.row:

@@ -31,6 +31,7 @@ _P = tuple(
 _Q = tuple(f32(c) for c in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03))
 _LIMIT = f32(7.90531110763549805)
 HALF, ONE = f32(0.5), f32(1)
+_ZERO = np.zeros((), f32)
 
 
 @compiled
@@ -178,8 +179,10 @@ def tanh_vjp(y: Array, g: Array) -> Array:
 
 def relu(x: Array) -> Array:
     """y = max(x, 0), for many numbers three times faster than NumPy's maximum with one number. Shapes: x, y (…)."""
-    if not fast(x) or x.size < _FEW:
+    if not fast(x):
         return np.maximum(x, 0)
+    if x.size < _FEW:
+        return np.maximum(x, _ZERO)  # of a few numbers, half the time goes into making an array of a 0
     flat, y = behaved(x).reshape(-1), np.empty(x.shape, x.dtype)
     out = y.reshape(-1)
     share(_relu, (flat, out), parts(x.size, _GRAIN))
