@@ -18,6 +18,7 @@ from tinygen.checks import (
     check_odd,
     check_rate,
     check_shape,
+    finite,
 )
 
 
@@ -52,9 +53,15 @@ def test_what_fits_passes(call: Callable[[], Any]) -> None:
         (lambda: at_least(0, n="2"), "n: expected a whole number, got '2'"),  # type: ignore[arg-type]
         (lambda: check_odd(3, first_size=5, size=4), "size: expected an odd number of at least 3, got 4"),
         (lambda: check_odd(3, size=1), "size: expected an odd number of at least 3, got 1"),
+        (lambda: check_odd(3, size=3.5), "size: expected an odd number of at least 3, got 3.5"),  # type: ignore[arg-type]
+        (lambda: check_k([0, 1], (2,), 3), "k: expected a NumPy array, got list"),  # type: ignore[arg-type]
+        (lambda: finite("x", [[0.0]], (1,), np.float32), "x: expected a NumPy array, got list"),
+        (lambda: finite("x", np.array([[None]]), (1,), np.float32), "x: expected real numbers, got object"),
+        (lambda: finite("x", np.array([[1e39]]), (1,), np.float32), "x: expected finite numbers, got 1 that are not"),
+        (lambda: finite("x", np.zeros(3), (1,), np.float32), r"x: expected shape \(N, 1\), got \(3,\)"),
         (lambda: check_rate("dropout", 1.0), "dropout: expected at least 0 and below 1, got 1.0"),
         (lambda: check_rate("dropout", -0.1), "dropout: "),
-        (lambda: check_shape(()), r"shape: expected one or more lengths of at least 1, got \(\)"),
+        (lambda: check_shape(()), r"shape: expected one or more whole numbers of at least 1, got \(\)"),
         (lambda: check_shape((3, 0)), r"shape: .* got \(3, 0\)"),
         (lambda: check_shape((3.0, 4)), r"shape: .* got \(3.0, 4\)"),  # type: ignore[arg-type]
         (lambda: check_shape(784), "shape: .* got 784"),  # type: ignore[arg-type]

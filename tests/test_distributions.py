@@ -12,6 +12,8 @@ from tinygen.distributions import (
     Bernoulli,
     Categorical,
     Gaussian,
+    StandardNormal,
+    StandardUniform,
     categorical_log_prob,
     event_log_prob,
     sample_categorical,
@@ -102,6 +104,24 @@ def test_bernoulli_samples_follow_their_logits(rng: np.random.Generator) -> None
 def test_what_is_no_level_of_a_bernoulli_variable(k: Any) -> None:
     with pytest.raises(ValueError, match="k: expected integers 0…1"):
         Bernoulli().log_prob(np.zeros((1, 1)), k)
+
+
+@pytest.mark.parametrize("output", [Bernoulli(), Categorical(3), Gaussian(), Gaussian(2.0)])
+def test_parameters_of_another_number_or_none(output: Any, rng: np.random.Generator) -> None:
+    for wrong in (np.zeros((2, output.width + 1)), np.zeros((2, output.width - 1))):
+        said = rf"parameters: expected \(…, {output.width}\), got shape \(2, {wrong.shape[1]}\)"
+        with pytest.raises(ValueError, match=said):
+            output.sample(wrong, rng)
+        with pytest.raises(ValueError, match=said):
+            output.log_prob(wrong, np.zeros(2, int))
+    with pytest.raises(ValueError, match="diverged"):
+        output.sample(np.full((2, output.width), np.nan), rng)
+
+
+def test_noise_of_a_negative_number(rng: np.random.Generator) -> None:
+    for noise in (StandardNormal((2,)), StandardUniform((2,))):
+        with pytest.raises(ValueError, match="n: expected at least 0, got -1"):
+            noise.sample(-1, rng)
 
 
 @pytest.mark.parametrize("output", [Bernoulli(), Categorical(3), Gaussian()])

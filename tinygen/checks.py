@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from .autograd import Array, TensorLike
+from .autograd import Array, Tensor, TensorLike
 from .autograd.tensor import array_of
 
 
@@ -25,7 +26,7 @@ def at_least(least: int, **counts: int) -> None:
 def check_odd(least: int, **sizes: int) -> None:
     """Raise ValueError, naming the size, unless each is odd, as that of a window with a middle is, and large enough."""
     for name, size in sizes.items():
-        if size < least or size % 2 == 0:
+        if not isinstance(size, int | np.integer) or size < least or size % 2 == 0:
             raise ValueError(f"{name}: expected an odd number of at least {least}, got {size}")
 
 
@@ -35,11 +36,16 @@ def check_rate(name: str, rate: float) -> None:
         raise ValueError(f"{name}: expected at least 0 and below 1, got {rate}")
 
 
+def check_counts(name: str, counts: Sequence[int]) -> None:
+    """Raise ValueError unless counts are one or more whole numbers of at least 1."""
+    given = counts if isinstance(counts, Sequence) else ()
+    if not given or not all(isinstance(n, int | np.integer) and n >= 1 for n in given):
+        raise ValueError(f"{name}: expected one or more whole numbers of at least 1, got {counts}")
+
+
 def check_shape(shape: tuple[int, ...]) -> None:
     """Raise ValueError unless shape is that of an event of several variables, or of one: lengths of at least 1."""
-    lengths = shape if isinstance(shape, Sequence) else ()
-    if not lengths or not all(isinstance(n, int | np.integer) and n >= 1 for n in lengths):
-        raise ValueError(f"shape: expected one or more lengths of at least 1, got {shape}")
+    check_counts("shape", shape)
 
 
 def check_array(name: str, x: object) -> None:
@@ -52,6 +58,24 @@ def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless x is (N, *shape)."""
     if array_of(x).shape[1:] != shape or array_of(x).ndim == 0:
         raise ValueError(f"{name}: expected shape {with_examples(shape)}, got {array_of(x).shape}")
+
+
+def finite(name: str, x: TensorLike, shape: tuple[int, ...], dtype: DTypeLike) -> TensorLike:
+    """Return x, an array in this dtype, or float64 data would take a float32 network with it; a tensor as it is.
+
+    Raises ValueError unless x is (N, *shape) of real numbers that are finite, also in this dtype.
+    """
+    v = array_of(x)
+    if not isinstance(x, Tensor):
+        check_array(name, x)
+        if v.dtype.kind not in "fiub":
+            raise ValueError(f"{name}: expected real numbers, got {v.dtype}")
+        with np.errstate(over="ignore"):
+            x = v = v.astype(dtype, copy=False)
+    check_event(name, x, shape)
+    if not np.all(np.isfinite(v)):
+        raise ValueError(f"{name}: expected finite numbers, got {np.count_nonzero(~np.isfinite(v))} that are not")
+    return x
 
 
 def check_condition(condition: TensorLike | None, n: int, size: int | None = None) -> None:
@@ -68,6 +92,7 @@ def check_condition(condition: TensorLike | None, n: int, size: int | None = Non
 
 def check_k(k: Array, shape: tuple[int, ...], levels: int) -> None:
     """Raise ValueError unless k is of integers 0…levels−1 and of this shape."""
+    check_array("k", k)
     if k.dtype.kind not in "iu" or k.shape != shape or (k.size and not (k.min() >= 0 and k.max() < levels)):
         seen = f", values {k.min()}…{k.max()}" if k.size else ""
         raise ValueError(f"k: expected integers 0…{levels - 1} of shape {shape}, got {k.dtype} of {k.shape}{seen}")
@@ -75,6 +100,7 @@ def check_k(k: Array, shape: tuple[int, ...], levels: int) -> None:
 
 def check_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:
     """Return x as int64 if it is (N, *shape) of 0…levels−1 or boolean; raise ValueError if it is not."""
+    check_array("x", x)
     wanted = f"integers 0…{levels - 1} of shape {with_examples(shape)}"
     if x.dtype.kind not in "iub" or x.shape[1:] != shape:
         raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")

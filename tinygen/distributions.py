@@ -72,10 +72,10 @@ class Categorical:
         self.levels = self.width = levels
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        return categorical_log_prob(parameters, k)
+        return categorical_log_prob(_of_width(self.width, parameters), k)
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
-        return sample_categorical(parameters, rng)
+        return sample_categorical(_of_width(self.width, parameters), rng)
 
 
 class Bernoulli:
@@ -87,12 +87,12 @@ class Bernoulli:
     levels, width = 2, 1
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        check_k(k, np.shape(array_of(parameters))[:-1], 2)
+        check_k(k, array_of(_of_width(1, parameters)).shape[:-1], 2)
         logits = reshape(parameters, k.shape)
         return log_sigmoid(logits * np.where(k, 1, -1).astype(logits.dtype))
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
-        v = array_of(parameters)[..., 0].astype(np.float64)
+        v = array_of(_of_width(1, parameters))[..., 0].astype(np.float64)
         if np.any(np.isnan(v)):
             raise ValueError(f"logits: expected numbers, got NaN in shape {v.shape}: has the model diverged?")
         return (rng.random(v.shape) < sigmoid(v).value).astype(np.int64)
@@ -111,22 +111,29 @@ class Gaussian:
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
         mean, log_scale = self._mean_and_log_scale(parameters)
-        if k.shape != mean.shape:
-            raise ValueError(f"k: expected numbers of shape {mean.shape}, got {k.shape}")
+        if np.shape(k) != mean.shape:
+            raise ValueError(f"k: expected numbers of shape {mean.shape}, got {np.shape(k)}")
         return log_normal((mean - k) * exp(-log_scale)) - log_scale
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         mean, log_scale = self._mean_and_log_scale(parameters)
+        if np.any(np.isnan(array_of(parameters))):
+            raise ValueError(f"parameters: expected numbers, got NaN in shape {mean.shape}: has the model diverged?")
         return mean.value + np.exp(log_scale.value) * rng.standard_normal(mean.shape)
 
     def _mean_and_log_scale(self, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        shape = array_of(parameters).shape
-        if shape[-1:] != (self.width,):
-            raise ValueError(f"parameters: expected (…, {self.width}), got shape {shape}")
+        shape = array_of(_of_width(self.width, parameters)).shape
         if self.scale is None:
             return index(parameters, (..., 0)), index(parameters, (..., 1))
         dtype = array_of(parameters).dtype
         return reshape(parameters, shape[:-1]), Tensor(np.asarray(math.log(self.scale), dtype))
+
+
+def _of_width(width: int, parameters: TensorLike) -> TensorLike:
+    shape = np.shape(array_of(parameters))
+    if shape[-1:] != (width,):
+        raise ValueError(f"parameters: expected (…, {width}), got shape {shape}")
+    return parameters
 
 
 class StandardNormal:
@@ -143,6 +150,7 @@ class StandardNormal:
         return log_normal(x).sum(tuple(range(1, 1 + len(self.shape))))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
+        at_least(0, n=n)
         return rng.standard_normal((n, *self.shape))
 
 
@@ -159,6 +167,7 @@ class StandardUniform:
         return Tensor(np.where(inside, 0, -np.inf).astype(v.dtype))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
+        at_least(0, n=n)
         return rng.random((n, *self.shape))
 
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .checks import at_least
+
 Reals = NDArray[np.float64]
 
 
@@ -45,7 +47,7 @@ def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov
     not negative: no complex numbers to be thrown away. Rounding moves the result by up to √ε ‖Σ‖ where a covariance is
     singular.
     Shapes: means (D,), covariances (D, D), symmetric; the result is in squared units of the features.
-    Raises ValueError, naming the argument, if a shape, symmetry or number is not so.
+    Raises ValueError, naming the argument, if a shape, symmetry or number is not so, or an eigenvalue negative.
     Source: Dowson & Landau, "The Fréchet distance between multivariate normal distributions", 1982.
     """
     m_a, m_b = (np.asarray(m, np.float64) for m in (mean_a, mean_b))
@@ -58,6 +60,9 @@ def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov
             raise ValueError(f"{name}: expected finite numbers ({len(m_a)}, {len(m_a)}), got shape {s.shape}")
         if not np.allclose(s, s.T, rtol=1e-8, atol=1e-8 * np.abs(s).max(initial=0)):
             raise ValueError(f"{name}: expected a symmetric matrix, got one that differs from its transpose")
+        least = np.linalg.eigvalsh(s)[:1]
+        if np.any(least < -1e-6 * np.abs(s).max()):  # rounding, also of covariances computed in float32
+            raise ValueError(f"{name}: expected a covariance, got a matrix with the eigenvalue {least[0]:.3g}")
     values, vectors = np.linalg.eigh(s_a)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ s_b @ root), 0)).sum()
@@ -110,8 +115,9 @@ def bootstrap(
     "Effectively unbiased FID and Inception Score and where to find them", 2020.
     """
     arrays = [np.asarray(sample) for sample in samples]
-    if rounds < 2 or not 0 < coverage < 1:
-        raise ValueError(f"rounds, coverage: expected at least 2 and within (0, 1), got {rounds} and {coverage}")
+    at_least(2, rounds=rounds)
+    if not 0 < coverage < 1:
+        raise ValueError(f"coverage: expected a number within (0, 1), got {coverage}")
     if not arrays or any(len(array) == 0 for array in arrays):
         raise ValueError(
             f"samples: expected one or more sets, none of them empty, got lengths {list(map(len, arrays))}"

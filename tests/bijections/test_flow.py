@@ -176,13 +176,36 @@ def test_a_network_that_is_a_plain_function_may_take_a_condition_or_not() -> Non
 
 @pytest.mark.parametrize("x", [np.zeros((3, 4)), np.zeros(2), np.zeros((2, 2), int), np.zeros(()), np.zeros((3, 2, 1))])
 def test_wrong_shapes_and_integers(x: Array) -> None:
-    with pytest.raises(ValueError, match=r"x: expected floats \(N, 2\)"):
-        Flow(Affine(2.0), StandardNormal((2,))).log_prob(x)
+    flow = Flow(Affine(2.0), StandardNormal((2,)))
+    for refuse in (flow.log_prob, flow.initialise):
+        with pytest.raises(ValueError, match=r"x: expected (shape|floats) \(N, 2\)"):
+            refuse(x)
+
+
+def test_a_condition_in_float64_takes_nothing_with_it(rng: np.random.Generator) -> None:
+    for flow in (RealNVP((2,), rng, layers=2, condition=3), MAF(2, rng, layers=1, hidden=(4,), condition=3)):
+        x, told = rng.normal(size=(4, 2)), np.eye(3)[[0, 2, 1, 1]]
+        flow.initialise(x, told)
+        assert flow.log_prob(x, told).dtype == flow.sample(4, rng, told).dtype == np.float32
+        assert flow.draw(4, rng, told)[0].dtype == np.float32
 
 
 def test_what_is_not_finite(rng: np.random.Generator) -> None:
     for bad in (np.nan, np.inf):
         with pytest.raises(ValueError, match="x: expected finite numbers, got 1"):
             Flow(Affine(2.0), StandardNormal((2,))).log_prob(np.array([[0.0, bad]]))
+        flow = RealNVP((2,), rng, layers=2, condition=1)
+        x, told = np.zeros((2, 2)), np.array([[0.0], [bad]])
+        for refuse in (flow.log_prob, flow.initialise):
+            with pytest.raises(ValueError, match="x: expected finite numbers, got 1"):
+                refuse(np.array([[0.0, 1.0], [bad, 2.0]]), np.zeros((2, 1)))
+            with pytest.raises(ValueError, match="condition: expected finite numbers, got 1"):
+                refuse(x, told)
+        with pytest.raises(ValueError, match="condition: expected finite numbers, got 1"):
+            flow.sample(2, rng, told)
+        with pytest.raises(ValueError, match="condition: expected finite numbers, got 1"):
+            flow.draw(2, rng, told)
+    with pytest.raises(ValueError, match="x: expected finite numbers, got 1"):  # in float32 it is not
+        RealNVP((2,), rng, layers=2).log_prob(np.array([[0.0, 1e39]]))
     with pytest.raises(ValueError, match="n: expected at least 0"):
         Flow(Affine(2.0), StandardNormal((2,))).sample(-1, rng)

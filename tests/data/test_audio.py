@@ -128,6 +128,8 @@ def test_sounds_are_reproducible_and_of_every_kind(rng: np.random.Generator) -> 
         (lambda rng: sounds(-1, rng), "n: expected at least 0"),
         (lambda rng: sounds(1, rng, rate=1000), "below half of 1000 Hz, got 800"),
         (lambda rng: sounds(1, rng, seconds=-1), "seconds: expected at least one sample"),
+        (lambda rng: sounds(1, rng, seconds=np.nan), "seconds: expected at least one sample"),
+        (lambda rng: sounds(1, rng, seconds=np.inf), "seconds: expected at least one sample"),
         (lambda rng: pluck(0, 1, RATE, rng), "frequency: expected above 0"),
         (lambda rng: pluck(4000, 1, RATE, rng), "frequency: .* below half of 8000 Hz"),
         (lambda rng: chirp(100, np.nan, 1, RATE, rng), "end: "),
@@ -160,6 +162,12 @@ def test_wav_files_that_are_none(tmp_path: Path) -> None:
     for content, message in ((b"", "WAV file"), (b"RIFF", "WAV file"), (stereo.getvalue(), "got 2 of 2")):
         (tmp_path / "x.wav").write_bytes(content)
         with pytest.raises(ValueError, match=message):
+            read_wav(tmp_path / "x.wav")
+    write_wav(tmp_path / "x.wav", np.zeros(100), RATE)
+    whole = (tmp_path / "x.wav").read_bytes()
+    for missing in (1, 100):
+        (tmp_path / "x.wav").write_bytes(whole[:-missing])
+        with pytest.raises(ValueError, match=r"expected 100 samples, got .* bytes: was it cut off"):
             read_wav(tmp_path / "x.wav")
     for x in ([[0.0]], [2.0]):
         with pytest.raises(ValueError, match="x: expected"):

@@ -137,7 +137,7 @@ def test_orders() -> None:
     ("settings", "message"),
     [
         ({"layers": 0}, "layers: expected at least 1"),
-        ({"hidden": (4, 0)}, "hidden: expected at least 1"),
+        ({"hidden": (4, 0)}, "hidden: expected one or more whole numbers"),
         ({"condition": -1}, "condition: expected at least 0"),
         ({"dim": 0}, "dim: expected at least 1"),
     ],

@@ -230,9 +230,11 @@ def test_what_is_refused(rng: np.random.Generator) -> None:
     x = np.zeros((4, 2))
     with pytest.raises(ValueError, match="rng: expected a generator for rademacher noise"):
         small(noise="rademacher").loss(x)
+    with pytest.raises(ValueError, match="rng: expected a generator, got None"):
+        flow.log_prob_estimate(x, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected at least 0, got -1"):
         flow.sample(-1, rng)
-    with pytest.raises(ValueError, match=r"x: expected floats \(N, 2\)"):
+    with pytest.raises(ValueError, match=r"x: expected shape \(N, 2\)"):
         flow.log_prob(np.zeros((4, 3)))
     with pytest.raises(ValueError, match=r"x: expected shape \(N, 2\), got \(4, 3\)"):
         flow.bijection.forward(np.zeros((4, 3)))

@@ -115,5 +115,5 @@ def test_wrong_settings() -> None:
             Flow1D(3, data_range=wrong)
     with pytest.raises(ValueError, match="components: expected at least 1"):
         Flow1D(0)
-    with pytest.raises(ValueError, match="x: expected floats"):
+    with pytest.raises(ValueError, match="x: expected shape"):
         Flow1D(3).log_prob(np.zeros(4))

@@ -197,7 +197,7 @@ BAD_INPUT: list[tuple[Any, str]] = [
     (lambda gan, rng: GAN((3,), 0, gan.generator, gan.critic), "latent: expected at least 1"),
     (lambda gan, rng: gan.critic_loss(np.zeros((2, 4)), rng=rng), "x: expected shape"),
     (lambda gan, rng: gan.critic_loss(np.zeros((0, 3)), rng=rng), "x: expected one or more"),
-    (lambda gan, rng: gan.critic_loss(np.full((2, 3), np.nan), rng=rng), "x: expected one or more finite"),
+    (lambda gan, rng: gan.critic_loss(np.full((2, 3), np.nan), rng=rng), "x: expected finite"),
     (lambda gan, rng: gan.sample(-1, rng), "n: expected at least 0"),
     (lambda gan, rng: GAN((4,), 2, gan.generator, gan.critic).sample(2, rng), "generator: expected"),
     (

@@ -222,6 +222,7 @@ def test_derivatives_of_a_residual_convolution() -> None:
         (lambda: nn.ConvTranspose(1, 0, taps.square(3), rng()), "n_out: expected at least 1, got 0"),
         (lambda: nn.Embedding(0, 1, rng()), "n: expected at least 1, got 0"),
         (lambda: nn.LayerNorm(0), "dim: expected at least 1, got 0"),
+        (lambda: nn.LayerNorm(3)(Tensor(np.zeros((2, 1)))), r"LayerNorm x: expected \(…, 3\), got \(2, 1\)"),
     ],
 )
 def test_sizes_below_one_are_refused_by_name(make: Callable[[], object], said: str) -> None:

@@ -195,6 +195,21 @@ def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path: Path) -> None:
     assert same(train(tmp_path / "a", 3), train(tmp_path / "b", 3))
 
 
+def test_settings_may_be_numbers_of_numpy(unbroken: dict[int, tuple[Run, str]], tmp_path: Path) -> None:
+    numbers: Any = {"batch_size": np.int64(BATCH), "clip": np.float64(0.5)}
+    train(tmp_path, 3, steps=5, epochs=None, **numbers)
+    check_resumed(tmp_path, 3, unbroken, **numbers)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "history"])
+def test_a_folder_that_is_not_there_is_told_at_once(name: str, tmp_path: Path) -> None:
+    def never(call: int) -> None:
+        raise AssertionError("a step was taken")
+
+    with pytest.raises(ValueError, match=rf"{name}: expected a file in a folder that exists, got .*elsewhere"):
+        train(tmp_path, 3, never, **{name: tmp_path / "elsewhere" / "run"})
+
+
 def test_resume_false_starts_anew(unbroken: dict[int, tuple[Run, str]], tmp_path: Path) -> None:
     train(tmp_path, 2, steps=5, epochs=None)
     check_resumed(tmp_path, 2, unbroken, resume=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_condition
+from ..checks import at_least, check_condition, finite, with_examples
 from ..distributions import Distribution
 from ..nn import Module
 from .bijection import Bijection
@@ -22,8 +22,8 @@ class Flow(Module):
 
     Shapes: x (N, *shape) of real numbers, condition (N, C), log_prob (N,) in nats per example. `shape` is that of the
     data; by default that of the noise.
-    Raises ValueError if x has another shape or is not finite, or if the condition is not what the bijection is told:
-    one row for each example, none where it takes none.
+    Raises ValueError if x or the condition is not finite, x has another shape, or the condition is not what the
+    bijection is told: one row for each example, none where it takes none.
     """
 
     def __init__(
@@ -34,14 +34,7 @@ class Flow(Module):
 
     def log_prob(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
         """ln p(x | condition) in nats per example."""
-        v = array_of(x)
-        if v.ndim < 1 or v.shape[1:] != self.shape or v.dtype.kind != "f":
-            raise ValueError(f"x: expected floats (N, {', '.join(map(str, self.shape))}), got {v.dtype} {v.shape}")
-        if not np.all(np.isfinite(v)):
-            raise ValueError(f"x: expected finite numbers, got {np.count_nonzero(~np.isfinite(v))} that are not")
-        check_condition(condition, len(v), self.condition)
-        if not isinstance(x, Tensor):  # or float64 data would take a float32 network with it
-            x = v.astype(self.dtype, copy=False)
+        x, condition = self._checked(x, condition)
         z, log_det = self.bijection.forward(x, condition)
         return self.base.log_prob(z) + log_det
 
@@ -53,22 +46,33 @@ class Flow(Module):
 
     def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> None:
         """Let what starts from data, such as an `ActNorm`, do so, by a first batch x (N, *shape); before training."""
-        check_condition(condition, len(array_of(x)), self.condition)
+        x, condition = self._checked(x, condition)
         with no_grad():
             self.bijection.initialise(x, condition)
 
     def draw(self, n: int, rng: np.random.Generator, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         """Draw x (n, *shape) as a differentiable function of the parameters, with its ln p(x) (n,)."""
-        z = self._noise(n, rng, condition)
+        condition = self._told(n, condition)
+        z = self._noise(n, rng)
         x, log_det = self.bijection.inverse(z, condition)
         return x, self.base.log_prob(z) - log_det
 
     def sample(self, n: int, rng: np.random.Generator, condition: TensorLike | None = None) -> Array:
         """Draw n examples (n, *shape)."""
+        condition = self._told(n, condition)
         with no_grad():
-            return self.bijection.decode(self._noise(n, rng, condition), condition).value
+            return self.bijection.decode(self._noise(n, rng), condition).value
 
-    def _noise(self, n: int, rng: np.random.Generator, condition: TensorLike | None) -> Array:
+    def _noise(self, n: int, rng: np.random.Generator) -> Array:
+        return self.base.sample(n, rng).astype(self.dtype)
+
+    def _checked(self, x: TensorLike, condition: TensorLike | None) -> tuple[TensorLike, TensorLike | None]:
+        if array_of(x).dtype.kind != "f":
+            raise ValueError(f"x: expected floats {with_examples(self.shape)}, got {array_of(x).dtype}")
+        x = finite("x", x, self.shape, self.dtype)
+        return x, self._told(len(array_of(x)), condition)
+
+    def _told(self, n: int, condition: TensorLike | None) -> TensorLike | None:
         at_least(0, n=n)
         check_condition(condition, n, self.condition)
-        return self.base.sample(n, rng).astype(self.dtype)
+        return None if condition is None else finite("condition", condition, np.shape(condition)[1:], self.dtype)

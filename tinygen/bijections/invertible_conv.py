@@ -32,9 +32,9 @@ class InvertibleConv(Bijection):
 
     def __init__(self, channels: int, rng: np.random.Generator, w: Array | None = None) -> None:
         at_least(1, channels=channels)
-        if w is not None and w.shape != (channels, channels):
-            raise ValueError(f"w: expected ({channels}, {channels}), got {w.shape}")
-        order, lower, upper = plu(orthogonal(channels, rng) if w is None else w)
+        if w is not None and np.shape(w) != (channels, channels):
+            raise ValueError(f"w: expected ({channels}, {channels}), got {np.shape(w)}")
+        order, lower, upper = plu(orthogonal(channels, rng) if w is None else np.asarray(w))
         s = np.diag(upper)
         self.order, self.sign = order, np.sign(s).astype(np.float32)
         self.lower, self.upper = Parameter(lower), Parameter(np.triu(upper, 1))

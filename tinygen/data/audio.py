@@ -137,11 +137,14 @@ def read_wav(path: str | Path) -> tuple[Wave, int]:
     try:
         with wave.open(str(path), "rb") as file:
             kind = file.getnchannels(), file.getsampwidth()
-            frames, rate = file.readframes(file.getnframes()), file.getframerate()
+            count, rate = file.getnframes(), file.getframerate()
+            frames = file.readframes(count)
     except (wave.Error, EOFError) as error:
         raise ValueError(f"{path}: expected a WAV file, got one that cannot be read: {error}") from error
     if kind != (1, 2):
         raise ValueError(f"{path}: expected 1 channel of 2 bytes, got {kind[0]} of {kind[1]}")
+    if len(frames) != 2 * count:
+        raise ValueError(f"{path}: expected {count} samples, got {len(frames)} bytes: was it cut off?")
     return np.maximum(np.frombuffer(frames, "<i2") / 32767, -1), rate
 
 
@@ -158,7 +161,7 @@ def _mu(levels: int) -> int:
 
 
 def _length(seconds: float, rate: int) -> int:
-    if not round(seconds * rate) >= 1:
+    if not (math.isfinite(seconds * rate) and round(seconds * rate) >= 1):
         raise ValueError(f"seconds: expected at least one sample at {rate} Hz, got {seconds}")
     return round(seconds * rate)
 

@@ -99,6 +99,7 @@ class GaussianMixture:
 
     def __post_init__(self) -> None:
         _check_width("sigma", self.sigma)
+        object.__setattr__(self, "centres", np.asarray(self.centres, np.float64))
         if self.centres.ndim != 2 or self.centres.shape[1] != 2 or not len(self.centres):
             raise ValueError(f"centres: expected (K, 2) with K ≥ 1, got shape {self.centres.shape}")
         if not np.isfinite(self.centres).all():

@@ -164,6 +164,8 @@ class FFJORD(Flow):
 
     def log_prob_estimate(self, x: TensorLike, rng: Rng, condition: TensorLike | None = None) -> Tensor:
         """`log_prob` by Hutchinson's estimate of the trace, with an ε for each example: ±1, or what `noise` says."""
+        if rng is None:
+            raise ValueError("rng: expected a generator, got None")
         return self._solved_by(self.bijection.solver, x, rng).log_prob(x, condition)
 
     def loss(self, x: TensorLike, condition: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:

@@ -25,7 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, grad, no_grad, softplus, sqrt
-from ..checks import at_least, check_event
+from ..autograd.tensor import array_of
+from ..checks import at_least, finite
 from ..distributions import StandardNormal
 from ..nn import Module
 
@@ -84,14 +85,13 @@ class GAN(Module):
 
     def critic_loss(self, x: Array, *, rng: Rng) -> Tensor:
         """What the critic lowers, of data x (N, *shape) and as many samples; the generator is not part of its graph."""
-        check_event("x", x, self.shape)
-        if not len(x) or not np.all(np.isfinite(x)):
-            raise ValueError(f"x: expected one or more finite examples, got shape {x.shape}")
-        x = x.astype(self.dtype, copy=False)  # else data in float64 would take the critic, twice differentiated, along
+        real = array_of(finite("x", x, self.shape, self.dtype))
+        if not len(real):
+            raise ValueError(f"x: expected one or more examples, got shape {x.shape}")
         with no_grad():
-            fake = self.generate(len(x), rng).value
-        value = OBJECTIVES[self.objective].critic(self.criticise(x), self.criticise(fake)).mean()
-        return value + self.penalty * self.gradient_penalty(x, fake, rng) if self.penalty else value
+            fake = self.generate(len(real), rng).value
+        value = OBJECTIVES[self.objective].critic(self.criticise(real), self.criticise(fake)).mean()
+        return value + self.penalty * self.gradient_penalty(real, fake, rng) if self.penalty else value
 
     def generator_loss(self, x: Array, *, rng: Rng) -> Tensor:
         """What the generator lowers, of as many samples as there are data in x; the data themselves do not matter."""

@@ -35,7 +35,7 @@ from ..bijections import (
     Squeeze,
     multi_scale,
 )
-from ..checks import at_least
+from ..checks import at_least, check_shape
 from ..distributions import StandardNormal
 from ..nn.layers import Activation
 from .coupling_networks import MLP, ResidualNet
@@ -63,6 +63,7 @@ class NICE(Flow):
         condition: int = 0,
         activation: Activation = relu,
     ) -> None:
+        check_shape(shape)
         at_least(2, layers=layers)  # or a half is never changed
         dim = math.prod(shape)
         parts: list[Bijection] = [] if len(shape) == 1 else [Reshape(tuple(shape), (dim,))]
@@ -98,6 +99,7 @@ class RealNVP(Flow):
         condition: int = 0,
         activation: Activation = relu,
     ) -> None:
+        check_shape(shape)
         at_least(2, layers=layers)
         at_least(1, scales=scales)
         if scales > 1 and len(shape) != 3:

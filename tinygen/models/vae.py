@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, broadcast_to, exp, log_normal, logsumexp, no_grad
+from ..autograd.tensor import array_of
 from ..bijections import Bijection
-from ..checks import at_least, check_event
+from ..checks import at_least, check_levels, finite
 from ..distributions import Distribution, Likelihood, StandardNormal, event_log_prob
 from ..nn import Module
 
@@ -73,10 +74,13 @@ class VAE(Module):
 
     def posterior(self, x: Array) -> Posterior:
         """Encode x (N, *shape): the Gaussian that codes are drawn from, and the context of the posterior flow."""
-        check_event("x", x, self.shape)
-        if not len(x) or not np.all(np.isfinite(x)):
-            raise ValueError(f"x: expected one or more finite examples, got shape {x.shape}")
-        code = self.encoder(x.astype(self.dtype))
+        v = finite("x", x, self.shape, self.dtype)
+        if not len(x):
+            raise ValueError(f"x: expected one or more examples, got shape {x.shape}")
+        levels = getattr(self.output, "levels", None)
+        if levels is not None:
+            check_levels(x, self.shape, levels)
+        code = self.encoder(v)
         d = self.latent
         if code.shape[0] != len(x) or code.ndim != 2 or code.shape[1] < 2 * d:
             raise ValueError(f"encoder: expected ({len(x)}, {2 * d} or more) for latent {d}, got {code.shape}")
@@ -98,12 +102,7 @@ class VAE(Module):
     def log_likelihood(self, x: Array, z: Tensor) -> Tensor:
         """ln p(x|z) in nats: x (N, *shape), z (k, N, latent), result (k, N)."""
         k, n, d = z.shape
-        parameters = self.decoder(z.reshape(k * n, d))
-        if parameters.shape != (k * n, *self.shape, self.output.width):
-            raise ValueError(
-                f"decoder: expected {(k * n, *self.shape, self.output.width)} of codes {(k * n, d)}, "
-                f"got {parameters.shape}"
-            )
+        parameters = self._decoded(z.reshape(k * n, d))
         repeated = np.broadcast_to(x, (k, *x.shape)).reshape(k * n, *self.shape)
         return event_log_prob(self.output, parameters, repeated).reshape(k, n)
 
@@ -145,12 +144,12 @@ class VAE(Module):
         It is `iwae_bound`, without derivatives and in bounded memory; its bias vanishes as k grows.
         """
         at_least(1, k=k, at_once=at_once)
-        total = np.full(len(x), -np.inf)
+        total: Any = np.float64(-np.inf)
         with no_grad():
             for start in range(0, k, at_once):
                 weights = self.log_weights(x, min(at_once, k - start), rng)
                 total = np.logaddexp(total, logsumexp(weights, 0).value)
-        return total - math.log(k)
+        return np.asarray(total - math.log(k))
 
     def loss(self, x: Array, *, rng: Rng, k: int = 1, beta: float = 1.0, kl: str | None = None) -> Tensor:
         """Mean of −ELBO (k = 1; a β that rises from 0 to 1 is a KL warm-up), or of −IWAE_k, in nats per example."""
@@ -165,7 +164,14 @@ class VAE(Module):
         at_least(0, n=n)
         with no_grad():
             z = self.prior.sample(n, rng).astype(self.dtype)
-            return self.output.sample(self.decoder(z), rng)
+            return self.output.sample(self._decoded(z), rng)
+
+    def _decoded(self, z: TensorLike) -> Tensor:
+        parameters, codes = self.decoder(z), array_of(z).shape
+        wanted = (codes[0], *self.shape, self.output.width)
+        if parameters.shape != wanted:
+            raise ValueError(f"decoder: expected {wanted} of codes {codes}, got {parameters.shape}")
+        return parameters
 
     def _log_prior(self, z: Tensor) -> Tensor:
         return self.prior.log_prob(z.reshape(-1, self.latent)).reshape(*z.shape[:2])

@@ -34,7 +34,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
-from ..checks import at_least
+from ..checks import at_least, check_counts
 from ..distributions import Categorical
 from ..nn import Conv, Embedding, Linear, Module
 from ..nn.memory import Memory
@@ -85,8 +85,7 @@ class WaveNet(Autoregressive):
     ) -> None:
         super().__init__(shape, Categorical(levels), classes)
         at_least(1, channels=channels, size=size)
-        if not dilations or min(dilations) < 1:
-            raise ValueError(f"dilations: expected one or more of at least 1, got {tuple(dilations)}")
+        check_counts("dilations", dilations)
         if coordinates and len(shape) == 1:
             raise ValueError(f"coordinates: expected False for a sequence, which may be of any length, got {shape}")
         self.dilations, self.size = tuple(dilations), size

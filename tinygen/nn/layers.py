@@ -154,7 +154,7 @@ class Embedding(Module):
 class LayerNorm(Module):
     """y = w (x − μ) / √(σ² + ε) + b, with mean μ and variance σ² of each vector along the last axis
 
-    Shapes: x, y (…, dim), w and b (dim,).  Raises ValueError if dim is below 1.
+    Shapes: x, y (…, dim), w and b (dim,).  Raises ValueError if dim is below 1 or x of another.
     Source: Ba, Kiros & Hinton, "Layer normalization", 2016.
     """
 
@@ -163,6 +163,8 @@ class LayerNorm(Module):
         self.w, self.b, self.epsilon = Parameter(np.ones(dim)), Parameter(np.zeros(dim)), epsilon
 
     def __call__(self, x: Tensor) -> Tensor:
+        if x.shape[-1:] != self.w.shape:
+            raise ValueError(f"LayerNorm x: expected (…, {self.w.shape[0]}), got {x.shape}")
         centred = x - x.mean(-1, keepdims=True)
         variance = (centred * centred).mean(-1, keepdims=True)
         return centred / sqrt(variance + self.epsilon) * self.w + self.b

@@ -23,7 +23,7 @@ from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, conv, 
 from ..autograd.kernels import product
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_condition, check_event
+from ..checks import at_least, check_condition, check_counts, check_event
 from .init import glorot_uniform
 from .layers import Activation, Conv, Linear, activated
 from .memory import Memory
@@ -42,15 +42,15 @@ def degrees(order: Sequence[int] | Array, hidden: Sequence[int], rng: Rng | None
     Shapes: order, a permutation of 0 … D−1, the first one drawn first; result [(D,), (hidden[0],), …] of int32.
     Raises ValueError if the order is no permutation or a hidden layer has no unit.
     """
+    if hidden:
+        check_counts("hidden", hidden)
     order = np.asarray(order)
-    variables = len(order)
+    variables = order.size
     if order.ndim != 1 or variables < 1 or not np.array_equal(np.sort(order), np.arange(variables)):
         raise ValueError(f"order: expected a permutation of 0…{variables - 1}, got {order}")
     found = [np.argsort(order) + 1]
     least = min(least, variables - 1)
     for units in hidden:
-        if units < 1:
-            raise ValueError(f"hidden: expected at least 1 unit in each layer, got {tuple(hidden)}")
         if rng is None:  # in the middles of equal parts of least … D
             found.append(least + (2 * np.arange(units) + 1) * (variables - least) // (2 * units))
         else:

@@ -52,10 +52,15 @@ def load_checkpoint(path: str | Path, module: Module) -> None:
 def write_checkpoint(path: str | Path, groups: Mapping[str, Mapping[str, Array]], header: Mapping[str, Any]) -> None:
     """Write groups of named arrays and a header that JSON can hold."""
     arrays = {f"{group}.{name}": array for group, named in groups.items() for name, array in named.items()}
-    text = json.dumps({"format": FORMAT, "groups": list(groups), **header}, default=np.ndarray.tolist)
+    text = to_json({"format": FORMAT, "groups": list(groups), **header})
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, header=np.frombuffer(text.encode(), np.uint8), **arrays)
     write_whole(path, content.getvalue())
+
+
+def to_json(value: object) -> str:
+    """Write a value as JSON, numbers and arrays of NumPy as those of Python."""
+    return json.dumps(value, default=lambda number: number.tolist())
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict[str, Any]]:

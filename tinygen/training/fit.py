@@ -18,9 +18,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..autograd import Array, Tensor, no_grad, value_and_grad
+from ..checks import at_least
 from ..nn import Module
 from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
-from .checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from .checkpoint import CheckpointError, read_checkpoint, to_json, write_checkpoint
 from .history import History, Record
 from .interrupt import deferred_interrupt
 from .progress import progress_bar
@@ -90,6 +91,9 @@ def fit(
     optimizers = list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
     turns = list(range(len(losses))) if turns is None else list(turns)
     _check_lengths(epochs, steps, every=every, batch_size=batch_size)
+    for name, path in {"checkpoint": checkpoint, "history": history}.items():
+        if path is not None and not Path(path).parent.is_dir():  # said now, and not after hours
+            raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
     run = _Run(losses, optimizers, turns, module, arrays, rng, batch_size, ema, clip, shards, unit)
     total = steps if steps is not None else run.per_epoch * (epochs or 0)
     every = every or run.per_epoch
@@ -266,7 +270,7 @@ class _Run:
         groups, header = read_checkpoint(path)
         if "configuration" not in header:
             raise CheckpointError(f"{path}: a module alone, not a training run; use load_checkpoint for it")
-        here, there = json.loads(json.dumps(self._configuration())), header["configuration"]
+        here, there = json.loads(to_json(self._configuration())), header["configuration"]
         differing = [key for key in here if here[key] != there.get(key)]
         if differing:
             said = "; ".join(f"{key} is {here[key]} here, {there.get(key)} there" for key in differing)
@@ -312,9 +316,7 @@ class _Run:
 def _check_lengths(epochs: int | None, steps: int | None, **others: int | None) -> None:
     if (epochs is None) == (steps is None):
         raise ValueError(f"epochs, steps: expected one of the two, got {epochs}, {steps}")
-    for name, number in {"epochs": epochs, "steps": steps, **others}.items():
-        if number is not None and (int(number) != number or number < 1):
-            raise ValueError(f"{name}: expected a whole number of at least 1, got {number}")
+    at_least(1, **{name: n for name, n in {"epochs": epochs, "steps": steps, **others}.items() if n is not None})
 
 
 def _check_loss(loss: Loss, arrays: list[Array], rng: np.random.Generator) -> None:
