@@ -223,7 +223,8 @@ def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[l
     norm = math.hypot(*(_norm(i, g.value) for i, g in enumerate(gradients)))
     if norm <= max_norm:
         return list(gradients), norm
-    return [Tensor(g.value * (max_norm / norm)) for g in gradients], norm
+    factor = float(max_norm) / norm  # of Python, whose numbers make no float64 of float32
+    return [Tensor(g.value * factor) for g in gradients], norm
 
 
 def _norm(index: int, g: Array) -> float:

@@ -94,7 +94,7 @@ def fit(
     for name, path in {"checkpoint": checkpoint, "history": history}.items():
         if path is not None and not Path(path).parent.is_dir():  # said now, and not after hours
             raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
-    run = _Run(losses, optimizers, turns, module, arrays, rng, batch_size, ema, clip, shards, unit)
+    run = _Run(losses, optimizers, turns, module, arrays, rng, int(batch_size), ema, clip, shards, unit)
     total = steps if steps is not None else run.per_epoch * (epochs or 0)
     every = every or run.per_epoch
     if checkpoint is not None:
