@@ -9,10 +9,6 @@ same numbers before it is timed.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -216,31 +212,6 @@ def stall(rounds: int, seconds: float) -> str:
     return f"| conv and product in turns, beside their sum alone | {both:.3f} | {apart:.3f} | **{both / apart:.2f}** |"
 
 
-_FIRST_STEP = """
-import time
-start = time.perf_counter()
-import numpy as np
-from tinygen.autograd import kernels
-ready = time.perf_counter()
-x, g, w = (np.ones(shape, np.float32) for shape in ((2, 28, 28, 32), (2, 28, 28, 64), (2, 32, 64)))
-taps = ((0, -1), (0, 0))
-dx = kernels.gate_vjp(g, kernels.gate(kernels.conv(x, w, taps, 1, (28, 28), None, np.ones(64, np.float32))))
-kernels.conv_transpose(dx, w, taps, 1, (28, 28)), kernels.conv_weight(x, dx, taps, 1)
-print(f"{ready - start:.2f} {time.perf_counter() - ready:.2f}")
-"""
-
-
-def first_step() -> Iterator[str]:
-    """Seconds to import and to run all kernels of one gated layer in fresh processes: cold cache, then warm."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in "cold", "cached":
-            command = [sys.executable, "-c", _FIRST_STEP]
-            environment = os.environ | {"NUMBA_CACHE_DIR": folder}
-            output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-            imported, ran = output.split()
-            yield f"| first step, {name} | {imported} | {ran} |"
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -260,9 +231,6 @@ def main() -> None:
         return
     print("\n| | tinygen | PyTorch | ratio |\n|---|---|---|---|")
     for row in other_rows(rounds, seconds):
-        print(row, flush=True)
-    print("\n| fresh process | import, s | first step, s |\n|---|---|---|")
-    for row in first_step():
         print(row, flush=True)
 
 

@@ -24,7 +24,7 @@ import numba
 import numpy as np
 
 from .arrays import Array, aligned, behaved
-from .blas import matmul
+from .blas import matmul, product
 from .intrinsics import VECTOR_BYTES, add, compiled, fma, lanes, relu, store, zeros
 from .threads import parts, share, threads
 
@@ -35,7 +35,7 @@ Phase = tuple[int, int]
 
 # A thread is worth calling for this many multiply-adds (about 10 µs on one core).
 _GRAIN = 1 << 19
-# With fewer channels than this, most lanes of a tile would idle: `_by_columns` is faster.
+# With fewer channels than this, most lanes of a tile would idle: `_by_columns` is faster, or of 1×1 taps a product.
 _FEW = 8
 
 
@@ -448,6 +448,9 @@ def conv(
         return plain_conv(x, w, taps, stride, size, plus, bias, rectified)
     y = np.empty((len(x), *size, w.shape[2]), x.dtype)
     start = _start(plus, bias, y)
+    pointwise = taps == ((0,) * len(size),) and stride == 1 and size == x.shape[1:-1]
+    if pointwise and 0 < w.shape[2] < _FEW and x.size and plus is None:
+        return product(x.reshape(-1, w.shape[1]), w[0], bias, rectified).reshape(y.shape)
     if y.size:
         _into(_planar(y), _planar(behaved(x)), w, _planar_taps(taps), stride, start, rectified)
     return y
