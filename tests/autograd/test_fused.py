@@ -50,7 +50,7 @@ def test_gate_equals_its_plain_form(dtype: Any, tolerance: float, shape: tuple[i
     fused_grad, plain_grad = grad(fused, [x], g)[0], grad(plain, [x], g)[0]
     assert fused_grad.dtype == dtype
     # A tanh that is off by 5 units in its last place puts 1 − tanh² off by 10 of them, times g, which may be 5.
-    bound = {"rtol": tolerance, "atol": 4 * tolerance}
+    bound: Any = {"rtol": tolerance, "atol": 4 * tolerance}
     np.testing.assert_allclose(fused_grad.value, plain_grad.value, **bound)
     taped = grad(fused, [x], g, create_graph=True)[0]
     np.testing.assert_allclose(taped.value, plain_grad.value, **bound)
