@@ -118,6 +118,21 @@ def test_parameters_of_another_number_or_none(output: Any, rng: np.random.Genera
         output.sample(np.full((2, output.width), np.nan), rng)
 
 
+@pytest.mark.parametrize("fixed", [None, 3.0])
+def test_a_gaussian_has_the_mean_and_scale_that_it_is_given(fixed: float | None, rng: np.random.Generator) -> None:
+    parameters = np.tile([2.0, np.log(3.0)][: 2 if fixed is None else 1], (20_000, 1))
+    x = Gaussian(fixed).sample(parameters, rng)
+    assert x.mean() == pytest.approx(2, abs=5 * 3 / np.sqrt(20_000))  # five standard errors
+    assert x.std() == pytest.approx(3, rel=5 / np.sqrt(40_000))
+    expected = -0.5 * ((x - 2) / 3) ** 2 - np.log(3) - 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(Gaussian(fixed).log_prob(parameters, x).value, expected, rtol=1e-12)
+
+
+def test_nothing_lies_beyond_the_unit_cube() -> None:
+    x = np.array([[0.0, 1.0], [0.5, 0.5], [-1e-9, 0.5], [0.5, 1 + 1e-9], [np.nan, 0.5]])
+    np.testing.assert_array_equal(StandardUniform((2,)).log_prob(x).value, [0, 0, -np.inf, -np.inf, -np.inf])
+
+
 def test_noise_of_a_negative_number(rng: np.random.Generator) -> None:
     for noise in (StandardNormal((2,)), StandardUniform((2,))):
         with pytest.raises(ValueError, match="n: expected at least 0, got -1"):

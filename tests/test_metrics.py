@@ -93,6 +93,31 @@ def test_bootstrap_interval_of_a_mean(rng: np.random.Generator) -> None:
     assert 85 <= covered <= 100  # 95 ± 4 standard errors, and the interval is a little narrow
 
 
+def test_bootstrap_draws_each_set_by_itself_and_as_large_as_it_is(rng: np.random.Generator) -> None:
+    x = rng.normal(size=400)
+
+    def difference(a: Any, b: Any) -> float:
+        assert (len(a), len(b)) == (400, 100)
+        return float(a.mean() - b.mean())
+
+    _, low, high = bootstrap(difference, x, x[:100], rng=rng, rounds=400)
+    expected = 2 * 1.96 * np.sqrt(x.var() / 400 + x[:100].var() / 100)
+    assert high - low == pytest.approx(expected, rel=0.25)  # three standard errors of the two quantiles
+    same = bootstrap(lambda a, b: float(a.mean() - b.mean()), x, x, rng=rng, rounds=50)
+    assert same.high - same.low > 0.1  # not 0, as it were if both had the same rows
+
+
+def test_bootstrap_covers_what_it_is_asked_to(rng: np.random.Generator) -> None:
+    x = rng.normal(size=100)
+    widths = []
+    for coverage in (0.5, 0.95):
+        _, low, high = bootstrap(
+            lambda x: float(x.mean()), x, rng=np.random.default_rng(0), rounds=2000, coverage=coverage
+        )
+        widths.append(high - low)
+    assert widths[0] / widths[1] == pytest.approx(0.6745 / 1.96, rel=0.1)
+
+
 def test_bootstrap_takes_the_bias_from_an_fid(rng: np.random.Generator) -> None:
     d, spread = 8, 1.3
     truth, plain, corrected, basic, percentile = d * (1 - spread) ** 2, [], [], 0, 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Tensor, sin
-from tinygen.ode import DORMAND_PRINCE, RK4, Adaptive, FixedStep, IntegrationError, Solver, State, Tableau
+from tinygen.ode import DORMAND_PRINCE, RK4, Adaptive, FixedStep, IntegrationError, Solution, Solver, State, Tableau
 from tinygen.testing import check_grads
 
 
@@ -121,6 +121,34 @@ def test_steps_are_counted_and_those_too_long_rejected() -> None:
     stiff = Adaptive(1e-4, 1e-4)(lambda t, y: (-200 * (y[0] - math.cos(t)),), (np.zeros(1),), 0.0, 2.0)
     assert stiff.accepted > 2 * 200 / 3.3 - 10  # the method is stable up to h λ = 3.3, however smooth the solution is
     assert stiff.y[0][0] == pytest.approx((200**2 * math.cos(2) + 200 * math.sin(2)) / (200**2 + 1), abs=1e-3)
+
+
+def test_the_steps_follow_both_tolerances_over_all_of_the_state() -> None:
+    def solve(scale: float, copies: int) -> Solution:
+        solver = Adaptive(1e-6, 1e-7 * scale)
+        return solver(oscillator, (np.full(copies, scale), np.zeros(copies)), 0.0, 10.0)
+
+    one = solve(1.0, 1)
+    for scale in (2.0**-20, 2.0**20):  # in other units the same: a relative error, and an absolute one in these units
+        np.testing.assert_array_equal(solve(scale, 1).y[0] / scale, one.y[0])
+    many = solve(1.0, 64)  # a root mean square: of more of the same it is the same
+    assert many.accepted == one.accepted
+    np.testing.assert_allclose(many.y[0], one.y[0][0], rtol=1e-12)
+
+
+def test_every_part_of_the_state_is_kept_to_the_tolerance() -> None:
+    def slow_and_fast(t: float, y: State) -> State:
+        return 0.1 * y[0], 30 * np.cos(30 * t + 0 * y[1])
+
+    def fast_and_slow(t: float, y: State) -> State:
+        return slow_and_fast(t, y[::-1])[::-1]
+
+    start = np.ones(1), np.zeros(1)
+    one, other = (
+        Adaptive(1e-8, 1e-8)(f, y, 0.0, 2.0) for f, y in ((slow_and_fast, start), (fast_and_slow, start[::-1]))
+    )
+    assert one.accepted == other.accepted > 50
+    np.testing.assert_allclose([one.y[1][0], other.y[0][0]], math.sin(60), atol=1e-5)
 
 
 def test_nothing_to_do() -> None:

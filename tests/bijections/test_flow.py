@@ -182,6 +182,18 @@ def test_wrong_shapes_and_integers(x: Array) -> None:
             refuse(x)
 
 
+def test_the_condition_is_told_in_training_and_at_the_start(rng: np.random.Generator) -> None:
+    flow = NICE((4,), rng, layers=2, hidden=5, depth=1, condition=2).astype(np.float64)
+    for parameter in flow.parameters():
+        parameter.assign(rng.normal(size=parameter.shape))
+    x, told = rng.normal(size=(30, 4)), 3 * rng.normal(size=(30, 2))
+    assert flow.loss(x, told).item() == -flow.log_prob(x, told).value.mean()
+    assert abs(flow.loss(x, told).item() - flow.loss(x, -told).item()) > 0.1
+    flow.initialise(x, told)
+    z = flow.bijection.forward(x, told)[0].value  # the last map is an ActNorm
+    np.testing.assert_allclose([z.mean(0), z.std(0)], [[0] * 4, [1] * 4], atol=1e-9)
+
+
 def test_a_condition_in_float64_takes_nothing_with_it(rng: np.random.Generator) -> None:
     for flow in (RealNVP((2,), rng, layers=2, condition=3), MAF(2, rng, layers=1, hidden=(4,), condition=3)):
         x, told = rng.normal(size=(4, 2)), np.eye(3)[[0, 2, 1, 1]]

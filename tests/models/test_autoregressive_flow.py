@@ -158,3 +158,12 @@ def test_examples_that_are_none(kind: str) -> None:
         flow.log_prob(np.zeros((2, 2)))
     with pytest.raises(ValueError, match="condition: expected"):
         flow.sample(3, np.random.default_rng(0), np.zeros((2, 1)))
+
+
+def test_an_iaf_is_the_maf_of_the_same_settings_inverted(rng: np.random.Generator) -> None:
+    settings: dict[str, Any] = {"dim": 5, "layers": 3, "transformer": MIXTURE, "random_orders": True, "condition": 2}
+    maf, iaf = small("maf", **settings), small("iaf", **settings)
+    x, told = rng.normal(size=(4, 5)), rng.normal(size=(4, 2))
+    for forth, back in ((maf.bijection.forward, iaf.bijection.inverse), (maf.bijection.inverse, iaf.bijection.forward)):
+        for one, other in zip(forth(x, told), back(x, told), strict=True):
+            np.testing.assert_array_equal(one.value, other.value)

@@ -15,7 +15,7 @@ from plane import check_plane_sampler
 from tinygen.autograd import Array, Tensor, TensorLike, grad, no_grad
 from tinygen.bijections import ContinuousFlow, Flow
 from tinygen.models import FFJORD
-from tinygen.models.ffjord import InstantMLP, Noise, TimedMLP, hutchinson_noise
+from tinygen.models.ffjord import InstantMLP, Noise, TimedLinear, TimedMLP, hutchinson_noise
 from tinygen.ode import Adaptive, FixedStep, Solution, Solver
 from tinygen.testing import check_invertible, check_log_det, check_normalised_density, check_parameter_grads
 
@@ -188,6 +188,30 @@ def test_where_the_first_step_was_guessed_there_is_a_derivative_too(rng: np.rand
 def test_gradients(noise: Noise | None, rng: np.random.Generator) -> None:
     flow, x, told = small(noise=noise, condition=1, training=FixedStep(2)), rng.normal(size=(3, 2)), np.ones((3, 1))
     check_parameter_grads(lambda: flow.loss(x, told, rng=np.random.default_rng(0)), flow.parameters(), order=1, rng=rng)
+
+
+def test_its_settings_reach_the_solution(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(40, 2))
+    for adjoint in (False, True):
+        assert small(adjoint=adjoint)._solved_by(FINE, x, None).bijection.adjoint == adjoint  # type: ignore[attr-defined]
+    for kind in ("rademacher", "gaussian"):
+        flow = small(noise=kind, training=FixedStep(2))
+        noise = flow._solved_by(FINE, x, rng).bijection.noise  # type: ignore[attr-defined]
+        assert (np.abs(noise) == 1).all() == (kind == "rademacher")
+        losses = [flow.loss(x, rng=np.random.default_rng(seed)).item() for seed in (0, 0, 1)]
+        assert losses[0] == losses[1] != losses[2]  # it is an estimate
+    exact = small(training=FixedStep(2))
+    assert exact.loss(x).item() == exact.loss(x, rng=rng).item()
+
+
+def test_a_layer_in_time(rng: np.random.Generator) -> None:
+    layer = TimedLinear(2, 3, rng)
+    for parameter in layer.parameters():
+        parameter.assign(rng.normal(size=parameter.shape))
+    w, b = layer.at(0.7)
+    gate = 1 + 0.7 * layer.g.value
+    np.testing.assert_allclose(w.value, layer.w.value * gate, rtol=1e-6)
+    np.testing.assert_allclose(b.value, layer.b.value * gate + 0.7 * layer.u.value, rtol=1e-6, atol=1e-7)
 
 
 def test_solvers_agree_and_count(rng: np.random.Generator) -> None:

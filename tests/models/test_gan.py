@@ -136,6 +136,36 @@ def test_the_penalty_is_taken_all_along_the_segments(rng: np.random.Generator) -
     assert penalty == pytest.approx(7 / 3, abs=0.08)  # four standard errors; at ε = 1 it is 9, at ε = ½ it is 1
 
 
+def test_losses_are_those_of_their_papers() -> None:
+    """The table of gan.py, in numbers that it does not share code with."""
+    r, f = np.array([0.3, -1.2]), np.array([-0.4, 2.0])
+
+    def s(c: Array) -> Array:
+        return 1 / (1 + np.exp(-c))
+
+    cross_entropy = -np.log(s(r)) - np.log(s(-f))
+    expected = {
+        "minimax": (cross_entropy, np.log(s(-f))),
+        "non-saturating": (cross_entropy, -np.log(s(f))),
+        "least-squares": ((r - 1) ** 2 / 2 + f**2 / 2, (f - 1) ** 2 / 2),
+        "wasserstein": (f - r, -f),
+    }
+    assert expected.keys() == OBJECTIVES.keys()
+    for name, (critic, generator) in expected.items():
+        np.testing.assert_allclose(OBJECTIVES[name].critic(Tensor(r), Tensor(f)).value, critic, rtol=1e-12)
+        np.testing.assert_allclose(OBJECTIVES[name].generator(Tensor(f)).value, generator, rtol=1e-12)
+
+
+def test_each_example_has_one_place_on_its_segment(rng: np.random.Generator) -> None:
+    gan, seen = small("wasserstein", rng), []
+    critic = gan.critic
+    gan.critic = lambda x: seen.append(x.value) or critic(x)  # type: ignore[union-attr,func-returns-value]
+    gan.gradient_penalty(np.tile([1.0, 2.0, 4.0], (50, 1)), np.zeros((50, 3)), rng)
+    places = seen[0] / [1.0, 2.0, 4.0]
+    np.testing.assert_allclose(places, places[:, :1].repeat(3, 1), rtol=1e-12)
+    assert len(set(places[:, 0])) == 50
+
+
 def seeded(loss: Any, x: Array) -> Tensor:
     """The loss with the same noise each time."""
     return loss(x, rng=np.random.default_rng(1))  # type: ignore[no-any-return]

@@ -178,3 +178,33 @@ def test_the_layer_before_the_output_starts_by_glorot_whatever_the_others_do(rng
 def test_bad_input(call: Any, message: str, rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match=message):
         call(rng)
+
+
+def test_an_activation_follows_every_layer_but_the_last(rng: np.random.Generator) -> None:
+    calls: list[tuple[int, ...]] = []
+
+    def counted(x: Any) -> Tensor:
+        calls.append(x.shape)
+        return tanh(x)
+
+    settings: Any = {"channels": (2, 3, 4), "activation": counted}
+    ConvEncoder((8, 8, 1), 2, rng, **settings)(np.zeros((1, 8, 8, 1)))
+    assert calls == [(1, 4, 4, 2), (1, 2, 2, 3), (1, 1, 1, 4)]
+    calls.clear()
+    ConvDecoder(2, (8, 8, 1), rng, **settings)(np.zeros((1, 2)))
+    assert calls == [(1, 4), (1, 2, 2, 3), (1, 4, 4, 2)]
+
+
+def test_a_critic_is_leaky_and_starts_at_the_scale_for_relus(rng: np.random.Generator) -> None:
+    critic = ImageCritic((8, 8, 1), rng, width=32)
+    for conv in critic.convs:
+        fan_in = conv.w.shape[0] * conv.w.shape[1]
+        assert conv.w.value.std() == pytest.approx(np.sqrt(2 / fan_in), rel=0.15)  # four standard errors of 512 weights
+    x = Tensor(rng.normal(size=(1, 8, 8, 1)))
+    slopes = []
+    for sign in (1, -1):  # far above 0, then far below it, where a relu would be dead
+        for conv, size in zip(critic.convs, (100, 10_000), strict=True):
+            assert conv.b is not None
+            conv.b.assign(np.full(conv.b.shape, sign * size))
+        slopes.append(grad(critic(x).sum(), [x])[0].value)
+    np.testing.assert_allclose(slopes[1], 0.2**2 * slopes[0], rtol=1e-4, atol=1e-6)

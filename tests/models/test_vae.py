@@ -95,6 +95,20 @@ def test_an_elbo_with_a_wrong_kl_is_found_out(known: LinearGaussian, rng: np.ran
     assert np.abs(model.elbo(x, 4, points).value - truth).min() > 1e-3
 
 
+@pytest.mark.parametrize("kl", ["analytic", "monte_carlo"])
+def test_beta_weighs_the_kl_however_it_is_estimated(kl: str, known: LinearGaussian, rng: np.random.Generator) -> None:
+    x, model = known.sample(4, rng), known.vae(shift=0.3, spread=0.2)
+
+    def loss(**settings: Any) -> float:
+        return model.loss(x, rng=np.random.default_rng(5), **settings).item()
+
+    fit, elbo = loss(kl=kl, beta=0.0), loss(kl=kl)
+    assert elbo - fit > 0.1
+    assert loss(kl=kl, beta=0.25) == pytest.approx(0.75 * fit + 0.25 * elbo, rel=1e-9)
+    assert elbo == -model.elbo(x, 1, np.random.default_rng(5), kl=kl).mean().item()
+    assert (elbo == loss()) == (kl == "analytic")
+
+
 def test_the_optimal_posterior_makes_every_bound_tight(known: LinearGaussian, rng: np.random.Generator) -> None:
     x, model = known.sample(5, rng), known.vae()
     exact = known.log_prob(x)  # every weight is p(x): no variance is left

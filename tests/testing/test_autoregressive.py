@@ -80,6 +80,12 @@ def leaks_at_one_pixel(x: Array) -> Array:
     return y
 
 
+def leaks_in_one_example(x: Array) -> Array:
+    y: Array = x @ STRICT.T
+    y[1, 2] += x[1, 4]
+    return y
+
+
 def reads_the_batch(x: Array) -> Array:
     return np.asarray(x @ STRICT.T / (1 + x.std(0)))
 
@@ -92,6 +98,7 @@ LINES: dict[str, tuple[Network, str]] = {
     "the mask transposed in one layer": (made(STRICT, np.triu(np.ones((5, 5)))), "must not see"),
     "no mask": (made(np.ones((5, 5))), "Is a mask missing"),
     "a leak of 1e-12 at one pixel": (leaks_at_one_pixel, r"in 1 of 25 pairs .*: 2 on 4\. Few pairs only"),
+    "a leak in one example": (leaks_in_one_example, r"in 1 of 25 pairs .*: 2 on 4\."),
     "the second channel leaks": (lambda x: np.stack([x @ STRICT.T, x @ (STRICT + np.eye(5)).T], -1), "mask B"),
     "the batch is read": (reads_the_batch, "when only example 0 is changed"),
     "its input is ignored": (lambda x: np.ones(x.shape), "ignores all of its input"),

@@ -177,6 +177,16 @@ def test_wrong_samplers_are_rejected(name: str, rng: np.random.Generator) -> Non
         check_sampler(wrong, log_prob, SUPPORT, 100_000, rng=rng)
 
 
+def test_two_values_leave_one_degree_of_freedom(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match="with 1 degrees of freedom"):
+        check_sampler(
+            lambda n, rng: (rng.random((n, 1)) < 0.45).astype(int),
+            lambda x: np.full(len(x), -math.log(2)),
+            enumerate_support(2, (1,)),
+            rng=rng,
+        )
+
+
 def test_what_has_probability_zero_is_not_drawn(rng: np.random.Generator) -> None:
     def never_two(x: Array) -> Array:
         return np.where(x[:, 0] == 2, -np.inf, -math.log(2))

@@ -206,6 +206,26 @@ def test_parameters_are_left_as_they_were_after_an_error_too(rng: np.random.Gene
         np.testing.assert_array_equal(value, Coupling().state()[name])
 
 
+class NotOnto(Bijection):
+    """z = x + ⌊x⌋ leaves every other unit interval out; what its inverse makes of one there does not come back."""
+
+    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+        v = array_of(x)
+        return Tensor(v + np.floor(v)), Tensor(np.zeros(len(v)))
+
+    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
+        v = array_of(z)
+        return Tensor(v - np.floor(v / 2)), Tensor(np.zeros(len(v)))
+
+
+class WrongWhereTheFirstIsLarge(Coupling):
+    """A log_det that is right for some examples only."""
+
+    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+        z, log_det = super().forward(x, condition)
+        return z, log_det + np.where(array_of(x)[:, 0] > X[0, 0], 0.01, 0.0)
+
+
 WRONG_LOG_DETS: dict[str, tuple[Bijection, str]] = {
     "sign flipped in both directions": (SignFlipped(), "The sign is flipped"),
     "mean over dimensions": (MeanOverDimensions(), "mean over dimensions"),
@@ -213,6 +233,7 @@ WRONG_LOG_DETS: dict[str, tuple[Bijection, str]] = {
     "bits": (InBits(), "in bits: multiply it by ln 2"),
     "determinant": (Determinant(), "take its logarithm"),
     "scalar": (Scalar(), r"is \(\), not \(4,\): one number per example"),
+    "wrong for some examples": (WrongWhereTheFirstIsLarge(), "log_det of forward"),
     "not summed": (NotSummed(), r"is \(4, 2\), not \(4,\): summed over dimensions"),
     "inverse has that of forward": (InverseLogDetOfForward(), "log_det of inverse .* sign is flipped"),
     "residual block that adds x twice": (Triangular(2.0), "factor of 0.5 per dimension.*something added twice"),
@@ -242,6 +263,7 @@ NOT_INVERTIBLE: dict[str, tuple[Bijection, str]] = {
     "inverse has the log_det of forward": (InverseLogDetOfForward(), "One of them is that of the other direction"),
     "the batch is read": (ReadsTheBatch(), "examples 1… change when only example 0"),
     "scalar": (Scalar(), r"is \(\), not \(4,\)"),
+    "not onto": (NotOnto(), r"forward\(inverse\(·\)\) is"),
 }
 
 

@@ -157,6 +157,13 @@ def test_parameters_are_checked_and_left_as_they_were(rng: np.random.Generator) 
     check_parameter_grads(loss, [w, b], order=2, rng=rng)
     with pytest.raises(AssertionError, match=r"By xs\[1\], 4 of 4 entries are wrong"):
         check_parameter_grads(lambda: loss() + ag.sum(b.value**2), [w, b], rng=rng)
+
+    def wrong_in_second_order() -> Tensor:
+        return ag.sum(cube(w, lambda g, y: g * (3 * w.value**2)))
+
+    check_parameter_grads(wrong_in_second_order, [w], order=1, rng=rng)
+    with pytest.raises(AssertionError, match="order 2"):
+        check_parameter_grads(wrong_in_second_order, [w], order=2, rng=rng)
     assert (w.value is values[0], b.value is values[1], w.edges, b.edges) == (True, True, (), ())
     np.testing.assert_array_equal(ag.grad(ag.sum(w * b), [w])[0].value, b.value)
 

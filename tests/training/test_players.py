@@ -10,8 +10,8 @@ import pytest
 
 from tinygen import nn
 from tinygen.autograd import Array, Parameter, Tensor
-from tinygen.optim import SGD
-from tinygen.training import History, fit
+from tinygen.optim import SGD, Adam
+from tinygen.training import CheckpointError, History, fit
 
 DATA = np.arange(1.0, 7.0)[:, None]
 
@@ -85,3 +85,21 @@ def test_a_game_goes_on_from_where_it_was_broken_off(stop: int, tmp_path: Path) 
 def test_games_that_cannot_be_played(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         play(Game(), **changes)
+
+
+def test_what_each_optimiser_remembers_goes_on_too(tmp_path: Path) -> None:
+    def optimizers(game: Game) -> list[Adam]:
+        return [Adam([game.a], 0.1), Adam([game.b], 0.03)]
+
+    whole, broken, again = Game(), Game(), Game()
+    play(whole, optimizer=optimizers(whole))
+    play(broken, 4, optimizer=optimizers(broken), checkpoint=tmp_path / "game.npz")
+    play(again, optimizer=optimizers(again), checkpoint=tmp_path / "game.npz")
+    for name, value in whole.state().items():
+        np.testing.assert_array_equal(again.state()[name], value)
+
+
+def test_other_turns_are_another_game(tmp_path: Path) -> None:
+    play(Game(), 3, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
+    with pytest.raises(CheckpointError, match=r"turns is \[0, 1\] here, \[0, 0, 1\] there"):
+        play(Game(), turns=[0, 1], checkpoint=tmp_path / "game.npz")

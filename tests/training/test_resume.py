@@ -234,6 +234,7 @@ def other_constant(run: Run) -> dict[str, Any]:
     ("make", "said"),
     [
         (lambda run: {"batch_size": BATCH + 1}, "batch_size is 5 here, 4 there"),
+        (lambda run: {"shards": 2}, "shards is 2 here, 1 there"),
         (lambda run: {"clip": 1.0}, "clip is 1.0 here, 0.5 there"),
         (lambda run: {"ema": None}, "ema_decay is None here, 0.7 there"),
         (lambda run: {"ema": EMA(run.net.parameters(), 0.8)}, "ema_decay is 0.8"),

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from tinygen import nn, value_and_grad
 from tinygen.autograd import Array, Tensor, tanh
 from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.optim import Adam
+from tinygen.training import fit
 from tinygen.training.shards import sharded
 
 
@@ -101,3 +103,25 @@ def test_an_error_in_any_shard_reaches_the_caller(rng: np.random.Generator) -> N
 def test_fewer_than_one_shard() -> None:
     with pytest.raises(ValueError, match="shards: expected at least 1, got 0"):
         sharded(value_and_grad(Net().loss), 0)
+
+
+def test_fit_gives_each_shard_a_part_of_the_batch(rng: np.random.Generator) -> None:
+    net, sizes = nn.Linear(2, 1, rng), []
+
+    def loss(x: Array, *, rng: np.random.Generator) -> Tensor:
+        sizes.append(len(x))
+        return (net(x) * net(x)).mean()
+
+    optimizer = Adam(net.parameters(), 0.1)
+    fit(
+        loss,
+        net,
+        rng.normal(size=(8, 2)),
+        optimizer=optimizer,
+        batch_size=8,
+        rng=rng,
+        steps=1,
+        shards=4,
+        progress=False,
+    )
+    assert sizes == [2, 2, 2, 2]
