@@ -52,7 +52,7 @@ class Compared(NamedTuple):
     def __str__(self) -> str:
         q, prior = self.log_p.mean(0)
         told = f"ln p̂ {q:.3f} from q, {prior:.3f} from the prior, gap {self.gap[0]:.3f} ± {self.gap[1]:.3f}"
-        judged = " (not judged)" if self.agree is None else ""
+        judged = " (not judged)" if self.agree is None else f" (allowed {4 * self.gap[1] + self.bias:.3f})"
         return f"{told}{judged}; variance {10 ** self.ratios.mean():,.1f} × as large"
 
 

@@ -23,13 +23,13 @@ def density_and_samples(log_prob: Callable[[Reals], ArrayLike], data: Reals, sam
         log_p = np.asarray(log_prob(np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)), np.float64)
     figure, (*scatter, image) = _panels(["data", "samples", "density of the model"], box)
     for panel, points in zip(scatter, (data, samples), strict=True):
-        panel.plot(*points.T, ".", color="#08306B", markersize=1.6, alpha=0.35, mew=0)
+        panel.plot(*points.T, ".", color="#08306B", markersize=2.2, alpha=0.45, mew=0)
     image.imshow(np.exp(log_p).reshape(250, 250), extent=box, origin="lower", cmap="Blues", vmin=0)
     return figure
 
 
 def pulled_back(bijection: Bijection, z: Reals) -> list[Reals]:
-    """Carry points z (…, 2) of the noise to the data; list where they are after every layer, z itself first."""
+    """Carry points z (…, 2) of the noise to the data; list where they are after every map, z itself first."""
     stages, layers = [z], bijection.bijections if isinstance(bijection, Chain) else [bijection]
     with no_grad():
         for layer in reversed(layers):
@@ -38,15 +38,15 @@ def pulled_back(bijection: Bijection, z: Reals) -> list[Reals]:
 
 
 def noise_grid(reach: float = 3.0, lines: int = 25) -> Reals:
-    """List the lines of a square grid as polylines (2 · lines, 400, 2), the upright ones first."""
-    upright = np.stack(np.meshgrid(*(np.linspace(-reach, reach, n) for n in (lines, 400)), indexing="ij"), axis=-1)
+    """List the lines of a square grid as polylines (2 · lines, 2000, 2), the upright ones first."""
+    upright = np.stack(np.meshgrid(*(np.linspace(-reach, reach, n) for n in (lines, 2000)), indexing="ij"), axis=-1)
     return np.concatenate([upright, upright[..., ::-1]])
 
 
 def latent_grid(stages: Sequence[Reals], box: Box, panels: int = 4) -> Figure:
     """Draw the grid at evenly chosen stages, from the noise to the data, whose box it ends in."""
     chosen = np.linspace(0, len(stages) - 1, panels).round()
-    figure, axes = _panels([f"after {i:.0f} of {len(stages) - 1} layers" for i in chosen], box)
+    figure, axes = _panels([f"after {i:.0f} of {len(stages) - 1} maps" for i in chosen], box)
     for i, panel in zip(chosen, axes, strict=True):
         _draw(panel, stages, box, i)
     return figure

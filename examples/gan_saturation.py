@@ -65,7 +65,7 @@ def main() -> None:
     stuck, left_it = np.min(np.abs(ends["minimax"])) > 11, np.max(np.abs(ends["non-saturating"])) < 1
     verdict = f"{'' if stuck and left_it else 'not '}reproduced with {len(shares)} seeds"
     print(f"claim: {verdict}; minimax's gradient fell to {min(shares):.0e}…{max(shares):.0e} of the other's")
-    metrics = {f"{name}_farthest_end": float(np.max(np.abs(ends[name]))) for name in OBJECTIVES}
+    metrics = {f"{name.replace('-', '_')}_farthest_end": float(np.max(np.abs(ends[name]))) for name in OBJECTIVES}
     metrics |= {"minimax_nearest_end": float(np.min(np.abs(ends["minimax"]))), "seconds": time.perf_counter() - start}
     report(args.out, metrics, {}, "")
 

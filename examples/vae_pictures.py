@@ -27,7 +27,14 @@ def picture(found: Mapping[int, Compared], kl: Mapping[int, Array]) -> Figure:
         panel.set(xscale="log", xlabel="latent numbers", ylabel=name, xticks=dims, xticklabels=dims)
         panel.minorticks_off()
     for colour, (latent, each) in zip(plot.COLOURS, kl.items(), strict=False):
-        frames[2].plot(range(1, latent + 1), each, "o-", color=colour, ms=4, label=f"{latent} latent numbers")
+        frames[2].plot(
+            range(1, latent + 1),
+            each,
+            "o-",
+            color=colour,
+            ms=4,
+            label=f"{latent} latent number{'s' if latent > 1 else ''}",
+        )
     frames[2].set(xlabel="latent number, sorted", ylabel="KL(q ‖ p), nats", ylim=(0, None))
     for panel in frames:
         panel.legend(fontsize=8, frameon=False)
@@ -39,4 +46,4 @@ def reconstructions(model: VAE, x: Array, rng: np.random.Generator) -> Figure:
     with no_grad():
         codes = model.posterior(x).mean, rng.standard_normal((len(x), model.latent), np.float32)
         rows = [x, *(sigmoid(model.decoder(z)).value[..., 0] for z in codes)]
-    return plot.sample_grid(np.concatenate(rows), row_labels=["data", "reconstructions", "samples"])
+    return plot.sample_grid(np.concatenate(rows), row_labels=["data", "reconstructions", "means of samples"])

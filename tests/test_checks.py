@@ -72,6 +72,10 @@ def test_what_fits_passes(call: Callable[[], Any]) -> None:
         (lambda: check_condition(None, 3, 2), r"condition: expected shape \(3, 2\), got none"),
         (lambda: check_condition(np.zeros((3, 2)), 3, 0), r"condition: expected none, got \(3, 2\)"),
         (lambda: check_condition(np.zeros((4, 2)), 3, 2), r"condition: expected shape \(3, 2\), got \(4, 2\)"),
+        (
+            lambda: check_condition(np.zeros(3, int), 3, 5),
+            r"condition: .* \(3, 5\), of labels np.eye\(5\)\[labels\], got \(3,\)",
+        ),
         (lambda: check_condition(np.zeros((4, 2)), 3), r"condition: expected shape \(3, C\), got \(4, 2\)"),
         (lambda: check_k(np.array([0, 3]), (2,), 3), "k: expected integers 0…2 .* values 0…3"),
         (lambda: check_k(np.zeros(2), (2,), 3), "k: .* got float64"),

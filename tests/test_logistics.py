@@ -128,6 +128,14 @@ def test_what_is_no_level(k: Any, width: int) -> None:
         DiscretizedLogistics(4, 2).log_prob(np.zeros((1, width)), k)
 
 
+def test_a_scale_may_be_so_small_that_one_level_has_all() -> None:
+    """However small it is told to be; the floor is in units of a level, whatever number of levels there are."""
+    for levels in (2, 17, 256):
+        middle = levels // 2
+        parameters = np.array([0.0, 2 * middle / (levels - 1) - 1, -50.0])
+        assert DiscretizedLogistics(levels, 1).log_prob(parameters, np.array(middle)).item() > -1e-9
+
+
 def test_settings_that_make_no_distribution() -> None:
     for levels, components, name in ((1, 1, "levels"), (2, 0, "components")):
         with pytest.raises(ValueError, match=f"{name}: expected at least"):

@@ -87,6 +87,8 @@ def check_condition(condition: TensorLike | None, n: int, size: int | None = Non
     fits = got == ((n, size) if size else None) if size is not None else got is None or got[:1] == (n,)
     if not fits:
         wanted = "none" if size == 0 else f"shape ({n}, {'C' if size is None else size})"
+        if size and got == (n,):
+            wanted += f", of labels np.eye({size})[labels]"
         raise ValueError(f"condition: expected {wanted}, got {'none' if got is None else got}")
 
 

@@ -342,6 +342,12 @@ def test_an_inverse_that_has_not_converged_is_rejected(rng: np.random.Generator)
         check_log_det(NotConverged(2.0), X, rng=rng)
 
 
+@pytest.mark.parametrize("check", [check_invertible, check_log_det])
+def test_parameters_in_float32_are_too_coarse(check, rng: np.random.Generator) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=r"parameter \S+ is float32, too coarse"):
+        check(Coupling().astype(np.float32), X, rng=rng)
+
+
 def test_requests_without_sense_are_refused(rng: np.random.Generator) -> None:
     for check in (check_invertible, check_log_det):
         for x in (X[:1], X.astype(np.float32), X * np.inf):

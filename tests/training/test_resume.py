@@ -210,6 +210,14 @@ def test_a_folder_that_is_not_there_is_told_at_once(name: str, tmp_path: Path) -
         train(tmp_path, 3, never, **{name: tmp_path / "elsewhere" / "run"})
 
 
+def test_fewer_steps_than_there_were_are_refused(tmp_path: Path) -> None:
+    train(tmp_path, 3)
+    with pytest.raises(ValueError, match=rf"epochs, steps: .*run.npz has {STEPS} steps behind it, asked for are 3"):
+        train(tmp_path, 3, epochs=1)
+    with pytest.raises(ValueError, match="validate: expected a function that returns a number, got 3"):
+        train(tmp_path, 3, validate=3)
+
+
 def test_resume_false_starts_anew(unbroken: dict[int, tuple[Run, str]], tmp_path: Path) -> None:
     train(tmp_path, 2, steps=5, epochs=None)
     check_resumed(tmp_path, 2, unbroken, resume=False)

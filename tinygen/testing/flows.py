@@ -115,6 +115,9 @@ def _checked_map(
     """Return forward(x), having refused what makes a check of it vacuous, and examples that influence each other."""
     if x.dtype != np.float64 or x.ndim < 1 or len(x) < 2 or not np.all(np.isfinite(x)):
         raise ValueError(f"{name}: x: expected at least 2 examples of finite float64, got {x.dtype} of {x.shape}")
+    for path, parameter in bijection.named_parameters().items():
+        if parameter.dtype != np.float64:
+            raise ValueError(f"{name}: parameter {path} is {parameter.dtype}, too coarse: .astype(np.float64) first")
     z, log_det = _apply(name, bijection, "forward", x, condition)
     if z.shape == x.shape and np.abs(z - x).max() <= 1e-3 * np.abs(x).max():
         raise AssertionError(

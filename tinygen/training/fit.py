@@ -91,6 +91,8 @@ def fit(
     optimizers = list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
     turns = list(range(len(losses))) if turns is None else list(turns)
     _check_lengths(epochs, steps, every=every, batch_size=batch_size)
+    if validate is not None and not callable(validate):
+        raise ValueError(f"validate: expected a function that returns a number, got {validate!r}")
     for name, path in {"checkpoint": checkpoint, "history": history}.items():
         if path is not None and not Path(path).parent.is_dir():  # said now, and not after hours
             raise ValueError(f"{name}: expected a file in a folder that exists, got {path}")
@@ -100,6 +102,8 @@ def fit(
     if checkpoint is not None:
         if resume and Path(checkpoint).exists():
             run.load(checkpoint)
+            if run.step > total:
+                raise ValueError(f"epochs, steps: {checkpoint} has {run.step} steps behind it, asked for are {total}")
         else:
             run.save(checkpoint)  # also what a run that breaks off before its first record starts again from
     with deferred_interrupt() as interrupted, progress_bar(total, run.step, progress) as show:
