@@ -27,14 +27,7 @@ def picture(found: Mapping[int, Compared], kl: Mapping[int, Array]) -> Figure:
         panel.set(xscale="log", xlabel="latent numbers", ylabel=name, xticks=dims, xticklabels=dims)
         panel.minorticks_off()
     for colour, (latent, each) in zip(plot.COLOURS, kl.items(), strict=False):
-        frames[2].plot(
-            range(1, latent + 1),
-            each,
-            "o-",
-            color=colour,
-            ms=4,
-            label=f"{latent} latent number{'s' if latent > 1 else ''}",
-        )
+        frames[2].plot(range(1, latent + 1), each, "o-", color=colour, ms=4, label=f"of {latent}")
     frames[2].set(xlabel="latent number, sorted", ylabel="KL(q ‖ p), nats", ylim=(0, None))
     for panel in frames:
         panel.legend(fontsize=8, frameon=False)

@@ -17,6 +17,7 @@ from tinygen.checks import (
     check_levels,
     check_odd,
     check_rate,
+    check_rng,
     check_shape,
     finite,
 )
@@ -59,6 +60,7 @@ def test_what_fits_passes(call: Callable[[], Any]) -> None:
         (lambda: finite("x", np.array([[None]]), (1,), np.float32), "x: expected real numbers, got object"),
         (lambda: finite("x", np.array([[1e39]]), (1,), np.float32), "x: expected finite numbers, got 1 that are not"),
         (lambda: finite("x", np.zeros(3), (1,), np.float32), r"x: expected shape \(N, 1\), got \(3,\)"),
+        (lambda: check_rng(0), r"rng: expected a np.random.Generator, as np.random.default_rng\(seed\) .*, got 0"),  # type: ignore[arg-type]
         (lambda: check_rate("dropout", 1.0), "dropout: expected at least 0 and below 1, got 1.0"),
         (lambda: check_rate("dropout", -0.1), "dropout: "),
         (lambda: check_shape(()), r"shape: expected one or more whole numbers of at least 1, got \(\)"),

@@ -125,6 +125,12 @@ def check_labels(labels: Array | None, n: int, classes: int) -> None:
         raise ValueError(f"labels: expected {wanted}, got values {labels.min()}…{labels.max()}")
 
 
+def check_rng(rng: np.random.Generator) -> None:
+    """Raise ValueError unless rng is a generator, which a seed is not."""
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng: expected a np.random.Generator, as np.random.default_rng(seed) makes one, got {rng!r}")
+
+
 def broadcasts(shape: tuple[int, ...], onto: tuple[int, ...]) -> bool:
     """Whether an array of this shape broadcasts to the other one, which stays as it is."""
     return len(shape) <= len(onto) and all(a in (1, b) for a, b in zip(shape[::-1], onto[::-1], strict=False))

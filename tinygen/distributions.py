@@ -25,7 +25,7 @@ from .autograd import (
     take_along_axis,
 )
 from .autograd.tensor import array_of
-from .checks import at_least, check_event, check_k
+from .checks import at_least, check_event, check_k, check_rng
 
 X = TypeVar("X", contravariant=True)
 
@@ -151,6 +151,7 @@ class StandardNormal:
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         at_least(0, n=n)
+        check_rng(rng)
         return rng.standard_normal((n, *self.shape))
 
 
@@ -168,6 +169,7 @@ class StandardUniform:
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         at_least(0, n=n)
+        check_rng(rng)
         return rng.random((n, *self.shape))
 
 

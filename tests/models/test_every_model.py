@@ -131,3 +131,13 @@ def test_a_vae_is_none_though_it_has_the_names(rng: Rng) -> None:
     vae: Any = VAE((3,), 2, MLPEncoder((3,), 4, rng), MLPDecoder(2, (3, 1), rng), Bernoulli())
     with pytest.raises(TypeError, match="missing 2 required"):
         check(vae)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_seed_is_no_generator(name: str, rng: Rng) -> None:
+    seed: Any = 0
+    with pytest.raises(ValueError, match="rng: expected a"):
+        MODELS[name](rng).sample(2, seed)
+    if name != "Flow1D":  # which draws nothing to start with
+        with pytest.raises(ValueError, match="rng: expected a"):
+            MODELS[name](seed)

@@ -257,7 +257,7 @@ def test_what_is_refused(rng: np.random.Generator) -> None:
     x = np.zeros((4, 2))
     with pytest.raises(ValueError, match="rng: expected a generator for rademacher noise"):
         small(noise="rademacher").loss(x)
-    with pytest.raises(ValueError, match="rng: expected a generator, got None"):
+    with pytest.raises(ValueError, match=r"rng: expected a .*, got None"):
         flow.log_prob_estimate(x, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected at least 0, got -1"):
         flow.sample(-1, rng)

@@ -53,7 +53,7 @@ class Flow(Module):
     def draw(self, n: int, rng: np.random.Generator, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         """Draw x (n, *shape) as a differentiable function of the parameters, with its ln p(x) (n,)."""
         condition = self._told(n, condition)
-        z = self._noise(n, rng)
+        z = self.base.sample(n, rng).astype(self.dtype)
         x, log_det = self.bijection.inverse(z, condition)
         return x, self.base.log_prob(z) - log_det
 
@@ -61,10 +61,7 @@ class Flow(Module):
         """Draw n examples (n, *shape)."""
         condition = self._told(n, condition)
         with no_grad():
-            return self.bijection.decode(self._noise(n, rng), condition).value
-
-    def _noise(self, n: int, rng: np.random.Generator) -> Array:
-        return self.base.sample(n, rng).astype(self.dtype)
+            return self.bijection.decode(self.base.sample(n, rng).astype(self.dtype), condition).value
 
     def _checked(self, x: TensorLike, condition: TensorLike | None) -> tuple[TensorLike, TensorLike | None]:
         if array_of(x).dtype.kind != "f":

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..autograd import Array, Tensor
-from ..checks import at_least, check_array, check_labels, check_levels, check_shape
+from ..checks import at_least, check_array, check_labels, check_levels, check_rng, check_shape
 from ..distributions import Output, event_log_prob
 from ..nn import Embedding, Module
 
@@ -60,6 +60,7 @@ class Autoregressive(Module):
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
         """Draw n examples (n, *shape), given their labels (n,) if the model has classes."""
         at_least(0, n=n)
+        check_rng(rng)
         x = np.zeros((n, *self.shape), np.int64)
         for _ in self.draw(x, rng, labels):
             pass

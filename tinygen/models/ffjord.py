@@ -33,7 +33,7 @@ from ..autograd import (
 )
 from ..autograd.tensor import array_of
 from ..bijections import ContinuousFlow, Flow
-from ..checks import at_least
+from ..checks import at_least, check_rng
 from ..distributions import StandardNormal
 from ..nn import Module
 from ..nn.init import centred, glorot_uniform, normal
@@ -164,8 +164,7 @@ class FFJORD(Flow):
 
     def log_prob_estimate(self, x: TensorLike, rng: Rng, condition: TensorLike | None = None) -> Tensor:
         """`log_prob` by Hutchinson's estimate of the trace, with an ε for each example: ±1, or what `noise` says."""
-        if rng is None:
-            raise ValueError("rng: expected a generator, got None")
+        check_rng(rng)
         return self._solved_by(self.bijection.solver, x, rng).log_prob(x, condition)
 
     def loss(self, x: TensorLike, condition: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..autograd import Array, Tensor, logsumexp, stack
-from ..checks import at_least, check_labels
+from ..checks import at_least, check_labels, check_rng
 from ..distributions import Bernoulli, Categorical, Output, event_log_prob
 from ..nn import MaskedMLP
 from .autoregressive import Autoregressive
@@ -109,6 +109,7 @@ class MADE(Autoregressive):
         """Draw n examples (n, *shape), each in one of the orders, given their labels (n,) if the model has classes."""
         at_least(0, n=n)
         check_labels(labels, n, self.classes)
+        check_rng(rng)
         x, orders = np.zeros((n, *self.shape), np.int64), rng.integers(self.orders, size=n)
         for order in np.unique(orders):
             chosen = orders == order

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..autograd import Array
+from ..checks import check_rng
 
 Shape: TypeAlias = tuple[int, ...]
 Fans: TypeAlias = tuple[int, int]
@@ -26,6 +27,7 @@ def glorot_uniform(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
 
     Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
+    check_rng(rng)
     a = math.sqrt(6 / sum(fans))
     return rng.uniform(-a, a, shape).astype(np.float32)
 
@@ -40,6 +42,7 @@ def he_normal(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
 
 def normal(shape: Shape, std: float, rng: np.random.Generator) -> Array:
     """Draw from N(0, std²)."""
+    check_rng(rng)
     return (std * rng.standard_normal(shape)).astype(np.float32)
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..autograd import Array, Tensor, no_grad, value_and_grad
-from ..checks import at_least
+from ..checks import at_least, check_rng
 from ..nn import Module
 from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
 from .checkpoint import CheckpointError, read_checkpoint, to_json, write_checkpoint
@@ -170,8 +170,7 @@ class _Run:
             _check_loss(loss, self.arrays, self.rng)
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip: expected a positive number or None, got {self.clip}")
-        if not isinstance(self.rng, np.random.Generator):
-            raise ValueError(f"rng: expected a np.random.Generator, got a {type(self.rng).__name__}")
+        check_rng(self.rng)
         own = {id(parameter) for parameter in self.module.parameters()}
         owners = [("ema", self.ema), *(("optimizer", optimizer) for optimizer in self.optimizers)]
         for name, owner in owners:
