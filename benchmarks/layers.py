@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as tf
 
 from benchmarks.timing import medians
-from tinygen.autograd import kernels
+from tinygen import kernels
 
 Offsets = tuple[tuple[int, int], ...]
 Array = np.ndarray[Any, np.dtype[np.float32]]

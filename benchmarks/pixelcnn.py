@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen.autograd.kernels.threads import threads
+from tinygen.kernels.runtime.pool import threads
 from tinygen.models import GatedPixelCNN, PixelCNN
 from tinygen.models.gated_pixelcnn import GatedLayer
 from tinygen.models.pixelcnn import Block

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tinygen import value_and_grad
-from tinygen.autograd.kernels.threads import set_threads
+from tinygen.kernels.runtime.pool import set_threads
 from tinygen.optim import Adam
 from tinygen.training import sharded
 

@@ -21,8 +21,8 @@ from benchmarks.side_by_side import arguments
 from benchmarks.timing import medians
 from tinygen import value_and_grad
 from tinygen.autograd import Tensor
-from tinygen.autograd.kernels.threads import threads
 from tinygen.distributions import Bernoulli
+from tinygen.kernels.runtime.pool import threads
 from tinygen.models import VAE
 from tinygen.models.image_networks import MLPDecoder, MLPEncoder
 from tinygen.nn import MLP

@@ -21,8 +21,8 @@ from mode_counts import Played, Points, picture, verdict
 from reporting import arguments, report
 
 from tinygen import plot
-from tinygen.autograd.kernels.threads import set_threads
 from tinygen.data import grid_of_gaussians, ring_of_gaussians
+from tinygen.kernels.runtime.pool import set_threads
 from tinygen.models import GAN
 from tinygen.nn import MLP
 from tinygen.optim import EMA, Adam, cosine

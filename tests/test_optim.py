@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tinygen import optim
 from tinygen.autograd import Array, Parameter, Tensor, value_and_grad
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.kernels.runtime.pool import set_threads, threads
 from tinygen.nn import Linear
 from tinygen.optim import SGD, Adam, AdamW
 

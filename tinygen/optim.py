@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 
 from .autograd import Array, Parameter, Tensor
-from .autograd.kernels.adam import adam
+from .kernels.adam import adam
 from .nn.state import State, check_fit
 
 Schedule: TypeAlias = Callable[[int], float]

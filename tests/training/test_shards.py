@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tinygen import nn, value_and_grad
 from tinygen.autograd import Array, Tensor, tanh
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.kernels.runtime.pool import set_threads, threads
 from tinygen.optim import Adam
 from tinygen.training import fit
 from tinygen.training.shards import sharded

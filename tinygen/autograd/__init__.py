@@ -10,7 +10,7 @@ from .elementwise import (
 )  # fmt: skip
 from .fused import bernoulli_log_prob, gate, lstm, lstm_cell, mixture_cdf
 from .graph import to_dot
-from .kernels.allocator import keep_freed_memory
+from ..kernels.runtime.allocator import keep_freed_memory
 from .linalg import inv, linear, logabsdet, matmul, slogdet, solve
 from .normal import log_ndtr, log_normal, ndtri_sigmoid
 from .reduce import log_softmax, logsumexp, max, mean, min, softmax, sum

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels import convolution as kernels
 from .elementwise import relu_vjp
-from .kernels import convolution as kernels
 from .taps import Taps
 from .tensor import Array, Onto, Tensor, TensorLike, array_of, attempt, node, primitive
 

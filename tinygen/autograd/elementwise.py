@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels import activation
+from ..kernels import activation
 from .tensor import Array, Onto, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
 
 

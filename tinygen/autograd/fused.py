@@ -11,8 +11,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from ..kernels import activation, likelihood, mixture
+from ..kernels import lstm as recurrent
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
-from .kernels import activation, likelihood, mixture, recurrent
 from .linalg import matmul
 from .normal import log_ndtr, log_normal
 from .reduce import log_softmax, logsumexp

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
+from ..kernels.product import product
 from .elementwise import relu_vjp
-from .kernels.blas import product
 from .shape import reshape, transpose
 from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, value_of
 

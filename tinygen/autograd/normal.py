@@ -7,9 +7,9 @@ Checked by: tests/autograd/test_primitives.py, tests/autograd/test_normal.py
 
 from __future__ import annotations
 
+from ..kernels import special
+from ..kernels.special import LOG_ROOT_2PI
 from .elementwise import abs, sigmoid
-from .kernels import special
-from .kernels.special import LOG_ROOT_2PI
 from .tensor import Tensor, TensorLike, array_of, node, primitive
 
 

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from .kernels.sums import sum_rows
+from ..kernels.reductions import sum_rows
 from .tensor import VJP, Array, AtKey, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
 
 Shape: TypeAlias = tuple[int, ...]

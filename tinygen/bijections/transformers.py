@@ -42,10 +42,10 @@ from ..autograd import (
     subtract,
     tanh,
 )
-from ..autograd.kernels.mixture import mixture_quantile
-from ..autograd.kernels.special import logit_ndtr
 from ..autograd.tensor import array_of, set_taping, taping
 from ..checks import at_least, broadcasts
+from ..kernels.mixture import mixture_quantile
+from ..kernels.special import logit_ndtr
 
 KINDS = ("logistic", "normal")
 NOISES = ("uniform", "logit", "normal")

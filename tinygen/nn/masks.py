@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, conv, linear, matmul, relu
-from ..autograd.kernels import product
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_condition, check_counts, check_event
+from ..kernels import product
 from .init import glorot_uniform
 from .layers import Activation, Conv, Linear, activated
 from .memory import Memory

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from ..autograd import Array, Parameter, Tensor, TensorLike
-from ..autograd.kernels import AtPosition
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
+from ..kernels import AtPosition
 
 Position: TypeAlias = tuple[int | slice, ...]
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array, Tensor
-from ..autograd.kernels.threads import parallel
 from ..checks import at_least
+from ..kernels.runtime.pool import parallel
 
 Derivative = Callable[..., tuple[Tensor, Any]]
 

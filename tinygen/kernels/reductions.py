@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Array, fast, rows_of
-from .intrinsics import compiled
-from .threads import parts, share
+from .runtime.arrays import Array, fast, rows_of
+from .runtime.pool import parts, share
+from .runtime.tile import compiled
 
 # A thread is worth calling for this many numbers (about 20 µs on one core).
 _GRAIN = 1 << 15
@@ -33,7 +33,7 @@ def sum_rows(x: Array) -> Array:
 
     Shapes: x (…, C); y (C,), of x's dtype. float32 is summed in blocks of 64 whose sums are added in float64, so the
     error does not grow with the number of rows; without the JIT, in float64 at once. Other dtypes: as NumPy sums.
-    Checked by: tests/autograd/kernels/test_sums.py
+    Checked by: tests/kernels/test_reductions.py
     """
     if not fast(x):
         precision = np.float64 if x.dtype == np.float32 else None

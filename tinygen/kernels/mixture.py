@@ -5,7 +5,7 @@
 Everything is computed in float64, whatever the parameters are in. Responsibilities are the shares of the components in
 a sum: ρᵘₖ of F, ρʳₖ of 1 − F and ρᵈₖ of F′.
 
-Checked by: tests/autograd/kernels/test_mixture.py
+Checked by: tests/kernels/test_mixture.py
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, behaved
-from .intrinsics import compiled
+from .runtime.arrays import Array, behaved
+from .runtime.pool import parts, share
+from .runtime.tile import compiled
 from .special import LOG_ROOT_2PI, log_ndtr_of, ndtr_slope_of, ndtri_sigmoid_of
-from .threads import parts, share
 
 _TINY = 1e-290  # of a sum below it, terms have lost digits or are lost
 # A thread is worth calling for so many components (at about 40 ns each).

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from .arrays import Array, aligned, behaved
-from .blas import matmul, product
-from .intrinsics import VECTOR_BYTES, add, compiled, fma, lanes, relu, store, zeros
-from .threads import parts, share, threads
+from .product import matmul, product
+from .runtime.arrays import Array, aligned, behaved
+from .runtime.pool import parts, share, threads
+from .runtime.tile import VECTOR_BYTES, add, compiled, fma, lanes, relu, store, zeros
 
 Taps = tuple[tuple[int, ...], ...]  # as in autograd/taps.py; the kernels import nothing from outside their package
 Shape = tuple[int, ...]
@@ -441,7 +441,7 @@ def conv(
     Shapes: x (N, H, W, C_in) or (N, T, C_in); w (taps, C_in, C_out); y (N, *size, C_out); plus y's; bias (C_out,).
     Pads are multiplied by weights where taps cross the left or right end of a row, so there a weight of inf gives NaN.
     Raises TypeError unless x and w are both float32 or both float64, ValueError if shapes do not fit.
-    Checked by: tests/autograd/kernels/test_convolution.py
+    Checked by: tests/kernels/test_convolution.py
     """
     _check("conv", x, w, taps, 1, stride, size)
     if numba.config.DISABLE_JIT:
@@ -465,7 +465,7 @@ def conv_transpose(
 
     Shapes: y (N, H, W, C_out) or (N, T, C_out); w (taps, C_in, C_out); x (N, *size, C_in); plus x's; bias (C_in,).
     Raises TypeError unless y and w are both float32 or both float64, ValueError if shapes do not fit.
-    Checked by: tests/autograd/kernels/test_convolution.py
+    Checked by: tests/kernels/test_convolution.py
     """
     _check("conv_transpose", y, w, taps, 2, stride, size)
     if numba.config.DISABLE_JIT:
@@ -504,7 +504,7 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     Shapes: x (N, H, W, C_in) or (N, T, C_in); y (N, H', W', C_out) or (N, T', C_out); w (taps, C_in, C_out).
     The bits of the result depend on threads(): each sums its own images.
     Raises TypeError unless x and y are both float32 or both float64, ValueError if shapes do not fit.
-    Checked by: tests/autograd/kernels/test_convolution.py
+    Checked by: tests/kernels/test_convolution.py
     """
     if x.dtype != y.dtype or x.dtype not in (np.float32, np.float64):
         raise TypeError(f"conv_weight: expected two arrays of float32 or two of float64, got {x.dtype} and {y.dtype}")

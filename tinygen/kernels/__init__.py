@@ -1,12 +1,12 @@
 """Numba kernels on arrays: the convolution family, the gate and a likelihood, and the one thread pool they share."""
 
 from .activation import gate, gate_vjp
-from .blas import product
 from .convolution import Taps, conv, conv_transpose, conv_weight
 from .likelihood import bernoulli, bernoulli_vjp
 from .position import AtPosition
-from .sums import sum_rows
-from .threads import parallel, set_threads
+from .product import product
+from .reductions import sum_rows
+from .runtime.pool import parallel, set_threads
 
 # Not the function `threads`: it would hide the submodule of that name.
 __all__ = [

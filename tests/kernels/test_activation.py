@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.autograd.kernels.activation import gate, gate_vjp, leaky_relu, leaky_relu_vjp, relu, relu_vjp, tanh_vjp
+from tinygen.kernels.activation import gate, gate_vjp, leaky_relu, leaky_relu_vjp, relu, relu_vjp, tanh_vjp
 
 ENDS = [0.0, np.inf, -np.inf, np.nan]
 

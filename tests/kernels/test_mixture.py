@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd.kernels.mixture import mixture, mixture_quantile, mixture_vjp
+from tinygen.kernels.mixture import mixture, mixture_quantile, mixture_vjp
 from tinygen.testing.strategies import rngs
 
 

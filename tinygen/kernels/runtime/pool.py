@@ -24,8 +24,8 @@ import numba
 import numpy as np
 
 from .arrays import Array, aligned
-from .intrinsics import compiled
 from .native import call, described, entry, look, put, swap, write
+from .tile import compiled
 
 Task = Callable[[int, int], object]
 Errand = Callable[[], None]
@@ -170,7 +170,7 @@ _threads = _default_threads()
 def threads() -> int:
     """How many threads work together, the calling one included: TINYGEN_THREADS, else the CPUs this process may use.
 
-    Checked by: tests/autograd/kernels/test_threads.py
+    Checked by: tests/kernels/runtime/test_pool.py
     """
     return _threads
 
@@ -179,7 +179,7 @@ def set_threads(number: int) -> None:
     """Let `number` threads work together from now on.
 
     Raises ValueError if number is not a whole number from 1 to 256.
-    Checked by: tests/autograd/kernels/test_threads.py
+    Checked by: tests/kernels/runtime/test_pool.py
     """
     global _threads
     _threads = _checked(number, "the number of threads")
@@ -189,7 +189,7 @@ def parts(size: int, grain: int = 1) -> list[tuple[int, int]]:
     """Cut range(size) into parts (start, stop), one for each thread, or fewer, so that none is smaller than `grain`.
 
     They depend only on size, grain and threads().
-    Checked by: tests/autograd/kernels/test_threads.py
+    Checked by: tests/kernels/runtime/test_pool.py
     """
     count = min(_threads, size // max(grain, 1))
     if count <= 1:
@@ -202,7 +202,7 @@ def share(kernel: Any, arguments: tuple[Any, ...], tails: Sequence[tuple[Any, ..
 
     With one tail, or within a task, the caller does everything. Arrays must be C-contiguous, aligned and writable.
     The kernel raises nothing and returns nothing. Safe to call from several threads at once.
-    Checked by: tests/autograd/kernels/test_threads.py
+    Checked by: tests/kernels/runtime/test_pool.py
     """
     if len(tails) <= 1 or alone():
         for tail in tails:
@@ -251,7 +251,7 @@ def parallel(task: Task, size: int, grain: int = 1) -> None:
 
     Within another task the caller does everything. Returns when all parts are done; an exception from any of them
     reaches the caller (the first part's, if several raise). Safe to call from several threads at once.
-    Checked by: tests/autograd/kernels/test_threads.py
+    Checked by: tests/kernels/runtime/test_pool.py
     """
     pool, bounds = _pool, parts(size, grain)
     if len(bounds) <= 1 or getattr(pool.inside, "task", False):

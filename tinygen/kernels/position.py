@@ -11,11 +11,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from .arrays import Array, behaved
-from .blas import matmul
 from .convolution import pack
-from .intrinsics import add, compiled, fma, lanes, store, zeros
-from .threads import parts, share
+from .product import matmul
+from .runtime.arrays import Array, behaved
+from .runtime.pool import parts, share
+from .runtime.tile import add, compiled, fma, lanes, store, zeros
 
 # A thread is worth calling for this many multiply-adds (about 10 µs on one core).
 _GRAIN = 1 << 19
@@ -56,7 +56,7 @@ class AtPosition:
     Shapes: w (taps, C_in, C_out), b (C_out,) or None; x (rows, C_in), C-contiguous; `starts` (taps,) of int64: the rows
     of x that y's first row sums over; plus (n, C_out) or None; y (n, C_out). The others are of w's dtype, float32 or
     float64. Nothing of this is checked.
-    Checked by: tests/autograd/kernels/test_position.py
+    Checked by: tests/kernels/test_position.py
     """
 
     def __init__(self, w: Array, b: Array | None, rectified: bool = False) -> None:

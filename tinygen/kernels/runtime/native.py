@@ -13,7 +13,7 @@ A letter holds a kernel's arguments in memory, a 64-bit word after another, as `
 of a tuple its numbers, of an array what Numba knows of one. It takes Python 10 µs and the GIL to call a kernel, and a
 thread 40 µs to get the GIL from another one; to call an entry takes nothing, and no GIL.
 
-Checked by: tests/autograd/kernels/test_native.py
+Checked by: tests/kernels/runtime/test_native.py
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 from .arrays import Array
-from .intrinsics import compiled
+from .tile import compiled
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # Numba has no types: name one for its decorator
 

@@ -15,10 +15,10 @@ Numba's cache finds them (a kernel that closes over an intrinsic is compiled ane
 C-contiguous, float32 or float64; addresses are counted in elements and are not checked.
 
 Numba's cache looks for changes only in the file of the kernel itself, which may call what stands in another; `compiled`
-puts a digest of all files of this folder and the width of a register into the kernel's name, which is part of the name
+puts a digest of all files of this package and the width of a register into the kernel's name, which is part of the name
 of its cache file, so that no change is answered by stale code.
 
-Checked by: tests/autograd/kernels/test_intrinsics.py, test_convolution.py
+Checked by: tests/kernels/runtime/test_tile.py, test_convolution.py
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _bytes_per_vector() -> int:
 
 
 VECTOR_BYTES = _bytes_per_vector()
-_FILES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+_FILES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.parent.rglob("*.py")))
 _SOURCE = f"_{zlib.crc32(_FILES):08x}_{VECTOR_BYTES}"
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # Numba has no types: name one for its decorator

@@ -1,6 +1,6 @@
 """Arrays as the kernels want them.
 
-Checked by: tests/autograd/kernels/test_convolution.py, test_activation.py, test_sums.py
+Checked by: tests/kernels/test_convolution.py, test_activation.py, test_sums.py
 """
 
 from __future__ import annotations

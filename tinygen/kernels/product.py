@@ -1,6 +1,6 @@
 """NumPy's matrix product on the pool of this package instead of the threads of BLAS, with which it would compete.
 
-Checked by: tests/autograd/kernels/test_blas.py
+Checked by: tests/kernels/test_product.py
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numba
 import numpy as np
 
 from .activation import relu
-from .arrays import Array
-from .intrinsics import compiled
-from .native import compiled_for, entry, gemm, numbers_at
-from .threads import alone, hand_over, roused, threads
+from .runtime.arrays import Array
+from .runtime.native import compiled_for, entry, gemm, numbers_at
+from .runtime.pool import alone, hand_over, roused, threads
+from .runtime.tile import compiled
 
 # OpenBLAS itself uses one thread up to m·n·k = 2¹⁸ (its GEMM_MULTITHREAD_THRESHOLD is 4).
 _SMALL_PRODUCT = 1 << 18
@@ -97,7 +97,7 @@ def product(a: Array, b: Array, bias: Array | None = None, rectified: bool = Fal
 
     Shapes: a and b as np.matmul takes them; the rows of a (or, if there are fewer, the columns of b) are shared out
     when a is (M, K) and b is (K, N), of one dtype; bias (N,).  Raises ValueError if the shapes do not fit.
-    Checked by: tests/autograd/kernels/test_blas.py
+    Checked by: tests/kernels/test_product.py
     """
     if a.ndim < 2 or b.ndim < 2 or a.shape[-2] * a.shape[-1] * b.shape[-1] <= _SMALL_PRODUCT:
         return _finished(_small(a, b), bias, rectified)

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd import kernels
-from tinygen.autograd.kernels.arrays import Array
-from tinygen.autograd.kernels.convolution import conv
-from tinygen.autograd.kernels.intrinsics import compiled
-from tinygen.autograd.kernels.native import look, put
-from tinygen.autograd.kernels.threads import parallel, parts, set_threads, share, threads
+from tinygen.kernels.convolution import conv
+from tinygen.kernels.runtime import pool as pool_module
+from tinygen.kernels.runtime.arrays import Array
+from tinygen.kernels.runtime.native import look, put
+from tinygen.kernels.runtime.pool import parallel, parts, set_threads, share, threads
+from tinygen.kernels.runtime.tile import compiled
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def three_threads() -> Iterator[None]:
 
 
 def test_the_package_does_not_hide_its_module() -> None:
-    assert isinstance(kernels.threads, types.ModuleType)
+    assert isinstance(pool_module, types.ModuleType)
 
 
 @given(st.integers(0, 50), st.integers(0, 20))
@@ -122,8 +122,8 @@ def _meet(here: Array, looks: int, number: int) -> None:
 @pytest.fixture(params=[0, 1, 1000, 1_000_000], ids=lambda looks: f"{looks} looks")
 def spinning(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait awake, however few CPUs there are: not at all, in vain, sometimes, and nearly always."""
-    monkeypatch.setattr(kernels.threads, "_CPUS", 3)
-    monkeypatch.setattr(kernels.threads, "_LOOKS", request.param)
+    monkeypatch.setattr(pool_module, "_CPUS", 3)
+    monkeypatch.setattr(pool_module, "_LOOKS", request.param)
 
 
 @pytest.mark.usefixtures("spinning")
@@ -152,7 +152,7 @@ def test_kernels_and_errands_in_turns() -> None:
 
 def test_kernels_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three parts that wait for each other all see each other, once the workers are awake."""
-    monkeypatch.setattr(kernels.threads, "_CPUS", 3)
+    monkeypatch.setattr(pool_module, "_CPUS", 3)
     for _ in range(100):
         here = np.zeros(6, np.int64)
         share(_meet, (here, 10_000_000), [(0,), (1,), (2,)])
@@ -190,12 +190,12 @@ def test_no_worker_stays_asleep_for_good() -> None:
 def test_who_waits_awake(monkeypatch: pytest.MonkeyPatch, wanted: int, cpus: int, expected: list[int]) -> None:
     """As many as are wanted, of a pool that may be larger, and nobody where there are more threads than CPUs."""
     awake: list[int] = []
-    monkeypatch.setattr(kernels.threads, "_CPUS", cpus)
+    monkeypatch.setattr(pool_module, "_CPUS", cpus)
     monkeypatch.setattr(
-        kernels.threads, "_serve", lambda slots, at, looks, errands: awake.append(at // 8) if looks > 1 else None
+        pool_module, "_serve", lambda slots, at, looks, errands: awake.append(at // 8) if looks > 1 else None
     )
     set_threads(wanted)
-    pool, done = kernels.threads._Pool(), threading.Event()
+    pool, done = pool_module._Pool(), threading.Event()
     pool.grow(3)
     for number in 1, 2, 3:
         pool.send(number, done.set)
@@ -209,7 +209,8 @@ def test_who_waits_awake(monkeypatch: pytest.MonkeyPatch, wanted: int, cpus: int
 def test_a_process_ends_at_once_while_its_workers_wait_awake(environment: dict[str, str]) -> None:
     program = """
 import time
-from tinygen.autograd.kernels import parallel, threads
+from tinygen.kernels.runtime import pool as threads
+from tinygen.kernels.runtime.pool import parallel
 threads._CPUS, threads._LOOKS, parts = 3, 20_000_000, []
 for _ in range(3):
     parallel(lambda start, stop: parts.append(start), 3)
@@ -229,7 +230,7 @@ print(time.time())
 @pytest.mark.parametrize("cpus", [1, 3])
 def test_a_forked_child_can_convolve(monkeypatch: pytest.MonkeyPatch, cpus: int) -> None:
     """Whether the parent's workers sleep or wait awake at that moment."""
-    monkeypatch.setattr(kernels.threads, "_CPUS", cpus)
+    monkeypatch.setattr(pool_module, "_CPUS", cpus)
     x, w = np.ones((64, 8, 8, 32), np.float32), np.ones((1, 32, 32), np.float32)
     expected = conv(x, w, ((0, 0),), 1, (8, 8))
     parallel(lambda start, stop: None, 3)
@@ -253,7 +254,7 @@ def test_a_forked_child_can_convolve(monkeypatch: pytest.MonkeyPatch, cpus: int)
 def test_a_bad_number_of_threads_is_named(value: str) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         set_threads(value)  # type: ignore[arg-type]
-    run = [sys.executable, "-c", "import tinygen.autograd.kernels.threads"]
+    run = [sys.executable, "-c", "import tinygen.kernels.runtime.pool"]
     result = subprocess.run(
         run, env=os.environ | {"TINYGEN_THREADS": value}, capture_output=True, text=True, check=False
     )
@@ -262,7 +263,7 @@ def test_a_bad_number_of_threads_is_named(value: str) -> None:
 
 
 def test_the_number_of_threads_comes_from_the_environment() -> None:
-    run = [sys.executable, "-c", "from tinygen.autograd.kernels.threads import threads; print(threads())"]
+    run = [sys.executable, "-c", "from tinygen.kernels.runtime.pool import threads; print(threads())"]
     environment = os.environ | {"TINYGEN_THREADS": "5"}
     assert subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout == "5\n"
 

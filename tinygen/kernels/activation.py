@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, behaved, fast, rows_of
-from .intrinsics import compiled
-from .threads import parts, share
+from .runtime.arrays import Array, behaved, fast, rows_of
+from .runtime.pool import parts, share
+from .runtime.tile import compiled
 
 # A thread is worth calling for this many numbers (about 20 µs on one core).
 _GRAIN = 1 << 15
@@ -135,7 +135,7 @@ def gate(x: Array) -> Array:
     Shapes: x (…, 2C); y (…, C).  float32: absolute error below 3e-7; other dtypes as NumPy computes them.
     Raises ValueError if the last axis is odd.
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
-    Checked by: tests/autograd/kernels/test_activation.py
+    Checked by: tests/kernels/test_activation.py
     """
     a, b = _halves(x)
     if not fast(x):
@@ -152,7 +152,7 @@ def gate_vjp(x: Array, g: Array) -> Array:
         da = g σ(b) (1 - tanh² a),   db = g tanh(a) σ(b) (1 - σ(b)),   dx = [da, db]
 
     Shapes: x, dx (…, 2C); g (…, C).  Raises ValueError if the last axis of x is odd or g does not fit.
-    Checked by: tests/autograd/kernels/test_activation.py
+    Checked by: tests/kernels/test_activation.py
     """
     a, b = _halves(x)
     if g.shape != a.shape:

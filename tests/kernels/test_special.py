@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.autograd.kernels.special import log_ndtr, logit_ndtr, ndtr_slope, ndtri_sigmoid
+from tinygen.kernels.special import log_ndtr, logit_ndtr, ndtr_slope, ndtri_sigmoid
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygen.autograd.kernels.sums import sum_rows
+from tinygen.kernels.reductions import sum_rows
 
 
 @pytest.mark.parametrize("shape", [(5,), (0, 3), (2, 0), (7, 1), (3, 4, 5, 6), (2000, 33)])

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from .activation import HALF, ONE, fast_tanh, plain_sigmoid
-from .arrays import Array, behaved, fast
-from .intrinsics import compiled
-from .threads import parts, share
+from .runtime.arrays import Array, behaved, fast
+from .runtime.pool import parts, share
+from .runtime.tile import compiled
 
 # A thread is worth calling for this many numbers (about 20 µs on one core).
 _GRAIN = 1 << 15
@@ -52,7 +52,7 @@ def bernoulli(x: Array, k: Array) -> Array:
 
     Shapes: x (N, D) and k (N, D) of uint8 0 and 1; y (N,).  float32: error below 2e-7 (1 + |y|) of a single number, and
     what sums round; other dtypes as NumPy computes them.
-    Checked by: tests/autograd/kernels/test_likelihood.py
+    Checked by: tests/kernels/test_likelihood.py
     """
     x, k = behaved(x), behaved(k)
     if not fast(x):
@@ -69,7 +69,7 @@ def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
         dxᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ))
 
     Shapes: x, dx (N, D); k (N, D) of uint8; g (N,).
-    Checked by: tests/autograd/kernels/test_likelihood.py
+    Checked by: tests/kernels/test_likelihood.py
     """
     if not (fast(x) and g.dtype == x.dtype):
         return np.asarray(g[:, None] * np.where(k, plain_sigmoid(-x), -plain_sigmoid(x)))

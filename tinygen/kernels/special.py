@@ -2,7 +2,7 @@
 
     ln Φ(x),   m(x) = (ln Φ)′(x) = φ(x) / Φ(x),   logit Φ(x) = ln Φ(x) − ln Φ(−x),   and the inverse of the latter
 
-Checked by: tests/autograd/kernels/test_special.py, tests/autograd/test_normal.py
+Checked by: tests/kernels/test_special.py, tests/autograd/test_normal.py
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, behaved
-from .intrinsics import compiled
-from .threads import parts, share
+from .runtime.arrays import Array, behaved
+from .runtime.pool import parts, share
+from .runtime.tile import compiled
 
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _FAR = -37.0  # below it Φ is nearly too small for a float64, and four terms of the asymptotic series are all of it

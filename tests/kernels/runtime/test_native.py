@@ -8,9 +8,9 @@ import numba
 import numpy as np
 import pytest
 
-from tinygen.autograd.kernels.arrays import Array
-from tinygen.autograd.kernels.intrinsics import compiled
-from tinygen.autograd.kernels.native import call, described, entry, look, put, swap, write
+from tinygen.kernels.runtime.arrays import Array
+from tinygen.kernels.runtime.native import call, described, entry, look, put, swap, write
+from tinygen.kernels.runtime.tile import compiled
 
 
 class Sizes(NamedTuple):

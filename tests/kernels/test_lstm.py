@@ -4,8 +4,8 @@ import numba
 import numpy as np
 import pytest
 
-from tinygen.autograd.kernels.recurrent import lstm, lstm_vjp
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.kernels.lstm import lstm, lstm_vjp
+from tinygen.kernels.runtime.pool import set_threads, threads
 
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="float32 without the JIT is the plain form")
 

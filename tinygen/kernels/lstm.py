@@ -10,7 +10,7 @@ Only for float32: what is checked in float64 is the same recurrence in tensor op
 
 Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forget gate of Gers, Schmidhuber & Cummins,
 "Learning to forget: continual prediction with LSTM", 2000.
-Checked by: tests/autograd/kernels/test_recurrent.py
+Checked by: tests/kernels/test_lstm.py
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from .activation import HALF, ONE, fast_tanh
-from .arrays import Array, behaved
 from .convolution import pack
-from .intrinsics import compiled, fma, lanes, store, zeros
-from .threads import parts, share
+from .runtime.arrays import Array, behaved
+from .runtime.pool import parts, share
+from .runtime.tile import compiled, fma, lanes, store, zeros
 
 _TILE = (0,) * 8, (0,) * 2  # examples, registers: the lengths are what counts
 _EXAMPLES = len(_TILE[0])  # a thread takes no fewer: it would only have zeros to multiply instead
@@ -124,7 +124,7 @@ def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:
 
     Shapes: x and gates (N, T, 4H), in the order i, f, g, o; u (H, 4H); h (N, T, H); c (N, T+1, H), the first one zero.
     All of float32; the gates are as precise as `gate`.
-    Checked by: tests/autograd/kernels/test_recurrent.py
+    Checked by: tests/kernels/test_lstm.py
     """
     n, length, _ = x.shape
     h, c, gates = (np.empty(shape, x.dtype) for shape in ((n, length, len(u)), (n, length + 1, len(u)), x.shape))
@@ -138,7 +138,7 @@ def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
     """VJP of `lstm` from its h to its x, given what it returned.
 
     Shapes: dh (N, T, H); u (H, 4H); c (N, T+1, H); gates and the result (N, T, 4H).  All of float32.
-    Checked by: tests/autograd/kernels/test_recurrent.py
+    Checked by: tests/kernels/test_lstm.py
     """
     dx, cotangents, matrix = np.empty(gates.shape, gates.dtype), behaved(dh), _tiled(u.T)
     share(_backward, (*_TILE, cotangents, matrix, c, gates, dx), parts(len(dh), _EXAMPLES))

@@ -11,7 +11,8 @@ import pytest
 PROGRAM = """
 from itertools import product
 import numpy as np
-from tinygen.autograd.kernels import convolution as kernels, intrinsics
+from tinygen.kernels import convolution as kernels
+from tinygen.kernels.runtime import tile as intrinsics
 
 rng, taps, size = np.random.default_rng(0), tuple(product((-1, 0, 1), repeat=2)), (7, 7)
 x, y = (rng.standard_normal((2, *size, c)).astype(np.float32) for c in (20, 35))

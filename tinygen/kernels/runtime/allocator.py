@@ -4,7 +4,7 @@ A training step allocates the same large arrays as the step before. The C librar
 are freed at the end of a step, and the system clears every page anew when it is touched again: a fifth of the time of a
 Gated PixelCNN's training step (`python -m benchmarks.allocator`). glibc's `mallopt` changes that for the whole process.
 
-Checked by: tests/autograd/kernels/test_allocator.py
+Checked by: tests/kernels/runtime/test_allocator.py
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd.kernels import position
-from tinygen.autograd.kernels.position import AtPosition
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.kernels import position
+from tinygen.kernels.position import AtPosition
+from tinygen.kernels.runtime.pool import set_threads, threads
 
 # Sums of up to 5 · 9 products of numbers near 1, in another order.
 TOLERANCE: dict[Any, Any] = {np.float32: {"rtol": 1e-4, "atol": 1e-5}, np.float64: {"rtol": 1e-11, "atol": 1e-13}}

@@ -11,8 +11,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from .arrays import Array, behaved
-from .threads import parts, share
+from .runtime.arrays import Array, behaved
+from .runtime.pool import parts, share
 
 _GRAIN = 1 << 15  # a part smaller than this is done before it has been handed over
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd.kernels.convolution import (
+from tinygen.kernels.convolution import (
     Taps,
     conv,
     conv_transpose,
@@ -23,7 +23,7 @@ from tinygen.autograd.kernels.convolution import (
     plain_conv_transpose,
     plain_conv_weight,
 )
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.kernels.runtime.pool import set_threads, threads
 
 Array = npt.NDArray[Any]
 
@@ -233,7 +233,7 @@ def fresh(code: str, **environment: str) -> str:
 
 _CHECKSUM = """
 import numpy as np
-from tinygen.autograd.kernels import conv, conv_transpose, conv_weight, gate, gate_vjp
+from tinygen.kernels import conv, conv_transpose, conv_weight, gate, gate_vjp
 rng = np.random.default_rng(0)
 x, y, w = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((2, 5, 6, 4)), rng.standard_normal((2, 3, 4))
 taps = ((0, -1), (-1, 2))
@@ -249,7 +249,7 @@ def test_the_same_without_the_compiler() -> None:
 
 _CACHE = """
 import numpy as np
-from tinygen.autograd.kernels import convolution
+from tinygen.kernels import convolution
 x, w = np.ones((1, 4, 4, 8), np.float32), np.ones((1, 8, 8), np.float32)
 convolution.conv(x, w, ((0, 0),), 1, (4, 4)), convolution.conv_weight(x, x, ((0, 0),), 1)
 stats = [kernel.stats for kernel in (convolution._convolve, convolution._correlate)]

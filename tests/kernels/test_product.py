@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tinygen.autograd.kernels.blas import _blas, product
-from tinygen.autograd.kernels.convolution import conv
-from tinygen.autograd.kernels.threads import set_threads, threads
+from tinygen.kernels.convolution import conv
+from tinygen.kernels.product import _blas, product
+from tinygen.kernels.runtime.pool import set_threads, threads
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd.kernels.likelihood import bernoulli, bernoulli_vjp
+from tinygen.kernels.likelihood import bernoulli, bernoulli_vjp
 
 
 def exact_bernoulli(x: Any, k: Any) -> Any:
