@@ -12,7 +12,7 @@ from .fused import bernoulli_log_prob, gate, lstm, lstm_cell, mixture_cdf
 from .graph import to_dot
 from ..kernels.runtime.allocator import keep_freed_memory
 from .linalg import inv, linear, logabsdet, matmul, slogdet, solve
-from .normal import log_ndtr, log_normal, ndtri_sigmoid
+from .special import log_ndtr, log_normal, ndtri_sigmoid
 from .reduce import log_softmax, logsumexp, max, mean, min, softmax, sum
 from .shape import (
     broadcast_to, concatenate, crop, flip, index, pad, put_along_axis, reshape, scatter_add, split, stack, sum_to,

@@ -15,9 +15,9 @@ from ..kernels import activation, likelihood, mixture
 from ..kernels import lstm as recurrent
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
 from .linalg import matmul
-from .normal import log_ndtr, log_normal
 from .reduce import log_softmax, logsumexp
 from .shape import broadcast_to, concatenate, pad, reshape, split, stack, transpose
+from .special import log_ndtr, log_normal
 from .tensor import Array, Tensor, TensorLike, array_of, grad, node, primitive, taping
 
 

@@ -2,7 +2,7 @@
 
     ln Φ(x),   m(x) = (ln Φ)′(x) = φ(x) / Φ(x),   logit Φ(x) = ln Φ(x) − ln Φ(−x),   and the inverse of the latter
 
-Checked by: tests/kernels/test_special.py, tests/autograd/test_normal.py
+Checked by: tests/kernels/test_special.py, tests/autograd/test_special.py
 """
 
 from __future__ import annotations

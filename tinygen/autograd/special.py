@@ -2,7 +2,7 @@
 
     ln Φ(x),   m(x) = (ln Φ)′ = φ(x) / Φ(x),   m′ = −m (x + m)
 
-Checked by: tests/autograd/test_primitives.py, tests/autograd/test_normal.py
+Checked by: tests/autograd/test_primitives.py, tests/autograd/test_special.py
 """
 
 from __future__ import annotations
