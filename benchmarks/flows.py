@@ -34,10 +34,10 @@ from tinygen.bijections import (
     Squeeze,
 )
 from tinygen.models import FFJORD, IAF, MAF, NICE, Flow1D, Glow, RealNVP
-from tinygen.models.coupling_networks import MLP, GlowNet, ResidualNet
 from tinygen.models.flow_1d import LearnedCDF
 from tinygen.nn import Conv
 from tinygen.nn.masks import masks
+from tinygen.nn.networks.couplings import CouplingMLP, GlowNet, ResidualNet
 from tinygen.ode import FixedStep
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -62,7 +62,7 @@ class TorchNet(nn.Module):
     def __init__(self, net: Any) -> None:
         super().__init__()
         self.kind = type(net)
-        if isinstance(net, MLP):
+        if isinstance(net, CouplingMLP):
             self.layers = nn.ModuleList()
             for layer in [*net.layers, net.last]:
                 twin = nn.Linear(*layer.w.shape)

@@ -21,8 +21,8 @@ from benchmarks.side_by_side import arguments
 from benchmarks.timing import medians
 from tinygen import value_and_grad
 from tinygen.models import GAN
-from tinygen.models.image_networks import ConvDecoder, ImageCritic, ImageGenerator
 from tinygen.nn import MLP, Linear, Module
+from tinygen.nn.networks.images import ConvDecoder, ImageCritic, ImageGenerator
 from tinygen.optim import Adam
 
 

@@ -24,8 +24,8 @@ from tinygen.autograd import Tensor
 from tinygen.distributions import Bernoulli
 from tinygen.kernels.runtime.pool import threads
 from tinygen.models import VAE
-from tinygen.models.image_networks import MLPDecoder, MLPEncoder
 from tinygen.nn import MLP
+from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
 from tinygen.optim import Adam
 from tinygen.training import sharded
 

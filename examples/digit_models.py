@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tinygen.autograd import Tensor
 from tinygen.distributions import Categorical
 from tinygen.models import GAN, VAE, PixelCNN, RealNVP
-from tinygen.models.image_networks import ConvDecoder, ConvEncoder, ImageCritic, ImageGenerator
 from tinygen.nn import Module
+from tinygen.nn.networks.images import ConvDecoder, ConvEncoder, ImageCritic, ImageGenerator
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 

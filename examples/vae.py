@@ -20,7 +20,7 @@ from tinygen.autograd import Array, Tensor
 from tinygen.data import digits
 from tinygen.distributions import Bernoulli
 from tinygen.models import VAE
-from tinygen.models.image_networks import MLPDecoder, MLPEncoder
+from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
 from tinygen.optim import Adam, cosine
 from tinygen.training import fit
 

@@ -28,7 +28,7 @@ from tinygen.models import (
     RealNVP,
     WaveNet,
 )
-from tinygen.models.image_networks import MLPDecoder, MLPEncoder
+from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
 from tinygen.ode import FixedStep
 
 Rng = np.random.Generator

@@ -12,8 +12,8 @@ from tinygen.autograd import tanh
 from tinygen.bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, InvertibleConv, Mask, Reshape
 from tinygen.distributions import StandardNormal
 from tinygen.models import Glow
-from tinygen.models.coupling_networks import MLP
 from tinygen.nn import Module
+from tinygen.nn.networks.couplings import CouplingMLP
 from tinygen.testing import check_invertible, check_log_det, check_normalised_density, check_parameter_grads
 
 
@@ -49,7 +49,7 @@ def in_the_plane(seed: int = 0) -> Flow:
     rng = np.random.default_rng(seed)
     parts: list[Bijection] = []
     for _ in range(2):
-        network = MLP(1, 2, rng, hidden=5, depth=1, activation=tanh)
+        network = CouplingMLP(1, 2, rng, hidden=5, depth=1, activation=tanh)
         parts += [ActNorm(2), InvertibleConv(2, rng), AffineCoupling(Mask("channel", (2,)), network)]
     return randomised(Flow(Chain(*parts), StandardNormal((2,))), rng)  # type: ignore[no-any-return]
 

@@ -13,7 +13,7 @@ from plane import check_plane_sampler
 from tinygen.autograd import Array, relu, tanh
 from tinygen.bijections import Chain, Flow
 from tinygen.models import NICE, RealNVP
-from tinygen.models.coupling_networks import MLP
+from tinygen.nn.networks.couplings import CouplingMLP
 from tinygen.testing import check_invertible, check_log_det, check_normalised_density, check_parameter_grads
 
 
@@ -92,7 +92,7 @@ def test_a_flow_as_it_starts_checks_nothing_and_is_refused(rng: np.random.Genera
 
 
 def test_the_networks_of_couplings_start_with_kinks_all_over_the_data(rng: np.random.Generator) -> None:
-    first = MLP(1, 2, rng, hidden=64, depth=2, activation=relu).layers[0]
+    first = CouplingMLP(1, 2, rng, hidden=64, depth=2, activation=relu).layers[0]
     assert first.b is not None
     kinks = np.sort(-first.b.value / first.w.value[0])
     assert kinks[0] < -1

@@ -31,7 +31,7 @@ from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
 from ..checks import at_least, check_odd, check_rate
 from ..distributions import Categorical
 from ..nn import Conv, Module, dropout
-from ..nn.memory import Memory
+from ..nn.cache import Memory
 from .autoregressive import Autoregressive, LabelEmbeddings
 
 Rng = np.random.Generator

@@ -23,7 +23,7 @@ from ..bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, Invert
 from ..checks import at_least, check_shape
 from ..distributions import StandardNormal
 from ..nn.layers import Activation
-from .coupling_networks import GlowNet
+from ..nn.networks.couplings import GlowNet
 
 Rng = np.random.Generator
 

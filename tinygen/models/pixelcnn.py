@@ -34,8 +34,8 @@ from ..autograd import Array, Tensor, TensorLike, no_grad, relu, taps
 from ..checks import at_least, check_odd, check_rate
 from ..distributions import Categorical, Output
 from ..nn import Conv, Module, dropout
+from ..nn.cache import Memory
 from ..nn.masks import MaskedConv, MaskedLinear, masks
-from ..nn.memory import Memory
 from .autoregressive import Autoregressive, LabelEmbeddings
 
 Rng = np.random.Generator

@@ -38,7 +38,7 @@ from ..bijections import (
 from ..checks import at_least, check_shape
 from ..distributions import StandardNormal
 from ..nn.layers import Activation
-from .coupling_networks import MLP, ResidualNet
+from ..nn.networks.couplings import CouplingMLP, ResidualNet
 
 Rng = np.random.Generator
 Shape = tuple[int, ...]
@@ -70,7 +70,9 @@ class NICE(Flow):
         for i in range(layers):
             cut = Mask(mask, (dim,), flipped=i % 2 == 1)
             n_in, n_out = cut.shapes[0][0], cut.shapes[1][0]
-            network = MLP(n_in, n_out, rng, hidden=hidden, depth=depth, condition=condition, activation=activation)
+            network = CouplingMLP(
+                n_in, n_out, rng, hidden=hidden, depth=depth, condition=condition, activation=activation
+            )
             parts.append(AdditiveCoupling(cut, network))
         super().__init__(Chain(*parts, ActNorm(dim)), StandardNormal((dim,)), tuple(shape))
 
@@ -111,7 +113,7 @@ class RealNVP(Flow):
             parts: list[Bijection] = []
             for i in range(layers):
                 cut = Mask(name, shape, flipped=i % 2 == 1)
-                kind = MLP if len(shape) == 1 else ResidualNet
+                kind = CouplingMLP if len(shape) == 1 else ResidualNet
                 n_in, n_out = cut.shapes[0][-1], 2 * cut.shapes[1][-1]
                 network = kind(n_in, n_out, rng, hidden=hidden, depth=depth, condition=condition, activation=activation)
                 parts += [AffineCoupling(cut, network), ActNorm(shape[-1])]

@@ -46,7 +46,7 @@ class VAE(Module):
 
     encoder: x (N, *shape) in the parameters' dtype to (N, 2·latent + C), mean and log-scale of q(z|x) and C numbers
     that a posterior flow is told. decoder: codes (N, latent) to (N, *shape, output.width), the parameters of p(x|z).
-    Both kinds are in `image_networks`.
+    Both kinds are in `tinygen.nn.networks`.
     posterior_flow: a bijection whose `inverse(z, context)` takes noise to codes, as in a flow; an IAF's is fast.
 
     Shapes: x (N, *shape), bounds (N,) in nats per example. Raises ValueError, naming the argument, if x has another

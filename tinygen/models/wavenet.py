@@ -37,7 +37,7 @@ from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
 from ..checks import at_least, check_counts
 from ..distributions import Categorical
 from ..nn import Conv, Embedding, Linear, Module
-from ..nn.memory import Memory
+from ..nn.cache import Memory
 from .autoregressive import Autoregressive, LabelEmbeddings
 from .coordinates import raster_coordinates
 

@@ -1,9 +1,9 @@
 """Neural networks: modules that are plain data, initialisers, layers."""
 
 from . import init
+from .cache import Memory
 from .layers import Conv, ConvTranspose, Embedding, LayerNorm, Linear, Sequential, dropout
 from .masks import MaskedConv, MaskedLinear, MaskedMLP
-from .memory import Memory
 from .mlp import MLP
 from .module import Module
 from .recurrent import LSTM

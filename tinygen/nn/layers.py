@@ -1,6 +1,6 @@
 """Layers: a few parameters and one formula each.
 
-Checked by: tests/nn/test_layers.py
+Checked by: tests/nn/test_nn_layers.py
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .init import Initialiser, glorot_uniform, normal
 from .module import Module
 
 if TYPE_CHECKING:
-    from .memory import Memory
+    from .cache import Memory
 
 Rng = np.random.Generator
 Activation: TypeAlias = Callable[[TensorLike], Tensor]

@@ -24,9 +24,9 @@ from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_condition, check_counts, check_event
 from ..kernels import product
+from .cache import Memory
 from .init import glorot_uniform
 from .layers import Activation, Conv, Linear, activated
-from .memory import Memory
 from .module import Module
 
 Rng = np.random.Generator

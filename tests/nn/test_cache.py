@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tinygen.autograd import taps
 from tinygen.autograd.taps import Taps
 from tinygen.nn import Conv
+from tinygen.nn.cache import Memory, _Ring
 from tinygen.nn.masks import MaskedConv, MaskedLinear
-from tinygen.nn.memory import Memory, _Ring
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 CAUSAL = st.sampled_from(

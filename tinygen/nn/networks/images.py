@@ -9,7 +9,7 @@ image is a sum over as many taps as any other, but for the border (3×3 would le
 Source: Kingma & Welling, "Auto-encoding variational Bayes", 2014; Radford, Metz & Chintala, "Unsupervised
 representation learning with deep convolutional generative adversarial networks", 2016; Odena, Dumoulin & Olah,
 "Deconvolution and checkerboard artifacts", 2016.
-Checked by: tests/models/test_image_networks.py
+Checked by: tests/nn/networks/test_images.py
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..autograd import Tensor, TensorLike, leaky_relu, multiply, relu, reshape, tanh, taps
-from ..autograd.tensor import array_of
-from ..checks import at_least, check_event
-from ..nn import MLP, Conv, ConvTranspose, Linear, Module, Sequential
-from ..nn.init import Initialiser, glorot_uniform, he_normal
-from ..nn.layers import Activation
+from ...autograd import Tensor, TensorLike, leaky_relu, multiply, relu, reshape, tanh, taps
+from ...autograd.tensor import array_of
+from ...checks import at_least, check_event
+from ..init import Initialiser, glorot_uniform, he_normal
+from ..layers import Activation, Conv, ConvTranspose, Linear, Sequential
+from ..mlp import MLP
+from ..module import Module
 
 Rng = np.random.Generator
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tinygen import nn
 from tinygen.autograd import Array, Parameter, Tensor, grad, tanh, taps
 from tinygen.autograd.tensor import array_of
-from tinygen.nn.memory import Memory
+from tinygen.nn.cache import Memory
 from tinygen.testing import check_grads
 
 # Sums of at most 20 products below 10 in size, each rounded to 6e-8 of itself by float32.

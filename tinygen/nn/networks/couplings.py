@@ -12,11 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..autograd import Parameter, Tensor, TensorLike, relu, taps
-from ..checks import at_least, check_condition
-from ..nn import Conv, Linear, Module
-from ..nn.init import centred, he_normal, zeros
-from ..nn.layers import Activation
+from ...autograd import Parameter, Tensor, TensorLike, relu, taps
+from ...checks import at_least, check_condition
+from ..init import centred, he_normal, zeros
+from ..layers import Activation, Conv, Linear
+from ..module import Module
 
 Rng = np.random.Generator
 
@@ -43,7 +43,7 @@ class CouplingNetwork(Module):
         return added.reshape(len(x), *(1,) * (x.ndim - 2), added.shape[1])
 
 
-class MLP(CouplingNetwork):
+class CouplingMLP(CouplingNetwork):
     """Fully connected layers: a (N, n_in) to (N, n_out).
 
     In the plane a half is one number: what bends a function of it is where the units' kinks are, see `centred`.

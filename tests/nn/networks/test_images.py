@@ -13,7 +13,8 @@ from tinygen import grad
 from tinygen.autograd import Array, Tensor, tanh, taps
 from tinygen.distributions import Bernoulli, Categorical
 from tinygen.models import GAN, VAE
-from tinygen.models.image_networks import (
+from tinygen.nn import ConvTranspose
+from tinygen.nn.networks.images import (
     WINDOW,
     ConvDecoder,
     ConvEncoder,
@@ -22,7 +23,6 @@ from tinygen.models.image_networks import (
     MLPDecoder,
     MLPEncoder,
 )
-from tinygen.nn import ConvTranspose
 from tinygen.testing import check_parameter_grads
 
 LATENT = 3
