@@ -17,8 +17,7 @@ from reporting import arguments, mean_nats, report
 
 from tinygen import plot
 from tinygen.data import Images, digits
-from tinygen.distributions import bits_per_dim
-from tinygen.logistics import DiscretizedLogistics
+from tinygen.distributions import DiscretizedLogistics, bits_per_dim
 from tinygen.models import PixelCNN
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit

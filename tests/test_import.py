@@ -10,7 +10,7 @@ import pytest
 
 import tinygen
 
-INTERNAL = {"checks", "files"}  # what the library's own modules share, and nobody else needs
+INTERNAL = {"kernels", "checks", "files"}  # what the library's own modules share, and nobody else needs
 
 
 def fresh(program: str) -> str:

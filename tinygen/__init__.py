@@ -19,7 +19,6 @@ _ON_FIRST_USE = (
     "bijections",
     "data",
     "distributions",
-    "logistics",
     "metrics",
     "models",
     "nn",

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Array, taps
-from tinygen.distributions import Categorical
-from tinygen.logistics import DiscretizedLogistics
+from tinygen.distributions import Categorical, DiscretizedLogistics
 from tinygen.models import PixelCNN
 from tinygen.nn import Conv
 from tinygen.testing import (

@@ -1,6 +1,6 @@
 """A mixture of logistics over levels that have an order, where a softmax is told nothing of it.
 
-Checked by: tests/test_logistics.py
+Checked by: tests/distributions/test_logistics.py
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from .autograd import (
+from ..autograd import (
     Array,
     Tensor,
     TensorLike,
@@ -24,9 +24,9 @@ from .autograd import (
     tanh,
     where,
 )
-from .autograd.tensor import array_of
-from .checks import at_least, check_k
-from .distributions import sample_categorical
+from ..autograd.tensor import array_of
+from ..checks import at_least, check_k
+from .discrete import sample_categorical
 
 
 class DiscretizedLogistics:
@@ -43,7 +43,7 @@ class DiscretizedLogistics:
     Raises ValueError for fewer than 2 levels or no components, other shapes, another k; in `sample`, for NaN.
     Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture
     Likelihood and Other Modifications", 2017, section 2.1 (with one range of scales for every number of levels).
-    Checked by: tests/test_logistics.py
+    Checked by: tests/distributions/test_logistics.py
     """
 
     def __init__(self, levels: int, components: int) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Array, log, sigmoid, value_and_grad
-from tinygen.logistics import DiscretizedLogistics
+from tinygen.distributions import DiscretizedLogistics
 from tinygen.testing import check_grads, check_normalised, check_sampler
 
 EXTREMES = [-1e4, -40.0, -1.0, 0.0, 1.0, 40.0, 1e4]
