@@ -15,7 +15,6 @@ from .autograd import Parameter, Tensor, grad, no_grad, value_and_grad
 
 __version__ = "0.1.0"
 _ON_FIRST_USE = (
-    "adjoint",
     "bijections",
     "data",
     "distributions",

@@ -10,11 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ..adjoint import solve_with_adjoint
 from ..autograd import Array, Parameter, Tensor, TensorLike
 from ..autograd.tensor import array_of, taping
 from ..checks import check_condition, check_event
-from ..ode import Solution, Solver, State
+from ..ode import Solution, Solver, State, solve_with_adjoint
 from .bijection import Bijection
 
 

@@ -6,7 +6,7 @@ A state is a tuple of arrays or tensors, and f(t, y) a tuple of the same shapes.
 that can be differentiated: the graph has every step that was taken. Time may run backwards, t1 < t0.
 
 Source: Hairer, Nørsett & Wanner, "Solving Ordinary Differential Equations I", 2nd edition, 1993, sections II.1–II.5.
-Checked by: tests/test_ode.py
+Checked by: tests/ode/test_solvers.py
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from .autograd import Tensor, no_grad
-from .autograd.tensor import array_of, node
-from .checks import at_least
+from ..autograd import Tensor, no_grad
+from ..autograd.tensor import array_of, node
+from ..checks import at_least
 
 State: TypeAlias = tuple[Any, ...]  # of arrays or of tensors
 Field: TypeAlias = Callable[[float, State], State]

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from tinygen.adjoint import solve_with_adjoint
 from tinygen.autograd import Tensor, grad, sin, tanh
-from tinygen.ode import Adaptive, FixedStep, Solver, State
+from tinygen.ode import Adaptive, FixedStep, Solver, State, solve_with_adjoint
 from tinygen.testing import check_grads
 
 TIGHT = Adaptive(1e-10, 1e-10)

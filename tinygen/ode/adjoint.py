@@ -6,7 +6,7 @@ y and a are solved for together, backwards in time from t1. Memory does not grow
 the second solution, and that the derivative is exact only as far as both are.
 
 Source: Chen, Rubanova, Bettencourt & Duvenaud, "Neural ordinary differential equations", 2018, algorithm 1.
-Checked by: tests/test_adjoint.py
+Checked by: tests/ode/test_adjoint.py
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .autograd import Array, Tensor, concatenate, grad, no_grad, node, reshape
-from .autograd.tensor import array_of, set_taping, taping
-from .ode import Field, Solution, Solver, State
+from ..autograd import Array, Tensor, concatenate, grad, no_grad, node, reshape
+from ..autograd.tensor import array_of, set_taping, taping
+from .solvers import Field, Solution, Solver, State
 
 
 def solve_with_adjoint(
