@@ -1,7 +1,6 @@
 """Bijections with their log-determinants, and flows, which are a bijection and a base distribution."""
 
 from .actnorm import ActNorm
-from .autoregressive import MaskedAutoregressive
 from .bijection import Bijection, Chain, Inverse
 from .continuous import ContinuousFlow
 from .coupling import AdditiveCoupling, AffineCoupling, Mask
@@ -9,6 +8,7 @@ from .dequantize import Dequantized
 from .elementwise import Affine, Logit
 from .flow import Flow
 from .invertible_conv import InvertibleConv
+from .masked_autoregressive import MaskedAutoregressive
 from .permute import Permute, Reshape, Reverse
 from .squeeze import FactorOut, Squeeze, multi_scale
 from .transformers import AffineTransformer, MixtureCDF, Transformer

@@ -6,7 +6,7 @@ The Jacobian is triangular in the order of the net, so its determinant is the pr
 are known at once: one evaluation of the network. From z to x, θᵢ needs the variables before i: D of them.
 
 Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017.
-Checked by: tests/bijections/test_autoregressive.py
+Checked by: tests/bijections/test_masked_autoregressive.py
 """
 
 from __future__ import annotations
