@@ -32,7 +32,7 @@ from tinygen.data import binarized_mnist
 from tinygen.distributions import Bernoulli
 from tinygen.files import write_whole
 from tinygen.models import MADE, VAE, GatedPixelCNN
-from tinygen.models.autoregressive import Autoregressive
+from tinygen.models.autoregressive.base import Autoregressive
 from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
 from tinygen.optim import EMA, AdamW, cosine
 from tinygen.training import fit, load_checkpoint

@@ -34,7 +34,7 @@ from tinygen.bijections import (
     Squeeze,
 )
 from tinygen.models import FFJORD, IAF, MAF, NICE, Flow1D, Glow, RealNVP
-from tinygen.models.flow_1d import LearnedCDF
+from tinygen.models.flows.flow_1d import LearnedCDF
 from tinygen.nn import Conv
 from tinygen.nn.masks import masks
 from tinygen.nn.networks.couplings import CouplingMLP, GlowNet, ResidualNet

@@ -21,8 +21,8 @@ from benchmarks.side_by_side import arguments, check_same_descent, our_step, tor
 from benchmarks.timing import medians
 from tinygen.kernels.runtime.pool import threads
 from tinygen.models import GatedPixelCNN, PixelCNN
-from tinygen.models.gated_pixelcnn import GatedLayer
-from tinygen.models.pixelcnn import Block
+from tinygen.models.autoregressive.gated_pixelcnn import GatedLayer
+from tinygen.models.autoregressive.pixelcnn import Block
 from tinygen.nn import Conv
 from tinygen.nn.masks import MaskedLinear
 

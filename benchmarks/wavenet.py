@@ -20,7 +20,7 @@ from benchmarks.side_by_side import arguments, check_same_descent, our_step, tor
 from benchmarks.timing import medians
 from tinygen.kernels.runtime.pool import threads
 from tinygen.models import WaveNet
-from tinygen.models.wavenet import Block
+from tinygen.models.autoregressive.wavenet import Block
 from tinygen.nn import Conv
 
 

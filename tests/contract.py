@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygen.autograd import Array
-from tinygen.models.autoregressive import Autoregressive
+from tinygen.models.autoregressive.base import Autoregressive
 from tinygen.testing import draw_naively
 
 Model = TypeVar("Model", bound=Autoregressive)

@@ -166,7 +166,7 @@ def lines(paths: list[Path]) -> int:
 def test_line_budgets(capsys: pytest.CaptureFixture[str]) -> None:
     autograd = list((PACKAGE / "autograd").rglob("*.py"))
     counts = {"autograd": lines(autograd), "tinygen": lines(list(MODULES.values()))}
-    counts |= {f"models/{p.stem}": lines([p]) for p in sorted((PACKAGE / "models").glob("*.py"))}
+    counts |= {f"models/{p.stem}": lines([p]) for p in sorted((PACKAGE / "models").rglob("*.py"))}
     counts |= {f"examples/{p.stem}": lines([p]) for p in sorted((ROOT / "examples").glob("*.py"))}
     with capsys.disabled():
         print("\nlines:", ", ".join(f"{name} {count}" for name, count in counts.items()))

@@ -1,6 +1,6 @@
 """The continuous flow: data moves along a velocity field for a unit of time, and is noise then.
 
-Checked by: tests/models/test_ffjord.py
+Checked by: tests/models/flows/test_ffjord.py
 """
 
 from __future__ import annotations

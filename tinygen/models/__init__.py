@@ -1,17 +1,19 @@
 """The models of the course, one file each, to be read beside their papers; what they share is in files of its own."""
 
-from .autoregressive_flow import IAF, MAF
-from .ffjord import FFJORD
-from .flow_1d import Flow1D
-from .gan import GAN
-from .gated_pixelcnn import GatedPixelCNN
-from .glow import Glow
-from .made import MADE
-from .pixel_rnn import PixelRNN
-from .pixelcnn import PixelCNN
-from .realnvp import NICE, RealNVP
-from .vae import VAE
-from .wavenet import WaveNet
+from .adversarial.gan import GAN
+from .autoregressive.gated_pixelcnn import GatedPixelCNN
+from .autoregressive.made import MADE
+from .autoregressive.pixel_rnn import PixelRNN
+from .autoregressive.pixelcnn import PixelCNN
+from .autoregressive.wavenet import WaveNet
+from .flows.ffjord import FFJORD
+from .flows.flow_1d import Flow1D
+from .flows.glow import Glow
+from .flows.iaf import IAF
+from .flows.maf import MAF
+from .flows.nice import NICE
+from .flows.realnvp import RealNVP
+from .latent.vae import VAE
 
 __all__ = [
     "FFJORD",

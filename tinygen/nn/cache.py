@@ -10,7 +10,7 @@ vertical stack of the Gated PixelCNN), or one moment of a sequence. Of a sequenc
 reach: memory does not grow with the length, nor time with the reach.
 
 Source: Ramachandran et al., "Fast Generation for Convolutional Autoregressive Models", 2017.
-Checked by: tests/nn/test_cache.py, tests/models/test_gated_pixelcnn.py (equal to the naive sampler, step by step)
+Checked by: tests/nn/test_cache.py, tests/models/autoregressive/test_gated_pixelcnn.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The slow sampler of autoregressive models, which every fast one must equal.
 
-Checked by: tests/models/test_gated_pixelcnn.py
+Checked by: tests/models/autoregressive/test_gated_pixelcnn.py
 """
 
 from __future__ import annotations

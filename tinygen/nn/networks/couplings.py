@@ -3,7 +3,7 @@
 The last layer of each starts at zero, so every coupling, and with it the flow, starts as the identity (of the rest of
 its layers): training departs from the base distribution. A check of a flow in that state checks nothing.
 
-Checked by: tests/models/test_realnvp.py, tests/models/test_glow.py
+Checked by: tests/models/flows/test_realnvp.py, tests/models/flows/test_glow.py
 """
 
 from __future__ import annotations

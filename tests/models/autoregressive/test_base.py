@@ -11,7 +11,7 @@ from contract import randomised
 from tinygen.autograd import Array, Tensor
 from tinygen.distributions import Categorical
 from tinygen.models import MADE, GatedPixelCNN, PixelCNN, PixelRNN, WaveNet
-from tinygen.models.autoregressive import Autoregressive
+from tinygen.models.autoregressive.base import Autoregressive
 from tinygen.testing import check_autoregressive, check_normalised, check_sampler, enumerate_support
 
 

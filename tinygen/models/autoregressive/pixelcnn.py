@@ -19,7 +19,7 @@ above is what no output ever sees, however many layers there are. The Gated Pixe
 
 Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016; the label as in van den Oord
 et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
-Checked by: tests/models/test_pixelcnn.py
+Checked by: tests/models/autoregressive/test_pixelcnn.py
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, no_grad, relu, taps
-from ..checks import at_least, check_odd, check_rate
-from ..distributions import Categorical, Output
-from ..nn import Conv, Module, dropout
-from ..nn.cache import Memory
-from ..nn.masks import MaskedConv, MaskedLinear, masks
-from .autoregressive import Autoregressive, LabelEmbeddings
+from ...autograd import Array, Tensor, TensorLike, no_grad, relu, taps
+from ...checks import at_least, check_odd, check_rate
+from ...distributions import Categorical, Output
+from ...nn import Conv, Module, dropout
+from ...nn.cache import Memory
+from ...nn.masks import MaskedConv, MaskedLinear, masks
+from .base import Autoregressive, LabelEmbeddings
 
 Rng = np.random.Generator
 Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinygen.autograd import Array
-from tinygen.models.coordinates import raster_coordinates
+from tinygen.models.autoregressive.coordinates import raster_coordinates
 
 SHAPES = [(4,), (3, 4, 1), (1, 5, 1), (2, 3, 2), (1, 1, 3), (3, 3), (1, 1, 1)]
 

@@ -23,7 +23,7 @@ linear scale, and a binary pixel has two levels to learn.
 
 Source: van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior & Kavukcuoglu, "WaveNet: A
 Generative Model for Raw Audio", 2016, sections 2.1-2.5.
-Checked by: tests/models/test_wavenet.py
+Checked by: tests/models/autoregressive/test_wavenet.py
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
-from ..checks import at_least, check_counts
-from ..distributions import Categorical
-from ..nn import Conv, Embedding, Linear, Module
-from ..nn.cache import Memory
-from .autoregressive import Autoregressive, LabelEmbeddings
+from ...autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
+from ...checks import at_least, check_counts
+from ...distributions import Categorical
+from ...nn import Conv, Embedding, Linear, Module
+from ...nn.cache import Memory
+from .base import Autoregressive, LabelEmbeddings
 from .coordinates import raster_coordinates
 
 Rng = np.random.Generator

@@ -10,7 +10,7 @@ down the image along convolutions, it is not.
 
 Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, for the setting: raster
 order, channel after channel within a pixel, and a softmax over the levels.
-Checked by: tests/models/test_pixel_rnn.py
+Checked by: tests/models/autoregressive/test_pixel_rnn.py
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, no_grad
-from ..checks import at_least
-from ..distributions import Categorical
-from ..nn import LSTM, Linear
-from .autoregressive import Autoregressive
+from ...autograd import Array, Tensor, TensorLike, no_grad
+from ...checks import at_least
+from ...distributions import Categorical
+from ...nn import LSTM, Linear
+from .base import Autoregressive
 from .coordinates import raster_coordinates
 
 Rng = np.random.Generator

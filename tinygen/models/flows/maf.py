@@ -10,7 +10,7 @@ posterior needs.
 Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017 (without its batch
 normalisation between the layers); Kingma, Salimans, Jozefowicz, Chen, Sutskever & Welling, "Improving Variational
 Inference with Inverse Autoregressive Flow", 2016.
-Checked by: tests/models/test_autoregressive_flow.py
+Checked by: tests/models/flows/test_maf.py
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..autograd import Parameter
-from ..bijections import AffineTransformer, Chain, Flow, Inverse, MaskedAutoregressive, Transformer
-from ..checks import at_least
-from ..distributions import StandardNormal
-from ..nn.masks import MaskedMLP
+from ...autograd import Parameter
+from ...bijections import AffineTransformer, Chain, Flow, MaskedAutoregressive, Transformer
+from ...checks import at_least
+from ...distributions import StandardNormal
+from ...nn.masks import MaskedMLP
 
 Rng = np.random.Generator
 
@@ -60,29 +60,3 @@ class MAF(Flow):
             net.layers[-1].b = Parameter(np.tile(tau.start(), dim))
             bijections.append(MaskedAutoregressive(net, tau))
         super().__init__(Chain(*bijections), StandardNormal((dim,)))
-
-
-class IAF(Flow):
-    """An inverse autoregressive flow: the bijection of a MAF, inverted. Arguments, shapes and errors as there."""
-
-    def __init__(
-        self,
-        dim: int,
-        rng: Rng,
-        *,
-        layers: int = 5,
-        hidden: Sequence[int] = (64, 64),
-        transformer: Transformer | None = None,
-        random_orders: bool = False,
-        condition: int = 0,
-    ) -> None:
-        maf = MAF(
-            dim,
-            rng,
-            layers=layers,
-            hidden=hidden,
-            transformer=transformer,
-            random_orders=random_orders,
-            condition=condition,
-        )
-        super().__init__(Inverse(maf.bijection), maf.base)

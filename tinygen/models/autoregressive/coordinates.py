@@ -1,14 +1,14 @@
 """Where a variable stands in its event, as numbers that a network can be told.
 
-Checked by: tests/models/test_coordinates.py
+Checked by: tests/models/autoregressive/test_coordinates.py
 """
 
 import math
 
 import numpy as np
 
-from ..autograd import Array
-from ..checks import check_shape
+from ...autograd import Array
+from ...checks import check_shape
 
 
 def raster_coordinates(shape: tuple[int, ...]) -> Array:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinygen.autograd import Array, Parameter, Tensor, TensorLike, add, grad, sigmoid, tanh
 from tinygen.models import GAN
-from tinygen.models.gan import OBJECTIVES
+from tinygen.models.adversarial.gan import OBJECTIVES
 from tinygen.nn import Linear, Module, Sequential
 from tinygen.optim import Adam
 from tinygen.testing import check_parameter_grads

@@ -7,7 +7,7 @@ equation, solved backwards in time, draws samples.
 
 Source: Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud, "FFJORD: free-form continuous dynamics for scalable
 reversible generative models", 2019.
-Checked by: tests/models/test_ffjord.py
+Checked by: tests/models/flows/test_ffjord.py
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..autograd import (
+from ...autograd import (
     Array,
     Parameter,
     Tensor,
@@ -31,13 +31,13 @@ from ..autograd import (
     tanh,
     transpose,
 )
-from ..autograd.tensor import array_of
-from ..bijections import ContinuousFlow, Flow
-from ..checks import at_least, check_rng
-from ..distributions import StandardNormal
-from ..nn import Module
-from ..nn.init import centred, glorot_uniform, normal
-from ..ode import Adaptive, FixedStep, Solver
+from ...autograd.tensor import array_of
+from ...bijections import ContinuousFlow, Flow
+from ...checks import at_least, check_rng
+from ...distributions import StandardNormal
+from ...nn import Module
+from ...nn.init import centred, glorot_uniform, normal
+from ...ode import Adaptive, FixedStep, Solver
 
 Rng = np.random.Generator
 Noise: TypeAlias = Literal["rademacher", "gaussian"]

@@ -9,7 +9,7 @@ masks at each step, is k models, whose mean is a better one:
     p(x) = 1/k Σₒ p(x | o)
 
 Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution Estimation", 2015.
-Checked by: tests/models/test_made.py
+Checked by: tests/models/autoregressive/test_made.py
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..autograd import Array, Tensor, logsumexp, stack
-from ..checks import at_least, check_labels, check_rng
-from ..distributions import Bernoulli, Categorical, Output, event_log_prob
-from ..nn import MaskedMLP
-from .autoregressive import Autoregressive
+from ...autograd import Array, Tensor, logsumexp, stack
+from ...checks import at_least, check_labels, check_rng
+from ...distributions import Bernoulli, Categorical, Output, event_log_prob
+from ...nn import MaskedMLP
+from .base import Autoregressive
 
 Rng = np.random.Generator
 

@@ -6,7 +6,7 @@ Every density in one dimension is such a flow, with its own distribution functio
 `rng.random()` gives, and the inverse is how it is turned into a sample. Here the map is that of a mixture, fitted by
 maximum likelihood; whichever the noise, the density is the mixture's.
 
-Checked by: tests/models/test_flow_1d.py
+Checked by: tests/models/flows/test_flow_1d.py
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import math
 
 import numpy as np
 
-from ..autograd import Parameter, Tensor, TensorLike, concatenate
-from ..bijections import Bijection, Flow, MixtureCDF
-from ..bijections.bijection import sum_event
-from ..distributions import StandardNormal, StandardUniform
+from ...autograd import Parameter, Tensor, TensorLike, concatenate
+from ...bijections import Bijection, Flow, MixtureCDF
+from ...bijections.bijection import sum_event
+from ...distributions import StandardNormal, StandardUniform
 
 
 class LearnedCDF(Bijection):

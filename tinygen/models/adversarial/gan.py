@@ -14,7 +14,7 @@ Wasserstein critic is held to slopes of 1 on the segments between data and sampl
 
 Source: Goodfellow et al., "Generative adversarial nets", 2014; Mao et al., "Least squares generative adversarial
 networks", 2017; Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
-Checked by: tests/models/test_gan.py
+Checked by: tests/models/adversarial/test_gan.py
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, grad, no_grad, softplus, sqrt
-from ..autograd.tensor import array_of
-from ..checks import at_least, finite
-from ..distributions import StandardNormal
-from ..nn import Module
+from ...autograd import Array, Tensor, TensorLike, grad, no_grad, softplus, sqrt
+from ...autograd.tensor import array_of
+from ...checks import at_least, finite
+from ...distributions import StandardNormal
+from ...nn import Module
 
 Rng = np.random.Generator
 Network = Callable[[TensorLike], Tensor]

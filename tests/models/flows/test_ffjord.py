@@ -15,7 +15,7 @@ from plane import check_plane_sampler
 from tinygen.autograd import Array, Tensor, TensorLike, grad, no_grad
 from tinygen.bijections import ContinuousFlow, Flow
 from tinygen.models import FFJORD
-from tinygen.models.ffjord import InstantMLP, Noise, TimedLinear, TimedMLP, hutchinson_noise
+from tinygen.models.flows.ffjord import InstantMLP, Noise, TimedLinear, TimedMLP, hutchinson_noise
 from tinygen.ode import Adaptive, FixedStep, Solution, Solver
 from tinygen.testing import check_invertible, check_log_det, check_normalised_density, check_parameter_grads
 

@@ -9,7 +9,7 @@ The last layer of each coupling's network starts at zero, so a coupling starts a
 
 Source: Kingma & Dhariwal, "Glow: generative flow with invertible 1×1 convolutions", 2018, figure 2. Other than there,
 s is bounded by a tanh as in RealNVP, and the noise is standard normal at every level, without a learned prior.
-Checked by: tests/models/test_glow.py
+Checked by: tests/models/flows/test_glow.py
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import math
 
 import numpy as np
 
-from ..autograd import relu
-from ..bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, InvertibleConv, Mask, Squeeze, multi_scale
-from ..checks import at_least, check_shape
-from ..distributions import StandardNormal
-from ..nn.layers import Activation
-from ..nn.networks.couplings import GlowNet
+from ...autograd import relu
+from ...bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, InvertibleConv, Mask, Squeeze, multi_scale
+from ...checks import at_least, check_shape
+from ...distributions import StandardNormal
+from ...nn.layers import Activation
+from ...nn.networks.couplings import GlowNet
 
 Rng = np.random.Generator
 

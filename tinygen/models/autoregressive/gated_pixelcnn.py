@@ -16,7 +16,7 @@ A class label adds a learned vector to the vertical features of every layer, whi
 
 Source: van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves & Kavukcuoglu, "Conditional Image Generation with PixelCNN
 Decoders", 2016, figure 2; the skip connections as in WaveNet.
-Checked by: tests/models/test_gated_pixelcnn.py
+Checked by: tests/models/autoregressive/test_gated_pixelcnn.py
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
-from ..checks import at_least, check_odd, check_rate
-from ..distributions import Categorical
-from ..nn import Conv, Module, dropout
-from ..nn.cache import Memory
-from .autoregressive import Autoregressive, LabelEmbeddings
+from ...autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
+from ...checks import at_least, check_odd, check_rate
+from ...distributions import Categorical
+from ...nn import Conv, Module, dropout
+from ...nn.cache import Memory
+from .base import Autoregressive, LabelEmbeddings
 
 Rng = np.random.Generator
 Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing

@@ -5,7 +5,7 @@
 A model is the network: `model(x)` gives the parameters of every variable's output distribution at once, each computed
 from earlier variables only; `model.draw(x, rng)` draws the variables one after another, from remembered activations.
 
-Checked by: tests/models/test_autoregressive.py
+Checked by: tests/models/autoregressive/test_base.py
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..autograd import Array, Tensor
-from ..checks import at_least, check_array, check_labels, check_levels, check_rng, check_shape
-from ..distributions import Output, event_log_prob
-from ..nn import Embedding, Module
+from ...autograd import Array, Tensor
+from ...checks import at_least, check_array, check_labels, check_levels, check_rng, check_shape
+from ...distributions import Output, event_log_prob
+from ...nn import Embedding, Module
 
 Rng = np.random.Generator
 

@@ -12,7 +12,7 @@ bends them further; a prior that is a flow is learned along.
 
 Source: Kingma & Welling, "Auto-encoding variational Bayes", 2014; Burda, Grosse & Salakhutdinov, "Importance weighted
 autoencoders", 2016; Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016.
-Checked by: tests/models/test_vae.py
+Checked by: tests/models/latent/test_vae.py
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, broadcast_to, exp, log_normal, logsumexp, no_grad
-from ..autograd.tensor import array_of
-from ..bijections import Bijection
-from ..checks import at_least, check_levels, finite
-from ..distributions import Distribution, Likelihood, StandardNormal, event_log_prob
-from ..nn import Module
+from ...autograd import Array, Tensor, TensorLike, broadcast_to, exp, log_normal, logsumexp, no_grad
+from ...autograd.tensor import array_of
+from ...bijections import Bijection
+from ...checks import at_least, check_levels, finite
+from ...distributions import Distribution, Likelihood, StandardNormal, event_log_prob
+from ...nn import Module
 
 Rng = np.random.Generator
 

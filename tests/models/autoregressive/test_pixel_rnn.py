@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinygen.autograd import Array, Tensor
 from tinygen.models import PixelRNN
-from tinygen.models.coordinates import raster_coordinates
+from tinygen.models.autoregressive.coordinates import raster_coordinates
 from tinygen.testing import (
     check_autoregressive,
     check_normalised,

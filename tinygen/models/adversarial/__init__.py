@@ -1,0 +1,1 @@
+"""Chapter 4: adversarial models, which sample without a likelihood."""
