@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from common.reporting import arguments, panels, report
 from matplotlib.figure import Figure
-from reporting import arguments, panels, report
 
 from tinygen import no_grad, plot
 from tinygen.models import IAF, MAF

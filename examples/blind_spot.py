@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from reporting import arguments, mean_nats, over_seeds, report
+from common.reporting import arguments, mean_nats, over_seeds, report
 
 from tinygen import plot
 from tinygen.autograd import taps

@@ -12,7 +12,7 @@ import time
 from functools import partial
 
 import numpy as np
-from reporting import arguments, panels, report
+from common.reporting import arguments, panels, report
 
 from tinygen import Tensor, no_grad, plot
 from tinygen.bijections import Affine, Chain, Dequantized, Flow

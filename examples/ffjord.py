@@ -12,10 +12,10 @@ import time
 from itertools import pairwise
 
 import numpy as np
-from flow_pictures import density_and_samples, latent_grid_gif, noise_grid
+from common.flow_pictures import density_and_samples, latent_grid_gif, noise_grid
+from common.reporting import arguments, report
+from common.toys import DENSITIES, gap, train
 from matplotlib.figure import Figure
-from reporting import arguments, report
-from toys import DENSITIES, gap, train
 
 from tinygen import no_grad, plot
 from tinygen.bijections import Affine, Chain, Flow

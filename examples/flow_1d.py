@@ -9,7 +9,7 @@ expected negative log-likelihood below the entropy: a result that is, beyond sam
 import time
 
 import numpy as np
-from reporting import arguments, panels, report
+from common.reporting import arguments, panels, report
 
 from tinygen import no_grad, plot
 from tinygen.models import Flow1D

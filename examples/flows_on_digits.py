@@ -9,9 +9,9 @@ import math
 import time
 
 import numpy as np
-from flow_digits import DIMENSIONS, LEVELS, bits, split, train
+from common.flow_digits import DIMENSIONS, LEVELS, bits, split, train
+from common.reporting import arguments, report
 from numpy.typing import NDArray
-from reporting import arguments, report
 
 from tinygen import plot
 from tinygen.bijections import ActNorm, Chain, Flow, Reshape

@@ -17,8 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
-from mode_counts import Played, Points, picture, verdict
-from reporting import arguments, report
+from common.mode_counts import Played, Points, picture, verdict
+from common.reporting import arguments, report
 
 from tinygen import plot
 from tinygen.data import grid_of_gaussians, ring_of_gaussians

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import numpy as np
-from reporting import arguments, panels, report
+from common.reporting import arguments, panels, report
 
 from tinygen import plot, value_and_grad
 from tinygen.autograd import tanh

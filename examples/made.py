@@ -9,9 +9,9 @@ looked at once, at the end. `masks.png` is the idea of the paper: which unit may
 import time
 
 import numpy as np
+from common.reporting import arguments, mean_nats, report
+from common.yardsticks import yardsticks
 from matplotlib.figure import Figure
-from reporting import arguments, mean_nats, report
-from yardsticks import yardsticks
 
 from tinygen import plot
 from tinygen.data import digits

@@ -14,8 +14,8 @@ import time
 from functools import partial
 
 import numpy as np
-from reporting import arguments, curves_over_seeds, mean_nats, over_seeds, report
-from yardsticks import yardsticks
+from common.reporting import arguments, curves_over_seeds, mean_nats, over_seeds, report
+from common.yardsticks import yardsticks
 
 from tinygen import plot
 from tinygen.data import digits

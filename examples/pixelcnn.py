@@ -9,9 +9,9 @@ looked at once, at the end.
 import time
 
 import numpy as np
+from common.reporting import arguments, mean_nats, report
+from common.yardsticks import yardsticks
 from numpy.typing import ArrayLike
-from reporting import arguments, mean_nats, report
-from yardsticks import yardsticks
 
 from tinygen import plot
 from tinygen.data import digits

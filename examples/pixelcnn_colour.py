@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from reporting import arguments, mean_nats, report
+from common.reporting import arguments, mean_nats, report
 
 from tinygen import plot
 from tinygen.data import Images, digits

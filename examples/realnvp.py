@@ -11,9 +11,9 @@ of one core; without --density all are fitted. What was found: docs/RESULTS.md.
 import time
 
 import numpy as np
-from flow_pictures import density_and_samples, latent_grid, latent_grid_gif, noise_grid, pulled_back
-from reporting import arguments, report
-from toys import DENSITIES, gap, train
+from common.flow_pictures import density_and_samples, latent_grid, latent_grid_gif, noise_grid, pulled_back
+from common.reporting import arguments, report
+from common.toys import DENSITIES, gap, train
 
 from tinygen import plot
 from tinygen.models import RealNVP

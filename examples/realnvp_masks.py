@@ -10,8 +10,8 @@ twice the channels in half the rows and columns) and the same steps, for three s
 import time
 
 import numpy as np
-from flow_digits import bits, split, train
-from reporting import arguments, report
+from common.flow_digits import bits, split, train
+from common.reporting import arguments, report
 
 from tinygen import plot
 from tinygen.models import RealNVP

@@ -11,10 +11,10 @@ bootstrap, which takes away the bias that so few images give both numbers.
 import time
 
 import numpy as np
-from digit_classifier import train_classifier
-from digit_models import MODELS
+from common.digit_classifier import train_classifier
+from common.digit_models import MODELS
+from common.reporting import arguments, report
 from numpy.typing import NDArray
-from reporting import arguments, report
 
 from tinygen import plot
 from tinygen.data import digits

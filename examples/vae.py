@@ -11,9 +11,9 @@ test images, five times. ln p̂ is about Var w / 2kp² too low: "the same" is ju
 import time
 
 import numpy as np
-from estimators import Compared, verdict
-from reporting import arguments, report
-from vae_pictures import picture, reconstructions
+from common.estimators import Compared, verdict
+from common.reporting import arguments, report
+from common.vae_pictures import picture, reconstructions
 
 from tinygen import plot
 from tinygen.autograd import Array, Tensor

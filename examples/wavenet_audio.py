@@ -12,10 +12,10 @@ import time
 from functools import partial
 
 import numpy as np
+from common.reporting import arguments, report
+from common.spectrograms import spectrograms
+from common.yardsticks import code_yardsticks
 from numpy.typing import NDArray
-from reporting import arguments, report
-from spectrograms import spectrograms
-from yardsticks import code_yardsticks
 
 from tinygen import no_grad, plot
 from tinygen.data.audio import KINDS, mu_law_decode, mu_law_encode, sounds, write_wav

@@ -13,8 +13,8 @@ The last tenth of the (shuffled) training images is held out and decides which p
 import time
 
 import numpy as np
-from reporting import arguments, curves_over_seeds, mean_nats, over_seeds, report
-from yardsticks import yardsticks
+from common.reporting import arguments, curves_over_seeds, mean_nats, over_seeds, report
+from common.yardsticks import yardsticks
 
 from tinygen import plot
 from tinygen.data import Images, digits

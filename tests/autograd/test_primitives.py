@@ -13,8 +13,8 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import oracle
 import pytest
+from helpers import oracle
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.training_runs import Net, train
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from training_runs import Net, train
 
 from tinygen.nn import Linear
 from tinygen.training import CheckpointError, load_checkpoint, save_checkpoint

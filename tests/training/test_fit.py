@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.training_runs import STEPS, Run, data, make_run, train
 from hypothesis import given
 from hypothesis import strategies as st
-from training_runs import STEPS, Run, data, make_run, train
 
 from tinygen.autograd import Array, Parameter, Tensor, sqrt
 from tinygen.data import digits

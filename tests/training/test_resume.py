@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import training_runs
-from training_runs import BATCH, EXAMPLES, STEPS, Run, data, make_run, train
+from helpers import training_runs
+from helpers.training_runs import BATCH, EXAMPLES, STEPS, Run, data, make_run, train
 
 from tinygen.nn import Linear
 from tinygen.optim import EMA, SGD, Adam, cosine
@@ -277,7 +277,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_changes_nothing(
 
 def test_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path, 3, epochs=1)
-    monkeypatch.setattr("training_runs.data", other_data)
+    monkeypatch.setattr("helpers.training_runs.data", other_data)
     with pytest.raises(CheckpointError, match=rf"data is .*\({EXAMPLES}, 1\) crc32"):
         train(tmp_path, 3)
 

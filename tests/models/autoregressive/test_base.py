@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract import randomised
+from helpers.contract import randomised
 
 from tinygen.autograd import Array, Tensor
 from tinygen.distributions import Categorical

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract import check_step_by_step, randomised
+from helpers.contract import check_step_by_step, randomised
 from hypothesis import given
 from hypothesis import strategies as st
 

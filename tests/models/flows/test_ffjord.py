@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.plane import check_plane_sampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plane import check_plane_sampler
 
 from tinygen.autograd import Array, Tensor, TensorLike, grad, no_grad
 from tinygen.bijections import ContinuousFlow, Flow

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plane import check_plane_sampler
+from helpers.plane import check_plane_sampler
 
 from tinygen.autograd import tanh
 from tinygen.bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, InvertibleConv, Mask, Reshape

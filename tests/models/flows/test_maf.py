@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.plane import check_plane_sampler
 from hypothesis import given
 from hypothesis import strategies as st
-from plane import check_plane_sampler
 
 from tinygen import no_grad
 from tinygen.autograd import tanh

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 import numpy as np
-from estimators import Compared
+from common.estimators import Compared
+from common.reporting import panels
 from matplotlib.figure import Figure
-from reporting import panels
 
 from tinygen import no_grad, plot
 from tinygen.autograd import Array, sigmoid

@@ -7,7 +7,7 @@ Shapes: x and what is drawn (N, 8, 8, 1), levels 0…16. `share` is that of the 
 from collections.abc import Callable
 
 import numpy as np
-from flow_digits import train as train_flow
+from common.flow_digits import train as train_flow
 from numpy.typing import NDArray
 
 from tinygen.autograd import Tensor
