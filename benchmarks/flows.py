@@ -123,7 +123,7 @@ class TorchCoupling(nn.Module):
         self.mask, self.net = coupling.mask, TorchNet(coupling.network)
         self.w = learned(coupling.w.value) if isinstance(coupling, AffineCoupling) else None
 
-    def cut(self, x: torch.Tensor) -> Pair:
+    def split(self, x: torch.Tensor) -> Pair:
         mask = self.mask
         if mask.name != "checkerboard":
             at = mask.at
@@ -135,7 +135,7 @@ class TorchCoupling(nn.Module):
             b = torch.cat([x[:, :, ::2, 1::2], x[:, :, 1::2, ::2]], 1)
         return (b, a) if mask.flipped else (a, b)
 
-    def join(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def merge(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         mask = self.mask
         a, b = (b, a) if mask.flipped else (a, b)
         if mask.name != "checkerboard":
@@ -152,18 +152,18 @@ class TorchCoupling(nn.Module):
         return self.w.view(-1, *[1] * (s.ndim - 2)) * torch.tanh(s), t  # type: ignore[union-attr]
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        a, b = self.cut(x)
+        a, b = self.split(x)
         if self.w is None:
-            return self.join(a, b + self.net(a)), 0.0
+            return self.merge(a, b + self.net(a)), 0.0
         s, t = self.scale_and_shift(a)
-        return self.join(a, b * torch.exp(s) + t), s.flatten(1).sum(1)
+        return self.merge(a, b * torch.exp(s) + t), s.flatten(1).sum(1)
 
     def inverse(self, z: torch.Tensor) -> torch.Tensor:
-        a, b = self.cut(z)
+        a, b = self.split(z)
         if self.w is None:
-            return self.join(a, b - self.net(a))
+            return self.merge(a, b - self.net(a))
         s, t = self.scale_and_shift(a)
-        return self.join(a, (b - t) * torch.exp(-s))
+        return self.merge(a, (b - t) * torch.exp(-s))
 
 
 class TorchActNorm(nn.Module):

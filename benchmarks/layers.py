@@ -176,24 +176,24 @@ def other_rows(rounds: int, seconds: float) -> Iterator[str]:
     tx = torch.from_numpy(x).requires_grad_()
     tg = torch.from_numpy(g)
 
-    def gate(z: torch.Tensor) -> torch.Tensor:
+    def gated_activation(z: torch.Tensor) -> torch.Tensor:
         return torch.tanh(z[..., :64]) * torch.sigmoid(z[..., 64:])
 
-    taped = gate(tx)
+    taped = gated_activation(tx)
 
     def untaped() -> torch.Tensor:
         with torch.no_grad():
-            return gate(tx)
+            return gated_activation(tx)
 
     def pair(name: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> str:
         agree(ours(), theirs().numpy())
         times = medians({"ours": ours, "theirs": theirs}, rounds, seconds)
         return f"| {name} | {times['ours']:.3f} | {times['theirs']:.3f} | **{times['ours'] / times['theirs']:.2f}** |"
 
-    yield pair("gate tanh·σ, 64·28²×128", partial(kernels.gate, x), untaped)
+    yield pair("gate tanh·σ, 64·28²×128", partial(kernels.gated_activation, x), untaped)
     yield pair(
         "gate, backward",
-        partial(kernels.gate_vjp, x, g),
+        partial(kernels.gated_activation_vjp, x, g),
         lambda: torch.autograd.grad(taped, tx, tg, retain_graph=True)[0],
     )
     for m, k, n in (32, 64, 64), (256, 64, 64), (256, 256, 256), (1024, 256, 256), (50176, 64, 64):

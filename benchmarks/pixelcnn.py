@@ -54,8 +54,8 @@ class TorchLayer(nn.Module):
         self.residual = TorchConv(layer.residual) if layer.residual else None
 
     def forward(self, v: torch.Tensor, h: torch.Tensor, skip: torch.Tensor | float) -> tuple[torch.Tensor, ...]:
-        v = self.vertical(v if self.first else gate(v))
-        features = gate(self.horizontal(h) + self.across(v))
+        v = self.vertical(v if self.first else gated_activation(v))
+        features = gated_activation(self.horizontal(h) + self.across(v))
         skip = skip + self.skip(features)
         if self.residual is not None:
             h = self.residual(features) if self.first else h + self.residual(features)
@@ -147,7 +147,7 @@ def make(kind: str, side: int, channels: int, layers: int) -> tuple[Model, Calla
     return gated, lambda: TorchGatedPixelCNN(gated)
 
 
-def gate(x: torch.Tensor) -> torch.Tensor:
+def gated_activation(x: torch.Tensor) -> torch.Tensor:
     a, b = x.chunk(2, dim=1)
     return torch.tanh(a) * torch.sigmoid(b)
 

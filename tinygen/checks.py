@@ -78,18 +78,18 @@ def finite(name: str, x: TensorLike, shape: tuple[int, ...], dtype: DTypeLike) -
     return x
 
 
-def check_condition(condition: TensorLike | None, n: int, size: int | None = None) -> None:
-    """Raise ValueError unless the condition is (n, size), or None where the size is 0.
+def check_context(context: TensorLike | None, n: int, size: int | None = None) -> None:
+    """Raise ValueError unless the context is (n, size), or None where the size is 0.
 
-    Without a size only the number of rows is checked: there may be no condition, or a row for each example.
+    Without a size only the number of rows is checked: there may be no context, or a row for each example.
     """
-    got = None if condition is None else array_of(condition).shape
+    got = None if context is None else array_of(context).shape
     fits = got == ((n, size) if size else None) if size is not None else got is None or got[:1] == (n,)
     if not fits:
         wanted = "none" if size == 0 else f"shape ({n}, {'C' if size is None else size})"
         if size and got == (n,):
             wanted += f", of labels np.eye({size})[labels]"
-        raise ValueError(f"condition: expected {wanted}, got {'none' if got is None else got}")
+        raise ValueError(f"context: expected {wanted}, got {'none' if got is None else got}")
 
 
 def check_k(k: Array, shape: tuple[int, ...], levels: int) -> None:

@@ -38,11 +38,11 @@ class Form(NamedTuple):
     def y_size(self) -> tuple[int, ...]:
         return self.y.shape[1:-1]
 
-    def conv(self, x: Any, w: Any, plus: Any = 0.0, bias: Any = 0.0, rectified: bool = False) -> Tensor:
-        return conv(x, w, self.taps, self.stride, self.y_size, plus, bias, rectified)
+    def conv(self, x: Any, w: Any, residual: Any = 0.0, bias: Any = 0.0, relu: bool = False) -> Tensor:
+        return conv(x, w, self.taps, self.stride, self.y_size, residual, bias, relu)
 
-    def conv_transpose(self, y: Any, w: Any, plus: Any = 0.0, bias: Any = 0.0) -> Tensor:
-        return conv_transpose(y, w, self.taps, self.stride, self.x_size, plus, bias)
+    def conv_transpose(self, y: Any, w: Any, residual: Any = 0.0, bias: Any = 0.0) -> Tensor:
+        return conv_transpose(y, w, self.taps, self.stride, self.x_size, residual, bias)
 
     def conv_weight(self, x: Any, y: Any) -> Tensor:
         return conv_weight(x, y, self.taps, self.stride)
@@ -104,23 +104,23 @@ def test_plus_is_added(form: Form, data: st.DataObject, rng: np.random.Generator
     ]
     for f, u, like in of:
         shape = data.draw(st.sampled_from([like.shape, like.shape[-1:], (len(like), *(1,) * (like.ndim - 1)), ()]))
-        plus, bias = rng.normal(size=shape), rng.normal(size=like.shape[-1:])
-        y = f(u, form.w, plus)
-        np.testing.assert_allclose(y.value, f(u, form.w).value + plus, rtol=1e-12, atol=1e-13)
-        check_grads(lambda p, f=f, u=u: f(u, form.w, p), plus, rng=rng, draws=1)
-        np.testing.assert_allclose(f(u, form.w, plus, bias).value, y.value + bias, rtol=1e-12, atol=1e-13)
-        check_grads(lambda p, b, f=f, u=u: f(u, form.w, p, b), plus, bias, rng=rng, draws=1)
+        residual, bias = rng.normal(size=shape), rng.normal(size=like.shape[-1:])
+        y = f(u, form.w, residual)
+        np.testing.assert_allclose(y.value, f(u, form.w).value + residual, rtol=1e-12, atol=1e-13)
+        check_grads(lambda p, f=f, u=u: f(u, form.w, p), residual, rng=rng, draws=1)
+        np.testing.assert_allclose(f(u, form.w, residual, bias).value, y.value + bias, rtol=1e-12, atol=1e-13)
+        check_grads(lambda p, b, f=f, u=u: f(u, form.w, p, b), residual, bias, rng=rng, draws=1)
 
 
 @given(form=forms(), rng=draws.rngs())
 def test_rectified_is_followed_by_a_relu(form: Form, rng: np.random.Generator) -> None:
-    plus = rng.choice([-1, 1], form.y.shape) * (1 + 2 * np.abs(form.conv(form.x, form.w).value))  # far from the kink
-    args = form.x, form.w, plus
-    np.testing.assert_allclose(form.conv(*args, rectified=True).value, relu(form.conv(*args)).value, rtol=1e-12)
+    residual = rng.choice([-1, 1], form.y.shape) * (
+        1 + 2 * np.abs(form.conv(form.x, form.w).value)
+    )  # far from the kink
+    args = form.x, form.w, residual
+    np.testing.assert_allclose(form.conv(*args, relu=True).value, relu(form.conv(*args)).value, rtol=1e-12)
     # The second term moves with all of them, also where the first one is 0.
-    check_grads(
-        lambda x, w, p: form.conv(x, w, p, rectified=True) + form.conv(x, w, p), *args, order=2, rng=rng, draws=1
-    )
+    check_grads(lambda x, w, p: form.conv(x, w, p, relu=True) + form.conv(x, w, p), *args, order=2, rng=rng, draws=1)
 
 
 def test_default_sizes() -> None:
@@ -148,10 +148,10 @@ def test_precision_is_numpys_but_never_integer() -> None:
     for whole in (np.int64, np.bool_):
         assert conv(x.astype(whole), single, taps.point(1)).dtype == np.float32
     third = np.full(1, 1 / 3)
-    assert conv(x, single, taps.point(1), plus=third).value[0, 0, 0] == 1 + 1 / 3  # to all digits of float64
-    assert conv_transpose(x, single, taps.point(1), plus=third).dtype == np.float64
+    assert conv(x, single, taps.point(1), residual=third).value[0, 0, 0] == 1 + 1 / 3  # to all digits of float64
+    assert conv_transpose(x, single, taps.point(1), residual=third).dtype == np.float64
     for weak in (2, 2.5, third.astype(np.float32)):
-        assert conv(x, single, taps.point(1), plus=weak).dtype == np.float32
+        assert conv(x, single, taps.point(1), residual=weak).dtype == np.float32
     narrow, wide = Tensor(x), Tensor(w)
     gradients = grad(conv(narrow, wide, taps.point(1)).sum(), [narrow, wide])
     assert [g.dtype for g in gradients] == [np.float32, np.float64]
@@ -167,7 +167,7 @@ ERRORS: dict[str, Callable[[], Tensor]] = {
     "conv: input of shape (1, 4, 4, 2) and 2 taps": lambda: conv(IMAGE, WEIGHT, taps.dilated(2)),
     "conv: stride = 0": lambda: conv(IMAGE, WEIGHT, taps.square(3), stride=0),
     "conv: size = (4,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), size=(4,)),
-    "conv, plus: shape (2,) with (1, 4, 4, 3): ": lambda: conv(IMAGE, WEIGHT, taps.square(3), plus=np.zeros(2)),
+    "conv, residual: shape (2,) with (1, 4, 4, 3): ": lambda: conv(IMAGE, WEIGHT, taps.square(3), residual=np.zeros(2)),
     "conv: bias has shape (2,), needed is (3,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=np.zeros(2)),
     "conv: bias is the number 2.0, needed": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=2.0),
     "conv_weight: x (1, 4, 4, 2), y (2, 4, 4, 3) and 1 taps": lambda: conv_weight(

@@ -12,7 +12,7 @@ from tinygen.autograd import (
     Array,
     bernoulli_log_prob,
     exp,
-    gate,
+    gated_activation,
     log_ndtr,
     log_normal,
     log_sigmoid,
@@ -31,7 +31,7 @@ from tinygen.autograd import (
 SHAPES = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([2, 6, 34]))
 
 
-def plain_gate(x: Tensor) -> Tensor:
+def plain_gated_activation(x: Tensor) -> Tensor:
     a, b = split(x, 2, axis=-1)
     return tanh(a) * sigmoid(b)
 
@@ -44,7 +44,7 @@ def test_gate_equals_its_plain_form(dtype: Any, tolerance: float, shape: tuple[i
     rng = np.random.default_rng(seed)
     x = Tensor(rng.normal(size=shape).astype(dtype) * 3)
     g = rng.normal(size=(*shape[:-1], shape[-1] // 2)).astype(dtype)
-    fused, plain = gate(x), plain_gate(x)
+    fused, plain = gated_activation(x), plain_gated_activation(x)
     assert fused.dtype == dtype
     np.testing.assert_allclose(fused.value, plain.value, rtol=tolerance, atol=tolerance)
     fused_grad, plain_grad = grad(fused, [x], g)[0], grad(plain, [x], g)[0]
@@ -57,8 +57,8 @@ def test_gate_equals_its_plain_form(dtype: Any, tolerance: float, shape: tuple[i
 
 
 def test_gate_refuses_an_odd_axis() -> None:
-    with pytest.raises(ValueError, match="gate: the last axis"):
-        gate(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="gated_activation: the last axis"):
+        gated_activation(np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize(

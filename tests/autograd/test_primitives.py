@@ -125,7 +125,7 @@ np_ndtr, np_ndtri = (np.vectorize(f, otypes=[float]) for f in (NormalDist().cdf,
 np_tail = np.vectorize(lambda x: 0.5 * math.erfc(-x / math.sqrt(2)), otypes=[float])  # Φ, precise where it is tiny
 
 
-def np_gate(x: Array) -> Array:
+def np_gated_activation(x: Array) -> Array:
     a, b = np.split(x, 2, -1)
     return np.asarray(np.tanh(a) * np_sigmoid(b))
 
@@ -192,10 +192,10 @@ def _(draw: DrawFn, sides: Sides) -> Example:
     return Example(lambda a, b: ag.where(mask, a, b), lambda a, b: np.asarray(np.where(mask, a, b)), xs)
 
 
-@case("gate")
+@case("gated_activation")
 def _(draw: DrawFn, sides: Sides) -> Example:
     shape = draw(draws.shapes(0, 2, sides))
-    return Example(ag.gate, np_gate, (draw(draws.arrays((*shape, 2 * draw(sides)))),))
+    return Example(ag.gated_activation, np_gated_activation, (draw(draws.arrays((*shape, 2 * draw(sides)))),))
 
 
 @case("bernoulli_log_prob")
@@ -266,7 +266,7 @@ def _(draw: DrawFn, sides: Sides) -> Example:
         return Example(ag.linear, lambda x, w, b: x @ w + b, (x, w, b))
     signs = np.where((np.arange(m) > 0) & (b < 0), -1, 1)  # the first unit is not cut off: something must move
     b = signs * (1 + np.abs(b)) * (1 + np.abs(x @ w).max(initial=0))  # far from relu's kink
-    return Example(partial(ag.linear, rectified=True), lambda x, w, b: np.maximum(x @ w + b, 0), (x, w, b))
+    return Example(partial(ag.linear, relu=True), lambda x, w, b: np.maximum(x @ w + b, 0), (x, w, b))
 
 
 @case("matmul")
@@ -754,7 +754,7 @@ ERRORS: dict[str, Callable[[], object]] = {
     "bernoulli_log_prob: logits (2, 3) and k (3,) are not": lambda: ag.bernoulli_log_prob(
         Tensor(ZEROS((2, 3))), ZEROS(3)
     ),
-    "gate: the last axis of shape (3,) must be even": lambda: ag.gate(Tensor(ZEROS(3))),
+    "gated_activation: the last axis of shape (3,) must be even": lambda: ag.gated_activation(Tensor(ZEROS(3))),
     "lstm: x (2, 3, 4) and u (2, 8) are not": lambda: ag.lstm(ZEROS((2, 3, 4)), ZEROS((2, 8))),
 }
 

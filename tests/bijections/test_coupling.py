@@ -24,27 +24,27 @@ MASKS = [(name, shape) for name, shapes in SHAPES.items() for shape in shapes]
 
 
 class Everything(Module):
-    """A network in which every number of the half, and of the condition, moves every output."""
+    """A network in which every number of the half, and of the context, moves every output."""
 
-    def __init__(self, n_in: tuple[int, ...], n_out: tuple[int, ...], rng: np.random.Generator, condition: int = 0):
+    def __init__(self, n_in: tuple[int, ...], n_out: tuple[int, ...], rng: np.random.Generator, context: int = 0):
         a, b = int(np.prod(n_in)), int(np.prod(n_out))
         self.w = Parameter(rng.normal(size=(a, b)) * 0.7, np.float64)
-        self.told = Parameter(rng.normal(size=(condition, b)), np.float64) if condition else None
+        self.context_layer = Parameter(rng.normal(size=(context, b)), np.float64) if context else None
         self.shape = n_out
 
-    def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
+    def __call__(self, a: Tensor, context: TensorLike | None = None) -> Tensor:
         h = matmul(a.reshape(len(a), -1), self.w)
-        h = h if self.told is None or condition is None else h + matmul(condition, self.told)
+        h = h if self.context_layer is None or context is None else h + matmul(context, self.context_layer)
         return 2 * tanh(h).reshape(len(a), *self.shape)
 
 
 def coupling(
-    kind: Any, name: str, shape: tuple[int, ...], rng: np.random.Generator, flipped: bool = False, condition: int = 0
+    kind: Any, name: str, shape: tuple[int, ...], rng: np.random.Generator, flipped: bool = False, context: int = 0
 ) -> Any:
     mask = Mask(name, shape, flipped)
     *place, channels = mask.shapes[1]
     out = (*place, channels * (2 if issubclass(kind, AffineCoupling) else 1))
-    made = kind(mask, Everything(mask.shapes[0], out, rng, condition)).astype(np.float64)
+    made = kind(mask, Everything(mask.shapes[0], out, rng, context)).astype(np.float64)
     if isinstance(made, AffineCoupling):
         made.w.assign(rng.normal(size=made.w.shape) * 0.7)
     return made
@@ -53,17 +53,17 @@ def coupling(
 @given(
     where=st.sampled_from(MASKS),
     kind=st.sampled_from([AdditiveCoupling, AffineCoupling]),
-    condition=st.sampled_from([0, 2]),
+    context=st.sampled_from([0, 2]),
     seed=st.integers(0, 2**32),
 )
 def test_invertible_with_the_log_det_of_its_jacobian(
-    where: tuple[str, tuple[int, ...]], kind: Any, condition: int, seed: int
+    where: tuple[str, tuple[int, ...]], kind: Any, context: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    both = Chain(*(coupling(kind, *where, rng, flipped, condition) for flipped in (False, True)))
-    x, told = rng.normal(size=(3, *where[1])), rng.normal(size=(3, condition)) if condition else None
-    check_invertible(both, x, condition=told, rng=rng)
-    check_log_det(both, x, condition=told, rng=rng)
+    both = Chain(*(coupling(kind, *where, rng, flipped, context) for flipped in (False, True)))
+    x, contexts = rng.normal(size=(3, *where[1])), rng.normal(size=(3, context)) if context else None
+    check_invertible(both, x, context=contexts, rng=rng)
+    check_log_det(both, x, context=contexts, rng=rng)
 
 
 @pytest.mark.parametrize(("name", "shape"), MASKS)
@@ -96,24 +96,24 @@ def changed_places(name: str, shape: tuple[int, ...]) -> Array:
 @given(where=st.sampled_from(MASKS), flipped=st.booleans(), seed=st.integers(0, 2**32))
 def test_join_puts_together_what_cut_took_apart(where: tuple[str, tuple[int, ...]], flipped: bool, seed: int) -> None:
     mask, x = Mask(*where, flipped), np.random.default_rng(seed).normal(size=(3, *where[1]))
-    a, b = mask.cut(x)
+    a, b = mask.split(x)
     assert (a.shape[1:], b.shape[1:]) == mask.shapes
-    np.testing.assert_array_equal(mask.join(a, b).value, x)
+    np.testing.assert_array_equal(mask.merge(a, b).value, x)
 
 
 def test_gradients(rng: np.random.Generator) -> None:
     for name, shape in (("half", (3,)), ("checkerboard", (2, 2, 1))):
-        affine = coupling(AffineCoupling, name, shape, rng, condition=2)
-        x, told = rng.normal(size=(3, *shape)), rng.normal(size=(3, 2))
+        affine = coupling(AffineCoupling, name, shape, rng, context=2)
+        x, contexts = rng.normal(size=(3, *shape)), rng.normal(size=(3, 2))
         check_parameter_grads(
-            lambda a=affine, x=x, c=told: a.forward(x, c)[1] + a.forward(x, c)[0].reshape(3, -1).sum(1),  # type: ignore[misc]
+            lambda a=affine, x=x, c=contexts: a.forward(x, c)[1] + a.forward(x, c)[0].reshape(3, -1).sum(1),  # type: ignore[misc]
             affine.parameters(),
             rng=rng,
         )
 
 
 def test_the_scale_is_bounded_whatever_the_network_says(rng: np.random.Generator) -> None:
-    affine = AffineCoupling(Mask("half", (2,)), lambda a, condition: Tensor(np.full((len(a), 2), 1e30, np.float32)))
+    affine = AffineCoupling(Mask("half", (2,)), lambda a, context: Tensor(np.full((len(a), 2), 1e30, np.float32)))
     z, log_det = affine.forward(np.ones((3, 2), np.float32))
     np.testing.assert_allclose(log_det.value, 1.0, rtol=1e-6)
     assert np.all(np.isfinite(z.value))
@@ -122,26 +122,26 @@ def test_the_scale_is_bounded_whatever_the_network_says(rng: np.random.Generator
 class SeesBothHalves(AffineCoupling):
     """Its network is given the half that it changes."""
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        a, b = self.mask.cut(x)
-        s, t = self._scale_and_shift(a + 0.1 * b, condition)
-        return self.mask.join(a, b * exp(s) + t), s.sum(1)
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        a, b = self.mask.split(x)
+        s, t = self._scale_and_shift(a + 0.1 * b, context)
+        return self.mask.merge(a, b * exp(s) + t), s.sum(1)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        a, b = self.mask.cut(z)
-        s, t = self._scale_and_shift(a + 0.1 * b, condition)
-        return self.mask.join(a, (b - t) * exp(-s)), -s.sum(1)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        a, b = self.mask.split(z)
+        s, t = self._scale_and_shift(a + 0.1 * b, context)
+        return self.mask.merge(a, (b - t) * exp(-s)), -s.sum(1)
 
 
 class SignFlipped(AffineCoupling):
     """Its log_det has the wrong sign in both directions, so that they still add up to 0."""
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        z, log_det = super().forward(x, condition)
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        z, log_det = super().forward(x, context)
         return z, -log_det
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        x, log_det = super().inverse(z, condition)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        x, log_det = super().inverse(z, context)
         return x, -log_det
 
 
@@ -193,7 +193,7 @@ def test_inputs_and_networks_of_another_shape(kind: Any, rng: np.random.Generato
         for direction in (right.forward, right.inverse):
             with pytest.raises(ValueError, match=r"x: expected \(N, 4\)"):
                 direction(x)
-    wrong = kind(Mask("half", (4,)), lambda a, condition: Tensor(np.zeros((len(a), 1))))
+    wrong = kind(Mask("half", (4,)), lambda a, context: Tensor(np.zeros((len(a), 1))))
     with pytest.raises(ValueError, match="network: expected to return"):
         wrong.forward(np.zeros((2, 4)))
 

@@ -77,7 +77,7 @@ def test_samples_follow_the_likelihood(rng: np.random.Generator) -> None:
     class Rounded(Dequantized):
         """The nearest level, where the bins begin at their levels: off by half of one."""
 
-        def sample(self, n: int, rng: np.random.Generator, condition: Any = None) -> Array:
+        def sample(self, n: int, rng: np.random.Generator, context: Any = None) -> Array:
             return np.asarray(np.clip(np.rint(self.flow.sample(n, rng) * LEVELS), 0, LEVELS - 1), int)
 
     with pytest.raises(AssertionError, match="χ²"):

@@ -30,8 +30,8 @@ def test_densities_integrate_to_one() -> None:
 class Forgetful(Affine):
     """An affine map that says nothing of its volume."""
 
-    def forward(self, x, condition=None):  # type: ignore[no-untyped-def]
-        z, log_det = super().forward(x, condition)
+    def forward(self, x, context=None):  # type: ignore[no-untyped-def]
+        z, log_det = super().forward(x, context)
         return z, 0 * log_det
 
 
@@ -94,28 +94,26 @@ def test_nothing_drawn_and_nothing_asked(base: StandardNormal | StandardUniform,
 
 
 class Told(Bijection):
-    """z = x − condition."""
+    """z = x − context."""
 
-    condition = 2
+    context = 2
 
-    def forward(self, x, condition=None):  # type: ignore[no-untyped-def]
-        return Affine(1.0, 0.0).forward(x - condition)
+    def forward(self, x, context=None):  # type: ignore[no-untyped-def]
+        return Affine(1.0, 0.0).forward(x - context)
 
-    def inverse(self, z, condition=None):  # type: ignore[no-untyped-def]
-        return Affine(1.0, 0.0).inverse(z + condition)
+    def inverse(self, z, context=None):  # type: ignore[no-untyped-def]
+        return Affine(1.0, 0.0).inverse(z + context)
 
 
 def test_a_condition_reaches_the_bijection_row_by_row(rng: np.random.Generator) -> None:
-    flow, condition = Flow(Told(), StandardNormal((2,))), np.array([[0.0, 0.0], [5.0, 0.0]])
-    log_p = flow.log_prob(np.zeros((2, 2)), condition).value
+    flow, context = Flow(Told(), StandardNormal((2,))), np.array([[0.0, 0.0], [5.0, 0.0]])
+    log_p = flow.log_prob(np.zeros((2, 2)), context).value
     np.testing.assert_allclose(log_p[0] - log_p[1], 12.5, rtol=1e-14)
-    shifted = flow.sample(2, np.random.default_rng(0), condition) - flow.sample(
-        2, np.random.default_rng(0), 0 * condition
-    )
-    np.testing.assert_allclose(shifted, condition, atol=1e-12)
-    for wrong in (condition[:1], condition[0], None, np.zeros((4, 3))):  # some of which NumPy would broadcast
+    shifted = flow.sample(2, np.random.default_rng(0), context) - flow.sample(2, np.random.default_rng(0), 0 * context)
+    np.testing.assert_allclose(shifted, context, atol=1e-12)
+    for wrong in (context[:1], context[0], None, np.zeros((4, 3))):  # some of which NumPy would broadcast
         for ask in (lambda c=wrong: flow.log_prob(np.zeros((4, 2)), c), lambda c=wrong: flow.sample(4, rng, c)):
-            with pytest.raises(ValueError, match="condition: expected"):
+            with pytest.raises(ValueError, match="context: expected"):
                 ask()
 
 
@@ -143,23 +141,27 @@ def test_a_condition_that_nothing_takes_is_refused_and_decoding_is_the_inverse(f
         lambda: flow.draw(3, rng, c),
         lambda: flow.initialise(x, c),
     ):
-        with pytest.raises(ValueError, match=r"condition: expected none, got \(3, 2\)"):
+        with pytest.raises(ValueError, match=r"context: expected none, got \(3, 2\)"):
             ask()
     for parameter in flow.parameters():
         parameter.assign(parameter.value + 0.1 * rng.normal(size=parameter.shape))
     z = rng.normal(size=(3, *flow.base.shape)).astype(np.float32)
     with no_grad():
-        np.testing.assert_array_equal(flow.bijection.decode(z).value, flow.bijection.inverse(z)[0].value)
-        np.testing.assert_array_equal(flow.bijection.encode(x).value, flow.bijection.forward(x)[0].value)
+        np.testing.assert_array_equal(flow.bijection.to_data(z).value, flow.bijection.inverse(z)[0].value)
+        np.testing.assert_array_equal(flow.bijection.to_noise(x).value, flow.bijection.forward(x)[0].value)
         turned = Inverse(flow.bijection)
-        np.testing.assert_array_equal(turned.encode(z).value, turned.forward(z)[0].value)
-        np.testing.assert_array_equal(turned.decode(x).value, turned.inverse(x)[0].value)
+        np.testing.assert_array_equal(turned.to_noise(z).value, turned.forward(z)[0].value)
+        np.testing.assert_array_equal(turned.to_data(x).value, turned.inverse(x)[0].value)
 
 
 def test_a_condition_that_is_missing_is_asked_for(rng: np.random.Generator) -> None:
-    told = RealNVP((4, 4, 1), rng, scales=2, hidden=4, depth=1, condition=3)
-    for flow in (told, Flow(Inverse(told.bijection), StandardNormal((16,))), MAF(2, rng, hidden=(4,), condition=3)):
-        with pytest.raises(ValueError, match=r"condition: expected shape \(5, 3\), got none"):
+    contexts = RealNVP((4, 4, 1), rng, scales=2, hidden=4, depth=1, context=3)
+    for flow in (
+        contexts,
+        Flow(Inverse(contexts.bijection), StandardNormal((16,))),
+        MAF(2, rng, hidden=(4,), context=3),
+    ):
+        with pytest.raises(ValueError, match=r"context: expected shape \(5, 3\), got none"):
             flow.sample(5, rng)
 
 
@@ -168,9 +170,9 @@ def test_a_network_that_is_a_plain_function_may_take_a_condition_or_not() -> Non
     flow = Flow(
         Chain(AdditiveCoupling(mask, lambda a, c: a if c is None else a + c), Affine(2.0)), StandardNormal((2,))
     )
-    assert flow.condition is None
+    assert flow.context is None
     assert np.all(flow.log_prob(x).value > flow.log_prob(x, np.ones((3, 1))).value)
-    with pytest.raises(ValueError, match=r"condition: expected shape \(3, C\)"):
+    with pytest.raises(ValueError, match=r"context: expected shape \(3, C\)"):
         flow.log_prob(x, np.ones((2, 1)))
 
 
@@ -183,40 +185,40 @@ def test_wrong_shapes_and_integers(x: Array) -> None:
 
 
 def test_the_condition_is_told_in_training_and_at_the_start(rng: np.random.Generator) -> None:
-    flow = NICE((4,), rng, layers=2, hidden=5, depth=1, condition=2).astype(np.float64)
+    flow = NICE((4,), rng, layers=2, hidden=5, depth=1, context=2).astype(np.float64)
     for parameter in flow.parameters():
         parameter.assign(rng.normal(size=parameter.shape))
-    x, told = rng.normal(size=(30, 4)), 3 * rng.normal(size=(30, 2))
-    assert flow.loss(x, told).item() == -flow.log_prob(x, told).value.mean()
-    assert abs(flow.loss(x, told).item() - flow.loss(x, -told).item()) > 0.1
-    flow.initialise(x, told)
-    z = flow.bijection.forward(x, told)[0].value  # the last map is an ActNorm
+    x, contexts = rng.normal(size=(30, 4)), 3 * rng.normal(size=(30, 2))
+    assert flow.loss(x, contexts).item() == -flow.log_prob(x, contexts).value.mean()
+    assert abs(flow.loss(x, contexts).item() - flow.loss(x, -contexts).item()) > 0.1
+    flow.initialise(x, contexts)
+    z = flow.bijection.forward(x, contexts)[0].value  # the last map is an ActNorm
     np.testing.assert_allclose([z.mean(0), z.std(0)], [[0] * 4, [1] * 4], atol=1e-9)
 
 
 def test_a_condition_in_float64_takes_nothing_with_it(rng: np.random.Generator) -> None:
-    for flow in (RealNVP((2,), rng, layers=2, condition=3), MAF(2, rng, layers=1, hidden=(4,), condition=3)):
-        x, told = rng.normal(size=(4, 2)), np.eye(3)[[0, 2, 1, 1]]
-        flow.initialise(x, told)
-        assert flow.log_prob(x, told).dtype == flow.sample(4, rng, told).dtype == np.float32
-        assert flow.draw(4, rng, told)[0].dtype == np.float32
+    for flow in (RealNVP((2,), rng, layers=2, context=3), MAF(2, rng, layers=1, hidden=(4,), context=3)):
+        x, contexts = rng.normal(size=(4, 2)), np.eye(3)[[0, 2, 1, 1]]
+        flow.initialise(x, contexts)
+        assert flow.log_prob(x, contexts).dtype == flow.sample(4, rng, contexts).dtype == np.float32
+        assert flow.draw(4, rng, contexts)[0].dtype == np.float32
 
 
 def test_what_is_not_finite(rng: np.random.Generator) -> None:
     for bad in (np.nan, np.inf):
         with pytest.raises(ValueError, match="x: expected finite numbers, got 1"):
             Flow(Affine(2.0), StandardNormal((2,))).log_prob(np.array([[0.0, bad]]))
-        flow = RealNVP((2,), rng, layers=2, condition=1)
-        x, told = np.zeros((2, 2)), np.array([[0.0], [bad]])
+        flow = RealNVP((2,), rng, layers=2, context=1)
+        x, contexts = np.zeros((2, 2)), np.array([[0.0], [bad]])
         for refuse in (flow.log_prob, flow.initialise):
             with pytest.raises(ValueError, match="x: expected finite numbers, got 1"):
                 refuse(np.array([[0.0, 1.0], [bad, 2.0]]), np.zeros((2, 1)))
-            with pytest.raises(ValueError, match="condition: expected finite numbers, got 1"):
-                refuse(x, told)
-        with pytest.raises(ValueError, match="condition: expected finite numbers, got 1"):
-            flow.sample(2, rng, told)
-        with pytest.raises(ValueError, match="condition: expected finite numbers, got 1"):
-            flow.draw(2, rng, told)
+            with pytest.raises(ValueError, match="context: expected finite numbers, got 1"):
+                refuse(x, contexts)
+        with pytest.raises(ValueError, match="context: expected finite numbers, got 1"):
+            flow.sample(2, rng, contexts)
+        with pytest.raises(ValueError, match="context: expected finite numbers, got 1"):
+            flow.draw(2, rng, contexts)
     with pytest.raises(ValueError, match="x: expected finite numbers, got 1"):  # in float32 it is not
         RealNVP((2,), rng, layers=2).log_prob(np.array([[0.0, 1e39]]))
     with pytest.raises(ValueError, match="n: expected at least 0"):

@@ -35,7 +35,7 @@ def test_invertible_with_the_log_det_of_its_jacobian(shape: tuple[int, ...], see
     rng = np.random.default_rng(seed)
     mixing, x = random(shape[-1], rng), rng.normal(size=(3, *shape))
     check_log_det(mixing, x, rng=rng)
-    # W is inverted, with an error that grows with its condition.
+    # W is inverted, with an error that grows with its context.
     check_invertible(mixing, x, rng=rng, tolerance=1e-12 * max(1e3, np.linalg.cond(mixing.w.value)))
 
 

@@ -24,18 +24,18 @@ class Counting(MaskedMLP):
 
     evaluations = variables_drawn = 0
 
-    def __call__(self, x: Any, condition: TensorLike | None = None, which: int = 0, **settings: Any) -> Tensor:
+    def __call__(self, x: Any, context: TensorLike | None = None, which: int = 0, **settings: Any) -> Tensor:
         self.evaluations += 1
-        return super().__call__(x, condition, which, **settings)
+        return super().__call__(x, context, which, **settings)
 
-    def one_by_one(self, x: Array, condition: Array | None = None, which: int = 0) -> Iterator[tuple[int, Array]]:
-        for drawn in super().one_by_one(x, condition, which):
+    def one_by_one(self, x: Array, context: Array | None = None, which: int = 0) -> Iterator[tuple[int, Array]]:
+        for drawn in super().one_by_one(x, context, which):
             self.variables_drawn += 1
             yield drawn
 
 
 def small(
-    dim: int = 3, transformer: str = "affine", seed: int = 0, order: Any = None, condition: int = 0
+    dim: int = 3, transformer: str = "affine", seed: int = 0, order: Any = None, context: int = 0
 ) -> MaskedAutoregressive:
     """In float64, every parameter random, so that no term is hidden by a zero; tanh has no kinks.
 
@@ -43,7 +43,7 @@ def small(
     """
     rng, tau = np.random.default_rng(seed), TRANSFORMERS[transformer]
     orders = [rng.permutation(dim) if order is None else order]
-    net = Counting(dim, tau.width, rng, hidden=(2 * dim, 2 * dim), orders=orders, condition=condition, activation=tanh)
+    net = Counting(dim, tau.width, rng, hidden=(2 * dim, 2 * dim), orders=orders, context=context, activation=tanh)
     bijection = MaskedAutoregressive(net.astype(np.float64), tau)
     for parameter in bijection.parameters():
         parameter.assign(rng.normal(size=parameter.shape) * 0.4)
@@ -57,19 +57,19 @@ def given_vector(rng: np.random.Generator, n: int, size: int) -> Array | None:
 @given(
     dim=st.integers(2, 4),
     transformer=st.sampled_from(sorted(TRANSFORMERS)),
-    condition=st.integers(0, 2),
+    context=st.integers(0, 2),
     inverted=st.booleans(),
     seed=st.integers(0, 2**32),
 )
 def test_it_is_invertible_and_its_log_det_that_of_its_jacobian(
-    dim: int, transformer: str, condition: int, inverted: bool, seed: int
+    dim: int, transformer: str, context: int, inverted: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    bijection = small(dim, transformer, seed, condition=condition)
-    c = given_vector(rng, 3, condition)
+    bijection = small(dim, transformer, seed, context=context)
+    c = given_vector(rng, 3, context)
     checked = Inverse(bijection) if inverted else bijection
-    check_invertible(checked, rng.normal(size=(3, dim)), condition=c, rng=rng)
-    check_log_det(checked, rng.normal(size=(3, dim)), condition=c, rng=rng)
+    check_invertible(checked, rng.normal(size=(3, dim)), context=c, rng=rng)
+    check_log_det(checked, rng.normal(size=(3, dim)), context=c, rng=rng)
 
 
 @pytest.mark.parametrize("transformer", sorted(TRANSFORMERS))
@@ -85,12 +85,12 @@ def test_its_jacobian_is_triangular_in_its_order(transformer: str, order: list[i
 @given(
     dim=st.integers(1, 5),
     transformer=st.sampled_from(sorted(TRANSFORMERS)),
-    condition=st.integers(0, 2),
+    context=st.integers(0, 2),
     seed=st.integers(0, 2**32),
 )
-def test_the_two_inverses_agree(dim: int, transformer: str, condition: int, seed: int) -> None:
+def test_the_two_inverses_agree(dim: int, transformer: str, context: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    bijection, c = small(dim, transformer, seed, condition=condition), given_vector(rng, 4, condition)
+    bijection, c = small(dim, transformer, seed, context=context), given_vector(rng, 4, context)
     z = rng.normal(size=(4, dim))
     differentiable = bijection.inverse(z, c)
     with no_grad():
@@ -116,7 +116,7 @@ def test_one_way_is_one_evaluation_the_other_is_one_for_each_variable(dim: int) 
 
 @pytest.mark.parametrize("transformer", sorted(TRANSFORMERS))
 def test_both_ways_can_be_differentiated(transformer: str, rng: np.random.Generator) -> None:
-    bijection = small(2, transformer, condition=1)
+    bijection = small(2, transformer, context=1)
     x, c = rng.normal(size=(2, 2)), rng.normal(size=(2, 1))
     for way in (bijection.forward, bijection.inverse):
         for part in (0, 1):
@@ -136,8 +136,8 @@ def test_the_inverse_of_a_far_point_is_finite() -> None:
 class SeesItself(MaskedMLP):
     """Wrong: each variable's parameters depend on the variable itself, as with mask B in the last layer."""
 
-    def __call__(self, x: Any, condition: TensorLike | None = None, which: int = 0, **settings: Any) -> Tensor:
-        y, seen, variable = super().__call__(x, condition, which, **settings), tanh(x), settings.get("variable")
+    def __call__(self, x: Any, context: TensorLike | None = None, which: int = 0, **settings: Any) -> Tensor:
+        y, seen, variable = super().__call__(x, context, which, **settings), tanh(x), settings.get("variable")
         return y + 0.3 * (seen.reshape(*seen.shape, 1) if variable is None else seen[:, variable : variable + 1])
 
 
@@ -150,10 +150,10 @@ class ForwardTwice(MaskedAutoregressive):
 class IgnoresTheOrder(MaskedAutoregressive):
     """Wrong: the inverse draws the variables from 0 to D − 1, whatever the order of the net."""
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         own, self.net.order = self.net.order, lambda which=0: np.arange(self.net.variables)  # type: ignore[method-assign]
         try:
-            return super().inverse(z, condition)
+            return super().inverse(z, context)
         finally:
             self.net.order = own  # type: ignore[method-assign]
 
@@ -204,15 +204,15 @@ def test_an_order_of_the_net_is_a_permutation_around_it(rng: np.random.Generator
 
 @pytest.mark.parametrize("way", ["forward", "inverse"])
 def test_arguments_that_do_not_fit(way: str) -> None:
-    plain, told = getattr(small(3), way), getattr(small(3, condition=2), way)
+    plain, contexts = getattr(small(3), way), getattr(small(3, context=2), way)
     for x in (np.zeros((2, 4)), np.zeros(3)):
         with pytest.raises(ValueError, match=r"x: expected shape|z: expected floats"):
             plain(x)
-    with pytest.raises(ValueError, match="condition: expected none"):
+    with pytest.raises(ValueError, match="context: expected none"):
         plain(np.zeros((2, 3)), np.zeros((2, 1)))
     for c in (None, np.zeros((2, 3)), np.zeros((1, 2))):
-        with pytest.raises(ValueError, match="condition: expected shape"):
-            told(np.zeros((2, 3)), c)
+        with pytest.raises(ValueError, match="context: expected shape"):
+            contexts(np.zeros((2, 3)), c)
 
 
 def test_noise_of_integers_is_refused() -> None:

@@ -73,8 +73,8 @@ def test_what_is_factored_out_is_not_changed(rng: np.random.Generator) -> None:
 
 def test_a_half_left_out_of_the_log_det_is_rejected(rng: np.random.Generator) -> None:
     class Forgetful(FactorOut):
-        def forward(self, x, condition=None):  # type: ignore[no-untyped-def]
-            z, log_det = super().forward(x, condition)
+        def forward(self, x, context=None):  # type: ignore[no-untyped-def]
+            z, log_det = super().forward(x, context)
             return z, 0 * log_det
 
     with pytest.raises(AssertionError, match="log_det of forward"):

@@ -29,11 +29,11 @@ class PerVariable(Bijection):
     def __init__(self, transformer: MixtureCDF, theta: np.ndarray) -> None:
         self.transformer, self.theta = transformer, Parameter(theta, np.float64)
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.transformer.forward(x, self.theta)
         return z, sum_event(log_slope)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         x, log_slope = self.transformer.inverse(z, self.theta)
         return x, sum_event(log_slope)
 

@@ -13,20 +13,20 @@ FINE = 40  # points along each side of a cell, of which the density's mean is ta
 
 
 def check_plane_sampler(
-    drawn: Flow, density: Flow, reach: float, *, rng: np.random.Generator, condition: Array | None = None
+    drawn: Flow, density: Flow, reach: float, *, rng: np.random.Generator, context: Array | None = None
 ) -> None:
     """Check that a flow draws from a density: of the cells of [−reach, reach]², and of one that is all outside."""
 
-    def told(n: int) -> Array | None:
-        return None if condition is None else np.tile(condition, (n, 1))
+    def contexts(n: int) -> Array | None:
+        return None if context is None else np.tile(context, (n, 1))
 
     middles = reach * (2 * (np.arange(CELLS * FINE) + 0.5) / (CELLS * FINE) - 1)
     points = np.stack(np.meshgrid(middles, middles, indexing="ij"), -1).reshape(-1, 2)
-    p = np.exp(density.log_prob(points, told(len(points))).value).reshape(CELLS, FINE, CELLS, FINE)
+    p = np.exp(density.log_prob(points, contexts(len(points))).value).reshape(CELLS, FINE, CELLS, FINE)
     mass = p.sum((1, 3)) * (2 * reach / (CELLS * FINE)) ** 2
 
     def cell(n: int, rng: np.random.Generator) -> Array:
-        i, j = np.floor((drawn.sample(n, rng, told(n)) / reach + 1) / 2 * CELLS).astype(int).T
+        i, j = np.floor((drawn.sample(n, rng, contexts(n)) / reach + 1) / 2 * CELLS).astype(int).T
         inside = (np.minimum(i, j) >= 0) & (np.maximum(i, j) < CELLS)
         return np.where(inside, i * CELLS + j, CELLS**2)
 

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.kernels.activation import gate, gate_vjp, leaky_relu, leaky_relu_vjp, relu, relu_vjp, tanh_vjp
+from tinygen.kernels.activation import (
+    gated_activation,
+    gated_activation_vjp,
+    leaky_relu,
+    leaky_relu_vjp,
+    relu,
+    relu_vjp,
+    tanh_vjp,
+)
 
 ENDS = [0.0, np.inf, -np.inf, np.nan]
 
@@ -25,20 +33,20 @@ def exact(x: Any) -> Any:
     )
 )
 def test_gate_in_both_dtypes(x: Any) -> None:
-    y = gate(x)
+    y = gated_activation(x)
     np.testing.assert_allclose(y, exact(x), rtol=1e-14, atol=0)
     single = x.astype(np.float32)
-    assert gate(single).dtype == np.float32
-    np.testing.assert_allclose(gate(single), exact(single), rtol=0, atol=4e-7)
+    assert gated_activation(single).dtype == np.float32
+    np.testing.assert_allclose(gated_activation(single), exact(single), rtol=0, atol=4e-7)
 
 
 def test_float32_on_a_fine_grid() -> None:
     """tanh keeps its relative precision near 0, where 1 - 2/(1 + exp 2x) would lose it."""
     a = np.concatenate([np.linspace(-12, 12, 200_001), np.logspace(-30, 1, 10_001)]).astype(np.float32)
-    y = gate(np.stack([a, np.full_like(a, 40)], axis=-1))[:, 0]
+    y = gated_activation(np.stack([a, np.full_like(a, 40)], axis=-1))[:, 0]
     tanh = np.tanh(a.astype(np.float64))
     assert (np.abs(y - tanh) / np.spacing(np.abs(tanh).astype(np.float32))).max() < 6  # units in the last place
-    y = gate(np.stack([np.full_like(a, 40), a], axis=-1))[:, 0]
+    y = gated_activation(np.stack([np.full_like(a, 40), a], axis=-1))[:, 0]
     assert np.abs(y - 1 / (1 + np.exp(-a.astype(np.float64)))).max() < 3e-7
 
 
@@ -47,13 +55,15 @@ def test_float32_on_a_fine_grid() -> None:
 @pytest.mark.parametrize("a", [-300.0, -30.0, 20.0, 250.0])
 def test_float64_keeps_its_precision_where_it_is_tiny(a: float, b: float) -> None:
     x, sign = np.array([a, b]), np.sign(a)
-    np.testing.assert_allclose(gate(x), [sign * np.exp(b)], rtol=1e-14)
+    np.testing.assert_allclose(gated_activation(x), [sign * np.exp(b)], rtol=1e-14)
     slope_a = 4 * np.exp(-2 * abs(a))
     with np.errstate(under="ignore"):
-        np.testing.assert_allclose(gate_vjp(x, np.ones(1)), [slope_a * np.exp(b), sign * np.exp(b)], rtol=1e-14)
+        np.testing.assert_allclose(
+            gated_activation_vjp(x, np.ones(1)), [slope_a * np.exp(b), sign * np.exp(b)], rtol=1e-14
+        )
         # σ(-b), by now almost 1, and 1 - σ(-b), which is what b's derivative needs
         x = np.array([a, -b])
-        np.testing.assert_allclose(gate_vjp(x, np.ones(1)), [slope_a, sign * np.exp(b)], rtol=1e-14)
+        np.testing.assert_allclose(gated_activation_vjp(x, np.ones(1)), [slope_a, sign * np.exp(b)], rtol=1e-14)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -61,19 +71,19 @@ def test_vjp_against_central_differences(seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, g, v = rng.standard_normal((3, 5, 8)), rng.standard_normal((3, 5, 4)), rng.standard_normal((3, 5, 8))
     # Central differences err by h²/6 · f''' ≈ 1e-12 and by rounding / h ≈ 1e-10.
-    slope = np.sum(g * (gate(x + 1e-6 * v) - gate(x - 1e-6 * v))) / 2e-6
-    np.testing.assert_allclose(np.vdot(gate_vjp(x, g), v), slope, rtol=1e-7, atol=1e-8)
-    ours = gate_vjp(x.astype(np.float32), g.astype(np.float32))
+    slope = np.sum(g * (gated_activation(x + 1e-6 * v) - gated_activation(x - 1e-6 * v))) / 2e-6
+    np.testing.assert_allclose(np.vdot(gated_activation_vjp(x, g), v), slope, rtol=1e-7, atol=1e-8)
+    ours = gated_activation_vjp(x.astype(np.float32), g.astype(np.float32))
     assert ours.dtype == np.float32
-    np.testing.assert_allclose(ours, gate_vjp(x, g), rtol=0, atol=4e-6)  # |g| below 5, a few roundings
+    np.testing.assert_allclose(ours, gated_activation_vjp(x, g), rtol=0, atol=4e-6)  # |g| below 5, a few roundings
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nan_passes_and_infinity_has_its_limit(dtype: Any) -> None:
     inf, nan = np.inf, np.nan
     x = np.array([[inf, inf], [-inf, inf], [inf, -inf], [nan, 1], [1, nan]], dtype)
-    np.testing.assert_array_equal(gate(x), np.array([[1], [-1], [0], [nan], [nan]], dtype))
-    dx = gate_vjp(x, np.ones((5, 1), dtype))
+    np.testing.assert_array_equal(gated_activation(x), np.array([[1], [-1], [0], [nan], [nan]], dtype))
+    dx = gated_activation_vjp(x, np.ones((5, 1), dtype))
     np.testing.assert_array_equal(dx[:3], 0)
     assert np.isnan(dx[3:]).all()
 
@@ -84,18 +94,18 @@ def test_shapes_strides_and_inputs_left_alone(dtype: Any) -> None:
     for shape in (6,), (0, 6), (2, 0), (2, 3, 4, 6), (700, 128):
         x = rng.standard_normal(shape).astype(dtype)
         turned, before = np.asfortranarray(x), x.copy()
-        y = gate(x)
+        y = gated_activation(x)
         assert y.shape == (*shape[:-1], shape[-1] // 2)
-        np.testing.assert_array_equal(gate(turned), y)
-        np.testing.assert_array_equal(gate_vjp(turned, np.asfortranarray(y)), gate_vjp(x, y))
+        np.testing.assert_array_equal(gated_activation(turned), y)
+        np.testing.assert_array_equal(gated_activation_vjp(turned, np.asfortranarray(y)), gated_activation_vjp(x, y))
         np.testing.assert_array_equal(x, before)
 
 
 def test_misfits_are_refused() -> None:
     with pytest.raises(ValueError, match="even number"):
-        gate(np.zeros((2, 3)))
+        gated_activation(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="cotangent"):
-        gate_vjp(np.zeros((2, 4)), np.zeros((2, 4)))
+        gated_activation_vjp(np.zeros((2, 4)), np.zeros((2, 4)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

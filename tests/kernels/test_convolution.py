@@ -85,10 +85,10 @@ def cases(draw: Callable[..., Any]) -> Case:
 def test_equals_the_literal_loop(case: Case) -> None:
     args = case.taps, case.stride
     found = list(pairs(*args, case.size_x, case.size_y))
-    for plus, bias, rectified in product((False, True), repeat=3):
+    for residual, bias, rectified in product((False, True), repeat=3):
         y, x, w = np.zeros(case.y.shape), np.zeros(case.x.shape), np.zeros(case.w.shape)
-        start_y = case.plus_y if plus else None, case.bias_y if bias else None
-        start_x = case.plus_x if plus else None, case.bias_x if bias else None
+        start_y = case.plus_y if residual else None, case.bias_y if bias else None
+        start_x = case.plus_x if residual else None, case.bias_x if bias else None
         y += sum(start for start in start_y if start is not None)
         x += sum(start for start in start_x if start is not None)
         for n in range(len(x)):
@@ -215,7 +215,7 @@ def test_misfits_are_refused() -> None:
         conv(x, w, ((0, 0), (0, 1)), 1, (4, 4))
     with pytest.raises(ValueError, match=r"^conv_transpose: .*do not fit"):
         conv_transpose(x, w, ((0, 0),), 1, (4, 4))
-    with pytest.raises(ValueError, match="plus"):
+    with pytest.raises(ValueError, match="residual"):
         conv(x, w, ((0, 0),), 1, (4, 4), np.zeros(4))
     with pytest.raises(ValueError, match="bias"):
         conv(x, w, ((0, 0),), 1, (4, 4), None, np.zeros(4))

@@ -26,16 +26,16 @@ def three_threads() -> Iterator[None]:
 
 def case(n: int, taps: int, channels_in: int, channels: int, dtype: Any, rng: np.random.Generator) -> Any:
     """Weights, bias, inputs, starts and what is added; the starts may lie on each other."""
-    w, b, x, plus = (
+    w, b, x, residual = (
         rng.standard_normal(shape).astype(dtype)
         for shape in ((taps, channels_in, channels), (channels,), (3 * n + 4, channels_in), (n, channels))
     )
-    return w, b, x, rng.integers(0, 2 * n + 5, taps), plus
+    return w, b, x, rng.integers(0, 2 * n + 5, taps), residual
 
 
-def summed(w: Any, b: Any, x: Any, starts: Any, plus: Any) -> Any:
+def summed(w: Any, b: Any, x: Any, starts: Any, residual: Any) -> Any:
     """The sum in float64, an image and a tap at a time."""
-    y = np.array(plus, np.float64) + (0 if b is None else b)
+    y = np.array(residual, np.float64) + (0 if b is None else b)
     for i in range(len(y)):
         for start, matrix in zip(starts, w.astype(np.float64), strict=True):
             y[i] += x[start + i] @ matrix
@@ -56,12 +56,15 @@ def summed(w: Any, b: Any, x: Any, starts: Any, plus: Any) -> Any:
 def test_the_kernel_sums_what_numpy_sums(
     n: int, taps: int, channels_in: int, channels: int, dtype: Any, bias: bool, added: bool, rectified: bool, seed: int
 ) -> None:
-    w, b, x, starts, plus = case(n, taps, channels_in, channels, dtype, np.random.default_rng(seed))
-    b, plus = b if bias else None, plus if added else None
-    expected = summed(w, b, x, starts, np.zeros((n, channels)) if plus is None else plus)
+    w, b, x, starts, residual = case(n, taps, channels_in, channels, dtype, np.random.default_rng(seed))
+    b, residual = b if bias else None, residual if added else None
+    expected = summed(w, b, x, starts, np.zeros((n, channels)) if residual is None else residual)
     expected = np.maximum(expected, 0) if rectified else expected
     layer = AtPosition(w, b, rectified)
-    for y in (layer(x, starts, n, plus), layer.plain(x, starts, n, layer.nothing if plus is None else plus)):
+    for y in (
+        layer(x, starts, n, residual),
+        layer.plain(x, starts, n, layer.nothing if residual is None else residual),
+    ):
         assert y.dtype == dtype
         np.testing.assert_allclose(y, expected, **TOLERANCE[dtype])
 
@@ -71,9 +74,9 @@ def test_threads_share_out_the_images(
 ) -> None:
     monkeypatch.setattr(position, "_GRAIN", 1)
     for n in (2, 3, 25, 40):
-        w, b, x, starts, plus = case(n, 3, 4, 40, np.float32, rng)
-        y = AtPosition(w, b, rectified=True)(x, starts, n, plus)
-        np.testing.assert_allclose(y, np.maximum(summed(w, b, x, starts, plus), 0), **TOLERANCE[np.float32])
+        w, b, x, starts, residual = case(n, 3, 4, 40, np.float32, rng)
+        y = AtPosition(w, b, rectified=True)(x, starts, n, residual)
+        np.testing.assert_allclose(y, np.maximum(summed(w, b, x, starts, residual), 0), **TOLERANCE[np.float32])
 
 
 def test_what_is_added_may_be_a_view(rng: np.random.Generator) -> None:

@@ -87,9 +87,13 @@ def test_a_masked_convolution_is_one_of_all_taps_with_a_mask_on_the_last(rng: np
     whole = Conv(3, 2, taps.causal(3, centre=True), rng).astype(np.float64)
     whole.w.assign(np.concatenate([layer.earlier.w.value, np.where(mask, layer.here.w.value, 0)[None]]))
     whole.b.assign(layer.here.b.value)  # type: ignore[union-attr]
-    plus = rng.normal(size=(2, 4, 3, 2))
-    np.testing.assert_allclose(layer(x, mask, plus=plus).value, np.maximum(whole(x, plus=plus).value, 0), rtol=1e-12)
-    check_parameter_grads(lambda: layer(x, mask, plus=plus + 30).sum(), layer.parameters(), rng=rng)  # beyond the kink
+    residual = rng.normal(size=(2, 4, 3, 2))
+    np.testing.assert_allclose(
+        layer(x, mask, residual=residual).value, np.maximum(whole(x, residual=residual).value, 0), rtol=1e-12
+    )
+    check_parameter_grads(
+        lambda: layer(x, mask, residual=residual + 30).sum(), layer.parameters(), rng=rng
+    )  # beyond the kink
 
 
 def network(variables: int = 5, width: int = 2, seed: int = 0, **settings: Any) -> MaskedMLP:
@@ -108,16 +112,16 @@ SETTINGS: list[dict[str, Any]] = [
     {"hidden": (6, 12, 8), "width": 3},
     {"orders": [[2, 0, 1, 4, 3]]},
     {"orders": [[2, 0, 1, 4, 3], [4, 3, 2, 1, 0]], "hidden": (40, 40)},
-    {"condition": 2},
+    {"context": 2},
     {"hidden": (1,), "direct": True},
-    {"condition": 2, "direct": True, "orders": [[2, 0, 1, 4, 3], [4, 3, 2, 1, 0]]},
+    {"context": 2, "direct": True, "orders": [[2, 0, 1, 4, 3], [4, 3, 2, 1, 0]]},
 ]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_it_sees_every_earlier_variable_and_no_later_one(settings: Any, rng: np.random.Generator) -> None:
     net = network(**settings)
-    c = rng.normal(size=(4, net.condition)) if net.condition else None
+    c = rng.normal(size=(4, net.context)) if net.context else None
     for which in range(len(net.degrees)):
         x = rng.normal(size=(4, 5))
         check_autoregressive(lambda x, which=which: net(x, c, which), x, axes=1, order=net.order(which), rng=rng)  # type: ignore[misc]
@@ -150,7 +154,7 @@ def test_wrong_masks_are_rejected(
 def test_one_by_one_equals_all_at_once(settings: Any, variables: int, n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     net = network(variables, **{**settings, "seed": seed})
-    c = rng.normal(size=(n, net.condition)) if net.condition else None
+    c = rng.normal(size=(n, net.context)) if net.context else None
     for which in range(len(net.degrees)):
         x = np.full((n, variables), 100.0)  # what is there before a variable is filled in must not matter
         steps = []
@@ -169,14 +173,14 @@ def test_a_single_variable_is_what_the_biases_say(rng: np.random.Generator) -> N
 
 
 def test_a_condition_reaches_every_variable_also_through_hidden_units(rng: np.random.Generator) -> None:
-    net, x = network(condition=2), rng.normal(size=(1, 5))
+    net, x = network(context=2), rng.normal(size=(1, 5))
     low, middle, high = (net(x, np.full((1, 2), c)).value for c in (-1.0, 0.0, 1.0))
     assert np.abs(low - middle).min() > 1e-3
     assert np.abs(low + high - 2 * middle)[0, 0].min() > 1e-3  # not a straight line, for the first variable either
 
 
 def test_gradients(rng: np.random.Generator) -> None:
-    net = network(condition=2, direct=True)
+    net = network(context=2, direct=True)
     c = rng.normal(size=(3, 2))
     check_grads(net, rng.normal(size=(3, 5)), c, rng=rng)
     check_parameter_grads(lambda: tanh(net(np.ones((3, 5)), c)).sum(), net.parameters(), rng=rng)
@@ -196,7 +200,7 @@ def test_float32_throughout_and_orders_are_part_of_the_state(rng: np.random.Gene
     [
         ({"variables": 0}, "variables: expected at least 1"),
         ({"width": 0}, "width: "),
-        ({"condition": -1}, "condition: "),
+        ({"context": -1}, "context: "),
         ({"hidden": (3, 0)}, "hidden: "),
         ({"orders": []}, "orders: "),
         ({"orders": [[0, 1]]}, "orders: "),
@@ -209,16 +213,16 @@ def test_settings_that_make_no_network(settings: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "x", "c", "message"),
+    ("context", "x", "c", "message"),
     [
         (0, (3, 4), None, r"x: expected shape \(N, 5\), got \(3, 4\)"),
         (0, (5,), None, "x: "),
-        (0, (3, 5), (3, 2), "condition: expected none"),
-        (2, (3, 5), None, "condition: "),
-        (2, (3, 5), (1, 2), "condition: "),
+        (0, (3, 5), (3, 2), "context: expected none"),
+        (2, (3, 5), None, "context: "),
+        (2, (3, 5), (1, 2), "context: "),
     ],
 )
-def test_arguments_that_do_not_fit(condition: int, x: Any, c: Any, message: str) -> None:
-    net = network(condition=condition)
+def test_arguments_that_do_not_fit(context: int, x: Any, c: Any, message: str) -> None:
+    net = network(context=context)
     with pytest.raises(ValueError, match=message):
         net(np.zeros(x), None if c is None else np.zeros(c))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tinygen import nn
 from tinygen.autograd import Array, Parameter, Tensor, grad, tanh, taps
 from tinygen.autograd.tensor import array_of
-from tinygen.nn.cache import Memory
+from tinygen.nn.cache import ActivationCache
 from tinygen.testing import check_grads
 
 # Sums of at most 20 products below 10 in size, each rounded to 6e-8 of itself by float32.
@@ -72,13 +72,13 @@ def test_integers_are_computed_with_in_the_dtype_of_the_weight(kind: Any, bias: 
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("plus", ["nothing", "zero", "vector", "tensor"])
-def test_conv(stride: int, bias: bool, plus: str) -> None:
+@pytest.mark.parametrize("residual", ["nothing", "zero", "vector", "tensor"])
+def test_conv(stride: int, bias: bool, residual: str) -> None:
     offsets = taps.causal(3, centre=True)
     layer, x = filled(nn.Conv(2, 3, offsets, rng(), stride, bias)), noise(2, 5, 4, 2)
     wanted = tap_loop(x, layer.w.value, offsets, stride) + (layer.b.value if bias else 0)
-    given_plus = {"zero": 0, "vector": noise(3), "tensor": Tensor(noise(*wanted.shape))}.get(plus)
-    y = layer(x) if given_plus is None else layer(x, plus=given_plus)
+    given_plus = {"zero": 0, "vector": noise(3), "tensor": Tensor(noise(*wanted.shape))}.get(residual)
+    y = layer(x) if given_plus is None else layer(x, residual=given_plus)
     assert y.dtype == np.float32
     assert np.allclose(y.value, wanted + (0 if given_plus is None else array_of(given_plus)), **FLOAT32)
 
@@ -86,13 +86,13 @@ def test_conv(stride: int, bias: bool, plus: str) -> None:
 def test_conv_hands_a_memory_what_it_was_given() -> None:
     """Checked in earnest by test_memory; here, that the layer consults it, also for an input that is yet to come."""
     layer, x = filled(nn.Conv(2, 3, taps.causal(3), rng())), noise(2, 3, 3, 2)
-    memory = Memory(2, (3, 3))
+    cache = ActivationCache(2, (3, 3))
     whole = layer(x)
     for i, j in np.ndindex(3, 3):
-        memory.position = i, j
-        assert np.allclose(layer(None, memory, plus=1.0).value, whole.value[:, i, j] + 1, **FLOAT32)
-        memory.drawn(x[:, i, j])
-    with pytest.raises(ValueError, match="only with a memory"):
+        cache.position = i, j
+        assert np.allclose(layer(None, cache, residual=1.0).value, whole.value[:, i, j] + 1, **FLOAT32)
+        cache.write(x[:, i, j])
+    with pytest.raises(ValueError, match="only with a cache"):
         layer(None)
 
 
@@ -128,15 +128,15 @@ def test_sequential_evaluates_position_by_position_what_it_evaluates_as_a_whole(
     inner = nn.Sequential(tanh, nn.Conv(3, 4, second, rng()), nn.LayerNorm(4))
     net = nn.Sequential(nn.Conv(2, 3, first, rng()), inner, nn.Conv(4, 2, last, rng()))
     filled(net, np.float64)
-    x, memory = noise(2, 4, 3, 2, dtype=np.float64), Memory(2, (4, 3))
+    x, cache = noise(2, 4, 3, 2, dtype=np.float64), ActivationCache(2, (4, 3))
     whole = net(x)
     for i, j in np.ndindex(4, 3):
-        memory.position = i, j
-        here = net(None if mask_a else x[:, i, j], memory)
+        cache.position = i, j
+        here = net(None if mask_a else x[:, i, j], cache)
         # Sums of at most 20 products in float64, in another order.
         np.testing.assert_allclose(here.value, whole.value[:, i, j], rtol=1e-11, atol=1e-12)
         if mask_a:
-            memory.drawn(x[:, i, j])
+            cache.write(x[:, i, j])
 
 
 def test_embedding_looks_up_and_gathers_gradients_of_what_is_named_twice() -> None:
@@ -209,7 +209,7 @@ def test_derivatives_by_input_and_parameters(name: str) -> None:
 
 def test_derivatives_of_a_residual_convolution() -> None:
     layer = filled(nn.Conv(2, 2, taps.point(), rng()), np.float64)
-    check_layer_grads(layer, lambda layer, x: layer(x, plus=x), noise(1, 2, 3, 2, dtype=np.float64))
+    check_layer_grads(layer, lambda layer, x: layer(x, residual=x), noise(1, 2, 3, 2, dtype=np.float64))
 
 
 @pytest.mark.parametrize(

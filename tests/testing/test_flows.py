@@ -21,23 +21,23 @@ Pair = tuple[Tensor, Tensor]
 class Coupling(Bijection):
     """z_a = x_a, z_b = x_b exp s(x_a) + t(x_a): the right map, whose parts the wrong ones below replace."""
 
-    def __init__(self, scale: float = 0.5, conditions: int = 0) -> None:
+    def __init__(self, scale: float = 0.5, context_layers: int = 0) -> None:
         rng = np.random.default_rng(3)
         self.s, self.t = (Parameter(scale * rng.normal(size=(2, 2)), np.float64) for _ in range(2))
-        self.c = Parameter(rng.normal(size=(conditions, 2)), np.float64) if conditions else None
+        self.c = Parameter(rng.normal(size=(context_layers, 2)), np.float64) if context_layers else None
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
-        s, t = self.network(x, condition)
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
+        s, t = self.network(x, context)
         return joined(x, array_of(x)[:, 2:] * exp(s) + t), self.log_det(s)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
-        s, t = self.network(z, condition)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
+        s, t = self.network(z, context)
         return joined(z, (array_of(z)[:, 2:] - t) * exp(-s)), self.log_det(-s)
 
-    def network(self, x: TensorLike, condition: TensorLike | None) -> Pair:
+    def network(self, x: TensorLike, context: TensorLike | None) -> Pair:
         first = array_of(x)[:, :2]
-        told = 0.0 if self.c is None or condition is None else matmul(condition, self.c)
-        return tanh(matmul(first, self.s) + told), tanh(matmul(first, self.t))
+        contexts = 0.0 if self.c is None or context is None else matmul(context, self.c)
+        return tanh(matmul(first, self.s) + contexts), tanh(matmul(first, self.t))
 
     def log_det(self, s: Tensor) -> Tensor:
         return s.sum(1)
@@ -83,32 +83,32 @@ class NotSummed(Coupling):
 
 
 class InverseLogDetOfForward(Coupling):
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
-        x, log_det = super().inverse(z, condition)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
+        x, log_det = super().inverse(z, context)
         return x, -log_det
 
 
 class ForwardTwice(Coupling):
     """The inverse of a coupling that calls forward: right as long as s and t are zero."""
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
-        return self.forward(z, condition)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
+        return self.forward(z, context)
 
 
 class ScaledInTheWrongOrder(Coupling):
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
-        s, t = self.network(z, condition)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
+        s, t = self.network(z, context)
         return joined(z, array_of(z)[:, 2:] * exp(-s) - t), self.log_det(-s)
 
 
 class IgnoresCondition(Coupling):
-    def network(self, x: TensorLike, condition: TensorLike | None) -> Pair:
+    def network(self, x: TensorLike, context: TensorLike | None) -> Pair:
         return super().network(x, None)
 
 
 class ReadsTheBatch(Coupling):
-    def network(self, x: TensorLike, condition: TensorLike | None) -> Pair:
-        s, t = super().network(x, condition)
+    def network(self, x: TensorLike, context: TensorLike | None) -> Pair:
+        s, t = super().network(x, context)
         return s - s.mean(0), t
 
 
@@ -119,11 +119,11 @@ class Triangular(Bijection):
         self.lower = Parameter(np.tril(np.random.default_rng(4).normal(size=(4, 4)), -1), np.float64)
         self.times, self.claimed = times, claimed
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         v = array_of(x)
         return Tensor(self.times * v + np.tanh(v) @ self.lower.value.T), Tensor(np.full(len(v), self._log_det()))
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         v = array_of(z)
         x = np.zeros_like(v)
         for i in range(4):
@@ -137,26 +137,26 @@ class Triangular(Bijection):
 class HalfOfALogit(Bijection):
     """A dequantisation's logit whose log_det has ln u and forgets ln(1 − u), in both directions."""
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         u = Tensor(array_of(x))
         return log(u) - log(1 - u), -log(u).sum(1)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         return sigmoid(z), log_sigmoid(z).sum(1)
 
 
 class AsymmetricLogit(HalfOfALogit):
     """Right when it takes data to noise, without its Jacobian on the way back."""
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         return Logit().forward(x)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         return sigmoid(z), Tensor(np.zeros(len(array_of(z))))
 
 
 class LogitOfTheWrongSign(AsymmetricLogit):
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         x, log_det = Logit().inverse(z)
         return x, -log_det
 
@@ -166,7 +166,7 @@ def test_right_maps_pass(rng: np.random.Generator) -> None:
     for check in (check_invertible, check_log_det):
         check(stack, X, rng=rng)
         check(Inverse(stack), X, rng=rng)
-        check(Coupling(conditions=4), X, condition=CLASSES, rng=rng)
+        check(Coupling(context_layers=4), X, context=CLASSES, rng=rng)
         check(Triangular(1.0), X, rng=rng)
         check(Chain(Logit(0.05), Affine(2.0)), UNIT, rng=rng)
         check(Permute(np.array([3, 2, 1, 0])), X, rng=rng)
@@ -191,11 +191,11 @@ def test_parameters_are_left_as_they_were(rng: np.random.Generator) -> None:
 class Stubborn(Coupling):
     """Fails as soon as a parameter of it is moved."""
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         before = Coupling().state()
         if any(np.any(value != before[name]) for name, value in self.state().items()):
             raise ValueError("moved")
-        return super().forward(x, condition)
+        return super().forward(x, context)
 
 
 def test_parameters_are_left_as_they_were_after_an_error_too(rng: np.random.Generator) -> None:
@@ -209,11 +209,11 @@ def test_parameters_are_left_as_they_were_after_an_error_too(rng: np.random.Gene
 class NotOnto(Bijection):
     """z = x + ⌊x⌋ leaves every other unit interval out; what its inverse makes of one there does not come back."""
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         v = array_of(x)
         return Tensor(v + np.floor(v)), Tensor(np.zeros(len(v)))
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         v = array_of(z)
         return Tensor(v - np.floor(v / 2)), Tensor(np.zeros(len(v)))
 
@@ -221,8 +221,8 @@ class NotOnto(Bijection):
 class WrongWhereTheFirstIsLarge(Coupling):
     """A log_det that is right for some examples only."""
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
-        z, log_det = super().forward(x, condition)
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
+        z, log_det = super().forward(x, context)
         return z, log_det + np.where(array_of(x)[:, 0] > X[0, 0], 0.01, 0.0)
 
 
@@ -280,10 +280,10 @@ class Bottleneck(Bijection):
     def __init__(self) -> None:
         self.hidden, self.out = Parameter(X[:2, :2], np.float64), Parameter(np.zeros((2, 2)), np.float64)
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         return joined(x, array_of(x)[:, 2:] + self._shift(x)), Tensor(np.zeros(len(array_of(x))))
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         return joined(z, array_of(z)[:, 2:] - self._shift(z)), Tensor(np.zeros(len(array_of(z))))
 
     def _shift(self, x: TensorLike) -> Tensor:
@@ -298,8 +298,8 @@ def test_what_would_hold_of_anything_is_refused(check, rng: np.random.Generator)
     # Not the identity as a whole, yet a coupling in it is.
     with pytest.raises(AssertionError, match=r"parameter bijections.1.hidden changes nothing"):
         check(Chain(Affine(2.0), Bottleneck()), X, rng=rng)
-    with pytest.raises(AssertionError, match="ignores its condition"):
-        check(IgnoresCondition(), X, condition=CLASSES, rng=rng)
+    with pytest.raises(AssertionError, match="ignores its context"):
+        check(IgnoresCondition(), X, context=CLASSES, rng=rng)
 
 
 class NotThatOfTheTitle(Affine):
@@ -309,7 +309,7 @@ class NotThatOfTheTitle(Affine):
         super().__init__(2.0)
         self.fault = fault
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         z, log_det = super().forward(x)
         if self.fault == "writes":
             array_of(x)[0] = 0
@@ -330,7 +330,7 @@ def test_other_faults_are_rejected(fault: str, message: str, rng: np.random.Gene
 class NotConverged(Affine):
     """An inverse that stops early, at a multiple of 10⁻⁴."""
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> Pair:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         x, log_det = super().inverse(z)
         return Tensor(np.round(x.value, 4)), log_det
 
@@ -353,5 +353,5 @@ def test_requests_without_sense_are_refused(rng: np.random.Generator) -> None:
         for x in (X[:1], X.astype(np.float32), X * np.inf):
             with pytest.raises(ValueError, match="x: expected at least 2 examples of finite float64"):
                 check(Coupling(), x, rng=rng)
-        with pytest.raises(ValueError, match="condition: expected 4 rows, not all alike"):
-            check(Coupling(conditions=4), X, condition=np.ones((4, 4)), rng=rng)
+        with pytest.raises(ValueError, match="context: expected 4 rows, not all alike"):
+            check(Coupling(context_layers=4), X, context=np.ones((4, 4)), rng=rng)

@@ -98,8 +98,8 @@ KINDS: dict[str, tuple[SearchStrategy[Any], Callable[[Any], bool]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_drawn(kind: str) -> None:
     """Find raises NoSuchExample otherwise."""
-    strategy, condition = KINDS[kind]
-    find(strategy, condition, settings=settings(database=None, max_examples=500))
+    strategy, context = KINDS[kind]
+    find(strategy, context, settings=settings(database=None, max_examples=500))
 
 
 def test_the_checkers_do_without_hypothesis() -> None:

@@ -8,7 +8,7 @@ from .elementwise import (
     abs, add, astype, clip, cos, divide, exp, leaky_relu, log, log_sigmoid, maximum, minimum, multiply, negative,
     one_minus_square, power, relu, sigmoid, sin, softplus, sqrt, subtract, tanh, where,
 )  # fmt: skip
-from .fused import bernoulli_log_prob, gate, lstm, lstm_cell, mixture_cdf
+from .fused import bernoulli_log_prob, gated_activation, lstm, lstm_cell, mixture_cdf
 from .graph import to_dot
 from ..kernels.runtime.allocator import keep_freed_memory
 from .linalg import inv, linear, logabsdet, matmul, slogdet, solve
@@ -25,10 +25,11 @@ keep_freed_memory()
 __all__ = [
     "PRIMITIVES", "Array", "Parameter", "Tensor", "TensorLike", "abs", "add", "astype", "bernoulli_log_prob",
     "broadcast_to", "clip", "concatenate", "conv", "conv_transpose", "conv_weight", "cos", "crop", "divide", "exp",
-    "flip", "gate", "grad", "hessian", "hvp", "index", "inv", "jacobian", "jvp", "leaky_relu", "linear", "log",
-    "log_ndtr", "log_normal", "log_sigmoid", "log_softmax", "logabsdet", "logsumexp", "lstm", "lstm_cell", "matmul",
-    "max", "maximum", "mean", "min", "minimum", "mixture_cdf", "multiply", "ndtri_sigmoid", "negative", "no_grad",
-    "node", "one_minus_square", "pad", "power", "primitive", "put_along_axis", "relu", "reshape", "scatter_add",
-    "sigmoid", "sin", "slogdet", "softmax", "softplus", "solve", "split", "sqrt", "stack", "subtract", "sum",
-    "sum_to", "take_along_axis", "tanh", "taps", "to_dot", "transpose", "value_and_grad", "vjp", "where",
+    "flip", "gated_activation", "grad", "hessian", "hvp", "index", "inv", "jacobian", "jvp", "leaky_relu", "linear",
+    "log", "log_ndtr", "log_normal", "log_sigmoid", "log_softmax", "logabsdet", "logsumexp", "lstm", "lstm_cell",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "mixture_cdf", "multiply", "ndtri_sigmoid", "negative",
+    "no_grad", "node", "one_minus_square", "pad", "power", "primitive", "put_along_axis", "relu", "reshape",
+    "scatter_add", "sigmoid", "sin", "slogdet", "softmax", "softplus", "solve", "split", "sqrt", "stack",
+    "subtract", "sum", "sum_to", "take_along_axis", "tanh", "taps", "to_dot", "transpose", "value_and_grad", "vjp",
+    "where",
 ]  # fmt: skip

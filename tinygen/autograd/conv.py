@@ -11,7 +11,7 @@ under differentiation to any order. Taps are offsets oₜ (see `taps`), s is the
 
 Shapes: images x (N, H, W, C_in), y (N, H′, W′, C_out); sequences x (N, T, C_in), y (N, T′, C_out); weights
 (taps, C_in, C_out). The result, never below float32, has the type to which NumPy promotes the floating-point operands,
-`plus` among them; integers and booleans follow these.
+`residual` among them; integers and booleans follow these.
 Raises ValueError, naming the shapes, where they do not fit.
 Checked by: tests/autograd/test_conv.py
 """
@@ -39,29 +39,29 @@ def conv(
     taps: Taps,
     stride: int = 1,
     size: Size | None = None,
-    plus: TensorLike = 0.0,
+    residual: TensorLike = 0.0,
     bias: TensorLike = 0.0,
-    rectified: bool = False,
+    relu: bool = False,
 ) -> Tensor:
-    """y(p) = plus + bias + Σₜ x(s·p + oₜ) Wₜ; if `rectified`, relu of that
+    """y(p) = residual + bias + Σₜ x(s·p + oₜ) Wₜ; if `relu`, relu of that
 
-    `size` is the spatial size of y, by default ⌈size of x / s⌉. `plus` is anything that broadcasts to y's shape, `bias`
+    `size` is the spatial size of y, by default ⌈size of x / s⌉. `residual` is anything that broadcasts to y, `bias`
     is (C_out,): added before the sum leaves the registers, at no cost.
     """
-    u, v, p, b = _operands("conv", x, w, plus, bias, taps, stride, weight_axis=1)
+    u, v, p, b = _operands("conv", x, w, residual, bias, taps, stride, weight_axis=1)
     out = _size("conv", taps, size, tuple(-(-n // stride) for n in u.shape[1:-1]))
     start = _start("conv", p, b, (u.shape[0], *out, v.shape[2]))
     within = u.shape[1:-1]
     y = node(
         "conv",
-        kernels.conv(u, v, taps, stride, out, *start, rectified),
-        (x, Onto(lambda g, y, plus: conv_transpose(g, w, taps, stride, within, plus))),
+        kernels.conv(u, v, taps, stride, out, *start, relu),
+        (x, Onto(lambda g, y, residual: conv_transpose(g, w, taps, stride, within, residual))),
         (w, lambda g, y: conv_weight(x, g, taps, stride)),
-        (plus, lambda g, y: g),
+        (residual, lambda g, y: g),
         (bias, lambda g, y: g),
     )
     # No rule above reads its output, so the node of the sum may hold the value of the one that follows it.
-    return node("relu", y.value, (y, relu_vjp)) if rectified else y
+    return node("relu", y.value, (y, relu_vjp)) if relu else y
 
 
 @primitive
@@ -71,24 +71,24 @@ def conv_transpose(
     taps: Taps,
     stride: int = 1,
     size: Size | None = None,
-    plus: TensorLike = 0.0,
+    residual: TensorLike = 0.0,
     bias: TensorLike = 0.0,
 ) -> Tensor:
-    """x(q) = plus + bias + Σ y(p) Wₜᵀ over all p and t with s·p + oₜ = q: the adjoint of conv in x
+    """x(q) = residual + bias + Σ y(p) Wₜᵀ over all p and t with s·p + oₜ = q: the adjoint of conv in x
 
     `size` is the spatial size of x, by default s · size of y. The weight's shape is still (taps, channels of x,
     channels of y), that of the bias (channels of x,).
     """
-    u, v, p, b = _operands("conv_transpose", y, w, plus, bias, taps, stride, weight_axis=2)
+    u, v, p, b = _operands("conv_transpose", y, w, residual, bias, taps, stride, weight_axis=2)
     out = _size("conv_transpose", taps, size, tuple(n * stride for n in u.shape[1:-1]))
     start = _start("conv_transpose", p, b, (u.shape[0], *out, v.shape[1]))
     within = u.shape[1:-1]
     return node(
         "conv_transpose",
         kernels.conv_transpose(u, v, taps, stride, out, *start),
-        (y, Onto(lambda g, x, plus: conv(g, w, taps, stride, within, plus))),
+        (y, Onto(lambda g, x, residual: conv(g, w, taps, stride, within, residual))),
         (w, lambda g, x: conv_weight(g, y, taps, stride)),
-        (plus, lambda g, x: g),
+        (residual, lambda g, x: g),
         (bias, lambda g, x: g),
     )
 
@@ -112,16 +112,16 @@ def conv_weight(x: TensorLike, y: TensorLike, taps: Taps, stride: int = 1) -> Te
 
 def _promoted(*operands: TensorLike) -> list[Array]:
     values = [array_of(operand) for operand in operands]
-    # A Python number, such as the default of `plus`, has no type of its own (NEP 50).
+    # A Python number, such as the default of `residual`, has no type of its own (NEP 50).
     typed = [v.dtype for v, x in zip(values, operands, strict=True) if v.dtype.kind == "f" and type(x) is not float]
     dtype = np.result_type(np.float32, *typed)
     return [v.astype(dtype, copy=False) for v in values]
 
 
 def _operands(
-    name: str, x: Any, w: Any, plus: Any, bias: Any, taps: Taps, stride: int, weight_axis: int
+    name: str, x: Any, w: Any, residual: Any, bias: Any, taps: Taps, stride: int, weight_axis: int
 ) -> list[Array]:
-    u, v, p, b = _promoted(x, w, plus, bias)
+    u, v, p, b = _promoted(x, w, residual, bias)
     if stride < 1:
         raise ValueError(f"{name}: stride = {stride}, it must be at least 1")
     if set(map(len, taps)) != {u.ndim - 2}:
@@ -152,4 +152,4 @@ def _start(name: str, p: Array, b: Array, shape: tuple[int, ...]) -> tuple[Array
         return None, bias
     if bias is None and p.shape == shape[-1:]:
         return None, p
-    return (p if p.shape == shape else attempt(f"{name}, plus", np.broadcast_to, [p], shape)), bias
+    return (p if p.shape == shape else attempt(f"{name}, residual", np.broadcast_to, [p], shape)), bias

@@ -147,12 +147,12 @@ def relu(x: TensorLike) -> Tensor:
     return node("relu", activation.relu(array_of(x)), (x, relu_vjp))
 
 
-def _relu_vjp(g: Tensor, y: Tensor, plus: TensorLike) -> Tensor:
-    """plus + (g where y > 0, else 0): linear in g, so its rule is itself"""
-    if taping() or not isinstance(plus, Tensor):
+def _relu_vjp(g: Tensor, y: Tensor, residual: TensorLike) -> Tensor:
+    """residual + (g where y > 0, else 0): linear in g, so its rule is itself"""
+    if taping() or not isinstance(residual, Tensor):
         masked = node("relu_vjp", activation.relu_vjp(y.value, g.value), (g, lambda h, _: _relu_vjp(h, y, 0.0)))
-        return masked + plus if isinstance(plus, Tensor) else masked
-    return node("relu_vjp", activation.relu_vjp(y.value, g.value, plus.value))
+        return masked + residual if isinstance(residual, Tensor) else masked
+    return node("relu_vjp", activation.relu_vjp(y.value, g.value, residual.value))
 
 
 relu_vjp = Onto(_relu_vjp)  # the rule of whatever ends in a relu
@@ -197,9 +197,9 @@ def clip(x: TensorLike, low: float | Array, high: float | Array) -> Tensor:
 
 
 @primitive
-def where(condition: Any, a: TensorLike, b: TensorLike) -> Tensor:
+def where(context: Any, a: TensorLike, b: TensorLike) -> Tensor:
     """y = a where the condition holds, b elsewhere"""
-    c = array_of(condition).astype(bool)
+    c = array_of(context).astype(bool)
     y = attempt("where", np.where, [c, a, b])
     return node("where", y, (a, lambda g, y: where(c, g, 0)), (b, lambda g, y: where(c, 0, g)))
 

@@ -22,7 +22,7 @@ from .tensor import Array, Tensor, TensorLike, array_of, grad, node, primitive, 
 
 
 @primitive
-def gate(x: TensorLike) -> Tensor:
+def gated_activation(x: TensorLike) -> Tensor:
     """y = tanh(a) σ(b), where a and b are the halves of x's last axis: the gated unit of PixelCNN and WaveNet
 
     Shapes: x (…, 2C), y (…, C).  Raises ValueError if the last axis is odd.
@@ -30,14 +30,16 @@ def gate(x: TensorLike) -> Tensor:
     """
     v = array_of(x)
     if not v.ndim or v.shape[-1] % 2:
-        raise ValueError(f"gate: the last axis of shape {v.shape} must be even: one half is gated by the other")
+        raise ValueError(
+            f"gated_activation: the last axis of shape {v.shape} must be even: one half is gated by the other"
+        )
 
     def rule(g: Tensor, y: Tensor) -> Tensor:
         if taping():
             return grad(_plain_gate(x), [x], g, create_graph=True)[0]  # type: ignore[list-item]  # an edge has a tensor
-        return node("gate_vjp", activation.gate_vjp(v, g.value))
+        return node("gated_activation_vjp", activation.gated_activation_vjp(v, g.value))
 
-    return node("gate", activation.gate(v), (x, rule))
+    return node("gated_activation", activation.gated_activation(v), (x, rule))
 
 
 def _plain_gate(x: TensorLike) -> Tensor:

@@ -39,21 +39,21 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
 
 
 @primitive
-def linear(x: TensorLike, w: TensorLike, b: TensorLike, rectified: bool = False) -> Tensor:
-    """y = x w + b in one pass; if `rectified`, relu of that. Shapes: x (…, n), w (n, m), b (m,), y (…, m)"""
+def linear(x: TensorLike, w: TensorLike, b: TensorLike, relu: bool = False) -> Tensor:
+    """y = x w + b in one pass; if `relu`, relu of that. Shapes: x (…, n), w (n, m), b (m,), y (…, m)"""
     u, v, c = array_of(x), array_of(w), array_of(b)
     if v.ndim != 2 or u.shape[-1:] != v.shape[:1] or c.shape != v.shape[1:]:
         raise ValueError(f"linear: x {u.shape}, w {v.shape} and b {c.shape} are not (…, n), (n, m) and (m,)")
     rows, n, m = math.prod(u.shape[:-1]), *v.shape
     y = node(
         "linear",
-        product(u.reshape(rows, n), v, c, rectified).reshape(*u.shape[:-1], m),
+        product(u.reshape(rows, n), v, c, relu).reshape(*u.shape[:-1], m),
         (x, lambda g, y: matmul(g, transpose(w))),
         (w, lambda g, y: matmul(transpose(_tall(x)), _tall(g))),
         (b, lambda g, y: g),
     )
     # No rule above reads its output, so the node of x w + b may hold the value of the one that follows it.
-    return node("relu", y.value, (y, relu_vjp)) if rectified else y
+    return node("relu", y.value, (y, relu_vjp)) if relu else y
 
 
 def _tall(x: TensorLike) -> TensorLike:

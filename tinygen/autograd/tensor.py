@@ -74,7 +74,7 @@ class AtKey:
 class Onto:
     """A rule that starts its sums from the adjoint its parent already has, if any: nothing is left to add to it."""
 
-    rule: Callable[[Tensor, Tensor, TensorLike], Tensor]  # (g, y, plus) ↦ plus + the parent's cotangent
+    rule: Callable[[Tensor, Tensor, TensorLike], Tensor]  # (g, y, residual) ↦ residual + the parent's cotangent
 
     def __call__(self, g: Tensor, y: Tensor) -> Tensor:
         return self.rule(g, y, 0.0)

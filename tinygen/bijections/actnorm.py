@@ -32,17 +32,17 @@ class ActNorm(Bijection):
         at_least(1, channels=channels)
         self.m, self.s = Parameter(np.zeros(channels)), Parameter(np.zeros(channels))
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return subtract(x, self.m) * exp(self.s), self._log_det(x)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        return self.decode(z), -self._log_det(z)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return self.to_data(z), -self._log_det(z)
 
-    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
         self._positions(z)
         return exp(-self.s) * z + self.m
 
-    def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         v = array_of(x).reshape(-1, array_of(x).shape[-1]).astype(np.float64)
         if len(v) < 2:
             raise ValueError(f"x: expected two or more numbers in every channel, got shape {array_of(x).shape}")

@@ -17,33 +17,33 @@ from ..nn import Module
 class Bijection(Module):
     """An invertible map of examples.
 
-    Shapes: x, z (N, …), log_det (N,), always; condition (N, C), what the map is told besides, such as a one-hot label.
+    Shapes: x, z (N, …), log_det (N,), always; context (N, C), what the map is told besides, such as a one-hot label.
     """
 
     @property
-    def condition(self) -> int | None:
-        """How many numbers C it is told, 0 if it takes no condition; None if only what it is made of knows."""
+    def context(self) -> int | None:
+        """How many numbers C it is told, 0 if it takes no context; None if only what it is made of knows."""
         return 0
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         """Map data to noise: x to z, with ln|det ∂z/∂x|."""
         raise NotImplementedError
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         """Map noise to data: z to x, with ln|det ∂x/∂z|."""
         raise NotImplementedError
 
-    def encode(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         """Return the z of `forward` alone, for who does not ask for the volume."""
-        return self.forward(x, condition)[0]
+        return self.forward(x, context)[0]
 
-    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
         """Return the x of `inverse` alone, for samplers, which do not ask for the volume."""
-        return self.inverse(z, condition)[0]
+        return self.inverse(z, context)[0]
 
-    def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         """Set the parameters that start from data, as those of `ActNorm`, by a first batch x; return what x maps to."""
-        return self.forward(x, condition)[0]
+        return self.forward(x, context)[0]
 
 
 class Chain(Bijection):
@@ -55,40 +55,40 @@ class Chain(Bijection):
         self.bijections = list(bijections)
 
     @property
-    def condition(self) -> int | None:
-        sizes = {bijection.condition for bijection in self.bijections} - {0}
+    def context(self) -> int | None:
+        sizes = {bijection.context for bijection in self.bijections} - {0}
         return 0 if not sizes else sizes.pop() if len(sizes) == 1 else None
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        z, total = self.bijections[0].forward(x, condition)
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        z, total = self.bijections[0].forward(x, context)
         for bijection in self.bijections[1:]:
-            z, log_det = bijection.forward(z, condition)
+            z, log_det = bijection.forward(z, context)
             total = total + log_det
         return z, total
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        x, total = self.bijections[-1].inverse(z, condition)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        x, total = self.bijections[-1].inverse(z, context)
         for bijection in reversed(self.bijections[:-1]):
-            x, log_det = bijection.inverse(x, condition)
+            x, log_det = bijection.inverse(x, context)
             total = total + log_det
         return x, total
 
-    def encode(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         z: TensorLike = x
         for bijection in self.bijections:
-            z = bijection.encode(z, condition)
+            z = bijection.to_noise(z, context)
         return z if isinstance(z, Tensor) else Tensor(z)
 
-    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
         x: TensorLike = z
         for bijection in reversed(self.bijections):
-            x = bijection.decode(x, condition)
+            x = bijection.to_data(x, context)
         return x if isinstance(x, Tensor) else Tensor(x)
 
-    def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
-        z = self.bijections[0].initialise(x, condition)
+    def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+        z = self.bijections[0].initialise(x, context)
         for bijection in self.bijections[1:]:
-            z = bijection.initialise(z, condition)
+            z = bijection.initialise(z, context)
         return z
 
 
@@ -103,20 +103,20 @@ class Inverse(Bijection):
         self.bijection = bijection
 
     @property
-    def condition(self) -> int | None:
-        return self.bijection.condition
+    def context(self) -> int | None:
+        return self.bijection.context
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        return self.bijection.inverse(x, condition)
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return self.bijection.inverse(x, context)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        return self.bijection.forward(z, condition)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return self.bijection.forward(z, context)
 
-    def encode(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
-        return self.bijection.decode(x, condition)
+    def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+        return self.bijection.to_data(x, context)
 
-    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
-        return self.bijection.encode(z, condition)
+    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+        return self.bijection.to_noise(z, context)
 
 
 def sum_event(x: Tensor) -> Tensor:

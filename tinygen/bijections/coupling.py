@@ -33,7 +33,7 @@ Shape: TypeAlias = tuple[int, ...]
 class Network(Protocol):
     """What a coupling computes of the half that it passes on; any function will do, since nobody inverts it."""
 
-    def __call__(self, a: Tensor, condition: TensorLike | None) -> Tensor:
+    def __call__(self, a: Tensor, context: TensorLike | None) -> Tensor:
         """Map a (N, …, C_a) to (N, …, C_b), or to twice as many channels where there are s and t to compute."""
 
 
@@ -57,10 +57,10 @@ class Mask:
             raise ValueError(f"shape: expected even lengths to lay a checkerboard on, got {shape}")
         if not self.at:
             raise ValueError(f"shape: expected at least two of what mask {name!r} cuts, got {shape}")
-        first, second = self.cut(Tensor(np.zeros((1, *shape), np.float32)))
+        first, second = self.split(Tensor(np.zeros((1, *shape), np.float32)))
         self.shapes = first.shape[1:], second.shape[1:]
 
-    def cut(self, x: TensorLike) -> tuple[Tensor, Tensor]:
+    def split(self, x: TensorLike) -> tuple[Tensor, Tensor]:
         """Cut x (N, *shape) into a, which is passed on, and b, which is changed."""
         if array_of(x).shape[1:] != self.shape:
             raise ValueError(f"x: expected (N, {', '.join(map(str, self.shape))}), got shape {array_of(x).shape}")
@@ -72,7 +72,7 @@ class Mask:
             a, b = fields_of(x, 0), fields_of(x, 1)
         return (b, a) if self.flipped else (a, b)
 
-    def join(self, a: Tensor, b: Tensor) -> Tensor:
+    def merge(self, a: Tensor, b: Tensor) -> Tensor:
         """Put together what `cut` took apart."""
         a, b = (b, a) if self.flipped else (a, b)
         if self.name != "checkerboard":
@@ -123,22 +123,22 @@ class AdditiveCoupling(Bijection):
         self.mask, self.network = mask, network
 
     @property
-    def condition(self) -> int | None:
-        return getattr(self.network, "condition", None)
+    def context(self) -> int | None:
+        return getattr(self.network, "context", None)
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        a, b = self.mask.cut(x)
-        return self.mask.join(a, b + self._shift(a, condition)), no_volume(x)
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        a, b = self.mask.split(x)
+        return self.mask.merge(a, b + self._shift(a, context)), no_volume(x)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        return self.decode(z, condition), no_volume(z)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        return self.to_data(z, context), no_volume(z)
 
-    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
-        a, b = self.mask.cut(z)
-        return self.mask.join(a, b - self._shift(a, condition))
+    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+        a, b = self.mask.split(z)
+        return self.mask.merge(a, b - self._shift(a, context))
 
-    def _shift(self, a: Tensor, condition: TensorLike | None) -> Tensor:
-        return _checked(self.network(a, condition), (len(a), *self.mask.shapes[1]))
+    def _shift(self, a: Tensor, context: TensorLike | None) -> Tensor:
+        return _checked(self.network(a, context), (len(a), *self.mask.shapes[1]))
 
 
 class AffineCoupling(Bijection):
@@ -161,27 +161,27 @@ class AffineCoupling(Bijection):
         self.w = Parameter(np.ones(mask.shapes[1][-1]))
 
     @property
-    def condition(self) -> int | None:
-        return getattr(self.network, "condition", None)
+    def context(self) -> int | None:
+        return getattr(self.network, "context", None)
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        a, b = self.mask.cut(x)
-        s, t = self._scale_and_shift(a, condition)
-        return self.mask.join(a, b * exp(s) + t), sum_event(s)
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        a, b = self.mask.split(x)
+        s, t = self._scale_and_shift(a, context)
+        return self.mask.merge(a, b * exp(s) + t), sum_event(s)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        a, b = self.mask.cut(z)
-        s, t = self._scale_and_shift(a, condition)
-        return self.mask.join(a, (b - t) * exp(-s)), -sum_event(s)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        a, b = self.mask.split(z)
+        s, t = self._scale_and_shift(a, context)
+        return self.mask.merge(a, (b - t) * exp(-s)), -sum_event(s)
 
-    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
-        a, b = self.mask.cut(z)
-        s, t = self._scale_and_shift(a, condition)
-        return self.mask.join(a, (b - t) * exp(-s))
+    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+        a, b = self.mask.split(z)
+        s, t = self._scale_and_shift(a, context)
+        return self.mask.merge(a, (b - t) * exp(-s))
 
-    def _scale_and_shift(self, a: Tensor, condition: TensorLike | None) -> tuple[Tensor, Tensor]:
+    def _scale_and_shift(self, a: Tensor, context: TensorLike | None) -> tuple[Tensor, Tensor]:
         *shape, channels = len(a), *self.mask.shapes[1]
-        both = _checked(self.network(a, condition), (*shape, 2 * channels))
+        both = _checked(self.network(a, context), (*shape, 2 * channels))
         s, t = split(both, 2, -1)
         return self.w * tanh(s), t
 

@@ -46,21 +46,21 @@ class Dequantized(Module):
         below_one = np.nextafter(dtype.type(1), dtype.type(0))
         return np.asarray(np.minimum(y, below_one))  # what rounded to 1 belongs to the last bin
 
-    def log_prob_bound(self, x: Array, rng: Rng, samples: int = 1, condition: TensorLike | None = None) -> Tensor:
+    def log_prob_bound(self, x: Array, rng: Rng, samples: int = 1, context: TensorLike | None = None) -> Tensor:
         """Mean over `samples` draws of u of ln p(y) − D ln levels: it is at most ln P(x) on average."""
         at_least(1, samples=samples)
-        total = self.flow.log_prob(self.dequantize(x, rng), condition)
+        total = self.flow.log_prob(self.dequantize(x, rng), context)
         for _ in range(samples - 1):
-            total = total + self.flow.log_prob(self.dequantize(x, rng), condition)
+            total = total + self.flow.log_prob(self.dequantize(x, rng), context)
         return total / samples - math.prod(self.shape) * math.log(self.levels)
 
-    def loss(self, x: Array, condition: TensorLike | None = None, *, rng: Rng) -> Tensor:
+    def loss(self, x: Array, context: TensorLike | None = None, *, rng: Rng) -> Tensor:
         """Mean of minus the bound in nats per example, to be minimised, by one draw of u."""
-        return -self.log_prob_bound(x, rng, condition=condition).mean()
+        return -self.log_prob_bound(x, rng, context=context).mean()
 
-    def sample(self, n: int, rng: Rng, condition: TensorLike | None = None) -> Array:
+    def sample(self, n: int, rng: Rng, context: TensorLike | None = None) -> Array:
         """Draw n examples: the levels ⌊levels · y⌋ of draws y of the flow."""
-        y = self.flow.sample(n, rng, condition)
+        y = self.flow.sample(n, rng, context)
         if not np.all(np.isfinite(y)):
             raise ValueError("sample: expected finite draws of the flow: has it diverged?")
         return np.asarray(np.clip(np.floor(y * y.dtype.type(self.levels)), 0, self.levels - 1), np.int64)

@@ -31,11 +31,11 @@ class Affine(Bijection):
             raise ValueError(f"scale: expected no zero, or the map has no inverse, got {array_of(scale)}")
         self.scale, self.shift = (v if isinstance(v, Tensor) else np.asarray(v, np.float64) for v in (scale, shift))
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         scale, shift = self._scale_and_shift(x)
         return add(multiply(x, scale), shift), self._log_det(x, scale)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         scale, shift = self._scale_and_shift(z)
         return divide(subtract(z, shift), scale), -self._log_det(z, scale)
 
@@ -67,7 +67,7 @@ class Logit(Bijection):
             raise ValueError(f"margin: expected at least 0 and below 0.5, got {margin}")
         self.margin = margin
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         u = add(multiply(x, 1 - 2 * self.margin), self.margin)
         if not np.all((u.value > 0) & (u.value < 1)):
             v, hint = array_of(x), "" if self.margin else "; data that touches 0 or 1 needs a margin"
@@ -75,7 +75,7 @@ class Logit(Bijection):
         log_u, log_rest = log(u), log(1 - u)
         return log_u - log_rest, sum_event(math.log(1 - 2 * self.margin) - log_u - log_rest)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         x = divide(subtract(sigmoid(z), self.margin), 1 - 2 * self.margin)
         # ln σ(z) and ln(1 − σ(z)) = ln σ(−z), both without computing a σ that rounds to 0 or 1
         return x, sum_event(log_sigmoid(z) + log_sigmoid(subtract(0, z)) - math.log(1 - 2 * self.margin))

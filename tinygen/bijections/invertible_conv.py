@@ -50,10 +50,10 @@ class InvertibleConv(Bijection):
         lower, upper = where(below, self.lower, 0) + eye, where(below.T, self.upper, 0) + s * eye
         return matmul(lower[self.order], upper)
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return matmul(x, self.w), self._log_det(x)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return matmul(z, inv(self.w)), -self._log_det(z)
 
     def _log_det(self, x: TensorLike) -> Tensor:

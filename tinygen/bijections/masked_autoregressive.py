@@ -26,7 +26,7 @@ class MaskedAutoregressive(Bijection):
     `inverse` evaluates the net once for each variable, and can be differentiated like `forward`. Where nobody will
     differentiate (`no_grad`), it evaluates each unit of the net once instead, as soon as its inputs are known.
 
-    Shapes: x, z (N, D), log_det (N,), condition (N, C) if the net has one.
+    Shapes: x, z (N, D), log_det (N,), context (N, C) if the net has one.
     Raises ValueError if the net's width is not the transformer's, or if an argument does not fit the net.
     """
 
@@ -36,36 +36,36 @@ class MaskedAutoregressive(Bijection):
         self.net, self.transformer = net, transformer
 
     @property
-    def condition(self) -> int | None:
-        return self.net.condition
+    def context(self) -> int | None:
+        return self.net.context
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = self.transformer.forward(x, self.net(x, condition))
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        z, log_slope = self.transformer.forward(x, self.net(x, context))
         return z, log_slope.sum(1)
 
-    def encode(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
-        return self.transformer.forward(x, self.net(x, condition))[0]
+    def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+        return self.transformer.forward(x, self.net(x, context))[0]
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         v = array_of(z)
         if v.ndim != 2 or v.dtype.kind != "f":
             raise ValueError(f"z: expected floats (N, {self.net.variables}), got {v.dtype} of shape {v.shape}")
         if not taping():
-            return self._remembering(v, value_of(condition))
+            return self._remembering(v, value_of(context))
         x, log_det = Tensor(np.zeros_like(v)), Tensor(np.zeros_like(v[:, 0]))
         weights = self.net.weights()
         for variable in map(int, self.net.order()):
             here = (slice(None), variable)
             # Right once all variables before this one are in x.
-            parameters = self.net(x, condition, weights=weights, variable=variable)
+            parameters = self.net(x, context, weights=weights, variable=variable)
             drawn, log_slope = self.transformer.inverse(index(z, here), parameters)
             x, log_det = x + scatter_add(drawn, here, x.shape), log_det + log_slope
         return x, log_det
 
-    def _remembering(self, z: Array, condition: Array | None) -> tuple[Tensor, Tensor]:
+    def _remembering(self, z: Array, context: Array | None) -> tuple[Tensor, Tensor]:
         x = np.zeros(z.shape, np.result_type(z, self.net.dtype))
         log_det = np.zeros_like(x[:, 0])
-        for variable, parameters in self.net.one_by_one(x, condition):
+        for variable, parameters in self.net.one_by_one(x, context):
             drawn, log_slope = self.transformer.inverse(z[:, variable], parameters)
             x[:, variable] = drawn.value
             log_det += log_slope.value

@@ -27,10 +27,10 @@ class Permute(Bijection):
             raise ValueError(f"order: expected a permutation of 0…D−1, got {order.dtype} {order}")
         self.order = order
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return self._moved(x, self.order)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return self._moved(z, np.argsort(self.order))
 
     def _moved(self, x: TensorLike, order: Array) -> tuple[Tensor, Tensor]:
@@ -55,10 +55,10 @@ class Reshape(Bijection):
             raise ValueError(f"noise: expected as many numbers as in data {data}, got {noise}")
         self.data, self.noise = tuple(data), tuple(noise)
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return self._reshaped(x, self.data, self.noise)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return self._reshaped(z, self.noise, self.data)
 
     def _reshaped(self, x: TensorLike, here: tuple[int, ...], there: tuple[int, ...]) -> tuple[Tensor, Tensor]:

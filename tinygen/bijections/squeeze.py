@@ -24,7 +24,7 @@ class Squeeze(Bijection):
     Checked by: tests/bijections/test_squeeze.py
     """
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         shape = array_of(x).shape
         if len(shape) != 4 or shape[1] % 2 or shape[2] % 2:
             raise ValueError(f"x: expected (N, H, W, C) of even height and width by Squeeze, got {shape}")
@@ -33,7 +33,7 @@ class Squeeze(Bijection):
         z = transpose(blocks, (0, 1, 3, 2, 4, 5)).reshape(n, height // 2, width // 2, 4 * channels)
         return z, no_volume(x)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         shape = array_of(z).shape
         if len(shape) != 4 or shape[3] % 4:
             raise ValueError(f"z: expected (N, H, W, C), C a multiple of 4, by Squeeze, got {shape}")
@@ -60,26 +60,26 @@ class FactorOut(Bijection):
         self.half, self.rest = (*shape[:-1], shape[-1] // 2), rest
 
     @property
-    def condition(self) -> int | None:
-        return self.rest.condition
+    def context(self) -> int | None:
+        return self.rest.context
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         a, b = split(x, 2, -1)
-        z, log_det = self.rest.forward(b, condition)
+        z, log_det = self.rest.forward(b, context)
         return concatenate([a.reshape(len(a), -1), z], 1), log_det
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         a, noise = split(z, 2, 1)
-        b, log_det = self.rest.inverse(noise, condition)
+        b, log_det = self.rest.inverse(noise, context)
         return concatenate([a.reshape(len(a), *self.half), b], -1), log_det
 
-    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
         a, noise = split(z, 2, 1)
-        return concatenate([a.reshape(len(a), *self.half), self.rest.decode(noise, condition)], -1)
+        return concatenate([a.reshape(len(a), *self.half), self.rest.to_data(noise, context)], -1)
 
-    def initialise(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         a, b = split(x, 2, -1)
-        return concatenate([a.reshape(len(a), -1), self.rest.initialise(b, condition)], 1)
+        return concatenate([a.reshape(len(a), -1), self.rest.initialise(b, context)], 1)
 
 
 def multi_scale(stages: Sequence[Bijection], shapes: Sequence[tuple[int, ...]]) -> Chain:

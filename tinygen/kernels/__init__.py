@@ -1,6 +1,6 @@
 """Numba kernels on arrays: the convolution family, the gate and a likelihood, and the one thread pool they share."""
 
-from .activation import gate, gate_vjp
+from .activation import gated_activation, gated_activation_vjp
 from .convolution import Taps, conv, conv_transpose, conv_weight
 from .likelihood import bernoulli, bernoulli_vjp
 from .position import AtPosition
@@ -17,8 +17,8 @@ __all__ = [
     "conv",
     "conv_transpose",
     "conv_weight",
-    "gate",
-    "gate_vjp",
+    "gated_activation",
+    "gated_activation_vjp",
     "parallel",
     "product",
     "set_threads",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .runtime.arrays import Array, behaved, fast, rows_of
+from .runtime.arrays import Array, as_contiguous, fast, rows_of
 from .runtime.pool import parts, share
 from .runtime.tile import compiled
 
@@ -93,8 +93,8 @@ def _relu_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
 
 
 @compiled
-def _relu_vjp_plus(y: Array, g: Array, plus: Array, dx: Array, start: int, stop: int) -> None:
-    part, cotangent, before, out = y[start:stop], g[start:stop], plus[start:stop], dx[start:stop]
+def _relu_vjp_residual(y: Array, g: Array, residual: Array, dx: Array, start: int, stop: int) -> None:
+    part, cotangent, before, out = y[start:stop], g[start:stop], residual[start:stop], dx[start:stop]
     for i in range(part.size):
         out[i] = before[i] + (cotangent[i] if part[i] > 0 else f32(0))
 
@@ -127,7 +127,7 @@ def _halves(x: Array) -> tuple[Array, Array]:
     return x[..., :channels], x[..., channels:]
 
 
-def gate(x: Array) -> Array:
+def gated_activation(x: Array) -> Array:
     """Gated activation of the two halves of the last axis.
 
         y = tanh(a) · σ(b),   x = [a, b]
@@ -146,7 +146,7 @@ def gate(x: Array) -> Array:
     return y
 
 
-def gate_vjp(x: Array, g: Array) -> Array:
+def gated_activation_vjp(x: Array, g: Array) -> Array:
     """VJP of `gate`, which computes tanh and σ anew instead of keeping them.
 
         da = g σ(b) (1 - tanh² a),   db = g tanh(a) σ(b) (1 - σ(b)),   dx = [da, db]
@@ -171,7 +171,7 @@ def tanh_vjp(y: Array, g: Array) -> Array:
     """VJP of tanh by its value y: g (1 − y²). Shapes: y, g and the result (…)."""
     if not (fast(y) and g.dtype == y.dtype) or y.size < _FEW:
         return np.asarray(g * (1 - y * y))
-    flat, cotangent, dx = behaved(y).reshape(-1), behaved(g).reshape(-1), np.empty(y.shape, y.dtype)
+    flat, cotangent, dx = as_contiguous(y).reshape(-1), as_contiguous(g).reshape(-1), np.empty(y.shape, y.dtype)
     out = dx.reshape(-1)
     share(_tanh_vjp, (flat, cotangent, out), parts(y.size, _GRAIN))
     return dx
@@ -183,23 +183,23 @@ def relu(x: Array) -> Array:
         return np.maximum(x, 0)
     if x.size < _FEW:
         return np.maximum(x, _ZERO)  # of a few numbers, half the time goes into making an array of a 0
-    flat, y = behaved(x).reshape(-1), np.empty(x.shape, x.dtype)
+    flat, y = as_contiguous(x).reshape(-1), np.empty(x.shape, x.dtype)
     out = y.reshape(-1)
     share(_relu, (flat, out), parts(x.size, _GRAIN))
     return y
 
 
-def relu_vjp(y: Array, g: Array, plus: Array | None = None) -> Array:
-    """VJP of `relu` by its value y: g where that is positive, else 0, added to `plus`. Shapes: all (…)."""
-    if not (fast(y) and g.dtype == y.dtype and (plus is None or plus.dtype == y.dtype)):
+def relu_vjp(y: Array, g: Array, residual: Array | None = None) -> Array:
+    """VJP of `relu` by its value y: g where that is positive, else 0, added to `residual`. Shapes: all (…)."""
+    if not (fast(y) and g.dtype == y.dtype and (residual is None or residual.dtype == y.dtype)):
         masked = np.asarray(g * (y > 0))
-        return masked if plus is None else masked + plus
-    flat, cotangent, dx = behaved(y).reshape(-1), behaved(g).reshape(-1), np.empty(y.shape, y.dtype)
+        return masked if residual is None else masked + residual
+    flat, cotangent, dx = as_contiguous(y).reshape(-1), as_contiguous(g).reshape(-1), np.empty(y.shape, y.dtype)
     out, cuts = dx.reshape(-1), parts(y.size, _GRAIN)
-    if plus is None:
+    if residual is None:
         share(_relu_vjp, (flat, cotangent, out), cuts)
     else:
-        share(_relu_vjp_plus, (flat, cotangent, behaved(plus).reshape(-1), out), cuts)
+        share(_relu_vjp_residual, (flat, cotangent, as_contiguous(residual).reshape(-1), out), cuts)
     return dx
 
 
@@ -207,7 +207,7 @@ def leaky_relu(x: Array, slope: float) -> Array:
     """y = x where x > 0, slope · x elsewhere. Shapes: x, y (…)."""
     if not fast(x):
         return np.asarray(np.where(x > 0, x, slope * x))
-    flat, y = behaved(x).reshape(-1), np.empty(x.shape, x.dtype)
+    flat, y = as_contiguous(x).reshape(-1), np.empty(x.shape, x.dtype)
     out = y.reshape(-1)
     share(_leaky_relu, (flat, np.array([slope], f32), out), parts(x.size, _GRAIN))
     return y
@@ -217,7 +217,7 @@ def leaky_relu_vjp(x: Array, g: Array, slope: float) -> Array:
     """VJP of `leaky_relu`: g where x > 0, slope · g elsewhere. Shapes: x, g and the result (…)."""
     if not (fast(x) and g.dtype == x.dtype):
         return np.asarray(np.where(x > 0, g, slope * g))
-    flat, cotangent, dx = behaved(x).reshape(-1), behaved(g).reshape(-1), np.empty(x.shape, x.dtype)
+    flat, cotangent, dx = as_contiguous(x).reshape(-1), as_contiguous(g).reshape(-1), np.empty(x.shape, x.dtype)
     out = dx.reshape(-1)
     share(_leaky_relu_vjp, (flat, cotangent, np.array([slope], f32), out), parts(x.size, _GRAIN))
     return dx

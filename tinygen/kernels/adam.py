@@ -11,7 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from .runtime.arrays import Array, behaved
+from .runtime.arrays import Array, as_contiguous
 from .runtime.pool import parts, share
 
 _GRAIN = 1 << 15  # a part smaller than this is done before it has been handed over
@@ -37,6 +37,6 @@ def adam(value: Array, g: Array, m: Array, v: Array, numbers: Sequence[float]) -
     Shapes: value θ, gradient g, m and v as the parameter, all of its dtype; m and v in C order.
     """
     new, rounded = np.empty(value.shape, value.dtype), np.array(numbers, value.dtype)
-    flat = [array.reshape(-1) for array in (behaved(value), behaved(g), m, v, new)]
+    flat = [array.reshape(-1) for array in (as_contiguous(value), as_contiguous(g), m, v, new)]
     share(_adam, (rounded, *flat), parts(value.size, _GRAIN))
     return new

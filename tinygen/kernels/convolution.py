@@ -24,7 +24,7 @@ import numba
 import numpy as np
 
 from .product import matmul, product
-from .runtime.arrays import Array, aligned, behaved
+from .runtime.arrays import Array, aligned, as_contiguous
 from .runtime.pool import parts, share, threads
 from .runtime.tile import VECTOR_BYTES, add, compiled, fma, lanes, relu, store, zeros
 
@@ -60,12 +60,12 @@ def plain_conv(
     taps: Taps,
     stride: int,
     size: Shape,
-    plus: Array | None = None,
+    residual: Array | None = None,
     bias: Array | None = None,
     rectified: bool = False,
 ) -> Array:
-    """y(p) = plus + bias + Σₜ x(s·p + oₜ) wₜ in NumPy, tap by tap: what `conv` computes."""
-    y = _begun(np.zeros((len(x), *size, w.shape[2]), x.dtype), plus, bias)
+    """y(p) = residual + bias + Σₜ x(s·p + oₜ) wₜ in NumPy, tap by tap: what `conv` computes."""
+    y = _begun(np.zeros((len(x), *size, w.shape[2]), x.dtype), residual, bias)
     for offset, matrix in zip(taps, w, strict=True):
         at, source = overlap(offset, stride, x.shape[1:-1], size)
         y[:, *at] += matmul(x[:, *source], matrix)
@@ -73,18 +73,18 @@ def plain_conv(
 
 
 def plain_conv_transpose(
-    y: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None, bias: Array | None = None
+    y: Array, w: Array, taps: Taps, stride: int, size: Shape, residual: Array | None = None, bias: Array | None = None
 ) -> Array:
     """x(s·p + oₜ) += y(p) wₜᵀ in NumPy, tap by tap: what `conv_transpose` computes."""
-    x = _begun(np.zeros((len(y), *size, w.shape[1]), y.dtype), plus, bias)
+    x = _begun(np.zeros((len(y), *size, w.shape[1]), y.dtype), residual, bias)
     for offset, matrix in zip(taps, w, strict=True):
         at, source = overlap(offset, stride, size, y.shape[1:-1])
         x[:, *source] += matmul(y[:, *at], matrix.T)
     return x
 
 
-def _begun(y: Array, plus: Array | None, bias: Array | None) -> Array:
-    for start in (plus, bias):
+def _begun(y: Array, residual: Array | None, bias: Array | None) -> Array:
+    for start in (residual, bias):
         if start is not None:
             y += start
     return y
@@ -126,7 +126,7 @@ def _convolve(
     x: Array,
     w: Array,
     runs: Array,
-    plus: Array,
+    residual: Array,
     bias: Array,
     rectified: int,
     y: Array,
@@ -134,9 +134,9 @@ def _convolve(
     start: int,
     stop: int,
 ) -> None:
-    """Rows start … stop of y, counted over all images: y = plus + bias + Σ x w, or relu of that.
+    """Rows start … stop of y, counted over all images: y = residual + bias + Σ x w, or relu of that.
 
-    x, y: flat images; plus: likewise, or empty.
+    x, y: flat images; residual: likewise, or empty.
     w: (blocks, taps · channels_in, lanes), a block of output channels after another.
     runs: per run of taps that lie side by side in a row of x: row offset, address, length, first row of w.
     """
@@ -176,9 +176,9 @@ def _convolve(
                                 q = (block * depth + runs[run, 3]) * lanes
                                 for k in range(runs[run, 2]):
                                     acc = fma(acc, source, p + k, x_step, flat_w, q + k * lanes)
-                        # Last, while the next tile begins: sums that started from plus would wait until it is there.
-                        if plus.size:
-                            acc = add(acc, plus, at + channel, z.y_pixel, width)
+                        # Last: a sum that starts from residual waits for its load; here the next tile overlaps it.
+                        if residual.size:
+                            acc = add(acc, residual, at + channel, z.y_pixel, width)
                         acc = add(acc, bias, channel, 0, width)
                         if rectified:
                             acc = relu(acc)
@@ -379,16 +379,20 @@ def _check(name: str, x: Array, w: Array, taps: Taps, axis: int, stride: int, si
         raise ValueError(f"{name}: weights {w.shape} do not fit {len(taps)} taps and {x.shape[-1]} channels")
 
 
-def _start(plus: Array | None, bias: Array | None, y: Array) -> tuple[Array, Array]:
+def _start(residual: Array | None, bias: Array | None, y: Array) -> tuple[Array, Array]:
     """What is added to the sums: flat numbers of y's shape, or none, and a bias."""
-    plus = np.empty(0, y.dtype) if plus is None else plus
+    residual = np.empty(0, y.dtype) if residual is None else residual
     bias = np.zeros(y.shape[-1], y.dtype) if bias is None else bias
-    if (plus.size and plus.shape != y.shape) or bias.shape != y.shape[-1:] or not plus.dtype == bias.dtype == y.dtype:
+    if (
+        (residual.size and residual.shape != y.shape)
+        or bias.shape != y.shape[-1:]
+        or not residual.dtype == bias.dtype == y.dtype
+    ):
         raise ValueError(
-            f"plus {plus.shape} {plus.dtype} and bias {bias.shape} {bias.dtype} are not of y's shape {y.shape} and of "
-            f"its channels {y.shape[-1:]}, of {y.dtype}"
+            f"residual: expected shape {y.shape} and bias {y.shape[-1:]}, both {y.dtype}; "
+            f"got {residual.shape} {residual.dtype} and {bias.shape} {bias.dtype}"
         )
-    return behaved(plus).reshape(-1), behaved(bias)
+    return as_contiguous(residual).reshape(-1), as_contiguous(bias)
 
 
 def pack(w: Array, lanes: int) -> Array:
@@ -413,7 +417,7 @@ def _into(
     phase: Phase = (0, 0),
     step: int = 1,
 ) -> None:
-    """y(step·p + phase) = plus + bias + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
+    """y(step·p + phase) = residual + bias + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
     per_vector = lanes(y.dtype)
     plan = _plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, per_vector, len(y) >= threads())
     if plan is None:
@@ -430,54 +434,54 @@ def conv(
     taps: Taps,
     stride: int,
     size: Shape,
-    plus: Array | None = None,
+    residual: Array | None = None,
     bias: Array | None = None,
     rectified: bool = False,
 ) -> Array:
-    """Convolution: every pixel of y gathers from x through its taps. If `rectified`, relu of that.
+    """Convolution: every pixel of y gathers from x through its taps. If `relu`, relu of that.
 
-        y(p) = plus + bias + Σₜ x(s·p + oₜ) wₜ        x zero outside
+        y(p) = residual + bias + Σₜ x(s·p + oₜ) wₜ        x zero outside
 
-    Shapes: x (N, H, W, C_in) or (N, T, C_in); w (taps, C_in, C_out); y (N, *size, C_out); plus y's; bias (C_out,).
+    Shapes: x (N, H, W, C_in) or (N, T, C_in); w (taps, C_in, C_out); y (N, *size, C_out); residual y's; bias (C_out,).
     Pads are multiplied by weights where taps cross the left or right end of a row, so there a weight of inf gives NaN.
     Raises TypeError unless x and w are both float32 or both float64, ValueError if shapes do not fit.
     Checked by: tests/kernels/test_convolution.py
     """
     _check("conv", x, w, taps, 1, stride, size)
     if numba.config.DISABLE_JIT:
-        return plain_conv(x, w, taps, stride, size, plus, bias, rectified)
+        return plain_conv(x, w, taps, stride, size, residual, bias, rectified)
     y = np.empty((len(x), *size, w.shape[2]), x.dtype)
-    start = _start(plus, bias, y)
+    start = _start(residual, bias, y)
     pointwise = taps == ((0,) * len(size),) and stride == 1 and size == x.shape[1:-1]
-    if pointwise and 0 < w.shape[2] < _FEW and x.size and plus is None:
+    if pointwise and 0 < w.shape[2] < _FEW and x.size and residual is None:
         return product(x.reshape(-1, w.shape[1]), w[0], bias, rectified).reshape(y.shape)
     if y.size:
-        _into(_planar(y), _planar(behaved(x)), w, _planar_taps(taps), stride, start, rectified)
+        _into(_planar(y), _planar(as_contiguous(x)), w, _planar_taps(taps), stride, start, rectified)
     return y
 
 
 def conv_transpose(
-    y: Array, w: Array, taps: Taps, stride: int, size: Shape, plus: Array | None = None, bias: Array | None = None
+    y: Array, w: Array, taps: Taps, stride: int, size: Shape, residual: Array | None = None, bias: Array | None = None
 ) -> Array:
     """Transposed convolution, the adjoint of `conv` in x: every pixel of y is scattered through its taps.
 
-        x(q) = plus + bias + Σₜ Σ_{p: s·p + oₜ = q} y(p) wₜᵀ
+        x(q) = residual + bias + Σₜ Σ_{p: s·p + oₜ = q} y(p) wₜᵀ
 
-    Shapes: y (N, H, W, C_out) or (N, T, C_out); w (taps, C_in, C_out); x (N, *size, C_in); plus x's; bias (C_in,).
+    Shapes: y (N, H, W, C_out) or (N, T, C_out); w (taps, C_in, C_out); x (N, *size, C_in); residual x's; bias (C_in,).
     Raises TypeError unless y and w are both float32 or both float64, ValueError if shapes do not fit.
     Checked by: tests/kernels/test_convolution.py
     """
     _check("conv_transpose", y, w, taps, 2, stride, size)
     if numba.config.DISABLE_JIT:
-        return plain_conv_transpose(y, w, taps, stride, size, plus, bias)
+        return plain_conv_transpose(y, w, taps, stride, size, residual, bias)
     x = np.empty((len(y), *size, w.shape[1]), y.dtype)
-    start = _start(plus, bias, x)
+    start = _start(residual, bias, x)
     if not x.size:
         return x
-    images, values, flat = _planar(x), _planar(behaved(y)), _planar_taps(taps)
+    images, values, flat = _planar(x), _planar(as_contiguous(y)), _planar_taps(taps)
     turned = w.swapaxes(1, 2)  # (taps, C_out, C_in)
     if w.shape[1] < _FEW and len(taps) > 1 and y.size:
-        x[...] = start[1] if plus is None else plus + start[1]
+        x[...] = start[1] if residual is None else residual + start[1]
         _scatter_columns(images, values, turned, flat, stride)
         return x
     for phase, live, seen in _phases(flat, stride):
@@ -517,7 +521,7 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
         return plain_conv_weight(x, y, taps, stride)
     if not (x.size and y.size and taps):
         return np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
-    x, y = _planar(behaved(x)), _planar(behaved(y))
+    x, y = _planar(as_contiguous(x)), _planar(as_contiguous(y))
     flat, per_vector, channels_out = _planar_taps(taps), lanes(x.dtype), y.shape[-1]
     if channels_out % per_vector and x.shape[-1] % per_vector == 0:
         # x's channels fill vectors and y's do not: let them change roles, wᵀ = Σₚ yᵀ x.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .activation import HALF, ONE, fast_tanh, plain_sigmoid
-from .runtime.arrays import Array, behaved, fast
+from .runtime.arrays import Array, as_contiguous, fast
 from .runtime.pool import parts, share
 from .runtime.tile import compiled
 
@@ -54,7 +54,7 @@ def bernoulli(x: Array, k: Array) -> Array:
     what sums round; other dtypes as NumPy computes them.
     Checked by: tests/kernels/test_likelihood.py
     """
-    x, k = behaved(x), behaved(k)
+    x, k = as_contiguous(x), as_contiguous(k)
     if not fast(x):
         v = np.where(k, x, -x)
         return np.asarray(np.sum(np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v))), 1))
@@ -73,6 +73,6 @@ def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
     """
     if not (fast(x) and g.dtype == x.dtype):
         return np.asarray(g[:, None] * np.where(k, plain_sigmoid(-x), -plain_sigmoid(x)))
-    dx, rows, bits, cotangents = np.empty(x.shape, x.dtype), behaved(x), behaved(k), behaved(g)
+    dx, rows, bits, cotangents = np.empty(x.shape, x.dtype), as_contiguous(x), as_contiguous(k), as_contiguous(g)
     share(_bernoulli_vjp, (rows, bits, cotangents, dx), parts(len(x), _GRAIN // x.shape[1] + 1))
     return dx

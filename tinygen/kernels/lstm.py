@@ -21,7 +21,7 @@ import numpy as np
 
 from .activation import HALF, ONE, fast_tanh
 from .convolution import pack
-from .runtime.arrays import Array, behaved
+from .runtime.arrays import Array, as_contiguous
 from .runtime.pool import parts, share
 from .runtime.tile import compiled, fma, lanes, store, zeros
 
@@ -129,7 +129,7 @@ def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:
     n, length, _ = x.shape
     h, c, gates = (np.empty(shape, x.dtype) for shape in ((n, length, len(u)), (n, length + 1, len(u)), x.shape))
     c[:, 0] = 0
-    inputs, matrix = behaved(x), _tiled(u)
+    inputs, matrix = as_contiguous(x), _tiled(u)
     share(_forward, (*_TILE, inputs, matrix, h, c, gates), parts(n, _EXAMPLES))
     return h, c, gates
 
@@ -140,7 +140,7 @@ def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
     Shapes: dh (N, T, H); u (H, 4H); c (N, T+1, H); gates and the result (N, T, 4H).  All of float32.
     Checked by: tests/kernels/test_lstm.py
     """
-    dx, cotangents, matrix = np.empty(gates.shape, gates.dtype), behaved(dh), _tiled(u.T)
+    dx, cotangents, matrix = np.empty(gates.shape, gates.dtype), as_contiguous(dh), _tiled(u.T)
     share(_backward, (*_TILE, cotangents, matrix, c, gates, dx), parts(len(dh), _EXAMPLES))
     return dx
 

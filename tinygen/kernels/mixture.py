@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .runtime.arrays import Array, behaved
+from .runtime.arrays import Array, as_contiguous
 from .runtime.pool import parts, share
 from .runtime.tile import compiled
 from .special import LOG_ROOT_2PI, log_ndtr_of, ndtr_slope_of, ndtri_sigmoid_of
@@ -176,7 +176,7 @@ def _rows(parameters: Array, shape: tuple[int, ...]) -> Array:
     """One row for each x, or a single one for all of them."""
     width = parameters.shape[-1]
     shared = math.prod(parameters.shape[:-1]) == 1
-    return behaved(parameters if shared else np.broadcast_to(parameters, (*shape, width))).reshape(-1, width)
+    return as_contiguous(parameters if shared else np.broadcast_to(parameters, (*shape, width))).reshape(-1, width)
 
 
 def _grain(rows: Array) -> int:
@@ -189,7 +189,7 @@ def mixture(x: Array, parameters: Array, normal: bool) -> Array:
     Shapes: x (…), parameters (…, 3K), which broadcast to x; y (2, …).  In the dtype of both together.
     """
     rows, y = _rows(parameters, x.shape), np.empty((2, x.size), np.result_type(x, parameters))
-    flat = behaved(x).reshape(-1)
+    flat = as_contiguous(x).reshape(-1)
     share(_forward, (flat, rows, normal, y), parts(x.size, _grain(rows)))
     return y.reshape(2, *x.shape)
 
@@ -199,7 +199,7 @@ def mixture_vjp(x: Array, parameters: Array, normal: bool, g: Array) -> Array:
 
     Shapes: x (…), parameters (…, 3K), g (2, …); the result (…, 1 + 3K).
     """
-    rows, flat, both = _rows(parameters, x.shape), behaved(x).reshape(-1), behaved(g).reshape(2, -1)
+    rows, flat, both = _rows(parameters, x.shape), as_contiguous(x).reshape(-1), as_contiguous(g).reshape(2, -1)
     cotangent = np.empty((x.size, 1 + rows.shape[1]), g.dtype)
     share(_vjp, (flat, rows, normal, both, cotangent), parts(x.size, _grain(rows)))
     return cotangent.reshape(*x.shape, 1 + rows.shape[1])
@@ -210,7 +210,7 @@ def mixture_quantile(logit: Array, parameters: Array, normal: bool) -> Array:
 
     Shapes: logit and x (…), parameters (…, 3K), which broadcast to them; all of float64.
     """
-    rows, flat, x = _rows(parameters, logit.shape), behaved(logit).reshape(-1), np.empty(logit.size)
+    rows, flat, x = _rows(parameters, logit.shape), as_contiguous(logit).reshape(-1), np.empty(logit.size)
     # some eight evaluations of each
     share(_quantile, (flat, rows, normal, x), parts(x.size, 1 + _grain(rows) // 8))
     return x.reshape(logit.shape)

@@ -93,7 +93,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def product(a: Array, b: Array, bias: Array | None = None, rectified: bool = False) -> Array:
-    """Matrix product a b, plus a bias if given; if `rectified`, relu of that. A large one is shared out over this pool.
+    """Matrix product a b, residual a bias if given; if `relu`, relu of that. A large one is shared out over this pool.
 
     Shapes: a and b as np.matmul takes them; the rows of a (or, if there are fewer, the columns of b) are shared out
     when a is (M, K) and b is (K, N), of one dtype; bias (N,).  Raises ValueError if the shapes do not fit.
@@ -140,8 +140,8 @@ def _in_parts(a: Array, b: Array, bias: Array | None, rectified: bool, count: in
     """What `product` returns, computed in so many parts."""
     out = np.empty((len(a), b.shape[1]), a.dtype)
     share_out, part, none = _compiled_for(a.dtype)
-    plus = none if bias is None else bias
-    share_out(roused(count), part, _blas.gemm[a.dtype.char], _lying(a), _lying(b), plus, out, rectified, count)
+    residual = none if bias is None else bias
+    share_out(roused(count), part, _blas.gemm[a.dtype.char], _lying(a), _lying(b), residual, out, rectified, count)
     return out
 
 
@@ -200,9 +200,9 @@ def _part(
         for i in range(m):
             row = numbers_at(out, i * step_out, n, like)
             if bias:
-                plus = numbers_at(bias, 0, n, like)
+                residual = numbers_at(bias, 0, n, like)
                 for j in range(n):
-                    row[j] += plus[j]
+                    row[j] += residual[j]
             if rectified:
                 for j in range(n):
                     row[j] = like if row[j] <= 0 else row[j]  # NaN passes

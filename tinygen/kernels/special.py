@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .runtime.arrays import Array, behaved
+from .runtime.arrays import Array, as_contiguous
 from .runtime.pool import parts, share
 from .runtime.tile import compiled
 
@@ -82,7 +82,7 @@ def _of_each(which: int, x: Array, y: Array, start: int, stop: int) -> None:
 
 
 def _computed(which: int, x: Array) -> Array:
-    flat, y = behaved(x.astype(np.float64)).reshape(-1), np.empty(x.size)
+    flat, y = as_contiguous(x.astype(np.float64)).reshape(-1), np.empty(x.size)
     share(_of_each, (which, flat, y), parts(x.size, _GRAIN))
     return y.reshape(x.shape).astype(x.dtype if x.dtype.kind == "f" else np.float64, copy=False)
 

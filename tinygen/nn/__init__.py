@@ -1,7 +1,7 @@
 """Neural networks: modules that are plain data, initialisers, layers."""
 
 from . import init
-from .cache import Memory
+from .cache import ActivationCache
 from .layers import Conv, ConvTranspose, Embedding, LayerNorm, Linear, Sequential, dropout
 from .masks import MaskedConv, MaskedLinear, MaskedMLP
 from .mlp import MLP
@@ -11,6 +11,7 @@ from .recurrent import LSTM
 __all__ = [
     "LSTM",
     "MLP",
+    "ActivationCache",
     "Conv",
     "ConvTranspose",
     "Embedding",
@@ -19,7 +20,6 @@ __all__ = [
     "MaskedConv",
     "MaskedLinear",
     "MaskedMLP",
-    "Memory",
     "Module",
     "Sequential",
     "dropout",

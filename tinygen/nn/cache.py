@@ -1,13 +1,13 @@
 """Remembered activations: the second of the two evaluators of an autoregressive network.
 
-`net(x)` evaluates every position at once, for training. For sampling, `net(x_here, memory)` evaluates one position, and
+`net(x)` evaluates every position at once, for training. For sampling, `net(x_here, cache)` evaluates one position, and
 each convolution looks up its other inputs among what it was given at earlier positions. Sampling then costs about
 one forward pass in total instead of one for every pixel. What works pointwise need not notice the difference; of a
-layer that does consult the memory, the weights are masked and laid out for the kernel once, not at every position.
+layer that does consult the cache, the weights are masked and laid out for the kernel once, not at every position.
 
 A position is one pixel, or one row of pixels where a layer reads to the right of itself in the rows above (the
 vertical stack of the Gated PixelCNN), or one moment of a sequence. Of a sequence, a layer keeps no more than its taps
-reach: memory does not grow with the length, nor time with the reach.
+reach: space does not grow with the length, nor time with the reach.
 
 Source: Ramachandran et al., "Fast Generation for Convolutional Autoregressive Models", 2017.
 Checked by: tests/nn/test_cache.py, tests/models/autoregressive/test_gated_pixelcnn.py
@@ -38,9 +38,9 @@ class Place(NamedTuple):
 
 
 class Layer(Protocol):
-    """What a memory needs to know of a layer: weights ([taps,] C_in, C_out), a bias or None, whether relu follows."""
+    """What a cache needs to know of a layer: weights ([taps,] C_in, C_out), a bias or None, whether relu follows."""
 
-    rectified: bool
+    relu: bool
 
     @property
     def b(self) -> Parameter | None: ...
@@ -55,23 +55,23 @@ class Convolution(Layer, Protocol):
     stride: int
 
 
-class Memory:
+class ActivationCache:
     """What the convolutions of one network have seen of n images (or sequences) of a given size that are being drawn.
 
-        memory = Memory(n, (height, width))
-        memory.position = i, j                 the pixel to evaluate, or (i, slice(None)): the whole row i
-        y = layer(x_here, memory)              remembers x_here (n, C) or (n, W, C), gives the layer's output there
-        y = first_layer(None, memory)          the same for a layer that reads the image itself, and not this pixel
-        memory.drawn(pixel)                    (mask A): it is given the pixel (n, C) once that is drawn
+        cache = ActivationCache(n, (height, width))
+        cache.position = i, j                 the pixel to evaluate, or (i, slice(None)): the whole row i
+        y = layer(x_here, cache)              remembers x_here (n, C) or (n, W, C), gives the layer's output there
+        y = first_layer(None, cache)          the same for a layer that reads the image itself, and not this pixel
+        cache.write(pixel)                    (mask A): it is given the pixel (n, C) once that is drawn
 
     Positions come in raster order; those of a sequence, which has the size (length,), are (0,), (1,), … With `again`, a
     network may be evaluated several times at one, as where the channels of a pixel are drawn one after another: the
-    last input of a layer is remembered. Every drawing takes a new memory, as the weights of a layer are those, under
+    last input of a layer is remembered. Every drawing takes a new cache, as the weights of a layer are those, under
     the mask, with which it was first evaluated.
 
     Raises ValueError if a position is not within the size, or a layer has a stride or taps that reach positions which
     are evaluated later, looks at a position that it was never given (positions left out, a pixel not passed to
-    `drawn`), or is given two inputs at one position without `again` (as is one that stands in a network twice).
+    `write`), or is given two inputs at one position without `again` (as is one that stands in a network twice).
     """
 
     def __init__(self, n: int, size: tuple[int, ...], again: bool = False) -> None:
@@ -105,18 +105,18 @@ class Memory:
         return self._place
 
     def conv(
-        self, layer: Convolution, x: TensorLike | None, plus: TensorLike = 0.0, mask: Array | None = None
+        self, layer: Convolution, x: TensorLike | None, residual: TensorLike = 0.0, mask: Array | None = None
     ) -> Tensor:
-        """Evaluate a convolution at this position: plus + bias + Σₜ x(p + oₜ) Wₜ."""
+        """Evaluate a convolution at this position: residual + bias + Σₜ x(p + oₜ) Wₜ."""
         kept = self._kept.get(id(layer)) or self._keep(layer, self._kind_of(layer), mask)
-        return kept.evaluate(self, x, plus)
+        return kept.evaluate(self, x, residual)
 
-    def linear(self, layer: Layer, x: TensorLike, plus: TensorLike = 0.0, mask: Array | None = None) -> Tensor:
-        """Evaluate a layer that looks at nothing but x itself, (n, C_in) or (n, W, C_in): plus + bias + x W."""
+    def linear(self, layer: Layer, x: TensorLike, residual: TensorLike = 0.0, mask: Array | None = None) -> Tensor:
+        """Evaluate a layer that looks at nothing but x itself, (n, C_in) or (n, W, C_in): residual + bias + x W."""
         kept = self._kept.get(id(layer)) or self._keep(layer, _Pointwise, mask)
-        return kept.evaluate(self, x, plus)
+        return kept.evaluate(self, x, residual)
 
-    def drawn(self, pixel: TensorLike) -> None:
+    def write(self, pixel: TensorLike) -> None:
         """Give the pixel (n, C) that has been drawn at this position to every layer that reads the image."""
         for kept in self._kept.values():
             if kept.reads_image:
@@ -131,8 +131,8 @@ class Memory:
         last = (0, *(float("inf"),) * (axes - 1)) if row else (0,) * axes
         if layer.stride != 1 or any(len(tap) != axes or tap > last for tap in layer.taps):
             raise ValueError(
-                f"Memory: a layer of stride {layer.stride} with taps {layer.taps} cannot be evaluated position by "
-                f"position; it needs stride 1 and taps of {axes} axes that look only at what is drawn already"
+                f"ActivationCache: a layer of stride {layer.stride} with taps {layer.taps} cannot be evaluated "
+                f"position by position; it needs stride 1 and taps of {axes} axes that are already written"
             )
         if layer.taps == ((0,) * axes,):  # a 1×1 convolution
             return _Pointwise
@@ -146,19 +146,19 @@ class _Kept:
         self.layer = layer  # it is found by its id, which must not be given to another meanwhile
         w = layer.weights(mask).value
         b = None if layer.b is None else layer.b.value
-        self.sum, self.reads_image = AtPosition(w.reshape(-1, *w.shape[-2:]), b, layer.rectified), False
+        self.sum, self.reads_image = AtPosition(w.reshape(-1, *w.shape[-2:]), b, layer.relu), False
 
-    def evaluate(self, memory: Memory, x: TensorLike | None, plus: TensorLike) -> Tensor:
-        """Give the layer's output at this position, of the input x there; None is what `drawn` gave of the image."""
+    def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
+        """Give the layer's output at this position, of the input x there; None is what `write` gave of the image."""
         raise NotImplementedError
 
     def write(self, here: Place, x: Array, again: bool) -> None:
         """Remember the input x at this position."""
 
-    def row(self, x: Array, starts: Array, n: int, width: int, plus: TensorLike) -> Tensor:
-        """Evaluate the layer at a row, (n, W, C_out). In memory, here and in x, the images of a pixel lie together."""
+    def row(self, x: Array, starts: Array, n: int, width: int, residual: TensorLike) -> Tensor:
+        """Evaluate the layer at a row, (n, W, C_out). In cache, here and in x, the images of a pixel lie together."""
         channels = self.sum.channels
-        p = _fitting(plus, (n, width, channels), x.dtype)
+        p = _fitting(residual, (n, width, channels), x.dtype)
         y = self.sum(x, starts, width * n, None if p is None else p.swapaxes(0, 1).reshape(-1, channels))
         return Tensor(y.reshape(width, n, channels).swapaxes(0, 1))
 
@@ -171,18 +171,18 @@ class _Pointwise(_Kept):
     def __init__(self, layer: Layer, mask: Array | None, *_: Any) -> None:
         super().__init__(layer, mask)
 
-    def evaluate(self, memory: Memory, x: TensorLike | None, plus: TensorLike) -> Tensor:
+    def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
         if x is None:
             raise ValueError(
-                f"Memory: at position {memory.position} a layer that looks at nothing else is given no input"
+                f"ActivationCache: at position {cache.position} a layer that looks at nothing else is given no input"
             )
         v, dtype = array_of(x), self.sum.w.dtype
         if v.ndim not in (2, 3) or v.shape[-1] != self.sum.channels_in:
-            raise _of_another_shape(v, memory.position, ("n", "[W]", self.sum.channels_in))
+            raise _of_another_shape(v, cache.position, ("n", "[W]", self.sum.channels_in))
         if v.ndim == 3:
             rows = np.ascontiguousarray(v.swapaxes(0, 1), dtype).reshape(-1, self.sum.channels_in)
-            return self.row(rows, self.starts, v.shape[0], v.shape[1], plus)
-        p = _fitting(plus, (len(v), self.sum.channels), dtype)
+            return self.row(rows, self.starts, v.shape[0], v.shape[1], residual)
+        p = _fitting(residual, (len(v), self.sum.channels), dtype)
         return Tensor(self.sum(np.ascontiguousarray(v, dtype), self.starts, len(v), p))
 
 
@@ -199,18 +199,18 @@ class _Inputs(_Kept):
         self.inputs, self.given = np.zeros((places, n, self.sum.channels_in), self.sum.w.dtype), 0
         self.rows, self.starts = self.inputs.reshape(-1, self.sum.channels_in), list(self.under * n)
 
-    def evaluate(self, memory: Memory, x: TensorLike | None, plus: TensorLike) -> Tensor:
-        here = memory.here
+    def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
+        here = cache.here
         if x is None:
             self.reads_image = True
         else:
-            self.write(here, array_of(x), memory.again)
+            self.write(here, array_of(x), cache.again)
         if not (here.end if self.looks_here else here.first) <= self.given <= here.end:
             raise _never_given(self.taps, here.position)
         n, starts = self.inputs.shape[1], self.starts[here.first % len(self.starts)]
         if here.row:
-            return self.row(self.rows, starts, n, here.end - here.first, plus)
-        return Tensor(self.sum(self.rows, starts, n, _fitting(plus, (n, self.sum.channels), self.rows.dtype)))
+            return self.row(self.rows, starts, n, here.end - here.first, residual)
+        return Tensor(self.sum(self.rows, starts, n, _fitting(residual, (n, self.sum.channels), self.rows.dtype)))
 
     def write(self, here: Place, x: Array, again: bool) -> None:
         """Remember the input x at this position, which is the next one after the last, or that one again."""
@@ -256,27 +256,27 @@ class _Canvas(_Inputs):
         super().__init__(layer, mask, n, places.size, row)
 
 
-def _fitting(plus: TensorLike, shape: tuple[int, ...], dtype: Any) -> Array | None:
+def _fitting(residual: TensorLike, shape: tuple[int, ...], dtype: Any) -> Array | None:
     """What is added, of y's shape and type; None for the default, nothing."""
-    if isinstance(plus, float) and plus == 0:
+    if isinstance(residual, float) and residual == 0:
         return None
-    p = array_of(plus)
+    p = array_of(residual)
     return p if p.shape == shape and p.dtype == dtype else np.broadcast_to(p, shape).astype(dtype)
 
 
 def _of_another_shape(x: Array, position: Position, wanted: tuple[Any, ...]) -> ValueError:
-    return ValueError(f"Memory: an input of shape {x.shape} at position {position}, expected {wanted}")
+    return ValueError(f"ActivationCache: an input of shape {x.shape} at position {position}, expected {wanted}")
 
 
 def _never_given(taps: Taps, position: Position) -> ValueError:
     return ValueError(
-        f"Memory: at position {position} a layer with taps {taps} looks at positions that it was never given: "
-        f"were some left out, or a pixel not passed to `drawn`?"
+        f"ActivationCache: at position {position} a layer with taps {taps} looks at positions that it was never given: "
+        f"were some left out, or a pixel not passed to `write`?"
     )
 
 
 def _given_twice(taps: Taps, position: Position) -> ValueError:
     return ValueError(
-        f"Memory: a layer with taps {taps} is given a second input at position {position}; a layer that stands "
-        f"in a network twice cannot be remembered, and each drawing needs a new Memory"
+        f"ActivationCache: a layer with taps {taps} is given a second input at position {position}; a layer that "
+        f"stands in a network twice cannot be remembered, and each drawing needs a new ActivationCache"
     )

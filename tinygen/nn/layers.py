@@ -18,7 +18,7 @@ from .init import Initialiser, glorot_uniform, normal
 from .module import Module
 
 if TYPE_CHECKING:
-    from .cache import Memory
+    from .cache import ActivationCache
 
 Rng = np.random.Generator
 Activation: TypeAlias = Callable[[TensorLike], Tensor]
@@ -71,33 +71,33 @@ class _Convolution(Module):
 
 
 class Conv(_Convolution):
-    """y(p) = plus + b + Σₜ x(s·p + oₜ) wₜ over the taps o, with stride s
+    """y(p) = residual + b + Σₜ x(s·p + oₜ) wₜ over the taps o, with stride s
 
-    With a `memory`, x is the activation at one position only and so is y: the layer's other inputs are remembered (see
-    `Memory`). Where a call is given an activation, y is that of the sum: relu is part of the same pass.
+    With a `cache`, x is the activation at one position only and so is y: the layer's other inputs are remembered (see
+    `ActivationCache`). Where a call is given an activation, y is that of the sum: relu is part of the same pass.
 
     Shapes: x (N, H, W, n_in) or (N, T, n_in), w (taps, n_in, n_out), b (n_out,), y (N, ⌈H/s⌉, ⌈W/s⌉, n_out).
     Raises ValueError if n_in, n_out or stride is below 1 or there are no taps.
     """
 
-    rectified = False
+    relu = False
 
     def __call__(
         self,
         x: TensorLike | None,
-        memory: Memory | None = None,
-        plus: TensorLike = 0.0,
+        cache: ActivationCache | None = None,
+        residual: TensorLike = 0.0,
         activation: Activation | None = None,
     ) -> Tensor:
-        rectified = activation is relu and memory is None
-        if memory is not None:
-            y = memory.conv(self, x, plus)
+        fused = activation is relu and cache is None
+        if cache is not None:
+            y = cache.conv(self, x, residual)
         elif x is None:
-            raise ValueError("Conv: x is None; only with a memory may the input come later")
+            raise ValueError("Conv: x is None; only with a cache may the input come later")
         else:
             bias = 0.0 if self.b is None else self.b
-            y = conv(x, self.w, self.taps, self.stride, plus=plus, bias=bias, rectified=rectified)
-        return y if activation is None or rectified else activation(y)
+            y = conv(x, self.w, self.taps, self.stride, residual=residual, bias=bias, relu=fused)
+        return y if activation is None or fused else activation(y)
 
     def weights(self, mask: Array | None = None) -> Tensor:
         """w ⊙ mask, or without a mask w."""
@@ -120,16 +120,16 @@ class ConvTranspose(_Convolution):
 class Sequential(Module):
     """y = fₙ(… f₂(f₁(x))), of modules and of plain functions such as tanh
 
-    A `memory` is handed to every Conv and Sequential; all else must work pointwise then (see `Memory`).
+    A `cache` is handed to every Conv and Sequential; all else must work pointwise then (see `ActivationCache`).
     """
 
     def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
         self.layers = list(layers)
 
-    def __call__(self, x: TensorLike | None, memory: Memory | None = None) -> Tensor:
+    def __call__(self, x: TensorLike | None, cache: ActivationCache | None = None) -> Tensor:
         y: Any = x
         for layer in self.layers:
-            y = layer(y, memory) if isinstance(layer, Conv | Sequential) else layer(y)
+            y = layer(y, cache) if isinstance(layer, Conv | Sequential) else layer(y)
         return y if isinstance(y, Tensor) else Tensor(y)
 
 
@@ -173,7 +173,7 @@ class LayerNorm(Module):
 def activated(x: TensorLike, w: TensorLike, b: TensorLike, activation: Activation | None) -> Tensor:
     """a(x w + b), without an activation x w + b. Shapes: as those of `linear`."""
     if activation is None or activation is relu:
-        return linear(x, w, b, rectified=activation is relu)
+        return linear(x, w, b, relu=activation is relu)
     return activation(linear(x, w, b))
 
 

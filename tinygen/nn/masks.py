@@ -22,9 +22,9 @@ import numpy as np
 from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, conv, linear, matmul, relu
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_condition, check_counts, check_event
+from ..checks import at_least, check_context, check_counts, check_event
 from ..kernels import product
-from .cache import Memory
+from .cache import ActivationCache
 from .init import glorot_uniform
 from .layers import Activation, Conv, Linear, activated
 from .module import Module
@@ -37,7 +37,7 @@ def degrees(order: Sequence[int] | Array, hidden: Sequence[int], rng: Rng | None
 
     Hidden degrees are spread evenly, so that D − least units are enough for every one to occur; with an rng they are
     drawn at random. None is below the least of the layer before: it would see nothing. A unit of degree 0 sees no
-    variable, but a condition if there is one. With D = 1 there is nothing to be seen, so 0 is every unit's degree.
+    variable, but a context if there is one. With D = 1 there is nothing to be seen, so 0 is every unit's degree.
 
     Shapes: order, a permutation of 0 … D−1, the first one drawn first; result [(D,), (hidden[0],), …] of int32.
     Raises ValueError if the order is no permutation or a hidden layer has no unit.
@@ -71,45 +71,45 @@ def masks(degrees: Sequence[Array], width: int = 1) -> list[Array]:
 
 
 class MaskedLinear(Module):
-    """y = plus + x (w ⊙ mask) + b, without a mask plus + x w + b; if `rectified`, relu of that
+    """y = residual + x (w ⊙ mask) + b, without a mask residual + x w + b; if `relu`, relu of that
 
-    With a `memory`, the masked weights are computed once and kept there.
+    With a `cache`, the masked weights are computed once and kept there.
 
-    Shapes: x (…, n_in), w and mask (n_in, n_out), b (n_out,), y (…, n_out), to which plus broadcasts.
+    Shapes: x (…, n_in), w and mask (n_in, n_out), b (n_out,), y (…, n_out), to which residual broadcasts.
     """
 
-    def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True, rectified: bool = False) -> None:
+    def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True, relu: bool = False) -> None:
         self.w = Parameter(glorot_uniform((n_in, n_out), (n_in, n_out), rng))
         self.b = Parameter(np.zeros(n_out)) if bias else None
-        self.rectified = rectified
+        self.relu = relu
 
     def weights(self, mask: Array | None = None) -> Tensor:
         """w ⊙ mask, or without a mask w."""
         return self.w if mask is None else self.w * mask
 
     def __call__(
-        self, x: TensorLike, mask: Array | None, memory: Memory | None = None, plus: TensorLike = 0.0
+        self, x: TensorLike, mask: Array | None, cache: ActivationCache | None = None, residual: TensorLike = 0.0
     ) -> Tensor:
-        if memory is not None:
-            return memory.linear(self, x, plus, mask)
+        if cache is not None:
+            return cache.linear(self, x, residual, mask)
         w = self.weights(mask)
-        alone = isinstance(plus, float) and plus == 0
+        alone = isinstance(residual, float) and residual == 0
         if self.b is not None and alone:
-            return linear(x, w, self.b, self.rectified)
+            return linear(x, w, self.b, self.relu)
         y = matmul(x, w) if self.b is None else linear(x, w, self.b)
-        y = y if alone else y + plus
-        return relu(y) if self.rectified else y
+        y = y if alone else y + residual
+        return relu(y) if self.relu else y
 
 
 class MaskedConv(Module):
-    """y(p) = relu(plus + b + Σₒ x(p + o) wₒ + x(p) (v ⊙ mask)), over taps o that leave out the position p itself
+    """y(p) = relu(residual + b + Σₒ x(p + o) wₒ + x(p) (v ⊙ mask)), over taps o that leave out the position p itself
 
-    There alone the mask over channels matters: what is earlier is seen whole. A `memory` is used as in a Conv.
+    There alone the mask over channels matters: what is earlier is seen whole. A `cache` is used as in a Conv.
 
-    Shapes: x (N, H, W, n_in), v and mask (n_in, n_out), y (N, H, W, n_out), to which plus broadcasts.
+    Shapes: x (N, H, W, n_in), v and mask (n_in, n_out), y (N, H, W, n_out), to which residual broadcasts.
     """
 
-    stride, rectified = 1, True
+    stride, relu = 1, True
 
     def __init__(self, n_in: int, n_out: int, taps: Taps, rng: Rng) -> None:
         self.earlier, self.here = Conv(n_in, n_out, taps, rng, bias=False), MaskedLinear(n_in, n_out, rng)
@@ -124,25 +124,25 @@ class MaskedConv(Module):
         return concatenate([self.earlier.w, self.here.weights(mask).reshape(1, *self.here.w.shape)])
 
     def __call__(
-        self, x: TensorLike, mask: Array | None, memory: Memory | None = None, plus: TensorLike = 0.0
+        self, x: TensorLike, mask: Array | None, cache: ActivationCache | None = None, residual: TensorLike = 0.0
     ) -> Tensor:
-        if memory is not None:
-            return memory.conv(self, x, plus, mask)
+        if cache is not None:
+            return cache.conv(self, x, residual, mask)
         bias = 0.0 if self.b is None else self.b
-        return conv(x, self.weights(mask), self.taps, plus=plus, bias=bias, rectified=True)
+        return conv(x, self.weights(mask), self.taps, residual=residual, bias=bias, relu=True)
 
 
 class MaskedMLP(Module):
-    """`width` numbers for each of D variables, computed from those before it in the order and from a condition c.
+    """`width` numbers for each of D variables, computed from those before it in the order and from a context c.
 
         h₀ = x,   hₗ = activation(hₗ₋₁ (Wₗ ⊙ Mₗ) + bₗ + c Uₗ),   y = h (W ⊙ M) + b + c U  [+ x (A ⊙ M′)]
 
     The last term is there if `direct`. Of several `orders`, each with masks of its own, `which` chooses one per call;
     they share the weights. One order (by default 0 … D−1) has its degrees spread evenly, several have random ones.
 
-    Shapes: x (N, D), c (N, condition), y (N, D, width); the order is `net.order(which)` (D,), first drawn first.
+    Shapes: x (N, D), c (N, context), y (N, D, width); the order is `net.order(which)` (D,), first drawn first.
     Raises ValueError, naming the argument, if a setting makes no network or an argument does not fit it.
-    Source: as above; the condition is an input to every layer, and units of degree 0 see nothing else.
+    Source: as above; the context is an input to every layer, and units of degree 0 see nothing else.
     Checked by: tests/nn/test_masks.py
     """
 
@@ -154,22 +154,22 @@ class MaskedMLP(Module):
         *,
         hidden: Sequence[int] = (500, 500),
         orders: Sequence[Sequence[int] | Array] | None = None,
-        condition: int = 0,
+        context: int = 0,
         activation: Activation = relu,
         direct: bool = False,
     ) -> None:
         at_least(1, variables=variables, width=width)
-        at_least(0, condition=condition)
+        at_least(0, context=context)
         orders = [np.arange(variables)] if orders is None else orders
         if not orders or any(len(order) != variables for order in orders):
             raise ValueError(f"orders: expected at least one, each of {variables} variables, got {orders}")
-        sampled, least = rng if len(orders) > 1 else None, 0 if condition else 1
+        sampled, least = rng if len(orders) > 1 else None, 0 if context else 1
         self.degrees = [degrees(order, hidden, sampled, least) for order in orders]
-        self.variables, self.width, self.condition, self.activation = variables, width, condition, activation
+        self.variables, self.width, self.context, self.activation = variables, width, context, activation
         sizes = [variables, *hidden, variables * width]
         self.layers = [MaskedLinear(a, b, rng) for a, b in pairwise(sizes)]
         self.direct = MaskedLinear(variables, sizes[-1], rng, bias=False) if direct else None
-        self.conditions = [Linear(condition, size, rng, bias=False) for size in sizes[1:]] if condition else []
+        self.context_layers = [Linear(context, size, rng, bias=False) for size in sizes[1:]] if context else []
 
     def order(self, which: int = 0) -> Array:
         """Return the variables in the order in which they are to be drawn, (D,)."""
@@ -184,16 +184,16 @@ class MaskedMLP(Module):
     def __call__(
         self,
         x: TensorLike,
-        condition: TensorLike | None = None,
+        context: TensorLike | None = None,
         which: int = 0,
         *,
         weights: Sequence[Tensor] | None = None,
         variable: int | None = None,
     ) -> Tensor:
         """Return y (N, D, width), or only that of one variable, (N, width)."""
-        self._check(x, condition)
+        self._check(x, context)
         weights = self.weights(which) if weights is None else weights
-        told = [None if condition is None else u(condition) for u in self.conditions] or [None] * len(self.layers)
+        told = [None if context is None else u(context) for u in self.context_layers] or [None] * len(self.layers)
         h: Any = x
         biases: list[Any] = [layer.b for layer in self.layers]
         for w, b, c in zip(weights[: len(biases) - 1], biases, told, strict=False):
@@ -210,17 +210,17 @@ class MaskedMLP(Module):
             y = y + matmul(x, wanted(weights[last + 1]))
         return y if variable is not None else y.reshape(-1, self.variables, self.width)
 
-    def one_by_one(self, x: Array, condition: Array | None = None, which: int = 0) -> Iterator[tuple[int, Array]]:
+    def one_by_one(self, x: Array, context: Array | None = None, which: int = 0) -> Iterator[tuple[int, Array]]:
         """Yield each variable in its order and its numbers (N, width), from what x (N, D) then holds of those before.
 
         The caller fills in x[:, variable] before asking for the next. A unit is evaluated as soon as the variables that
         it sees are known, once: all in all as many products as in one call, without a derivative.
         """
-        self._check(x, condition)
+        self._check(x, context)
         own, dtype = self.degrees[which], self.dtype
         weights = [layer.w.value * mask for layer, mask in zip(self.layers, self._masks(own), strict=True)]
         biases: list[Array] = [array_of(layer.b) for layer in self.layers]
-        told = None if condition is None else [u(condition).value for u in self.conditions]
+        told = None if context is None else [u(context).value for u in self.context_layers]
         h = [x, *(np.zeros((len(x), len(units)), dtype) for units in own[1:])]
         for degree, variable in enumerate(self.order(which)):
             for i, units in enumerate(own[1:]):
@@ -245,9 +245,9 @@ class MaskedMLP(Module):
     def _layer(self, h: TensorLike, w: TensorLike, b: TensorLike, told: TensorLike | None) -> Tensor:
         return activated(h, w, b, self.activation) if told is None else self.activation(linear(h, w, b) + told)
 
-    def _check(self, x: TensorLike, condition: TensorLike | None) -> None:
+    def _check(self, x: TensorLike, context: TensorLike | None) -> None:
         check_event("x", x, (self.variables,))
-        check_condition(condition, len(array_of(x)), self.condition)
+        check_context(context, len(array_of(x)), self.context)
 
 
 @lru_cache(maxsize=8)

@@ -17,7 +17,7 @@ _STEP = 2.0**-13
 
 
 def check_invertible(
-    bijection: Bijection, x: Array, *, condition: Array | None = None, rng: np.random.Generator, tolerance: float = 1e-9
+    bijection: Bijection, x: Array, *, context: Array | None = None, rng: np.random.Generator, tolerance: float = 1e-9
 ) -> None:
     """Check that forward and inverse undo each other, from either side.
 
@@ -29,19 +29,19 @@ def check_invertible(
     `check_log_det`.
 
     Refused is what would hold of anything: a map that leaves x as it is, a parameter that changes nothing (those
-    behind a layer initialised to zero: randomise the parameters first), a condition that changes nothing. Nor may one
+    behind a layer initialised to zero: randomise the parameters first), a context that changes nothing. Nor may one
     example of the batch change another by more than the tolerance.
 
-    Shapes: x (N, …) of float64, N ≥ 2, inside the map's domain; condition (N, C), not all rows alike; log_det (N,).
+    Shapes: x (N, …) of float64, N ≥ 2, inside the map's domain; context (N, C), not all rows alike; log_det (N,).
     Raises AssertionError with the likely fault; ValueError if the request makes no sense.
     Checked by: tests/testing/test_flows.py
     """
     name = "check_invertible"
-    z, _ = _checked_map(name, bijection, x, condition, rng)
+    z, _ = _checked_map(name, bijection, x, context, rng)
     between = (z + np.roll(z, 1, 0)) / 2
     for start, there, back in ((x, "forward", "inverse"), (between, "inverse", "forward")):
-        image, out = _apply(name, bijection, there, start, condition)
-        returned, home = _apply(name, bijection, back, image, condition)
+        image, out = _apply(name, bijection, there, start, context)
+        returned, home = _apply(name, bijection, back, image, context)
         if returned.shape != start.shape:
             raise AssertionError(f"{name}: {back}({there}(·)) takes {start.shape} to {returned.shape}")
         error = np.abs(returned - start) / np.maximum(1, np.abs(start))
@@ -50,7 +50,7 @@ def check_invertible(
             raise AssertionError(
                 f"{name}: {back}({there}(·)) is {returned[place]:.9g} instead of {start[place]:.9g} at {place}, "
                 f"wrong at {np.count_nonzero(error > tolerance)} of {error.size} entries; allowed is {tolerance:g}. "
-                + _round_trip_hint(bijection, image, returned, there, condition)
+                + _round_trip_hint(bijection, image, returned, there, context)
             )
         gap = np.abs(out + home)
         if not np.all(gap <= tolerance * max(1, math.prod(x.shape[1:])) * np.maximum(1, np.abs(out))):
@@ -70,7 +70,7 @@ def check_log_det(
     bijection: Bijection,
     x: Array,
     *,
-    condition: Array | None = None,
+    context: Array | None = None,
     rng: np.random.Generator,
     tolerance: float = 1e-6,
     step: float = _STEP,
@@ -84,15 +84,15 @@ def check_log_det(
     would hold of anything is refused, as by `check_invertible`. The step may be greater where f is solved for rather
     than computed, and then so must be the tolerance.
 
-    Shapes: x (N, …) of float64, N ≥ 2, two steps inside the map's domain; condition (N, C), not all rows alike.
+    Shapes: x (N, …) of float64, N ≥ 2, two steps inside the map's domain; context (N, C), not all rows alike.
     Raises AssertionError with the likely fault; ValueError if the request makes no sense.
     Checked by: tests/testing/test_flows.py
     """
     name = "check_log_det"
-    z, log_det = _checked_map(name, bijection, x, condition, rng)
-    back, inverse_log_det = _apply(name, bijection, "inverse", z, condition)
+    z, log_det = _checked_map(name, bijection, x, context, rng)
+    back, inverse_log_det = _apply(name, bijection, "inverse", z, context)
     for direction, start, image, claimed in (("forward", x, z, log_det), ("inverse", z, back, inverse_log_det)):
-        measured, coarse = _measured(bijection, direction, start, condition, step)
+        measured, coarse = _measured(bijection, direction, start, context, step)
         error = np.abs(claimed - measured)
         if np.all(error <= tolerance * np.maximum(1, np.abs(measured))):
             continue
@@ -110,7 +110,7 @@ def check_log_det(
 
 
 def _checked_map(
-    name: str, bijection: Bijection, x: Array, condition: Array | None, rng: np.random.Generator
+    name: str, bijection: Bijection, x: Array, context: Array | None, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """Return forward(x), having refused what makes a check of it vacuous, and examples that influence each other."""
     if x.dtype != np.float64 or x.ndim < 1 or len(x) < 2 or not np.all(np.isfinite(x)):
@@ -118,7 +118,7 @@ def _checked_map(
     for path, parameter in bijection.named_parameters().items():
         if parameter.dtype != np.float64:
             raise ValueError(f"{name}: parameter {path} is {parameter.dtype}, too coarse: .astype(np.float64) first")
-    z, log_det = _apply(name, bijection, "forward", x, condition)
+    z, log_det = _apply(name, bijection, "forward", x, context)
     if z.shape == x.shape and np.abs(z - x).max() <= 1e-3 * np.abs(x).max():
         raise AssertionError(
             f"{name}: the map is the identity to within 1e-3, of which any check holds. Is it initialised to that? "
@@ -128,7 +128,7 @@ def _checked_map(
         value = parameter.value
         parameter.assign(value + 1e-3 * rng.normal(size=value.shape))
         try:
-            moved, moved_log_det = _apply(name, bijection, "forward", x, condition)
+            moved, moved_log_det = _apply(name, bijection, "forward", x, context)
         finally:
             parameter.assign(value)
         if value.size and np.array_equal(moved, z) and np.array_equal(moved_log_det, log_det):
@@ -136,14 +136,14 @@ def _checked_map(
                 f"{name}: parameter {path} changes nothing. Is a layer after it initialised to zero, so that part of "
                 f"the map is the identity? Randomise the parameters first; or it is not used"
             )
-    if condition is not None:
-        if len(condition) != len(x) or np.array_equal(condition, np.roll(condition, 1, 0)):
-            raise ValueError(f"{name}: condition: expected {len(x)} rows, not all alike, got {condition.shape}")
-        if np.array_equal(_apply(name, bijection, "forward", x, np.roll(condition, 1, 0))[0], z):
-            raise AssertionError(f"{name}: forward ignores its condition; is it passed on to every layer?")
+    if context is not None:
+        if len(context) != len(x) or np.array_equal(context, np.roll(context, 1, 0)):
+            raise ValueError(f"{name}: context: expected {len(x)} rows, not all alike, got {context.shape}")
+        if np.array_equal(_apply(name, bijection, "forward", x, np.roll(context, 1, 0))[0], z):
+            raise AssertionError(f"{name}: forward ignores its context; is it passed on to every layer?")
     others = x.copy()
     others[0] = (x[0] + x[1]) / 2  # another one, certainly inside of a convex domain
-    moved, moved_log_det = _apply(name, bijection, "forward", others, condition)
+    moved, moved_log_det = _apply(name, bijection, "forward", others, context)
     # Not bit for bit: an iteration for the whole batch may take a step more.
     if not (np.allclose(moved[1:], z[1:], 1e-9, 1e-9) and np.allclose(moved_log_det[1:], log_det[1:], 1e-9, 1e-9)):
         raise AssertionError(
@@ -152,10 +152,10 @@ def _checked_map(
     return z, log_det
 
 
-def _apply(name: str, bijection: Bijection, direction: str, x: Array, condition: Array | None) -> tuple[Array, Array]:
+def _apply(name: str, bijection: Bijection, direction: str, x: Array, context: Array | None) -> tuple[Array, Array]:
     """Apply forward or inverse to a copy of x; check what can be said of the result without knowing it."""
     given = x.copy()
-    z, log_det = (t.value if isinstance(t, Tensor) else t for t in getattr(bijection, direction)(given, condition))
+    z, log_det = (t.value if isinstance(t, Tensor) else t for t in getattr(bijection, direction)(given, context))
     if not np.array_equal(given, x):
         raise AssertionError(f"{name}: {direction} writes into its argument")
     if z.dtype != np.float64:
@@ -171,11 +171,11 @@ def _apply(name: str, bijection: Bijection, direction: str, x: Array, condition:
 
 
 def _measured(
-    bijection: Bijection, direction: str, x: Array, condition: Array | None, step: float
+    bijection: Bijection, direction: str, x: Array, context: Array | None, step: float
 ) -> tuple[Array, Array]:
     """ln|det| of each example's Jacobian, of fourth and of second order in the step. Shapes: (N,), (N,)"""
     n, dims = len(x), math.prod(x.shape[1:])
-    tiled = None if condition is None else np.repeat(condition, dims, 0)
+    tiled = None if context is None else np.repeat(context, dims, 0)
 
     def difference(h: float) -> Array:
         """(f(x + h eⱼ) − f(x − h eⱼ)) / 2h for all j at once. Shape: (N, j, dims)"""
@@ -188,9 +188,9 @@ def _measured(
     return np.linalg.slogdet((4 * fine - coarse) / 3)[1], np.linalg.slogdet(fine)[1]
 
 
-def _round_trip_hint(bijection: Bijection, image: Array, returned: Array, there: str, condition: Array | None) -> str:
+def _round_trip_hint(bijection: Bijection, image: Array, returned: Array, there: str, context: Array | None) -> str:
     if image.shape == returned.shape:
-        again, _ = _apply("check_invertible", bijection, there, image, condition)
+        again, _ = _apply("check_invertible", bijection, there, image, context)
         if again.shape == returned.shape and np.allclose(again, returned, rtol=1e-6):
             return f"It is {there} applied twice: both methods compute the same map."
     return (

@@ -36,11 +36,11 @@ def small(dim: int = 2, seed: int = 0, size: float = 0.7, **settings: Any) -> FF
 @settings(max_examples=settings().max_examples // 16)  # each takes seconds, so exact are the solutions
 @given(size=st.sampled_from([(1, 2), (4, 0)]), seed=st.integers(0, 2**32))
 def test_a_bijection_with_its_log_det(size: tuple[int, int], seed: int) -> None:
-    (dim, condition), rng = size, np.random.default_rng(seed)
-    flow = small(dim, seed, condition=condition, solver=Adaptive(1e-11, 1e-11))
-    x, told = rng.normal(size=(2, dim)), rng.normal(size=(2, condition)) if condition else None
-    check_invertible(flow.bijection, x, condition=told, rng=rng, tolerance=1e-8)  # what errors of 1e-11 may grow to
-    check_log_det(flow.bijection, x, condition=told, rng=rng, tolerance=1e-6)
+    (dim, context), rng = size, np.random.default_rng(seed)
+    flow = small(dim, seed, context=context, solver=Adaptive(1e-11, 1e-11))
+    x, contexts = rng.normal(size=(2, dim)), rng.normal(size=(2, context)) if context else None
+    check_invertible(flow.bijection, x, context=contexts, rng=rng, tolerance=1e-8)  # what errors of 1e-11 may grow to
+    check_log_det(flow.bijection, x, context=contexts, rng=rng, tolerance=1e-6)
 
 
 def test_there_and_back_in_adaptive_steps(rng: np.random.Generator) -> None:
@@ -53,22 +53,22 @@ def test_there_and_back_in_adaptive_steps(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(there.value, small(solver=FINE).bijection.forward(x)[1].value, atol=1e-4)
 
 
-@pytest.mark.parametrize("condition", [None, [0.5, -1.0]])
-def test_a_density_that_it_draws_from(condition: list[float] | None, rng: np.random.Generator) -> None:
-    flow = small(condition=2 if condition else 0, seed=3, solver=FixedStep(10))
-    told = None if condition is None else np.array(condition)
+@pytest.mark.parametrize("context", [None, [0.5, -1.0]])
+def test_a_density_that_it_draws_from(context: list[float] | None, rng: np.random.Generator) -> None:
+    flow = small(context=2 if context else 0, seed=3, solver=FixedStep(10))
+    contexts = None if context is None else np.array(context)
 
     def log_prob(x: Array) -> Tensor:
-        return flow.log_prob(x, None if told is None else np.tile(told, (len(x), 1)))
+        return flow.log_prob(x, None if contexts is None else np.tile(contexts, (len(x), 1)))
 
     with no_grad():
         check_normalised_density(log_prob, [-9, -9], [9, 9], points=81, tolerance=1e-3)
-        check_plane_sampler(flow, flow, 3.0, condition=told, rng=rng)
-    drawn = flow.draw(5, np.random.default_rng(1), None if told is None else np.tile(told, (5, 1)))
-    sample = flow.sample(5, np.random.default_rng(1), None if told is None else np.tile(told, (5, 1)))
+        check_plane_sampler(flow, flow, 3.0, context=contexts, rng=rng)
+    drawn = flow.draw(5, np.random.default_rng(1), None if contexts is None else np.tile(contexts, (5, 1)))
+    sample = flow.sample(5, np.random.default_rng(1), None if contexts is None else np.tile(contexts, (5, 1)))
     np.testing.assert_array_equal(drawn[0].value, sample)
     np.testing.assert_allclose(log_prob(sample).value, drawn[1].value, atol=1e-3)  # of a round trip in few steps
-    assert flow.sample(0, rng, None if told is None else np.zeros((0, 2))).shape == (0, 2)
+    assert flow.sample(0, rng, None if contexts is None else np.zeros((0, 2))).shape == (0, 2)
 
 
 class Wrong(ContinuousFlow):
@@ -79,11 +79,11 @@ class Wrong(ContinuousFlow):
         self.wrong = wrong
 
     def solve(
-        self, x: TensorLike, t0: float, t1: float, condition: TensorLike | None = None, volume: bool = True
+        self, x: TensorLike, t0: float, t1: float, context: TensorLike | None = None, volume: bool = True
     ) -> Solution:
         def field(t: float, y: Any) -> Any:
-            speed, trace = self.velocity.at(t).with_trace(y[0], condition)
-            return speed, self.wrong(trace, self.velocity.at(1 - t).with_trace(y[0], condition)[1])
+            speed, trace = self.velocity.at(t).with_trace(y[0], context)
+            return speed, self.wrong(trace, self.velocity.at(1 - t).with_trace(y[0], context)[1])
 
         return self.solver(field, (Tensor(x), Tensor(np.zeros(len(np.asarray(x))))), t0, t1)
 
@@ -103,10 +103,10 @@ def test_wrong_traces_are_rejected(rng: np.random.Generator) -> None:
         check_normalised_density(wrong.log_prob, [-9, -9], [9, 9], points=81, tolerance=1e-3)
 
 
-def jacobian(net: InstantMLP, x: Array, condition: Array | None) -> Array:
+def jacobian(net: InstantMLP, x: Array, context: Array | None) -> Array:
     """∂f/∂x of one example by central differences, (D, D), good to 1e-9"""
     h, d = 1e-5, len(x)
-    ends = [net(x + sign * h * np.eye(d), condition and np.tile(condition, (d, 1))).value for sign in (1, -1)]
+    ends = [net(x + sign * h * np.eye(d), context and np.tile(context, (d, 1))).value for sign in (1, -1)]
     return ((ends[0] - ends[1]) / (2 * h)).T
 
 
@@ -162,12 +162,12 @@ def test_the_noise(kind: Noise, rng: np.random.Generator) -> None:
 def test_the_adjoint_method_gives_the_gradients_through_the_solver(
     solver: Solver, noise: Noise | None, rng: np.random.Generator
 ) -> None:
-    x, told = Tensor(rng.normal(size=(5, 2))), Tensor(rng.normal(size=(5, 3)))
+    x, contexts = Tensor(rng.normal(size=(5, 2))), Tensor(rng.normal(size=(5, 3)))
     gradients = []
     for adjoint in (False, True):
-        flow = small(condition=3, noise=noise, adjoint=adjoint, training=solver)
-        loss = flow.loss(x, told, rng=np.random.default_rng(1))
-        gradients.append(grad(loss, [*flow.parameters(), x, told]))
+        flow = small(context=3, noise=noise, adjoint=adjoint, training=solver)
+        loss = flow.loss(x, contexts, rng=np.random.default_rng(1))
+        gradients.append(grad(loss, [*flow.parameters(), x, contexts]))
     for a, b in zip(*gradients, strict=True):
         assert np.abs(b.value).max() > 1e-4
         # As exact as the solver: one differentiates its steps, the other solves for the derivative.
@@ -186,8 +186,10 @@ def test_where_the_first_step_was_guessed_there_is_a_derivative_too(rng: np.rand
 
 @pytest.mark.parametrize("noise", [None, "gaussian"])
 def test_gradients(noise: Noise | None, rng: np.random.Generator) -> None:
-    flow, x, told = small(noise=noise, condition=1, training=FixedStep(2)), rng.normal(size=(3, 2)), np.ones((3, 1))
-    check_parameter_grads(lambda: flow.loss(x, told, rng=np.random.default_rng(0)), flow.parameters(), order=1, rng=rng)
+    flow, x, contexts = small(noise=noise, context=1, training=FixedStep(2)), rng.normal(size=(3, 2)), np.ones((3, 1))
+    check_parameter_grads(
+        lambda: flow.loss(x, contexts, rng=np.random.default_rng(0)), flow.parameters(), order=1, rng=rng
+    )
 
 
 def test_its_settings_reach_the_solution(rng: np.random.Generator) -> None:
@@ -231,7 +233,7 @@ def test_it_depends_on_time_and_starts_without(rng: np.random.Generator) -> None
     x = rng.normal(size=(4, 2))
     velocity = small().bijection.velocity
     assert np.abs(velocity.at(0.0)(x, None).value - velocity.at(1.0)(x, None).value).min() > 1e-3
-    fresh = TimedMLP(2, rng, hidden=8, condition=0, steepness=2.0)
+    fresh = TimedMLP(2, rng, hidden=8, context=0, steepness=2.0)
     np.testing.assert_array_equal(fresh.at(0.0)(x).value, fresh.at(1.0)(x).value)
     assert np.abs(fresh.at(0.0)(x).value).min() > 1e-4  # and yet it moves
 
@@ -246,14 +248,14 @@ def test_float32_stays(rng: np.random.Generator) -> None:
 
 
 def test_what_is_refused(rng: np.random.Generator) -> None:
-    for dim, hidden, condition, name in ((0, 8, 0, "dim"), (2, 0, 0, "hidden"), (2, 8, -1, "condition")):
+    for dim, hidden, context, name in ((0, 8, 0, "dim"), (2, 0, 0, "hidden"), (2, 8, -1, "context")):
         with pytest.raises(ValueError, match=f"{name}: expected at least"):
-            FFJORD(dim, rng, hidden=hidden, condition=condition)
+            FFJORD(dim, rng, hidden=hidden, context=context)
     with pytest.raises(ValueError, match="steepness: expected a positive number, got 0"):
         FFJORD(2, rng, steepness=0)
     with pytest.raises(ValueError, match="noise: expected 'rademacher', 'gaussian' or None, got 'uniform'"):
         FFJORD(2, rng, noise="uniform")  # type: ignore[arg-type]
-    flow, told = small(), small(condition=3)
+    flow, contexts = small(), small(context=3)
     x = np.zeros((4, 2))
     with pytest.raises(ValueError, match="rng: expected a generator for rademacher noise"):
         small(noise="rademacher").loss(x)
@@ -267,10 +269,10 @@ def test_what_is_refused(rng: np.random.Generator) -> None:
         flow.bijection.forward(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="1 that are not"):
         flow.log_prob(np.where(np.eye(4)[:, :2] * [1, 0], np.nan, x))
-    with pytest.raises(ValueError, match=r"condition: expected none, got \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"context: expected none, got \(4, 3\)"):
         flow.log_prob(x, np.zeros((4, 3)))
     for wrong in (None, np.zeros((1, 3)), np.zeros((4, 2))):
-        with pytest.raises(ValueError, match=r"condition: expected .*\(4, "):
-            told.log_prob(x, wrong)
+        with pytest.raises(ValueError, match=r"context: expected .*\(4, "):
+            contexts.log_prob(x, wrong)
     with pytest.raises(ValueError, match=r"noise: expected \(4, 2\)"):
         ContinuousFlow(flow.bijection.velocity, FINE, np.ones((1, 2))).forward(x)

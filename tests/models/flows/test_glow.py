@@ -32,16 +32,16 @@ def small(shape: tuple[int, int, int] = (4, 4, 1), seed: int = 0, **settings: An
     return randomised(Glow(shape, rng, **settings), rng)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("condition", [0, 2])
+@pytest.mark.parametrize("context", [0, 2])
 @pytest.mark.parametrize(
     "settings",
     [{"steps": 1}, {"shape": (2, 4, 3), "scales": 1, "steps": 2}, {"shape": (8, 8, 1), "scales": 3, "steps": 1}],
 )
-def test_invertible_with_the_log_det_of_its_jacobian(settings: dict[str, Any], condition: int) -> None:
-    glow, rng = small(**settings, condition=condition), np.random.default_rng(0)
-    x, told = rng.normal(size=(2, *glow.shape)), rng.normal(size=(2, condition)) if condition else None
-    check_invertible(glow.bijection, x, condition=told, rng=rng)
-    check_log_det(glow.bijection, x, condition=told, rng=rng)
+def test_invertible_with_the_log_det_of_its_jacobian(settings: dict[str, Any], context: int) -> None:
+    glow, rng = small(**settings, context=context), np.random.default_rng(0)
+    x, contexts = rng.normal(size=(2, *glow.shape)), rng.normal(size=(2, context)) if context else None
+    check_invertible(glow.bijection, x, context=contexts, rng=rng)
+    check_log_det(glow.bijection, x, context=contexts, rng=rng)
 
 
 def in_the_plane(seed: int = 0) -> Flow:
@@ -68,8 +68,8 @@ def test_another_volume_is_rejected(rng: np.random.Generator) -> None:
     first, *rest = flow.bijection.bijections  # type: ignore[attr-defined]
 
     class Hidden(Bijection):
-        def forward(self, x, condition=None):  # type: ignore[no-untyped-def]
-            z, _ = first.forward(x, condition)
+        def forward(self, x, context=None):  # type: ignore[no-untyped-def]
+            z, _ = first.forward(x, context)
             return Reshape((2,), (2,)).forward(z)
 
     with pytest.raises(AssertionError, match="log-determinant"):
@@ -97,9 +97,9 @@ def modules(module: Module) -> list[Module]:
 
 
 def test_gradients(rng: np.random.Generator) -> None:
-    glow = small(steps=1, condition=2)
-    x, told = rng.normal(size=(2, 4, 4, 1)), rng.normal(size=(2, 2))
-    check_parameter_grads(lambda: glow.log_prob(x, told), glow.parameters(), rng=rng)
+    glow = small(steps=1, context=2)
+    x, contexts = rng.normal(size=(2, 4, 4, 1)), rng.normal(size=(2, 2))
+    check_parameter_grads(lambda: glow.log_prob(x, contexts), glow.parameters(), rng=rng)
 
 
 def test_a_coupling_that_is_still_the_identity_is_refused(rng: np.random.Generator) -> None:
@@ -115,7 +115,7 @@ def test_a_coupling_that_is_still_the_identity_is_refused(rng: np.random.Generat
         ({"shape": (6, 4, 1)}, r"multiples of 2\^scales = 4, got \(6, 4, 1\)"),
         ({"shape": (4, 4)}, "shape: expected"),
         ({"hidden": 0}, "hidden: expected at least 1"),
-        ({"condition": -1}, "condition: expected at least 0"),
+        ({"context": -1}, "context: expected at least 0"),
     ],
 )
 def test_settings_that_make_no_flow(settings: Any, message: str) -> None:
@@ -126,7 +126,7 @@ def test_settings_that_make_no_flow(settings: Any, message: str) -> None:
 def test_inputs_that_are_none() -> None:
     with pytest.raises(ValueError, match="x: expected floats"):
         small().log_prob(np.zeros((2, 4, 4, 1), int))
-    with pytest.raises(ValueError, match="condition: expected none"):
+    with pytest.raises(ValueError, match="context: expected none"):
         small().log_prob(np.zeros((2, 4, 4, 1)), np.zeros((2, 3)))
     glow = small()
     glow.bijection.named_parameters()["bijections.0.bijections.2.log_s"].assign(np.full(4, -1e4))

@@ -38,20 +38,20 @@ def small(kind: str = "maf", dim: int = 2, seed: int = 0, size: float = 0.3, **s
     kind=st.sampled_from(sorted(KINDS)),
     dim=st.integers(2, 4),
     random_orders=st.booleans(),
-    condition=st.integers(0, 2),
+    context=st.integers(0, 2),
     seed=st.integers(0, 2**32),
 )
-def test_it_is_invertible(kind: str, dim: int, random_orders: bool, condition: int, seed: int) -> None:
-    flow = small(kind, dim, seed, random_orders=random_orders, condition=condition)
+def test_it_is_invertible(kind: str, dim: int, random_orders: bool, context: int, seed: int) -> None:
+    flow = small(kind, dim, seed, random_orders=random_orders, context=context)
     rng = np.random.default_rng(seed)
-    x, c = rng.normal(size=(3, dim)), rng.normal(size=(3, condition)) if condition else None
-    check_invertible(flow.bijection, x, condition=c, rng=rng)
+    x, c = rng.normal(size=(3, dim)), rng.normal(size=(3, context)) if context else None
+    check_invertible(flow.bijection, x, context=c, rng=rng)
 
 
 @pytest.mark.parametrize("transformer", [AffineTransformer(), MIXTURE], ids=["affine", "mixture"])
 def test_its_log_det_is_that_of_its_jacobian(transformer: Transformer, rng: np.random.Generator) -> None:
-    bijection = small(transformer=transformer, condition=1).bijection
-    check_log_det(bijection, rng.normal(size=(4, 2)), condition=rng.normal(size=(4, 1)), rng=rng)
+    bijection = small(transformer=transformer, context=1).bijection
+    check_log_det(bijection, rng.normal(size=(4, 2)), context=rng.normal(size=(4, 1)), rng=rng)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_its_log_det_is_that_of_its_jacobian(transformer: Transformer, rng: np.r
     [("maf", {}, 16), ("iaf", {}, 24), ("maf", {"transformer": MIXTURE, "layers": 1, "size": 0.05}, 40)],
 )
 def test_densities_integrate_to_one(kind: str, settings: Any, reach: float) -> None:
-    flow, box = small(kind, condition=1, **{"size": 0.15, **settings}), [reach, reach]
+    flow, box = small(kind, context=1, **{"size": 0.15, **settings}), [reach, reach]
     # The tails of a mixture of logistics are exponential: beyond the box may be a few times 10⁻⁴.
     with no_grad():
         check_normalised_density(
@@ -69,9 +69,9 @@ def test_densities_integrate_to_one(kind: str, settings: Any, reach: float) -> N
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_samples_follow_the_density(kind: str, rng: np.random.Generator) -> None:
-    flow = small(kind, condition=1)
+    flow = small(kind, context=1)
     with no_grad():
-        check_plane_sampler(flow, flow, 2.5, rng=rng, condition=np.array([0.7]))
+        check_plane_sampler(flow, flow, 2.5, rng=rng, context=np.array([0.7]))
 
 
 def test_samples_of_a_mixture_follow_its_density(rng: np.random.Generator) -> None:
@@ -98,7 +98,7 @@ def test_an_iaf_is_the_inverse_of_a_maf(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_draws_come_with_their_log_prob(kind: str, rng: np.random.Generator) -> None:
-    flow = small(kind, dim=3, layers=3, random_orders=True, condition=2)
+    flow = small(kind, dim=3, layers=3, random_orders=True, context=2)
     c = rng.normal(size=(5, 2))
     x, log_prob = flow.draw(5, rng, c)
     np.testing.assert_allclose(flow.log_prob(x, c).value, log_prob.value, rtol=1e-9, atol=1e-9)
@@ -138,7 +138,7 @@ def test_orders() -> None:
     [
         ({"layers": 0}, "layers: expected at least 1"),
         ({"hidden": (4, 0)}, "hidden: expected one or more whole numbers"),
-        ({"condition": -1}, "condition: expected at least 0"),
+        ({"context": -1}, "context: expected at least 0"),
         ({"dim": 0}, "dim: expected at least 1"),
     ],
 )
@@ -150,20 +150,20 @@ def test_settings_that_make_no_flow(settings: Any, message: str, rng: np.random.
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_examples_that_are_none(kind: str) -> None:
-    flow = small(kind, condition=1)
+    flow = small(kind, context=1)
     for x in (np.zeros((2, 3)), np.zeros((2, 2), int), np.full((2, 2), np.nan)):
         with pytest.raises(ValueError, match="x: expected"):
             flow.log_prob(x, np.zeros((2, 1)))
-    with pytest.raises(ValueError, match="condition: expected shape"):
+    with pytest.raises(ValueError, match="context: expected shape"):
         flow.log_prob(np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="condition: expected"):
+    with pytest.raises(ValueError, match="context: expected"):
         flow.sample(3, np.random.default_rng(0), np.zeros((2, 1)))
 
 
 def test_an_iaf_is_the_maf_of_the_same_settings_inverted(rng: np.random.Generator) -> None:
-    settings: dict[str, Any] = {"dim": 5, "layers": 3, "transformer": MIXTURE, "random_orders": True, "condition": 2}
+    settings: dict[str, Any] = {"dim": 5, "layers": 3, "transformer": MIXTURE, "random_orders": True, "context": 2}
     maf, iaf = small("maf", **settings), small("iaf", **settings)
-    x, told = rng.normal(size=(4, 5)), rng.normal(size=(4, 2))
+    x, contexts = rng.normal(size=(4, 5)), rng.normal(size=(4, 2))
     for forth, back in ((maf.bijection.forward, iaf.bijection.inverse), (maf.bijection.inverse, iaf.bijection.forward)):
-        for one, other in zip(forth(x, told), back(x, told), strict=True):
+        for one, other in zip(forth(x, contexts), back(x, contexts), strict=True):
             np.testing.assert_array_equal(one.value, other.value)

@@ -1,4 +1,4 @@
-"""NICE and RealNVP: densities that integrate to one and are drawn from, whatever the mask, scales and condition."""
+"""NICE and RealNVP: densities that integrate to one and are drawn from, whatever the mask, scales and context."""
 
 from __future__ import annotations
 
@@ -45,34 +45,34 @@ IMAGES: list[dict[str, Any]] = [
 ]
 
 
-@given(settings=st.sampled_from(VECTORS), condition=st.sampled_from([0, 2]), seed=st.integers(0, 2**32))
-def test_vectors(settings: dict[str, Any], condition: int, seed: int) -> None:
-    check_flow(small(**settings, condition=condition, seed=seed), condition, seed)
+@given(settings=st.sampled_from(VECTORS), context=st.sampled_from([0, 2]), seed=st.integers(0, 2**32))
+def test_vectors(settings: dict[str, Any], context: int, seed: int) -> None:
+    check_flow(small(**settings, context=context, seed=seed), context, seed)
 
 
 @pytest.mark.parametrize("settings", IMAGES)
-@pytest.mark.parametrize("condition", [0, 2])
-def test_images(settings: dict[str, Any], condition: int) -> None:
-    check_flow(small(**{"layers": 2, "depth": 1, **settings}, condition=condition), condition, 0)
+@pytest.mark.parametrize("context", [0, 2])
+def test_images(settings: dict[str, Any], context: int) -> None:
+    check_flow(small(**{"layers": 2, "depth": 1, **settings}, context=context), context, 0)
 
 
-def check_flow(flow: Flow, condition: int, seed: int) -> None:
+def check_flow(flow: Flow, context: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    x, told = rng.normal(size=(3, *flow.shape)), rng.normal(size=(3, condition)) if condition else None
-    check_invertible(flow.bijection, x, condition=told, rng=rng)
-    check_log_det(flow.bijection, x, condition=told, rng=rng)
+    x, contexts = rng.normal(size=(3, *flow.shape)), rng.normal(size=(3, context)) if context else None
+    check_invertible(flow.bijection, x, context=contexts, rng=rng)
+    check_log_det(flow.bijection, x, context=contexts, rng=rng)
 
 
 @pytest.mark.parametrize("kind", [NICE, RealNVP])
 def test_densities_integrate_to_one(kind: Any) -> None:
-    flow = small(kind, condition=1)
+    flow = small(kind, context=1)
     check_normalised_density(lambda x: flow.log_prob(x, np.full((len(x), 1), 0.7)), [-16, -16], [16, 16])
 
 
 @pytest.mark.parametrize("kind", [NICE, RealNVP])
 def test_samples_follow_the_density(kind: Any, rng: np.random.Generator) -> None:
-    flow = small(kind, condition=1, size=0.5)
-    check_plane_sampler(flow, flow, 2.5, rng=rng, condition=np.array([0.7]))
+    flow = small(kind, context=1, size=0.5)
+    check_plane_sampler(flow, flow, 2.5, rng=rng, context=np.array([0.7]))
 
 
 def test_a_layer_left_out_in_sampling_is_rejected(rng: np.random.Generator) -> None:
@@ -111,22 +111,22 @@ def test_the_first_batch_comes_out_normalised(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("settings", [{"kind": NICE}, {}, {"shape": (4, 4, 1), "scales": 2, "depth": 1}])
 def test_gradients(settings: dict[str, Any], rng: np.random.Generator) -> None:
-    flow = small(**{"layers": 2, **settings}, condition=2)
-    x, told = rng.normal(size=(3, *flow.shape)), rng.normal(size=(3, 2))
-    check_parameter_grads(lambda: flow.log_prob(x, told), flow.parameters(), rng=rng)
+    flow = small(**{"layers": 2, **settings}, context=2)
+    x, contexts = rng.normal(size=(3, *flow.shape)), rng.normal(size=(3, 2))
+    check_parameter_grads(lambda: flow.log_prob(x, contexts), flow.parameters(), rng=rng)
 
 
 @pytest.mark.parametrize(
-    ("condition", "message"),
-    [(None, "got none"), (np.zeros((3, 1)), "condition"), (np.zeros((2, 2)), "condition"), (np.zeros(3), "condition")],
+    ("context", "message"),
+    [(None, "got none"), (np.zeros((3, 1)), "context"), (np.zeros((2, 2)), "context"), (np.zeros(3), "context")],
 )
-def test_conditions_that_are_none(condition: Array | None, message: str) -> None:
+def test_conditions_that_are_none(context: Array | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        small(condition=2).log_prob(np.zeros((3, 2)), condition)
+        small(context=2).log_prob(np.zeros((3, 2)), context)
 
 
 def test_a_condition_where_none_is_expected() -> None:
-    with pytest.raises(ValueError, match="condition: expected none"):
+    with pytest.raises(ValueError, match="context: expected none"):
         small().log_prob(np.zeros((3, 2)), np.zeros((3, 1)))
 
 
@@ -144,7 +144,7 @@ def test_a_condition_where_none_is_expected() -> None:
         ({"mask": "stripes"}, "mask: expected"),
         ({"hidden": 0}, "hidden: expected at least 1"),
         ({"depth": 0}, "depth: expected at least 1"),
-        ({"condition": -1}, "condition: expected at least 0"),
+        ({"context": -1}, "context: expected at least 0"),
     ],
 )
 def test_settings_that_make_no_flow(settings: dict[str, Any], message: str) -> None:

@@ -181,10 +181,10 @@ def test_by_default_the_kl_is_closed_where_it_can_be(rng: np.random.Generator) -
 class Spin(Bijection):
     """A map that no Gaussian of independent numbers follows: z₂ is shifted by a function of z₁ and the context."""
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         assert isinstance(z, Tensor)
-        assert isinstance(condition, Tensor)
-        bent = z + tanh(z[:, ::-1]) * np.array([0.0, 1.0]) * condition
+        assert isinstance(context, Tensor)
+        bent = z + tanh(z[:, ::-1]) * np.array([0.0, 1.0]) * context
         return bent, Tensor(np.zeros(len(z.value)))
 
 
@@ -220,7 +220,7 @@ def test_with_flows_the_weights_still_average_to_p(rng: np.random.Generator) -> 
 def flowing(rng: np.random.Generator) -> tuple[VAE, VAE]:
     """A VAE with a MAF for a prior and a plain posterior, and one with an IAF posterior; one prior, one decoder."""
     prior = MAF(2, rng, layers=2, hidden=(5,))
-    posterior = IAF(2, rng, layers=2, hidden=(5,), condition=1).bijection
+    posterior = IAF(2, rng, layers=2, hidden=(5,), context=1).bijection
     plain = small(Bernoulli(), np.random.default_rng(1), prior=prior)
     bent = small(Bernoulli(), np.random.default_rng(1), context=1, prior=prior, posterior_flow=posterior)
     bent.decoder = plain.decoder
@@ -264,8 +264,8 @@ class WithoutLogDet(Bijection):
     def __init__(self, flow: Bijection) -> None:
         self.flow = flow
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        x, log_det = self.flow.inverse(z, condition)
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        x, log_det = self.flow.inverse(z, context)
         return x, 0 * log_det
 
 

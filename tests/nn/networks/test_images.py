@@ -99,9 +99,9 @@ def test_examples_are_independent(kind: str, rng: np.random.Generator) -> None:
 def test_levels_reach_from_minus_one_to_one(kind: str, rng: np.random.Generator) -> None:
     encoder, _, settings = KINDS[kind]
     x = rng.integers(0, 3, (2, 4, 4, 1))
-    told = encoder((4, 4, 1), 2, np.random.default_rng(1), levels=3, **settings)
+    contexts = encoder((4, 4, 1), 2, np.random.default_rng(1), levels=3, **settings)
     plain = encoder((4, 4, 1), 2, np.random.default_rng(1), **settings)
-    np.testing.assert_array_equal(told(x.astype(np.float32)).value, plain((x - 1).astype(np.float32)).value)
+    np.testing.assert_array_equal(contexts(x.astype(np.float32)).value, plain((x - 1).astype(np.float32)).value)
     with pytest.raises(ValueError, match="levels: expected at least 2"):
         encoder((4, 4, 1), 2, rng, levels=1)
 

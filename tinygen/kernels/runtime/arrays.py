@@ -15,7 +15,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def behaved(x: Array) -> Array:
+def as_contiguous(x: Array) -> Array:
     """x as the kernels know it (one compiled variant): C-contiguous, aligned, writable; a copy where it is not."""
     return x if x.flags.carray else x.copy(order="C")
 
@@ -35,4 +35,4 @@ def fast(x: Array) -> bool:
 
 def rows_of(x: Array) -> Array:
     """x, behaved, as (rows, channels)"""
-    return behaved(x).reshape(-1, x.shape[-1])
+    return as_contiguous(x).reshape(-1, x.shape[-1])

@@ -27,11 +27,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
+from ...autograd import Array, Tensor, TensorLike, gated_activation, no_grad, relu, taps
 from ...checks import at_least, check_odd, check_rate
 from ...distributions import Categorical
 from ...nn import Conv, Module, dropout
-from ...nn.cache import Memory
+from ...nn.cache import ActivationCache
 from .base import Autoregressive, LabelEmbeddings
 
 Rng = np.random.Generator
@@ -47,31 +47,31 @@ class GatedLayer(Module):
         self.first = first
         self.vertical = Conv(channels_in, 2 * channels, taps.vertical(size, centre=not first), rng)
         self.across = Conv(2 * channels, 2 * channels, taps.point(), rng)
-        # What adds to something that has a bias needs none of its own; without it, adding costs no pass over memory.
+        # What adds to something that has a bias needs none of its own; without it, adding costs no pass over cache.
         self.horizontal = Conv(channels_in, 2 * channels, taps.horizontal(size, centre=not first), rng, bias=False)
         self.residual = None if last else Conv(channels, channels, taps.point(), rng, bias=first)
         self.skip = Conv(channels, channels, taps.point(), rng, bias=first)
 
     def vertical_stack(
-        self, v: Tensor | None, condition: TensorLike, drop: Drop, memory: Memory | None
+        self, v: Tensor | None, context: TensorLike, drop: Drop, cache: ActivationCache | None
     ) -> tuple[Tensor, Tensor]:
         """Features of the rows above, for the next layer's gate, and what the horizontal stack is told of them.
 
         The gate opens a layer instead of closing it, since nobody needs the last layer's.
         """
-        v = self.vertical(v if self.first or v is None else drop(gate(v)), memory, plus=condition)
-        return v, self.across(v, memory)
+        v = self.vertical(v if self.first or v is None else drop(gated_activation(v)), cache, residual=context)
+        return v, self.across(v, cache)
 
     def horizontal_stack(
-        self, h: Tensor | None, above: Tensor, skip: TensorLike, drop: Drop, memory: Memory | None
+        self, h: Tensor | None, above: Tensor, skip: TensorLike, drop: Drop, cache: ActivationCache | None
     ) -> tuple[Tensor | None, Tensor]:
         """Features of all earlier pixels, for the next layer, and the sum over layers that the output reads."""
-        features = drop(gate(self.horizontal(h, memory, plus=above)))
-        skip = self.skip(features, memory, plus=skip)
+        features = drop(gated_activation(self.horizontal(h, cache, residual=above)))
+        skip = self.skip(features, cache, residual=skip)
         if self.residual is None:
             return None, skip
         passed_on = 0.0 if self.first or h is None else h  # the image itself is not passed on
-        return self.residual(features, memory, plus=passed_on), skip
+        return self.residual(features, cache, residual=passed_on), skip
 
 
 class GatedPixelCNN(Autoregressive):
@@ -122,33 +122,37 @@ class GatedPixelCNN(Autoregressive):
         """
         self.check_canvas(x, labels)
         height, width, _ = self.shape
-        memory, dtype = Memory(len(x), (height, width)), self.dtype
+        cache, dtype = ActivationCache(len(x), (height, width)), self.dtype
         for i in range(height):
-            memory.position = i, slice(None)
+            cache.position = i, slice(None)
             with no_grad():
-                above = self._vertical(None, self.embeddings(labels, 1), memory=memory)  # [(n, W, 2C)]
+                above = self._vertical(None, self.embeddings(labels, 1), cache=cache)  # [(n, W, 2C)]
             for j in range(width):
-                memory.position = i, j
+                cache.position = i, j
                 with no_grad():
-                    logits = self._horizontal(None, [row[:, j] for row in above], memory=memory)
+                    logits = self._horizontal(None, [row[:, j] for row in above], cache=cache)
                 x[:, i, j, 0] = self.output.sample(logits, rng)
-                memory.drawn(self.scaled(x[:, i, j], dtype))
+                cache.write(self.scaled(x[:, i, j], dtype))
                 yield logits.value
 
     def _vertical(
-        self, x: Tensor | None, conditions: Sequence[TensorLike], rng: Rng | None = None, memory: Memory | None = None
+        self,
+        x: Tensor | None,
+        context_layers: Sequence[TensorLike],
+        rng: Rng | None = None,
+        cache: ActivationCache | None = None,
     ) -> list[Tensor]:
         v, above, drop = x, [], partial(dropout, rate=self.dropout, rng=rng)
-        for layer, condition in zip(self.layers, conditions, strict=True):
-            v, features = layer.vertical_stack(v, condition, drop, memory)
+        for layer, context in zip(self.layers, context_layers, strict=True):
+            v, features = layer.vertical_stack(v, context, drop, cache)
             above.append(features)
         return above
 
     def _horizontal(
-        self, x: Tensor | None, above: list[Tensor], rng: Rng | None = None, memory: Memory | None = None
+        self, x: Tensor | None, above: list[Tensor], rng: Rng | None = None, cache: ActivationCache | None = None
     ) -> Tensor:
         h, drop = x, partial(dropout, rate=self.dropout, rng=rng)
         skip: TensorLike = 0.0
         for layer, features in zip(self.layers, above, strict=True):
-            h, skip = layer.horizontal_stack(h, features, skip, drop, memory)
-        return self.logits(self.hidden(relu(skip), memory, activation=relu), memory)
+            h, skip = layer.horizontal_stack(h, features, skip, drop, cache)
+        return self.logits(self.hidden(relu(skip), cache, activation=relu), cache)

@@ -60,7 +60,7 @@ class MADE(Autoregressive):
         permutations = [rng.permutation(variables) for _ in range(orders)] if orders > 1 else None
         self.orders = orders
         self.net = MaskedMLP(
-            variables, output.width, rng, hidden=hidden, orders=permutations, condition=classes, direct=direct
+            variables, output.width, rng, hidden=hidden, orders=permutations, context=classes, direct=direct
         )
 
     def __call__(self, x: Array, labels: Array | None = None, *, order: int = 0) -> Tensor:
@@ -69,7 +69,7 @@ class MADE(Autoregressive):
         return self.evaluate(self.checked(x, labels), labels, None, order)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None, order: int = 0) -> Tensor:
-        y = self.net(self.scaled(x).reshape(len(x), self.net.variables), self._condition(labels), order)
+        y = self.net(self.scaled(x).reshape(len(x), self.net.variables), self._context(labels), order)
         return y.reshape(*x.shape, self.output.width)
 
     def log_prob(self, x: Array, labels: Array | None = None, *, order: int | None = None) -> Tensor:
@@ -99,7 +99,7 @@ class MADE(Autoregressive):
         self._check_order(order)
         indices = list(np.ndindex(self.shape))
         canvas = np.zeros((len(x), self.net.variables), self.dtype)
-        for variable, parameters in self.net.one_by_one(canvas, self._condition(labels), order):
+        for variable, parameters in self.net.one_by_one(canvas, self._context(labels), order):
             drawn = self.output.sample(parameters, rng)
             x[(slice(None), *indices[variable])] = drawn
             canvas[:, variable] = self.scaled(drawn, canvas.dtype)
@@ -123,5 +123,5 @@ class MADE(Autoregressive):
         if not 0 <= order < self.orders:
             raise ValueError(f"order: expected 0…{self.orders - 1}, got {order}")
 
-    def _condition(self, labels: Array | None) -> Array | None:
+    def _context(self, labels: Array | None) -> Array | None:
         return None if labels is None else np.eye(self.classes, dtype=self.dtype)[labels]

@@ -34,7 +34,7 @@ from ...autograd import Array, Tensor, TensorLike, no_grad, relu, taps
 from ...checks import at_least, check_odd, check_rate
 from ...distributions import Categorical, Output
 from ...nn import Conv, Module, dropout
-from ...nn.cache import Memory
+from ...nn.cache import ActivationCache
 from ...nn.masks import MaskedConv, MaskedLinear, masks
 from .base import Autoregressive, LabelEmbeddings
 
@@ -46,16 +46,16 @@ class Block(Module):
     """A residual block: from 2·channels to `channels`, over the neighbourhood, and back."""
 
     def __init__(self, channels: int, size: int, rng: Rng) -> None:
-        self.reduce = MaskedLinear(2 * channels, channels, rng, rectified=True)
+        self.reduce = MaskedLinear(2 * channels, channels, rng, relu=True)
         self.around = MaskedConv(channels, channels, taps.causal(size), rng)
         self.expand = MaskedLinear(channels, 2 * channels, rng)
 
     def __call__(
-        self, h: Tensor, inside: Sequence[Array | None], condition: TensorLike, drop: Drop, memory: Memory | None
+        self, h: Tensor, inside: Sequence[Array | None], context: TensorLike, drop: Drop, cache: ActivationCache | None
     ) -> Tensor:
         reduce, here, expand = inside
-        features = self.around(self.reduce(relu(h), reduce, memory), here, memory, plus=condition)
-        return self.expand(drop(features), expand, memory, plus=h)
+        features = self.around(self.reduce(relu(h), reduce, cache), here, cache, residual=context)
+        return self.expand(drop(features), expand, cache, residual=h)
 
 
 class PixelCNN(Autoregressive):
@@ -107,7 +107,7 @@ class PixelCNN(Autoregressive):
         self.here = MaskedLinear(shape[2], 2 * channels, rng, bias=False) if self.ordered else None
         self.blocks = [Block(channels, size, rng) for _ in range(blocks)]
         self.embeddings = LabelEmbeddings(classes, [2 * channels, *[channels] * blocks], rng)
-        self.hidden = MaskedLinear(2 * channels, channels, rng, rectified=True)
+        self.hidden = MaskedLinear(2 * channels, channels, rng, relu=True)
         self.last = MaskedLinear(channels, shape[2] * output.width, rng)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
@@ -120,27 +120,35 @@ class PixelCNN(Autoregressive):
         The network is evaluated anew for every channel of a pixel, or once if they are independent.
         """
         self.check_canvas(x, labels)
-        memory, conditions, dtype = Memory(len(x), self.shape[:2], again=True), self.embeddings(labels, 0), self.dtype
+        cache, context_layers, dtype = (
+            ActivationCache(len(x), self.shape[:2], again=True),
+            self.embeddings(labels, 0),
+            self.dtype,
+        )
         for i, j, c in np.ndindex(self.shape):
-            memory.position = i, j
+            cache.position = i, j
             if c == 0 or self.ordered:
                 with no_grad():
                     pixel = self.scaled(x[:, i, j], dtype) if self.ordered else x[:, i, j]
-                    parameters = self._network(pixel, conditions, memory=memory)  # (n, C, width)
+                    parameters = self._network(pixel, context_layers, cache=cache)  # (n, C, width)
             x[:, i, j, c] = self.output.sample(parameters.value[:, c], rng)
             if c == self.shape[2] - 1:
-                memory.drawn(self.scaled(x[:, i, j], dtype))
+                cache.write(self.scaled(x[:, i, j], dtype))
             yield parameters.value[:, c]
 
     def _network(
-        self, x: Array, conditions: Sequence[TensorLike], rng: Rng | None = None, memory: Memory | None = None
+        self,
+        x: Array,
+        context_layers: Sequence[TensorLike],
+        rng: Rng | None = None,
+        cache: ActivationCache | None = None,
     ) -> Tensor:
-        """Evaluate images x (N, H, W, C), or with a memory a pixel x (n, C), which matters only if `ordered`."""
+        """Evaluate images x (N, H, W, C), or with a cache a pixel x (n, C), which matters only if `ordered`."""
         into, *inside, to_hidden, to_output = self.masks
-        here = conditions[0] if self.here is None else self.here(x, into, memory, plus=conditions[0])
-        h = self.earlier(x if memory is None else None, memory, plus=here)
+        here = context_layers[0] if self.here is None else self.here(x, into, cache, residual=context_layers[0])
+        h = self.earlier(x if cache is None else None, cache, residual=here)
         drop = partial(dropout, rate=self.dropout, rng=rng)
-        for block, condition in zip(self.blocks, conditions[1:], strict=True):
-            h = block(h, inside, condition, drop, memory)
-        features = self.hidden(relu(h), to_hidden, memory)
-        return self.last(features, to_output, memory).reshape(*x.shape, self.output.width)
+        for block, context in zip(self.blocks, context_layers[1:], strict=True):
+            h = block(h, inside, context, drop, cache)
+        features = self.hidden(relu(h), to_hidden, cache)
+        return self.last(features, to_output, cache).reshape(*x.shape, self.output.width)

@@ -10,13 +10,13 @@ grows by a constant. After a number of layers the dilations may start anew at 1.
     h ┬─ dilated conv ─ + ─ gate ─┬─ 1×1 ─ + ─────→ h of the next block
       │                 │         └────────│─ 1×1 ─ + ─────→ skip ─→ relu ─ 1×1 ─ relu ─ 1×1 ─→ logits
       └─────────────────│──────────────────┘
-                    condition
+                    context
 
     z = tanh(W_f ∗ h + V_f c) ⊙ σ(W_g ∗ h + V_g c)
 
-The condition c is global, a label that holds for all of a sequence, or local, something known of every position. An
+The context c is global, a label that holds for all of a sequence, or local, something known of every position. An
 image is a sequence too: its pixels (and their channels) in raster order. Where a row ends is then nowhere to be seen,
-unless the position in the image is given, as a local condition.
+unless the position in the image is given, as a local context.
 
 A level is embedded: a one-hot code, as in the paper, times a learned matrix. The 256 codes of companded audio are no
 linear scale, and a binary pixel has two levels to learn.
@@ -33,11 +33,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ...autograd import Array, Tensor, TensorLike, gate, no_grad, relu, taps
+from ...autograd import Array, Tensor, TensorLike, gated_activation, no_grad, relu, taps
 from ...checks import at_least, check_counts
 from ...distributions import Categorical
 from ...nn import Conv, Embedding, Linear, Module
-from ...nn.cache import Memory
+from ...nn.cache import ActivationCache
 from .base import Autoregressive, LabelEmbeddings
 from .coordinates import raster_coordinates
 
@@ -54,11 +54,11 @@ class Block(Module):
         self.skip = Conv(channels, channels, taps.point(1), rng, bias=first)
 
     def __call__(
-        self, h: Tensor, skip: TensorLike, condition: TensorLike, memory: Memory | None
+        self, h: Tensor, skip: TensorLike, context: TensorLike, cache: ActivationCache | None
     ) -> tuple[Tensor, Tensor]:
         """Features for the next block, and the sum over blocks that the output reads."""
-        z = gate(self.dilated(h, memory, plus=condition))
-        return (h if self.residual is None else self.residual(z, memory, plus=h)), self.skip(z, memory, plus=skip)
+        z = gated_activation(self.dilated(h, cache, residual=context))
+        return (h if self.residual is None else self.residual(z, cache, residual=h)), self.skip(z, cache, residual=skip)
 
 
 class WaveNet(Autoregressive):
@@ -116,33 +116,35 @@ class WaveNet(Autoregressive):
         """Fill x (n, *shape), or (n, T′), in place, a variable at a time, and yield each one's logits (n, levels)."""
         self.check_canvas(x, labels)
         places = list(np.ndindex(x.shape[1:]))
-        memory = Memory(len(x), (len(places),))
+        cache = ActivationCache(len(x), (len(places),))
         with no_grad():
-            conditions = [c if isinstance(c, float) else c.value for c in self._conditions(labels)]
+            context_layers = [c if isinstance(c, float) else c.value for c in self._conditions(labels)]
         for t, place in enumerate(places):
-            memory.position = (t,)
+            cache.position = (t,)
             with no_grad():
-                here = [c if isinstance(c, float) else c[:, t % c.shape[1]] for c in conditions]
-                logits = self._network(None, here, memory)
+                here = [c if isinstance(c, float) else c[:, t % c.shape[1]] for c in context_layers]
+                logits = self._network(None, here, cache)
                 k = x[:, *place] = self.output.sample(logits, rng)
-                memory.drawn(self.embedding(k))
+                cache.write(self.embedding(k))
             yield logits.value
 
     def event_shape(self, x: Array) -> tuple[int, ...]:
         """Shape that the examples in x must have: of a sequence, any length of at least 1."""
         return x.shape[1:] if len(self.shape) == 1 and x.ndim == 2 and x.shape[1] else self.shape
 
-    def _network(self, x: Tensor | None, conditions: Sequence[TensorLike], memory: Memory | None = None) -> Tensor:
-        h = self.first(x, memory)
+    def _network(
+        self, x: Tensor | None, context_layers: Sequence[TensorLike], cache: ActivationCache | None = None
+    ) -> Tensor:
+        h = self.first(x, cache)
         skip: TensorLike = 0.0
-        for block, condition in zip(self.blocks, conditions, strict=True):
-            h, skip = block(h, skip, condition, memory)
-        return self.logits(self.hidden(relu(skip), memory, activation=relu), memory)
+        for block, context in zip(self.blocks, context_layers, strict=True):
+            h, skip = block(h, skip, context, cache)
+        return self.logits(self.hidden(relu(skip), cache, activation=relu), cache)
 
     def _conditions(self, labels: Array | None) -> list[Tensor | float]:
         """What is added in each block: 0, or (N or 1, T or 1, 2C)."""
-        conditions = self.of_label(labels, 1)
+        context_layers = self.of_label(labels, 1)
         if self.of_place:
             places = raster_coordinates(self.shape)[None].astype(self.dtype)  # (1, T, axes)
-            conditions = [c + of_place(places) for c, of_place in zip(conditions, self.of_place, strict=True)]
-        return conditions
+            context_layers = [c + of_place(places) for c, of_place in zip(context_layers, self.of_place, strict=True)]
+        return context_layers

@@ -67,10 +67,10 @@ class TimedMLP(Module):
     variance 1 its sums have about that standard deviation.
     """
 
-    def __init__(self, dim: int, rng: Rng, hidden: int, condition: int, steepness: float) -> None:
-        self.dim, self.condition = dim, condition
-        self.layers = [TimedLinear(a, b, rng) for a, b in ((dim + condition, hidden), (hidden, hidden), (hidden, dim))]
-        w = normal((dim + condition, hidden), steepness / math.sqrt(2 * (dim + condition)), rng)
+    def __init__(self, dim: int, rng: Rng, hidden: int, context: int, steepness: float) -> None:
+        self.dim, self.context = dim, context
+        self.layers = [TimedLinear(a, b, rng) for a, b in ((dim + context, hidden), (hidden, hidden), (hidden, dim))]
+        w = normal((dim + context, hidden), steepness / math.sqrt(2 * (dim + context)), rng)
         self.layers[0].w, self.layers[0].b = Parameter(w), Parameter(centred(w, rng))
 
     def at(self, t: float) -> InstantMLP:
@@ -80,9 +80,9 @@ class TimedMLP(Module):
 
 @dataclass(frozen=True, eq=False)
 class InstantMLP:
-    """f = h2 w3 + b3,   h2 = tanh(h1 w2 + b2),   h1 = tanh([x, condition] w1 + b1);   J = ∂f/∂x, d = 1 − h²
+    """f = h2 w3 + b3,   h2 = tanh(h1 w2 + b2),   h1 = tanh([x, context] w1 + b1);   J = ∂f/∂x, d = 1 − h²
 
-    Shapes: x, f, noise (N, dim), condition (N, C), traces (N,).
+    Shapes: x, f, noise (N, dim), context (N, C), traces (N,).
     """
 
     dim: int
@@ -90,29 +90,29 @@ class InstantMLP:
     second: tuple[Tensor, Tensor]
     last: tuple[Tensor, Tensor]
 
-    def __call__(self, x: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def __call__(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         """Return f."""
-        return linear(self._hidden(x, condition)[1], *self.last)
+        return linear(self._hidden(x, context)[1], *self.last)
 
-    def with_trace(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def with_trace(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         """Return f and tr J: exactly, in any dimension, at the cost of one more product of matrices.
 
         J = (w1 d1 w2 d2 w3)ᵀ,   tr J = Σⱼₖ d1ⱼ (w2 ⊙ (w3 w1)ᵀ)ⱼₖ d2ₖ
         """
-        h1, h2 = self._hidden(x, condition)
+        h1, h2 = self._hidden(x, context)
         return linear(h2, *self.last), (matmul(one_minus_square(h1), self._around) * one_minus_square(h2)).sum(1)
 
-    def with_estimate(self, x: TensorLike, condition: TensorLike | None, noise: TensorLike) -> tuple[Tensor, Tensor]:
+    def with_estimate(self, x: TensorLike, context: TensorLike | None, noise: TensorLike) -> tuple[Tensor, Tensor]:
         """Return f and εᵀ J ε, whose mean is tr J where E εεᵀ = 1.
 
         ε is pushed forward along with x, as it can be through any number of layers.
         """
-        h1, h2 = self._hidden(x, condition)
+        h1, h2 = self._hidden(x, context)
         pushed = matmul(matmul(noise, self._w1) * one_minus_square(h1), self.second[0]) * one_minus_square(h2)
         return linear(h2, *self.last), (matmul(pushed, self.last[0]) * noise).sum(1)
 
-    def _hidden(self, x: TensorLike, condition: TensorLike | None) -> tuple[Tensor, Tensor]:
-        h1 = tanh(linear(x if condition is None else concatenate([x, condition], 1), *self.first))
+    def _hidden(self, x: TensorLike, context: TensorLike | None) -> tuple[Tensor, Tensor]:
+        h1 = tanh(linear(x if context is None else concatenate([x, context], 1), *self.first))
         return h1, tanh(linear(h1, *self.second))
 
     @property
@@ -132,7 +132,7 @@ class FFJORD(Flow):
     (`solver`): see `ContinuousFlow`. With `noise` the loss has Hutchinson's estimate of the trace. The steeper its
     network starts, the sooner it has sharp edges (of data of variance 1), and the more evaluations its solutions take.
 
-    Shapes: x (N, dim) of floats, condition (N, condition); log_prob (N,) in nats per example.
+    Shapes: x (N, dim) of floats, context (N, context); log_prob (N,) in nats per example.
     Raises ValueError if a size is below 1 or the steepness not positive, or as Flow does; IntegrationError, an
     ArithmeticError, as the solvers do.
     """
@@ -146,32 +146,32 @@ class FFJORD(Flow):
         *,
         hidden: int = 64,
         steepness: float = 2.0,
-        condition: int = 0,
+        context: int = 0,
         noise: Noise | None = None,
         training: Solver | None = None,
         solver: Solver | None = None,
         adjoint: bool = False,
     ) -> None:
         at_least(1, dim=dim, hidden=hidden)
-        at_least(0, condition=condition)
+        at_least(0, context=context)
         if noise not in (None, "rademacher", "gaussian"):
             raise ValueError(f"noise: expected 'rademacher', 'gaussian' or None, got {noise!r}")
         if not 0 < steepness < math.inf:
             raise ValueError(f"steepness: expected a positive number, got {steepness}")
-        velocity = TimedMLP(dim, rng, hidden, condition, steepness)
+        velocity = TimedMLP(dim, rng, hidden, context, steepness)
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
         self.noise, self.training = noise, training or FixedStep(6)
 
-    def log_prob_estimate(self, x: TensorLike, rng: Rng, condition: TensorLike | None = None) -> Tensor:
+    def log_prob_estimate(self, x: TensorLike, rng: Rng, context: TensorLike | None = None) -> Tensor:
         """`log_prob` by Hutchinson's estimate of the trace, with an ε for each example: ±1, or what `noise` says."""
         check_rng(rng)
-        return self._solved_by(self.bijection.solver, x, rng).log_prob(x, condition)
+        return self._solved_by(self.bijection.solver, x, rng).log_prob(x, context)
 
-    def loss(self, x: TensorLike, condition: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:
+    def loss(self, x: TensorLike, context: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:
         """Mean of −ln p in nats per example by the solver for training; the rng is for `noise`, if there is any."""
         if self.noise and rng is None:
             raise ValueError(f"rng: expected a generator for {self.noise} noise, got None")
-        return -self._solved_by(self.training, x, rng if self.noise else None).log_prob(x, condition).mean()
+        return -self._solved_by(self.training, x, rng if self.noise else None).log_prob(x, context).mean()
 
     def _solved_by(self, solver: Solver, x: TensorLike, rng: Rng | None) -> Flow:
         own, noise = self.bijection, None

@@ -31,15 +31,15 @@ class LearnedCDF(Bijection):
         self.transformer = transformer
         self.logits, self.means, self.log_scales = map(Parameter, np.split(transformer.start(low, high), 3))
 
-    def forward(self, x: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.transformer.forward(x, self._mixture())
         return z, sum_event(log_slope)
 
-    def inverse(self, z: TensorLike, condition: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         x, log_slope = self.transformer.inverse(z, self._mixture())
         return x, sum_event(log_slope)
 
-    def decode(self, z: TensorLike, condition: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
         return self.transformer.quantile(z, self._mixture())
 
     def _mixture(self) -> Tensor:

@@ -33,7 +33,7 @@ class Glow(Flow):
 
     `scales` is the number of levels, the paper's L, and `steps` that of the steps in each, its K.
 
-    Shapes: x (N, *shape), condition (N, condition); log_prob (N,) in nats per image.
+    Shapes: x (N, *shape), context (N, context); log_prob (N,) in nats per image.
     Raises ValueError, naming the argument, where a setting makes no flow or an input is of another shape: height and
     width must be multiples of 2^scales.
     """
@@ -46,7 +46,7 @@ class Glow(Flow):
         scales: int = 2,
         steps: int = 4,
         hidden: int = 64,
-        condition: int = 0,
+        context: int = 0,
         activation: Activation = relu,
     ) -> None:
         check_shape(shape)
@@ -57,7 +57,7 @@ class Glow(Flow):
         def step(shape: tuple[int, ...]) -> list[Bijection]:
             cut = Mask("channel", shape)
             (*_, n_in), (*_, n_out) = cut.shapes
-            network = GlowNet(n_in, 2 * n_out, rng, hidden=hidden, condition=condition, activation=activation)
+            network = GlowNet(n_in, 2 * n_out, rng, hidden=hidden, context=context, activation=activation)
             return [ActNorm(shape[-1]), InvertibleConv(shape[-1], rng), AffineCoupling(cut, network)]
 
         chains, shapes = [], []

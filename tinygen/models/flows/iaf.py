@@ -31,7 +31,7 @@ class IAF(Flow):
         hidden: Sequence[int] = (64, 64),
         transformer: Transformer | None = None,
         random_orders: bool = False,
-        condition: int = 0,
+        context: int = 0,
     ) -> None:
         maf = MAF(
             dim,
@@ -40,6 +40,6 @@ class IAF(Flow):
             hidden=hidden,
             transformer=transformer,
             random_orders=random_orders,
-            condition=condition,
+            context=context,
         )
         super().__init__(Inverse(maf.bijection), maf.base)

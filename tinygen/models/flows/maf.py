@@ -36,7 +36,7 @@ class MAF(Flow):
     The order of the variables is 0…dim−1 and its reverse in turns or, of `random_orders`, drawn anew for each layer.
     The transformer τ is affine unless another is given, such as a `MixtureCDF`.
 
-    Shapes: x (N, dim), condition c (N, condition) if that is not 0, log_prob (N,) in nats per example.
+    Shapes: x (N, dim), context c (N, context) if that is not 0, log_prob (N,) in nats per example.
     Raises ValueError, naming the argument, if a setting makes no flow or an argument does not fit it.
     """
 
@@ -49,14 +49,14 @@ class MAF(Flow):
         hidden: Sequence[int] = (64, 64),
         transformer: Transformer | None = None,
         random_orders: bool = False,
-        condition: int = 0,
+        context: int = 0,
     ) -> None:
         at_least(1, dim=dim, layers=layers)
         tau = transformer or AffineTransformer()
         bijections = []
         for layer in range(layers):
             order = rng.permutation(dim) if random_orders else np.arange(dim)[:: 1 - 2 * (layer % 2)]
-            net = MaskedMLP(dim, tau.width, rng, hidden=hidden, orders=[order], condition=condition)
+            net = MaskedMLP(dim, tau.width, rng, hidden=hidden, orders=[order], context=context)
             net.layers[-1].b = Parameter(np.tile(tau.start(), dim))
             bijections.append(MaskedAutoregressive(net, tau))
         super().__init__(Chain(*bijections), StandardNormal((dim,)))

@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 class NICE(Flow):
     """Additive couplings of vectors (D,), and an `ActNorm` of each number at the end; images are vectors to it.
 
-    Shapes: x (N, *shape), condition (N, condition); log_prob (N,) in nats per example.
+    Shapes: x (N, *shape), context (N, context); log_prob (N,) in nats per example.
     Raises ValueError, naming the argument, where a setting makes no flow or an input is of another shape.
     """
 
@@ -39,7 +39,7 @@ class NICE(Flow):
         layers: int = 4,
         hidden: int = 64,
         depth: int = 2,
-        condition: int = 0,
+        context: int = 0,
         activation: Activation = relu,
     ) -> None:
         check_shape(shape)
@@ -49,8 +49,6 @@ class NICE(Flow):
         for i in range(layers):
             cut = Mask(mask, (dim,), flipped=i % 2 == 1)
             n_in, n_out = cut.shapes[0][0], cut.shapes[1][0]
-            network = CouplingMLP(
-                n_in, n_out, rng, hidden=hidden, depth=depth, condition=condition, activation=activation
-            )
+            network = CouplingMLP(n_in, n_out, rng, hidden=hidden, depth=depth, context=context, activation=activation)
             parts.append(AdditiveCoupling(cut, network))
         super().__init__(Chain(*parts, ActNorm(dim)), StandardNormal((dim,)), tuple(shape))

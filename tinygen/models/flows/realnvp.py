@@ -40,7 +40,7 @@ class RealNVP(Flow):
     `mask` ("checkerboard", "channel" or "half"); with more, images are squeezed and half of the channels leave after
     each level but the last. `depth` is the number of hidden layers, or of residual blocks.
 
-    Shapes: x (N, *shape), condition (N, condition); log_prob (N,) in nats per example.
+    Shapes: x (N, *shape), context (N, context); log_prob (N,) in nats per example.
     Raises ValueError, naming the argument, where a setting makes no flow or an input is of another shape.
     """
 
@@ -54,7 +54,7 @@ class RealNVP(Flow):
         scales: int = 1,
         hidden: int = 64,
         depth: int = 2,
-        condition: int = 0,
+        context: int = 0,
         activation: Activation = relu,
     ) -> None:
         check_shape(shape)
@@ -71,7 +71,7 @@ class RealNVP(Flow):
                 cut = Mask(name, shape, flipped=i % 2 == 1)
                 kind = CouplingMLP if len(shape) == 1 else ResidualNet
                 n_in, n_out = cut.shapes[0][-1], 2 * cut.shapes[1][-1]
-                network = kind(n_in, n_out, rng, hidden=hidden, depth=depth, condition=condition, activation=activation)
+                network = kind(n_in, n_out, rng, hidden=hidden, depth=depth, context=context, activation=activation)
                 parts += [AffineCoupling(cut, network), ActNorm(shape[-1])]
             return parts
 

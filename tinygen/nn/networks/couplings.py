@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from ...autograd import Parameter, Tensor, TensorLike, relu, taps
-from ...checks import at_least, check_condition
+from ...checks import at_least, check_context
 from ..init import centred, he_normal, zeros
 from ..layers import Activation, Conv, Linear
 from ..module import Module
@@ -22,24 +22,24 @@ Rng = np.random.Generator
 
 
 class CouplingNetwork(Module):
-    """What all of them do with the condition (N, C): it adds a linear function of itself to the first layer's output.
+    """What all of them do with the context (N, C): it adds a linear function of itself to the first layer's output.
 
-    Raises ValueError if depth is below 1, or if a condition of another shape is given, or none where one is expected.
+    Raises ValueError if depth is below 1, or if a context of another shape is given, or none where one is expected.
     """
 
-    def __init__(self, hidden: int, depth: int, condition: int, activation: Activation, rng: Rng) -> None:
+    def __init__(self, hidden: int, depth: int, context: int, activation: Activation, rng: Rng) -> None:
         at_least(1, hidden=hidden, depth=depth)
-        at_least(0, condition=condition)
-        self.condition = condition
-        self.told = Linear(condition, hidden, rng, bias=False) if condition else None
+        at_least(0, context=context)
+        self.context = context
+        self.context_layer = Linear(context, hidden, rng, bias=False) if context else None
         self.activation = activation
 
-    def _condition(self, condition: TensorLike | None, x: Tensor) -> TensorLike:
-        """Return what the condition adds, with ones for the axes between: (N, 1, 1, hidden) beside images."""
-        check_condition(condition, len(x), self.condition)
-        if self.told is None or condition is None:
+    def _context(self, context: TensorLike | None, x: Tensor) -> TensorLike:
+        """Return what the context adds, with ones for the axes between: (N, 1, 1, hidden) beside images."""
+        check_context(context, len(x), self.context)
+        if self.context_layer is None or context is None:
             return 0.0
-        added = self.told(condition)
+        added = self.context_layer(context)
         return added.reshape(len(x), *(1,) * (x.ndim - 2), added.shape[1])
 
 
@@ -50,18 +50,18 @@ class CouplingMLP(CouplingNetwork):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, rng: Rng, *, hidden: int, depth: int, condition: int = 0, activation: Activation
+        self, n_in: int, n_out: int, rng: Rng, *, hidden: int, depth: int, context: int = 0, activation: Activation
     ) -> None:
-        super().__init__(hidden, depth, condition, activation, rng)
+        super().__init__(hidden, depth, context, activation, rng)
         sizes = [n_in, *[hidden] * depth]
         self.layers = [Linear(a, b, rng, init=he_normal) for a, b in pairwise(sizes)]
         self.layers[0].b = Parameter(centred(self.layers[0].w.value, rng))
         self.last = Linear(hidden, n_out, rng, init=zeros)
 
-    def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
-        added = self._condition(condition, a)
+    def __call__(self, a: Tensor, context: TensorLike | None = None) -> Tensor:
+        added = self._context(context, a)
         first, *others = self.layers
-        h = first(a, self.activation) if self.told is None else self.activation(first(a) + added)
+        h = first(a, self.activation) if self.context_layer is None else self.activation(first(a) + added)
         for layer in others:
             h = layer(h, self.activation)
         return self.last(h)
@@ -74,9 +74,9 @@ class ResidualNet(CouplingNetwork):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, rng: Rng, *, hidden: int, depth: int, condition: int = 0, activation: Activation
+        self, n_in: int, n_out: int, rng: Rng, *, hidden: int, depth: int, context: int = 0, activation: Activation
     ) -> None:
-        super().__init__(hidden, depth, condition, activation, rng)
+        super().__init__(hidden, depth, context, activation, rng)
         square = taps.square(3)
         self.first = Conv(n_in, hidden, square, rng)
         self.blocks = [
@@ -85,11 +85,11 @@ class ResidualNet(CouplingNetwork):
         ]
         self.last = Conv(hidden, n_out, taps.point(), rng, init=zeros)
 
-    def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
-        h = self.first(a, plus=self._condition(condition, a))
+    def __call__(self, a: Tensor, context: TensorLike | None = None) -> Tensor:
+        h = self.first(a, residual=self._context(context, a))
         for inner, outer in self.blocks:
             then = self.activation if outer is self.blocks[-1][1] else None  # which the last layer sees
-            h = outer(inner(self.activation(h), activation=self.activation), plus=h, activation=then)
+            h = outer(inner(self.activation(h), activation=self.activation), residual=h, activation=then)
         return self.last(h)
 
 
@@ -97,13 +97,13 @@ class GlowNet(CouplingNetwork):
     """3×3, 1×1 and 3×3 convolutions with relus between: the network of Glow's couplings."""
 
     def __init__(
-        self, n_in: int, n_out: int, rng: Rng, *, hidden: int, condition: int = 0, activation: Activation = relu
+        self, n_in: int, n_out: int, rng: Rng, *, hidden: int, context: int = 0, activation: Activation = relu
     ) -> None:
-        super().__init__(hidden, 1, condition, activation, rng)
+        super().__init__(hidden, 1, context, activation, rng)
         self.first = Conv(n_in, hidden, taps.square(3), rng, init=he_normal)
         self.middle = Conv(hidden, hidden, taps.point(), rng, init=he_normal)
         self.last = Conv(hidden, n_out, taps.square(3), rng, init=zeros)
 
-    def __call__(self, a: Tensor, condition: TensorLike | None = None) -> Tensor:
-        h = self.first(a, plus=self._condition(condition, a), activation=self.activation)
+    def __call__(self, a: Tensor, context: TensorLike | None = None) -> Tensor:
+        h = self.first(a, residual=self._context(context, a), activation=self.activation)
         return self.last(self.middle(h, activation=self.activation))
