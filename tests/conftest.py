@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `dev` while writing, `ci` at the gate, `thorough` over night (HYPOTHESIS_PROFILE=thorough)."""
+"""Hypothesis profiles, set by HYPOTHESIS_PROFILE: `dev` (default), `ci` (if CI is set), `thorough` (overnight)."""
 
 import os
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-# deadline=None: the first call of a kernel compiles it, and two noisy cores are no ground for a time limit.
+# No deadline: the first call of a kernel compiles it, and timings on shared machines vary.
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("thorough", max_examples=1000, deadline=None)

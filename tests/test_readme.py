@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands."""
+"""The Python code in README.md runs as printed."""
 
 import re
 from pathlib import Path
@@ -10,9 +10,9 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[-1][:40])
-def test_a_block_of_the_readme_runs(block: str) -> None:
+def test_code_block_runs(block: str) -> None:
     exec(compile(block, str(README), "exec"), {})
 
 
-def test_there_are_blocks() -> None:
+def test_code_blocks_are_found() -> None:
     assert len(BLOCKS) >= 2
