@@ -149,7 +149,7 @@ BAD_INPUT: list[tuple[Any, str]] = [
     (lambda: frechet_distance([0, 0], [[1, 5], [5, 1]], [0, 0], np.eye(2)), "cov_a: .*eigenvalue -4"),
     (lambda: bootstrap(np.mean, [], rng=np.random.default_rng(0)), "samples"),
     (lambda: bootstrap(np.mean, [1.0], rng=np.random.default_rng(0), rounds=1), "rounds"),
-    (lambda: bootstrap(np.mean, [1.0], rng=np.random.default_rng(0), rounds=2.5), "rounds: expected a whole"),  # type: ignore[arg-type]
+    (lambda: bootstrap(np.mean, [1.0], rng=np.random.default_rng(0), rounds=2.5), "rounds: expected an integer"),  # type: ignore[arg-type]
 ]
 
 

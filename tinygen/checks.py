@@ -1,4 +1,4 @@
-"""What is checked at the library's boundary in more than one place: `name: expected …, got …`, as a ValueError.
+"""Argument checks that several modules share. They raise ValueError with a message "name: expected …, got …".
 
 Checked by: tests/test_checks.py
 """
@@ -14,128 +14,117 @@ from .autograd import Array, Tensor, TensorLike
 from .autograd.tensor import array_of
 
 
+def require(holds: bool | np.bool_, name: str, expected: object, got: object) -> None:
+    """Raise ValueError unless the condition holds."""
+    if not holds:
+        raise ValueError(f"{name}: expected {expected}, got {got}")
+
+
 def at_least(least: int, **counts: int) -> None:
-    """Raise ValueError, naming the count, if one of them is no whole number or below the least that makes sense."""
+    """Raise ValueError unless every count is an integer ≥ `least`; its keyword is its name in the message."""
     for name, count in counts.items():
-        if not isinstance(count, int | np.integer):
-            raise ValueError(f"{name}: expected a whole number, got {count!r}")
-        if count < least:
-            raise ValueError(f"{name}: expected at least {least}, got {count}")
+        require(isinstance(count, int | np.integer), name, "an integer", repr(count))
+        require(count >= least, name, f"at least {least}", count)
 
 
 def check_odd(least: int, **sizes: int) -> None:
-    """Raise ValueError, naming the size, unless each is odd, as that of a window with a middle is, and large enough."""
+    """Raise ValueError unless every size is an odd integer ≥ `least`."""
     for name, size in sizes.items():
-        if not isinstance(size, int | np.integer) or size < least or size % 2 == 0:
-            raise ValueError(f"{name}: expected an odd number of at least {least}, got {size}")
+        odd = isinstance(size, int | np.integer) and size % 2 == 1
+        require(odd and size >= least, name, f"an odd integer of at least {least}", size)
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Raise ValueError unless 0 ≤ rate < 1, as it must be where 1 − rate is what is left."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"{name}: expected at least 0 and below 1, got {rate}")
+    """Raise ValueError unless 0 ≤ rate < 1."""
+    require(0 <= rate < 1, name, "at least 0 and below 1", rate)
 
 
 def check_counts(name: str, counts: Sequence[int]) -> None:
-    """Raise ValueError unless counts are one or more whole numbers of at least 1."""
+    """Raise ValueError unless `counts` is a nonempty sequence of integers ≥ 1, such as the shape of an event."""
     given = counts if isinstance(counts, Sequence) else ()
-    if not given or not all(isinstance(n, int | np.integer) and n >= 1 for n in given):
-        raise ValueError(f"{name}: expected one or more whole numbers of at least 1, got {counts}")
-
-
-def check_shape(shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless shape is that of an event of several variables, or of one: lengths of at least 1."""
-    check_counts("shape", shape)
+    positive = [isinstance(n, int | np.integer) and n >= 1 for n in given]
+    require(any(positive) and all(positive), name, "one or more integers of at least 1", counts)
 
 
 def check_array(name: str, x: object) -> None:
-    """Raise ValueError unless x is a NumPy array, which lists, numbers and tensors are not."""
-    if not isinstance(x, np.ndarray):
-        raise ValueError(f"{name}: expected a NumPy array, got {type(x).__name__}")
+    """Raise ValueError unless x is a NumPy array."""
+    require(isinstance(x, np.ndarray), name, "a NumPy array", type(x).__name__)
 
 
 def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless x is (N, *shape)."""
-    if array_of(x).shape[1:] != shape or array_of(x).ndim == 0:
-        raise ValueError(f"{name}: expected shape {with_examples(shape)}, got {array_of(x).shape}")
+    """Raise ValueError unless x has shape (N, *shape)."""
+    got = array_of(x).shape
+    require(got[1:] == shape and got != (), name, f"shape {with_examples(shape)}", got)
 
 
-def finite(name: str, x: TensorLike, shape: tuple[int, ...], dtype: DTypeLike) -> TensorLike:
-    """Return x, an array in this dtype, or float64 data would take a float32 network with it; a tensor as it is.
+def as_finite(name: str, x: TensorLike, shape: tuple[int, ...], dtype: DTypeLike) -> TensorLike:
+    """Return x converted to `dtype`, so that float64 data does not promote a float32 network; a Tensor is unchanged.
 
-    Raises ValueError unless x is (N, *shape) of real numbers that are finite, also in this dtype.
+    Raises ValueError unless x has shape (N, *shape) and real values that are finite, also after the conversion.
     """
     v = array_of(x)
     if not isinstance(x, Tensor):
         check_array(name, x)
-        if v.dtype.kind not in "fiub":
-            raise ValueError(f"{name}: expected real numbers, got {v.dtype}")
+        require(v.dtype.kind in "fiub", name, "real numbers", v.dtype)
         with np.errstate(over="ignore"):
             x = v = v.astype(dtype, copy=False)
     check_event(name, x, shape)
-    if not np.all(np.isfinite(v)):
-        raise ValueError(f"{name}: expected finite numbers, got {np.count_nonzero(~np.isfinite(v))} that are not")
+    bad = v.size - np.count_nonzero(np.isfinite(v))
+    require(bad == 0, name, "finite numbers", f"{bad} that are NaN or infinite")
     return x
 
 
 def check_context(context: TensorLike | None, n: int, size: int | None = None) -> None:
-    """Raise ValueError unless the context is (n, size), or None where the size is 0.
+    """Raise ValueError unless the context has shape (n, size), or is None if size is 0.
 
-    Without a size only the number of rows is checked: there may be no context, or a row for each example.
+    Without a size, None and any array of n rows pass.
     """
     got = None if context is None else array_of(context).shape
-    fits = got == ((n, size) if size else None) if size is not None else got is None or got[:1] == (n,)
-    if not fits:
-        wanted = "none" if size == 0 else f"shape ({n}, {'C' if size is None else size})"
-        if size and got == (n,):
-            wanted += f", of labels np.eye({size})[labels]"
-        raise ValueError(f"context: expected {wanted}, got {'none' if got is None else got}")
+    if size is None:
+        require(got is None or got[:1] == (n,), "context", f"shape ({n}, C)", got)
+        return
+    hint = f", as from labels by np.eye({size})[labels]" if size and got == (n,) else ""
+    wanted = f"shape ({n}, {size}){hint}" if size else "none"
+    require(got == ((n, size) if size else None), "context", wanted, "none" if got is None else got)
 
 
-def check_k(k: Array, shape: tuple[int, ...], levels: int) -> None:
-    """Raise ValueError unless k is of integers 0…levels−1 and of this shape."""
-    check_array("k", k)
-    if k.dtype.kind not in "iu" or k.shape != shape or (k.size and not (k.min() >= 0 and k.max() < levels)):
-        seen = f", values {k.min()}…{k.max()}" if k.size else ""
-        raise ValueError(f"k: expected integers 0…{levels - 1} of shape {shape}, got {k.dtype} of {k.shape}{seen}")
+def check_integers(name: str, x: Array, shape: tuple[int, ...], levels: int) -> None:
+    """Raise ValueError unless x is an integer array of this shape with values in 0 … levels − 1."""
+    check_array(name, x)
+    wanted = f"integers 0…{levels - 1} of shape {shape}"
+    require(x.dtype.kind in "iu" and x.shape == shape, name, wanted, f"{x.dtype} of shape {x.shape}")
+    if x.size:
+        low, high = x.min(), x.max()
+        require(low >= 0 and high < levels, name, wanted, f"values {low}…{high}")
 
 
-def check_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:
-    """Return x as int64 if it is (N, *shape) of 0…levels−1 or boolean; raise ValueError if it is not."""
+def as_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:
+    """Return x as int64. Raises ValueError unless it has shape (N, *shape) and integers 0 … levels − 1 or booleans."""
     check_array("x", x)
-    wanted = f"integers 0…{levels - 1} of shape {with_examples(shape)}"
-    if x.dtype.kind not in "iub" or x.shape[1:] != shape:
-        raise ValueError(f"x: expected {wanted}, got {x.dtype} of shape {x.shape}")
-    if x.size and not (x.min() >= 0 and x.max() < levels):
-        raise ValueError(f"x: expected {wanted}, got values {x.min()}…{x.max()}")
-    return x.astype(np.int64)
+    x = x.astype(np.int64) if x.dtype == bool else x
+    check_integers("x", x, (*x.shape[:1], *shape), levels)
+    return x.astype(np.int64, copy=False)
 
 
 def check_labels(labels: Array | None, n: int, classes: int) -> None:
-    """Raise ValueError unless labels are (n,) integers of 0…classes−1, or None where there are no classes."""
-    if (labels is None) != (classes == 0):
+    """Raise ValueError unless labels is (n,) integers 0 … classes − 1, or None if there are no classes."""
+    if labels is not None and classes:
+        check_integers("labels", labels, (n,), classes)
+    elif labels is not None or classes:
         raise ValueError(f"labels: expected {'some' if classes else 'none'}, the model has {classes} classes")
-    if labels is None:
-        return
-    check_array("labels", labels)
-    wanted = f"integers 0…{classes - 1} of shape ({n},)"
-    if labels.dtype.kind not in "iu" or labels.shape != (n,):
-        raise ValueError(f"labels: expected {wanted}, got {labels.dtype} of shape {labels.shape}")
-    if n and not (labels.min() >= 0 and labels.max() < classes):
-        raise ValueError(f"labels: expected {wanted}, got values {labels.min()}…{labels.max()}")
 
 
 def check_rng(rng: np.random.Generator) -> None:
-    """Raise ValueError unless rng is a generator, which a seed is not."""
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng: expected a np.random.Generator, as np.random.default_rng(seed) makes one, got {rng!r}")
+    """Raise ValueError unless rng is a numpy.random.Generator (a seed is not accepted)."""
+    wanted = "a np.random.Generator, such as np.random.default_rng(seed)"
+    require(isinstance(rng, np.random.Generator), "rng", wanted, repr(rng))
 
 
 def broadcasts(shape: tuple[int, ...], onto: tuple[int, ...]) -> bool:
-    """Whether an array of this shape broadcasts to the other one, which stays as it is."""
+    """Return whether an array of this shape broadcasts to the shape `onto`."""
     return len(shape) <= len(onto) and all(a in (1, b) for a, b in zip(shape[::-1], onto[::-1], strict=False))
 
 
 def with_examples(shape: tuple[int, ...]) -> str:
-    """Write the shape of N events: (N, 28, 28), of numbers (N,)."""
+    """Return the text of (N, *shape), such as "(N, 28, 28)", or "(N,)" for scalars."""
     return f"({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike
-from ..checks import at_least, check_levels
+from ..checks import as_levels, at_least
 from ..nn import Module
 from .flow import Flow
 
@@ -40,7 +40,7 @@ class Dequantized(Module):
 
     def dequantize(self, x: Array, rng: Rng) -> Array:
         """y = (x + u) / levels, u ~ U[0, 1): within [0, 1), in the dtype of the flow's parameters."""
-        x = check_levels(x, self.shape, self.levels)
+        x = as_levels(x, self.shape, self.levels)
         dtype = self.flow.dtype
         y = ((x + rng.random(x.shape)) / self.levels).astype(dtype)
         below_one = np.nextafter(dtype.type(1), dtype.type(0))

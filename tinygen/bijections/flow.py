@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_context, finite, with_examples
+from ..checks import as_finite, at_least, check_context, with_examples
 from ..distributions import Distribution
 from ..nn import Module
 from .bijection import Bijection
@@ -66,10 +66,10 @@ class Flow(Module):
     def _checked(self, x: TensorLike, context: TensorLike | None) -> tuple[TensorLike, TensorLike | None]:
         if array_of(x).dtype.kind != "f":
             raise ValueError(f"x: expected floats {with_examples(self.shape)}, got {array_of(x).dtype}")
-        x = finite("x", x, self.shape, self.dtype)
+        x = as_finite("x", x, self.shape, self.dtype)
         return x, self._checked_context(len(array_of(x)), context)
 
     def _checked_context(self, n: int, context: TensorLike | None) -> TensorLike | None:
         at_least(0, n=n)
         check_context(context, n, self.context)
-        return None if context is None else finite("context", context, np.shape(context)[1:], self.dtype)
+        return None if context is None else as_finite("context", context, np.shape(context)[1:], self.dtype)

@@ -21,7 +21,7 @@ from ..autograd import (
     take_along_axis,
 )
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_k
+from ..checks import at_least, check_integers
 from .distribution import Likelihood, check_width
 
 
@@ -48,7 +48,7 @@ class Bernoulli:
     levels, width = 2, 1
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        check_k(k, array_of(check_width(1, parameters)).shape[:-1], 2)
+        check_integers("k", k, array_of(check_width(1, parameters)).shape[:-1], 2)
         logits = reshape(parameters, k.shape)
         return log_sigmoid(logits * np.where(k, 1, -1).astype(logits.dtype))
 
@@ -66,7 +66,7 @@ def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
     """
     if not isinstance(output, Bernoulli):
         return output.log_prob(parameters, x).sum(tuple(range(1, x.ndim)))
-    check_k(x, parameters.shape[:-1], 2)
+    check_integers("k", x, parameters.shape[:-1], 2)
     flat = len(x), math.prod(x.shape[1:])
     return bernoulli_log_prob(parameters.reshape(flat), x.reshape(flat))
 
@@ -74,7 +74,7 @@ def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
 def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:
     """ln softmax(logits)ₖ in nats. Shapes: logits (…, K), k (…) integers in 0…K−1, else ValueError; result (…)."""
     shape, levels = np.shape(array_of(logits))[:-1], np.shape(array_of(logits))[-1]
-    check_k(k, shape, levels)
+    check_integers("k", k, shape, levels)
     picked = take_along_axis(log_softmax(logits), k[..., None], axis=-1)
     return picked.reshape(*k.shape)
 

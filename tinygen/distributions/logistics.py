@@ -25,7 +25,7 @@ from ..autograd import (
     where,
 )
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_k
+from ..checks import at_least, check_integers
 from .discrete import sample_categorical
 
 
@@ -54,7 +54,7 @@ class DiscretizedLogistics:
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
         """Return ln p(k) in nats, by σ(b) − σ(a) = σ(b) σ(−a) (1 − e^−(b−a)): nothing near 1 is subtracted from 1."""
         weights, means, log_scales = self._split(parameters)
-        check_k(k, weights.shape[:-1], self.levels)
+        check_integers("k", k, weights.shape[:-1], self.levels)
         last = self.levels - 1
         level = k[..., None].astype(means.dtype)
         precision = exp(-log_scales)

@@ -59,5 +59,5 @@ def test_wrong_ones_are_found_out(name: str) -> None:
 
 @pytest.mark.parametrize("shape", [(), (0, 3), (3, -1)])
 def test_shapes_that_are_none(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"^shape: expected one or more whole numbers of at least 1"):
+    with pytest.raises(ValueError, match=r"^shape: expected one or more integers of at least 1"):
         raster_coordinates(shape)

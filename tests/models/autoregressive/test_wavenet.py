@@ -150,8 +150,8 @@ def test_gradients(rng: np.random.Generator) -> None:
     [
         ({"levels": 1}, "levels: expected at least 2"),
         ({"dilations": ()}, "dilations: expected one or more"),
-        ({"dilations": (1, 0)}, "dilations: expected one or more whole numbers"),
-        ({"dilations": (1.5,)}, "dilations: expected one or more whole numbers"),
+        ({"dilations": (1, 0)}, "dilations: expected one or more integers"),
+        ({"dilations": (1.5,)}, "dilations: expected one or more integers"),
         ({"dilations": (-2,)}, "dilations: "),
         ({"channels": 0}, "channels: expected at least 1"),
         ({"size": 0}, "size: expected at least 1"),

@@ -137,7 +137,7 @@ def test_orders() -> None:
     ("settings", "message"),
     [
         ({"layers": 0}, "layers: expected at least 1"),
-        ({"hidden": (4, 0)}, "hidden: expected one or more whole numbers"),
+        ({"hidden": (4, 0)}, "hidden: expected one or more integers"),
         ({"context": -1}, "context: expected at least 0"),
         ({"dim": 0}, "dim: expected at least 1"),
     ],

@@ -26,7 +26,7 @@ import numpy as np
 
 from ...autograd import Array, Tensor, TensorLike, grad, no_grad, softplus, sqrt
 from ...autograd.tensor import array_of
-from ...checks import at_least, finite
+from ...checks import as_finite, at_least
 from ...distributions import StandardNormal
 from ...nn import Module
 
@@ -85,7 +85,7 @@ class GAN(Module):
 
     def critic_loss(self, x: Array, *, rng: Rng) -> Tensor:
         """What the critic lowers, of data x (N, *shape) and as many samples; the generator is not part of its graph."""
-        real = array_of(finite("x", x, self.shape, self.dtype))
+        real = array_of(as_finite("x", x, self.shape, self.dtype))
         if not len(real):
             raise ValueError(f"x: expected one or more examples, got shape {x.shape}")
         with no_grad():

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ...autograd import Array, Tensor
-from ...checks import at_least, check_array, check_labels, check_levels, check_rng, check_shape
+from ...checks import as_levels, at_least, check_array, check_counts, check_labels, check_rng
 from ...distributions import Output, event_log_prob
 from ...nn import Embedding, Module
 
@@ -33,7 +33,7 @@ class Autoregressive(Module):
     """
 
     def __init__(self, shape: tuple[int, ...], output: Output, classes: int = 0) -> None:
-        check_shape(shape)
+        check_counts("shape", shape)
         at_least(0, classes=classes)
         self.shape, self.output, self.classes = tuple(shape), output, classes
 
@@ -76,7 +76,7 @@ class Autoregressive(Module):
 
     def checked(self, x: Array, labels: Array | None) -> Array:
         """Return x as int64 if it and the labels are what the model is over; raise ValueError if not."""
-        x = check_levels(x, self.event_shape(x), self.output.levels)
+        x = as_levels(x, self.event_shape(x), self.output.levels)
         check_labels(labels, len(x), self.classes)
         return x
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from ...autograd import Array
-from ...checks import check_shape
+from ...checks import check_counts
 
 
 def raster_coordinates(shape: tuple[int, ...]) -> Array:
@@ -21,7 +21,7 @@ def raster_coordinates(shape: tuple[int, ...]) -> Array:
     Shapes: result (variables, axes longer than 1), the variables in raster order, the last axis fastest.
     Raises ValueError if the shape has no axis, or one of length below 1.
     """
-    check_shape(shape)
+    check_counts("shape", shape)
     lines = [np.linspace(-1, 1, n) for n in shape if n > 1]
     grid = np.array(np.meshgrid(*lines, indexing="ij"))  # (axes, *lengths)
     return grid.reshape(len(lines), math.prod(shape)).T

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...autograd import relu
 from ...bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, InvertibleConv, Mask, Squeeze, multi_scale
-from ...checks import at_least, check_shape
+from ...checks import at_least, check_counts
 from ...distributions import StandardNormal
 from ...nn.layers import Activation
 from ...nn.networks.couplings import GlowNet
@@ -49,7 +49,7 @@ class Glow(Flow):
         context: int = 0,
         activation: Activation = relu,
     ) -> None:
-        check_shape(shape)
+        check_counts("shape", shape)
         at_least(1, scales=scales, steps=steps, hidden=hidden)
         if len(shape) != 3 or shape[0] % 2**scales or shape[1] % 2**scales:
             raise ValueError(f"shape: expected (H, W, C), H and W multiples of 2^scales = {2**scales}, got {shape}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...autograd import relu
 from ...bijections import ActNorm, AdditiveCoupling, Bijection, Chain, Flow, Mask, Reshape
-from ...checks import at_least, check_shape
+from ...checks import at_least, check_counts
 from ...distributions import StandardNormal
 from ...nn.layers import Activation
 from ...nn.networks.couplings import CouplingMLP
@@ -42,7 +42,7 @@ class NICE(Flow):
         context: int = 0,
         activation: Activation = relu,
     ) -> None:
-        check_shape(shape)
+        check_counts("shape", shape)
         at_least(2, layers=layers)  # or a half is never changed
         dim = math.prod(shape)
         parts: list[Bijection] = [] if len(shape) == 1 else [Reshape(tuple(shape), (dim,))]

@@ -24,7 +24,7 @@ import numpy as np
 
 from ...autograd import relu
 from ...bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, Mask, Squeeze, multi_scale
-from ...checks import at_least, check_shape
+from ...checks import at_least, check_counts
 from ...distributions import StandardNormal
 from ...nn.layers import Activation
 from ...nn.networks.couplings import CouplingMLP, ResidualNet
@@ -57,7 +57,7 @@ class RealNVP(Flow):
         context: int = 0,
         activation: Activation = relu,
     ) -> None:
-        check_shape(shape)
+        check_counts("shape", shape)
         at_least(2, layers=layers)
         at_least(1, scales=scales)
         if scales > 1 and len(shape) != 3:

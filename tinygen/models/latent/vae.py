@@ -26,7 +26,7 @@ import numpy as np
 from ...autograd import Array, Tensor, TensorLike, broadcast_to, exp, log_normal, logsumexp, no_grad
 from ...autograd.tensor import array_of
 from ...bijections import Bijection
-from ...checks import at_least, check_levels, finite
+from ...checks import as_finite, as_levels, at_least
 from ...distributions import Distribution, Likelihood, StandardNormal, event_log_prob
 from ...nn import Module
 
@@ -74,12 +74,12 @@ class VAE(Module):
 
     def posterior(self, x: Array) -> Posterior:
         """Encode x (N, *shape): the Gaussian that codes are drawn from, and the context of the posterior flow."""
-        v = finite("x", x, self.shape, self.dtype)
+        v = as_finite("x", x, self.shape, self.dtype)
         if not len(x):
             raise ValueError(f"x: expected one or more examples, got shape {x.shape}")
         levels = getattr(self.output, "levels", None)
         if levels is not None:
-            check_levels(x, self.shape, levels)
+            as_levels(x, self.shape, levels)
         code = self.encoder(v)
         d = self.latent
         if code.shape[0] != len(x) or code.ndim != 2 or code.shape[1] < 2 * d:
