@@ -1,7 +1,6 @@
-"""The convolution family: three partial derivatives of one form, closed under differentiation.
+"""conv, conv_transpose and conv_weight: the relations between them, higher derivatives and options.
 
-That each of the three computes what it should, with its first and second derivative, for random taps and strides, is in
-test_primitives.py; here is what holds of the three together, and what the options do.
+Values and first and second derivatives for random taps and strides are tested in test_primitives.py.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from tinygen.testing import strategies as draws
 
 
 class Form(NamedTuple):
-    """One trilinear form with a point in it."""
+    """The geometry of a convolution, and arrays x, w and y that fit it."""
 
     taps: Taps
     stride: int
@@ -51,14 +50,14 @@ class Form(NamedTuple):
 @st.composite
 def forms(draw: DrawFn) -> Form:
     offsets, n, c, d = draw(draws.taps()), *(draw(st.integers(1, 3)) for _ in range(3))
-    offsets = ((0,) * len(offsets[0]), *(tap for tap in offsets if any(tap)))  # one tap that meets something
+    offsets = ((0,) * len(offsets[0]), *(tap for tap in offsets if any(tap)))  # the zero tap always connects x and y
     sizes = [draw(draws.shapes(len(offsets[0]), len(offsets[0]))) for _ in range(2)]
     shapes = (n, *sizes[0], c), (len(offsets), c, d), (n, *sizes[1], d)
     return Form(offsets, draw(st.integers(1, 3)), *(draw(draws.arrays(shape)) for shape in shapes))
 
 
 @given(form=forms(), rng=draws.rngs())
-def test_each_is_the_adjoint_of_another_in_each_argument(form: Form, rng: np.random.Generator) -> None:
+def test_the_three_are_adjoint_in_each_argument(form: Form, rng: np.random.Generator) -> None:
     x, w, y = form.x.shape, form.w.shape, form.y.shape
     check_adjoint(lambda u: form.conv(u, form.w), lambda v: form.conv_transpose(v, form.w), x, y, rng=rng)
     check_adjoint(lambda u: form.conv(form.x, u), lambda v: form.conv_weight(form.x, v), w, y, rng=rng)
@@ -66,7 +65,8 @@ def test_each_is_the_adjoint_of_another_in_each_argument(form: Form, rng: np.ran
 
 
 @given(form=forms())
-def test_the_three_pairings_are_one_number(form: Form) -> None:
+def test_the_three_compute_one_trilinear_form(form: Form) -> None:
+    """⟨conv(x, w), y⟩ = ⟨conv_transpose(y, w), x⟩ = ⟨conv_weight(x, y), w⟩."""
     x, w, y = form.x, form.w, form.y
     pairings = [
         np.sum(form.conv(x, w).value * y),
@@ -85,24 +85,26 @@ def test_the_three_pairings_are_one_number(form: Form) -> None:
         (taps.point(), 1, (2, 2), (2, 2)),
     ],
 )
-def test_third_order(offsets: Taps, stride: int, x_size: tuple[int, ...], y_size: tuple[int, ...]) -> None:
+def test_third_derivatives_are_correct(
+    offsets: Taps, stride: int, x_size: tuple[int, ...], y_size: tuple[int, ...]
+) -> None:
     rng = np.random.default_rng(0)
     x, w, y = (rng.normal(size=s) for s in ((2, *x_size, 2), (len(offsets), 2, 3), (2, *y_size, 3)))
     form = Form(offsets, stride, x, w, y)
-    # Quadratic in each argument, so that the third derivative is none of zeros.
+    # Quadratic in each argument, so that the third derivatives are not zero.
     check_grads(lambda x, w: form.conv(x * x, w * w), x, w, order=3, rng=rng, draws=1)
     check_grads(lambda y, w: form.conv_transpose(y * y, w * w), y, w, order=3, rng=rng, draws=1)
     check_grads(lambda x, y: form.conv_weight(x * x, y * y), x, y, order=3, rng=rng, draws=1)
 
 
 @given(form=forms(), data=st.data(), rng=draws.rngs())
-def test_plus_is_added(form: Form, data: st.DataObject, rng: np.random.Generator) -> None:
-    """A bias, a whole array, or whatever broadcasts; and its derivative is a sum."""
-    of: list[tuple[Callable[..., Tensor], Array, Array]] = [
+def test_residual_and_bias_are_added(form: Form, data: st.DataObject, rng: np.random.Generator) -> None:
+    """The residual has the output's shape or broadcasts to it; both have correct derivatives."""
+    cases: list[tuple[Callable[..., Tensor], Array, Array]] = [
         (form.conv, form.x, form.y),
         (form.conv_transpose, form.y, form.x),
     ]
-    for f, u, like in of:
+    for f, u, like in cases:
         shape = data.draw(st.sampled_from([like.shape, like.shape[-1:], (len(like), *(1,) * (like.ndim - 1)), ()]))
         residual, bias = rng.normal(size=shape), rng.normal(size=like.shape[-1:])
         y = f(u, form.w, residual)
@@ -113,17 +115,16 @@ def test_plus_is_added(form: Form, data: st.DataObject, rng: np.random.Generator
 
 
 @given(form=forms(), rng=draws.rngs())
-def test_rectified_is_followed_by_a_relu(form: Form, rng: np.random.Generator) -> None:
-    residual = rng.choice([-1, 1], form.y.shape) * (
-        1 + 2 * np.abs(form.conv(form.x, form.w).value)
-    )  # far from the kink
+def test_relu_option_applies_relu_to_the_output(form: Form, rng: np.random.Generator) -> None:
+    far_from_kink = 1 + 2 * np.abs(form.conv(form.x, form.w).value)
+    residual = rng.choice([-1, 1], form.y.shape) * far_from_kink
     args = form.x, form.w, residual
     np.testing.assert_allclose(form.conv(*args, relu=True).value, relu(form.conv(*args)).value, rtol=1e-12)
-    # The second term moves with all of them, also where the first one is 0.
+    # The second term depends on all arguments, also where relu's output is 0 everywhere.
     check_grads(lambda x, w, p: form.conv(x, w, p, relu=True) + form.conv(x, w, p), *args, order=2, rng=rng, draws=1)
 
 
-def test_default_sizes() -> None:
+def test_default_output_sizes() -> None:
     x, w = np.ones((1, 5, 4, 1)), np.ones((9, 1, 1))
     assert conv(x, w, taps.square(3)).shape == (1, 5, 4, 1)
     assert conv(x, w, taps.square(3), stride=2).shape == (1, 3, 2, 1)
@@ -131,7 +132,7 @@ def test_default_sizes() -> None:
     assert conv(np.ones((1, 7, 1)), np.ones((2, 1, 1)), taps.dilated(2), 3).shape == (1, 3, 1)
 
 
-def test_a_causal_convolution_by_hand() -> None:
+def test_causal_convolution_computed_by_hand() -> None:
     x = np.array([1.0, 10, 100, 1000]).reshape(1, 4, 1)
     w = np.array([2.0, 3]).reshape(2, 1, 1)
     np.testing.assert_array_equal(conv(x, w, taps.dilated(2)).value.ravel(), [3, 32, 320, 3200])
@@ -139,7 +140,7 @@ def test_a_causal_convolution_by_hand() -> None:
     np.testing.assert_array_equal(conv(x, w, taps.dilated(2, centre=False)).value.ravel(), [0, 3, 32, 320])
 
 
-def test_precision_is_numpys_but_never_integer() -> None:
+def test_dtypes_follow_numpy_except_for_integers() -> None:
     x, w = np.ones((1, 3, 1), np.float32), np.ones((1, 1, 1))
     assert conv(x, w, taps.point(1)).dtype == np.float64
     assert conv(x, w.astype(np.float32), taps.point(1)).dtype == np.float32
@@ -148,7 +149,7 @@ def test_precision_is_numpys_but_never_integer() -> None:
     for whole in (np.int64, np.bool_):
         assert conv(x.astype(whole), single, taps.point(1)).dtype == np.float32
     third = np.full(1, 1 / 3)
-    assert conv(x, single, taps.point(1), residual=third).value[0, 0, 0] == 1 + 1 / 3  # to all digits of float64
+    assert conv(x, single, taps.point(1), residual=third).value[0, 0, 0] == 1 + 1 / 3  # computed in float64
     assert conv_transpose(x, single, taps.point(1), residual=third).dtype == np.float64
     for weak in (2, 2.5, third.astype(np.float32)):
         assert conv(x, single, taps.point(1), residual=weak).dtype == np.float32
@@ -183,7 +184,7 @@ def test_errors_name_the_operation_and_the_shapes(message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_ragged_taps_are_refused() -> None:
+def test_rejects_taps_of_unequal_length() -> None:
     x, w = np.ones((1, 5, 2)), np.ones((2, 2, 3))
     with pytest.raises(ValueError, match="do not fit"):
         conv(x, w, ((0,), (1, 1)))
@@ -192,11 +193,11 @@ def test_ragged_taps_are_refused() -> None:
 
 
 @pytest.mark.parametrize("last", [conv, conv_transpose, lambda x, w, offsets: x * 3])
-def test_adjoints_from_several_convolutions_add_up(last: Any, rng: np.random.Generator) -> None:
+def test_gradients_of_several_convolutions_add_up(last: Any, rng: np.random.Generator) -> None:
     offsets, w = taps.causal(3, centre=True), rng.normal(size=(5, 2, 2))
 
     def f(x: Tensor) -> Tensor:
-        # The youngest use of x is differentiated first; the convolutions before it start from its adjoint.
+        # The backward pass reaches the last use of x first; the VJPs of the others accumulate into its gradient.
         first, second = conv(x, w, offsets), conv_transpose(x, w * 2, offsets)
         third: Tensor = last(x, w, offsets)
         return tanh(first) * second + third

@@ -1,4 +1,4 @@
-"""Derivatives of functions, against closed forms."""
+"""value_and_grad, vjp, jvp, jacobian, hessian and hvp against closed forms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ X = RNG.normal(size=3)
 V = RNG.normal(size=3)
 
 
-def near(actual: Tensor, expected: Any) -> None:
+def assert_near(actual: Tensor, expected: Any) -> None:
     np.testing.assert_allclose(actual.value, expected, rtol=1e-12, atol=1e-14)
 
 
@@ -39,14 +39,14 @@ EYE = np.eye(3)
 OUTER_JACOBIAN = EYE[:, None, :] * X[None, :, None] + X[:, None, None] * EYE[None, :, :]
 
 
-def test_value_and_grad_by_its_argument() -> None:
+def test_value_and_grad_of_its_argument() -> None:
     value, gradient = ag.value_and_grad(cubic)(Tensor(X))
-    near(value, np.sum(X**3 * (A @ X)))
-    near(gradient, CUBIC_GRADIENT)
+    assert_near(value, np.sum(X**3 * (A @ X)))
+    assert_near(gradient, CUBIC_GRADIENT)
     assert value.edges == ()
 
 
-def test_value_and_grad_by_named_inputs_and_with_other_arguments() -> None:
+def test_value_and_grad_with_explicit_inputs() -> None:
     w, b = Parameter([1.0, 2.0], np.float64), Parameter([3.0], np.float64)
 
     def loss(x: Any, scale: float = 1.0) -> Tensor:
@@ -54,11 +54,11 @@ def test_value_and_grad_by_named_inputs_and_with_other_arguments() -> None:
 
     value, gradients = ag.value_and_grad(loss, [w, b])(np.array([5.0, 7.0]), scale=2.0)
     assert value.item() == 50
-    near(gradients[0], [10, 14])
-    near(gradients[1], [4])
+    assert_near(gradients[0], [10, 14])
+    assert_near(gradients[1], [4])
 
 
-def test_value_and_grad_raises_as_grad_does() -> None:
+def test_value_and_grad_raises_the_errors_of_grad() -> None:
     unused = Parameter(np.ones(2))
     with pytest.raises(ValueError, match=r"inputs\[0\] of shape \(2,\) does not reach"):
         ag.value_and_grad(cubic, [unused])(Tensor(X))
@@ -67,39 +67,39 @@ def test_value_and_grad_raises_as_grad_does() -> None:
         ag.value_and_grad(outer)(Tensor(X))
 
 
-def test_vjp_and_jvp() -> None:
+def test_vjp_and_jvp_match_the_jacobian() -> None:
     g = RNG.normal(size=(3, 3))
     y, pull_back = ag.vjp(outer, X)
-    near(y, np.outer(X, X))
-    near(pull_back(g)[0], np.tensordot(g, OUTER_JACOBIAN, 2))
+    assert_near(y, np.outer(X, X))
+    assert_near(pull_back(g)[0], np.tensordot(g, OUTER_JACOBIAN, 2))
     y, moved = ag.jvp(outer, [X], [V])
-    near(y, np.outer(X, X))
-    near(moved, OUTER_JACOBIAN @ V)
+    assert_near(y, np.outer(X, X))
+    assert_near(moved, OUTER_JACOBIAN @ V)
 
 
 def test_jvp_of_several_inputs() -> None:
     b, db = RNG.normal(size=(2, 3))
     y, moved = ag.jvp(lambda a, b: ag.sin(a) * b, [X, b], [V, db])
-    near(y, np.sin(X) * b)
-    near(moved, np.cos(X) * V * b + np.sin(X) * db)
+    assert_near(y, np.sin(X) * b)
+    assert_near(moved, np.cos(X) * V * b + np.sin(X) * db)
     with pytest.raises(ValueError, match=r"jvp: a tangent of shape \(2,\) for an input of shape \(3,\)"):
         ag.jvp(outer, [X], [np.ones(2)])
 
 
-def test_jacobian_hessian_hvp() -> None:
-    near(ag.jacobian(outer)(X), OUTER_JACOBIAN)
-    near(ag.hessian(cubic)(X), CUBIC_HESSIAN)
-    near(ag.hvp(cubic, X, V), CUBIC_HESSIAN @ V)
+def test_jacobian_hessian_and_hvp_match_closed_forms() -> None:
+    assert_near(ag.jacobian(outer)(X), OUTER_JACOBIAN)
+    assert_near(ag.hessian(cubic)(X), CUBIC_HESSIAN)
+    assert_near(ag.hvp(cubic, X, V), CUBIC_HESSIAN @ V)
     assert ag.jacobian(lambda x: x[:0])(X).shape == (0, 3)
-    near(ag.jacobian(cubic)(X), CUBIC_GRADIENT)
+    assert_near(ag.jacobian(cubic)(X), CUBIC_GRADIENT)
 
 
-def test_what_does_not_depend_has_derivative_zero() -> None:
-    near(ag.jacobian(lambda x: Tensor(np.ones(2)))(X), np.zeros((2, 3)))
-    near(ag.jvp(lambda x: Tensor(np.ones(2)), [X], [V])[1], np.zeros(2))
-    near(ag.vjp(lambda x: Tensor(np.ones(2)), X)[1](np.ones(2))[0], np.zeros(3))
-    near(ag.hessian(lambda x: ag.sum(x))(X), np.zeros((3, 3)))
-    near(ag.hvp(lambda x: ag.sum(x), X, V), np.zeros(3))
+def test_constant_functions_have_zero_derivatives() -> None:
+    assert_near(ag.jacobian(lambda x: Tensor(np.ones(2)))(X), np.zeros((2, 3)))
+    assert_near(ag.jvp(lambda x: Tensor(np.ones(2)), [X], [V])[1], np.zeros(2))
+    assert_near(ag.vjp(lambda x: Tensor(np.ones(2)), X)[1](np.ones(2))[0], np.zeros(3))
+    assert_near(ag.hessian(lambda x: ag.sum(x))(X), np.zeros((3, 3)))
+    assert_near(ag.hvp(lambda x: ag.sum(x), X, V), np.zeros(3))
 
 
 THIRD: dict[str, Callable[[Tensor], Tensor]] = {
@@ -111,26 +111,26 @@ THIRD: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("name", THIRD)
-def test_they_nest(name: str) -> None:
+def test_third_derivatives_by_nesting(name: str) -> None:
     expected = np.zeros((3, 3, 3))
     for i, j, k in np.ndindex(3, 3, 3):
-        # ∂³ of Σ xᵢ³ Aᵢₗ xₗ: the cube differentiated three times, or twice and x once.
+        # Of Σ xᵢ³ Aᵢₗ xₗ: the cube is differentiated three times, or twice and the other factor once.
         expected[i, j, k] = (i == j == k) * 6 * (A @ X)[i]
         expected[i, j, k] += 6 * ((i == j) * X[i] * A[i, k] + (i == k) * X[i] * A[i, j] + (j == k) * X[j] * A[j, i])
-    near(THIRD[name](Tensor(X)), expected)
+    assert_near(THIRD[name](Tensor(X)), expected)
 
 
-def test_all_work_inside_no_grad() -> None:
+def test_derivatives_inside_no_grad() -> None:
     with no_grad():
-        near(ag.value_and_grad(cubic)(Tensor(X))[1], CUBIC_GRADIENT)
-        near(ag.vjp(cubic, X)[1](1.0)[0], CUBIC_GRADIENT)
-        near(ag.jvp(cubic, [X], [V])[1], CUBIC_GRADIENT @ V)
-        near(ag.jacobian(outer)(X), OUTER_JACOBIAN)
-        near(ag.hessian(cubic)(X), CUBIC_HESSIAN)
-        near(ag.hvp(cubic, X, V), CUBIC_HESSIAN @ V)
+        assert_near(ag.value_and_grad(cubic)(Tensor(X))[1], CUBIC_GRADIENT)
+        assert_near(ag.vjp(cubic, X)[1](1.0)[0], CUBIC_GRADIENT)
+        assert_near(ag.jvp(cubic, [X], [V])[1], CUBIC_GRADIENT @ V)
+        assert_near(ag.jacobian(outer)(X), OUTER_JACOBIAN)
+        assert_near(ag.hessian(cubic)(X), CUBIC_HESSIAN)
+        assert_near(ag.hvp(cubic, X, V), CUBIC_HESSIAN @ V)
 
 
-def test_inside_no_grad_results_keep_no_edges() -> None:
+def test_results_record_no_edges_inside_no_grad() -> None:
     x = Tensor(X)
     with no_grad():
         y, pull_back = ag.vjp(outer, x)
@@ -141,8 +141,8 @@ def test_inside_no_grad_results_keep_no_edges() -> None:
     assert all(result.edges for result in (y, moved, ag.jacobian(outer)(x), ag.hvp(cubic, x, V)))
 
 
-def test_a_gradient_penalty_reaches_the_parameters() -> None:
-    """The critic's penalty (|∂D/∂x| − 1)² differentiated by D's weights: second order, mixed."""
+def test_gradient_penalty_is_differentiable_in_the_parameters() -> None:
+    """The penalty (|∂D/∂x| − 1)² of a critic D, differentiated with respect to D's weights."""
     w = Parameter(X, np.float64)
 
     def penalty() -> Tensor:
@@ -153,11 +153,11 @@ def test_a_gradient_penalty_reaches_the_parameters() -> None:
     _, (gradient,) = ag.value_and_grad(penalty, [w])()
     s, norm = X @ V, np.linalg.norm(X)
     slope = abs(np.cos(s)) * X / norm - np.sign(np.cos(s)) * np.sin(s) * norm * V
-    near(gradient, 2 * (norm * abs(np.cos(s)) - 1) * slope)
+    assert_near(gradient, 2 * (norm * abs(np.cos(s)) - 1) * slope)
 
 
-def test_an_argument_is_a_place_and_not_a_tensor() -> None:
-    """One tensor in two places, or in an argument and in f itself, is differentiated where it stands only."""
+def test_a_tensor_passed_twice_is_differentiated_per_argument() -> None:
+    """Each argument is a variable in its own right, also if its tensor is another argument or is captured by f."""
     x = Tensor(X)
     (gradient,) = ag.grad(cubic(x), [x], create_graph=True)
     for y in (
@@ -166,7 +166,7 @@ def test_an_argument_is_a_place_and_not_a_tensor() -> None:
         ag.jacobian(lambda a: ag.sum(a * x))(x),
         ag.jvp(lambda a, b: a * b, [x, x], [np.ones(3), np.zeros(3)])[1],
     ):
-        near(y, X)
-    near(ag.hvp(lambda a: ag.sum(a * a), x, x), 2 * X)
-    near(ag.hvp(cubic, x, gradient), CUBIC_HESSIAN @ CUBIC_GRADIENT)
-    near(ag.jacobian(lambda a: ag.jacobian(lambda b: ag.sum(a * a * b))(x))(x), 2 * np.diag(X))
+        assert_near(y, X)
+    assert_near(ag.hvp(lambda a: ag.sum(a * a), x, x), 2 * X)
+    assert_near(ag.hvp(cubic, x, gradient), CUBIC_HESSIAN @ CUBIC_GRADIENT)
+    assert_near(ag.jacobian(lambda a: ag.jacobian(lambda b: ag.sum(a * a * b))(x))(x), 2 * np.diag(X))

@@ -1,4 +1,4 @@
-"""Fused operations equal their plain forms, in value and in derivatives of the first and second order."""
+"""Fused operations equal compositions of simple ones, in value and in first and second derivatives."""
 
 from typing import Any
 
@@ -31,55 +31,56 @@ from tinygen.autograd import (
 SHAPES = st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([2, 6, 34]))
 
 
-def plain_gated_activation(x: Tensor) -> Tensor:
+def composed_gated_activation(x: Tensor) -> Tensor:
     a, b = split(x, 2, axis=-1)
     return tanh(a) * sigmoid(b)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 1e-6)]
-)  # 1e-6: float32 has 7 digits
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 1e-6)])  # float32 has 7 digits
 @given(shape=SHAPES, seed=st.integers(0, 2**32))
-def test_gate_equals_its_plain_form(dtype: Any, tolerance: float, shape: tuple[int, ...], seed: int) -> None:
+def test_gated_activation_equals_its_composition(
+    dtype: Any, tolerance: float, shape: tuple[int, ...], seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     x = Tensor(rng.normal(size=shape).astype(dtype) * 3)
     g = rng.normal(size=(*shape[:-1], shape[-1] // 2)).astype(dtype)
-    fused, plain = gated_activation(x), plain_gated_activation(x)
+    fused, composed = gated_activation(x), composed_gated_activation(x)
     assert fused.dtype == dtype
-    np.testing.assert_allclose(fused.value, plain.value, rtol=tolerance, atol=tolerance)
-    fused_grad, plain_grad = grad(fused, [x], g)[0], grad(plain, [x], g)[0]
+    np.testing.assert_allclose(fused.value, composed.value, rtol=tolerance, atol=tolerance)
+    fused_grad, composed_grad = grad(fused, [x], g)[0], grad(composed, [x], g)[0]
     assert fused_grad.dtype == dtype
-    # A tanh that is off by 5 units in its last place puts 1 − tanh² off by 10 of them, times g, which may be 5.
+    # An error of 5 ulp in tanh is an error of 10 ulp in 1 − tanh², multiplied by a cotangent of up to 5.
     bound: Any = {"rtol": tolerance, "atol": 4 * tolerance}
-    np.testing.assert_allclose(fused_grad.value, plain_grad.value, **bound)
-    taped = grad(fused, [x], g, create_graph=True)[0]
-    np.testing.assert_allclose(taped.value, plain_grad.value, **bound)
+    np.testing.assert_allclose(fused_grad.value, composed_grad.value, **bound)
+    with_graph = grad(fused, [x], g, create_graph=True)[0]
+    np.testing.assert_allclose(with_graph.value, composed_grad.value, **bound)
 
 
-def test_gate_refuses_an_odd_axis() -> None:
+def test_gated_activation_rejects_odd_sizes() -> None:
     with pytest.raises(ValueError, match="gated_activation: the last axis"):
         gated_activation(np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 2e-5)]
-)  # 2e-5: sums of up to 200 numbers of a size of 10, in float32
+# 2e-5: float32 sums of up to 200 terms of magnitude 10.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 2e-5)])
 @given(shape=st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 64, 200])), seed=st.integers(0, 2**32))
-def test_bernoulli_equals_its_plain_form(dtype: Any, tolerance: float, shape: tuple[int, int], seed: int) -> None:
+def test_bernoulli_log_prob_equals_its_composition(
+    dtype: Any, tolerance: float, shape: tuple[int, int], seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     x, k = Tensor(rng.normal(size=shape).astype(dtype) * 5), rng.integers(0, 2, shape)
     g = rng.normal(size=shape[0]).astype(dtype)
-    fused, plain = bernoulli_log_prob(x, k), log_sigmoid(x * np.where(k, 1, -1).astype(dtype)).sum(1)
+    fused, composed = bernoulli_log_prob(x, k), log_sigmoid(x * np.where(k, 1, -1).astype(dtype)).sum(1)
     assert fused.dtype == dtype
-    np.testing.assert_allclose(fused.value, plain.value, rtol=tolerance, atol=tolerance)
-    expected = grad(plain, [x], g)[0].value
-    for taped in (False, True):
-        ours = grad(fused, [x], g, create_graph=taped)[0]
+    np.testing.assert_allclose(fused.value, composed.value, rtol=tolerance, atol=tolerance)
+    expected = grad(composed, [x], g)[0].value
+    for with_graph in (False, True):
+        ours = grad(fused, [x], g, create_graph=with_graph)[0]
         assert ours.dtype == dtype
         np.testing.assert_allclose(ours.value, expected, rtol=tolerance, atol=tolerance)
 
 
-def plain_lstm(x: Tensor, u: Tensor) -> Tensor:
+def composed_lstm(x: Tensor, u: Tensor) -> Tensor:
     h, c = Tensor(np.zeros((len(x), len(u)))), Tensor(np.zeros((len(x), len(u))))
     hs = []
     for t in range(x.shape[1]):
@@ -89,12 +90,12 @@ def plain_lstm(x: Tensor, u: Tensor) -> Tensor:
 
 
 def first_and_second(f: Any, x: Array, u: Array, g: Array, v: Array) -> list[Array]:
-    """f, its derivatives untaped and taped, and those of ⟨∂f/∂x, v⟩, all by x and u."""
+    """Return f, its gradients without and with create_graph, and the gradients of ⟨∂f/∂x, v⟩ + Σ ∂f/∂u."""
     xs = [Tensor(x), Tensor(u)]
     y = f(*xs)
-    taped = grad(y, xs, g, create_graph=True)
-    second = grad((taped[0] * v).sum() + taped[1].sum(), xs, allow_unreached=True)
-    return [t.value for t in [y, *grad(y, xs, g), *taped, *second]]
+    with_graph = grad(y, xs, g, create_graph=True)
+    second = grad((with_graph[0] * v).sum() + with_graph[1].sum(), xs, allow_unreached=True)
+    return [t.value for t in [y, *grad(y, xs, g), *with_graph, *second]]
 
 
 @given(
@@ -103,32 +104,32 @@ def first_and_second(f: Any, x: Array, u: Array, g: Array, v: Array) -> list[Arr
     size=st.sampled_from([1, 5, 16, 33]),
     seed=st.integers(0, 2**32),
 )
-def test_lstm_in_float32_equals_its_plain_form_in_float64(n: int, length: int, size: int, seed: int) -> None:
+def test_lstm_in_float32_matches_its_composition_in_float64(n: int, length: int, size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     shapes = (n, length, 4 * size), (size, 4 * size), (n, length, size), (n, length, 4 * size)
     x, u, g, v = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
     u = u / np.float32(np.sqrt(size))
     single = first_and_second(lstm, x, u, g, v)
-    double = first_and_second(plain_lstm, *(each.astype(np.float64) for each in (x, u, g, v)))
+    double = first_and_second(composed_lstm, *(each.astype(np.float64) for each in (x, u, g, v)))
     for ours, exact in zip(single, double, strict=True):
         assert ours.dtype == np.float32
-        # Some 10³ roundings of 6e-8 in sums of numbers as large as the largest, one step amplifying those before.
+        # About 10³ roundings of 6e-8, relative to the largest term; each time step amplifies the errors before it.
         np.testing.assert_allclose(ours, exact, rtol=0, atol=2e-5 * (1 + np.abs(exact).max()))
 
 
-def test_lstm_of_awkward_layouts_and_of_constants() -> None:
+def test_lstm_accepts_any_layout_constants_and_empty_arrays() -> None:
     rng = np.random.default_rng(0)
     x, u = rng.normal(size=(3, 4, 20)).astype(np.float32), rng.normal(size=(5, 20)).astype(np.float32)
-    wanted = lstm(x, u).value
-    np.testing.assert_array_equal(lstm(np.asfortranarray(x), np.asfortranarray(u)).value, wanted)
-    by_u = grad(lstm(Tensor(x), parameter := Tensor(u)), [parameter], np.ones_like(wanted))[0]
-    also = grad(lstm(x, parameter), [parameter], np.ones_like(wanted), create_graph=True)[0]
-    np.testing.assert_allclose(also.value, by_u.value, rtol=1e-4, atol=1e-5)  # float32, another order of sums
+    expected = lstm(x, u).value
+    np.testing.assert_array_equal(lstm(np.asfortranarray(x), np.asfortranarray(u)).value, expected)
+    by_u = grad(lstm(Tensor(x), parameter := Tensor(u)), [parameter], np.ones_like(expected))[0]
+    with_graph = grad(lstm(x, parameter), [parameter], np.ones_like(expected), create_graph=True)[0]
+    np.testing.assert_allclose(with_graph.value, by_u.value, rtol=1e-4, atol=1e-5)  # float32, summed in another order
     for empty in ((0, 4, 20), (3, 0, 20)):
         assert lstm(np.zeros(empty, np.float32), u).shape == (*empty[:2], 5)
 
 
-def plain_mixture_cdf(x: Tensor, parameters: Tensor, kind: str) -> Tensor:
+def composed_mixture_cdf(x: Tensor, parameters: Tensor, kind: str) -> Tensor:
     logits, means, log_scales = split(parameters, 3, axis=-1)
     log_w, a = log_softmax(logits), (reshape(x, (*x.shape, 1)) - means) * exp(-log_scales)
     log_c = log_sigmoid if kind == "logistic" else log_ndtr
@@ -141,29 +142,29 @@ def plain_mixture_cdf(x: Tensor, parameters: Tensor, kind: str) -> Tensor:
 @given(
     size=st.integers(1, 4),
     shape=st.sampled_from([(), (0,), (7,), (3, 2)]),
-    own=st.booleans(),
+    separate=st.booleans(),
     reach=st.sampled_from([1.0, 30.0, 1e4]),
     seed=st.integers(0, 2**32),
 )
-def test_mixture_cdf_equals_its_plain_form(
-    kind: str, size: int, shape: tuple[int, ...], own: bool, reach: float, seed: int
+def test_mixture_cdf_equals_its_composition(
+    kind: str, size: int, shape: tuple[int, ...], separate: bool, reach: float, seed: int
 ) -> None:
-    """Near by and where sums are too small for a float64, in float64, and in float32 beside it."""
+    """Also so far in the tails that the probabilities themselves underflow."""
     rng = np.random.default_rng(seed)
-    x, theta = rng.normal(size=shape) * reach, rng.normal(size=(*(shape if own else ()), 3 * size))
+    x, theta = rng.normal(size=shape) * reach, rng.normal(size=(*(shape if separate else ()), 3 * size))
     g = rng.normal(size=(2, *shape))
     xs = [Tensor(x), Tensor(theta)]
-    fused, plain = mixture_cdf(xs[0], xs[1], kind), plain_mixture_cdf(xs[0], xs[1], kind)
-    np.testing.assert_allclose(fused.value, plain.value, rtol=1e-12, atol=1e-12)
-    expected = [t.value for t in grad(plain, xs, g)]
-    for taped in (False, True):
-        for ours, theirs in zip(grad(fused, xs, g, create_graph=taped), expected, strict=True):
+    fused, composed = mixture_cdf(xs[0], xs[1], kind), composed_mixture_cdf(xs[0], xs[1], kind)
+    np.testing.assert_allclose(fused.value, composed.value, rtol=1e-12, atol=1e-12)
+    expected = [t.value for t in grad(composed, xs, g)]
+    for with_graph in (False, True):
+        for ours, theirs in zip(grad(fused, xs, g, create_graph=with_graph), expected, strict=True):
             np.testing.assert_allclose(ours.value, theirs, rtol=0, atol=1e-11 * (1 + np.abs(theirs).max(initial=0)))
     single = mixture_cdf(x.astype(np.float32), theta.astype(np.float32), kind)
     assert single.dtype == np.float32
 
 
-def test_mixture_cdf_refuses_what_is_none() -> None:
+def test_mixture_cdf_rejects_invalid_parameters_and_kinds() -> None:
     for parameters, kind in ((np.zeros(4), "logistic"), (np.zeros(0), "normal"), (np.zeros(3), "cauchy")):
         with pytest.raises(ValueError, match="mixture_cdf: "):
             mixture_cdf(0.0, parameters, kind)

@@ -1,4 +1,4 @@
-"""ln Φ and its inverse beside 40-digit values, and in the far tails."""
+"""log_ndtr and ndtri_sigmoid against 40-digit reference values and in the far tails."""
 
 import math
 
@@ -9,7 +9,7 @@ import tinygen.autograd as ag
 from tinygen.autograd import Tensor, grad
 from tinygen.testing import check_grads
 
-# x, ln Φ(x), φ(x) / Φ(x), computed with mpmath in 40 digits
+# x, ln Φ(x), φ(x) / Φ(x), computed with mpmath to 40 digits
 VALUES = np.array(
     [
         (-1e4, -50000010.129278915181, 10000.000099999998),
@@ -27,15 +27,15 @@ VALUES = np.array(
 X, LOG, SLOPE = VALUES.T
 
 
-def test_values_and_slopes_in_forty_digits() -> None:
+def test_log_ndtr_matches_reference_values() -> None:
     x = Tensor(X)
     y = ag.log_ndtr(x)
     np.testing.assert_allclose(y.value, LOG, rtol=3e-13, atol=0)
     np.testing.assert_allclose(grad(y.sum(), [x])[0].value, SLOPE, rtol=3e-13, atol=0)
 
 
-def test_the_inverse() -> None:
-    """By the logit, which has both tails: where Φ is all but 1, ln Φ in float64 has lost x."""
+def test_ndtri_sigmoid_inverts_the_logit_of_ndtr() -> None:
+    """The logit of Φ(x) determines x in both tails; in float64, Φ(x) itself rounds to 1 for large x."""
     log_rest = ag.log_ndtr(-X).value
     logit = Tensor(LOG - log_rest)
     x = ag.ndtri_sigmoid(logit)
@@ -44,7 +44,7 @@ def test_the_inverse() -> None:
     np.testing.assert_allclose(grad(x.sum(), [logit])[0].value, slope, rtol=1e-12)
 
 
-def test_the_ends() -> None:
+def test_limits_at_infinity_and_nan() -> None:
     np.testing.assert_array_equal(ag.log_ndtr(np.array([-np.inf, np.inf])).value, [-np.inf, 0])
     np.testing.assert_array_equal(ag.ndtri_sigmoid(np.array([-np.inf, np.inf])).value, [-np.inf, np.inf])
     np.testing.assert_allclose(ag.ndtri_sigmoid(np.array([-5e19, 5e19])).value, [-1e10, 1e10], rtol=1e-15)
@@ -53,16 +53,16 @@ def test_the_ends() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_slopes_far_out(dtype: type) -> None:
-    """Computed from the difference of two numbers like −x²/2, they would be wrong by 10 % in float32."""
+def test_log_ndtr_derivative_in_the_far_tail(dtype: type) -> None:
+    """The difference of two terms of magnitude x²/2 would be wrong by 10 % in float32."""
     x = Tensor(np.array([-1e3, -1e4], dtype))
     y = ag.log_ndtr(x)
     assert y.dtype == dtype
     np.testing.assert_allclose(grad(y.sum(), [x])[0].value, [1e3, 1e4], rtol=2e-6)
 
 
-def test_derivatives_on_both_sides_of_every_seam(rng: np.random.Generator) -> None:
+def test_derivatives_in_each_branch(rng: np.random.Generator) -> None:
     for x in (-40.0, -36.0, -3.0, 3.0):
-        check_grads(ag.log_ndtr, np.array([x]), rng=rng, tolerance=1e-7)  # −x²/2 loses three digits at 40
+        check_grads(ag.log_ndtr, np.array([x]), rng=rng, tolerance=1e-7)  # rounding of −x²/2 at x = −40
     for logit in (-1e3, -0.5, 0.5, 40.0):
         check_grads(ag.ndtri_sigmoid, np.array([logit]), rng=rng)

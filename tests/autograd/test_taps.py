@@ -1,4 +1,4 @@
-"""Taps against pictures of them, and against the masks of the papers."""
+"""Taps against pictures of the kernels and the masks of the papers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tinygen.autograd import taps
 from tinygen.autograd.taps import Taps
 
 
-def drawn(picture: str) -> Taps:
-    """Read offsets off a picture: x is a tap, o the centre, X a tap at the centre."""
+def parse_picture(picture: str) -> Taps:
+    """Parse the offsets from a picture: x is a tap, o the centre, X a tap at the centre."""
     marks = [(y, x, mark) for y, row in enumerate(picture.split()) for x, mark in enumerate(row)]
     (cy, cx) = next((y, x) for y, x, mark in marks if mark in "oX")
     return tuple((y - cy, x - cx) for y, x, mark in marks if mark in "xX")
@@ -36,11 +36,11 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("picture", PICTURES)
-def test_pictures(picture: str) -> None:
-    assert PICTURES[picture] == drawn(picture)
+def test_taps_match_their_pictures(picture: str) -> None:
+    assert PICTURES[picture] == parse_picture(picture)
 
 
-def test_dilated() -> None:
+def test_dilated_and_point() -> None:
     assert taps.dilated(2) == ((-1,), (0,))
     assert taps.dilated(3, 4) == ((-8,), (-4,), (0,))
     assert taps.dilated(2, 4, centre=False) == ((-8,), (-4,))
@@ -49,13 +49,13 @@ def test_dilated() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
-def test_the_masks_differ_in_the_centre_only(size: int) -> None:
+def test_masks_a_and_b_differ_only_in_the_centre(size: int) -> None:
     assert taps.causal(size, centre=True) == (*taps.causal(size), (0, 0))
     assert 2 * len(taps.causal(size)) + 1 == len(taps.square(size))
 
 
 @pytest.mark.parametrize("size", [3, 5, 7])
-def test_the_two_stacks_of_the_gated_pixelcnn_together_are_mask_a(size: int) -> None:
+def test_vertical_and_horizontal_stacks_together_are_mask_a(size: int) -> None:
     assert {*taps.vertical(size), *taps.horizontal(size)} == set(taps.causal(size))
     assert taps.horizontal(size, centre=True) == (*taps.horizontal(size), (0, 0))
     assert set(taps.vertical(size, centre=True)) - set(taps.vertical(size)) == {
@@ -63,10 +63,10 @@ def test_the_two_stacks_of_the_gated_pixelcnn_together_are_mask_a(size: int) -> 
     }
 
 
-@pytest.mark.parametrize("made", [*PICTURES.values(), taps.dilated(4, 3)])
-def test_taps_are_distinct_hashable_and_in_raster_order(made: Taps) -> None:
-    assert list(made) == sorted(set(made))
-    hash(made)
+@pytest.mark.parametrize("offsets", [*PICTURES.values(), taps.dilated(4, 3)])
+def test_taps_are_distinct_hashable_and_in_raster_order(offsets: Taps) -> None:
+    assert list(offsets) == sorted(set(offsets))
+    hash(offsets)
 
 
 def test_errors_name_the_function_and_the_value() -> None:

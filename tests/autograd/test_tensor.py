@@ -1,4 +1,4 @@
-"""The engine itself: what grad promises, what is remembered and for how long, and how tensors mix with NumPy."""
+"""Tensor, Parameter, grad and no_grad: gradients, memory, and mixing tensors with NumPy arrays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tinygen.testing import strategies as draws
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Whatever is freed in here was freed because nothing refers to it."""
+    """Disable the cyclic garbage collector, so that objects are freed by reference counting alone."""
     gc.collect()
     gc.disable()
     try:
@@ -37,7 +37,7 @@ def without_collector() -> Iterator[None]:
 
 
 def counting(x: Tensor, calls: list[int]) -> Tensor:
-    """Return x through a node that counts how often its VJP runs."""
+    """Identity operation whose VJP appends to `calls`."""
 
     def vjp(g: Tensor, y: Tensor) -> Tensor:
         calls.append(1)
@@ -52,10 +52,10 @@ def chain(x: Tensor, length: int) -> Tensor:
     return x
 
 
-# What grad promises.
+# grad
 
 
-def test_nothing_is_consumed() -> None:
+def test_grad_does_not_free_the_graph() -> None:
     x = Tensor(np.array([1.0, 2.0]))
     y = (ag.exp(x) * x).sum()
     first, second = (grad(y, [x])[0].value for _ in range(2))
@@ -63,7 +63,7 @@ def test_nothing_is_consumed() -> None:
     np.testing.assert_allclose(first, np.exp(x.value) * (1 + x.value), rtol=1e-15)
 
 
-def test_only_the_vjps_on_the_way_run() -> None:
+def test_grad_runs_only_vjps_on_a_path_to_the_inputs() -> None:
     a, b = Tensor(2.0), Tensor(3.0)
     on_a: list[int] = []
     on_b: list[int] = []
@@ -74,45 +74,45 @@ def test_only_the_vjps_on_the_way_run() -> None:
     assert (len(on_a), len(on_b)) == (2, 2)
 
 
-def test_of_two_edges_only_the_one_on_the_way_is_followed() -> None:
+def test_grad_skips_edges_that_do_not_lead_to_an_input() -> None:
     a, b = Tensor(2.0), Tensor(3.0)
 
     def refuse(g: Tensor, y: Tensor) -> Tensor:
-        raise AssertionError("the rule of an edge that leads nowhere was run")
+        raise AssertionError("the VJP of an edge that leads to no input was called")
 
     y = node("pair", a.value + b.value, (a, refuse), (b, lambda g, y: g))
     assert grad(y, [b])[0].item() == 1
 
 
-def test_a_vjp_runs_once_where_ways_meet() -> None:
+def test_vjp_runs_once_where_paths_meet() -> None:
     x = Tensor(2.0)
     calls: list[int] = []
     y = counting(x, calls)
-    for _ in range(30):  # 2³⁰ ways
+    for _ in range(30):  # 2³⁰ paths
         y = y + y
     assert grad(y, [x])[0].item() == 2**30
     assert len(calls) == 1
 
 
-def test_an_inner_node_is_an_input_too() -> None:
+def test_intermediate_results_may_be_inputs() -> None:
     x = Tensor(2.0)
     y = x * x
     z = y * y
     assert [g.item() for g in grad(z, [y, x, z])] == [8, 32, 1]
 
 
-def test_the_same_input_twice() -> None:
+def test_an_input_may_be_given_twice() -> None:
     x = Tensor(3.0)
     assert [g.item() for g in grad(x * x, [x, x])] == [6, 6]
 
 
-def test_a_shared_parameter_gets_the_sum() -> None:
+def test_gradients_of_a_shared_parameter_are_summed() -> None:
     w = Parameter([2.0], np.float64)
     y = w * 3.0 + ag.exp(w) + w * w
     np.testing.assert_allclose(grad(y, [w])[0].value, [3 + np.exp(2.0) + 4], rtol=1e-15)
 
 
-def test_ten_thousand_uses_are_summed() -> None:
+def test_gradients_of_ten_thousand_uses_are_summed() -> None:
     x = Tensor(np.ones(3))
     total = Tensor(np.zeros(3))
     for _ in range(10_000):
@@ -120,8 +120,8 @@ def test_ten_thousand_uses_are_summed() -> None:
     np.testing.assert_array_equal(grad(total.sum(), [x])[0].value, [1e4] * 3)
 
 
-def test_slices_are_added_into_one_array() -> None:
-    """Slices of all kinds, some overlapping, beside other uses."""
+def test_gradients_of_overlapping_slices_are_correct() -> None:
+    """Basic and advanced indexing of one tensor, together with another use of it."""
     x = Tensor(np.arange(12.0).reshape(4, 3) / 7)
     slices: list[Callable[[Tensor], Tensor]] = [
         lambda x: x[1],
@@ -138,14 +138,15 @@ def test_slices_are_added_into_one_array() -> None:
     check_grads(f, x.value, order=2, rng=np.random.default_rng(0))
 
 
-def test_a_thousand_slices_do_not_make_a_thousand_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_of_slices_accumulate_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand slices must not allocate a thousand arrays of the full size."""
     scatter_add = Mock(wraps=shape.scatter_add)
     monkeypatch.setattr(shape, "scatter_add", scatter_add)
     rows = Tensor(np.ones((1000, 2)))
     total = sum(row.sum() for row in rows)
     assert isinstance(total, Tensor)
     np.testing.assert_array_equal(grad(total, [rows])[0].value, np.ones((1000, 2)))
-    assert scatter_add.call_count == 2  # the first, and the one that makes with it an array of the engine's own
+    assert scatter_add.call_count == 2  # for the first two; their sum is a new array, to which the others are added
 
 
 def test_gradients_share_no_memory() -> None:
@@ -160,7 +161,7 @@ def test_gradients_share_no_memory() -> None:
     np.testing.assert_array_equal(grad(z, [x], c)[0].value, 2 * np.ones((2, 3)))
 
 
-def test_create_graph_keeps_edges_and_its_absence_does_not() -> None:
+def test_gradients_have_edges_only_with_create_graph() -> None:
     x = Tensor(2.0)
     y = x * x * x
     (once,) = grad(y, [x], create_graph=True)
@@ -178,15 +179,15 @@ def test_create_graph_works_inside_no_grad() -> None:
     assert grad(once, [x])[0].item() == 12
 
 
-def test_depth_of_100_000() -> None:
+def test_grad_of_a_graph_of_depth_100_000() -> None:
     x = Tensor(0.5)
     y = chain(x, 100_000)
     (g,) = grad(y, [x])
     assert 0 < g.item() < 1
-    del y, g  # deletes as deep a chain: must not overflow the C stack
+    del y, g  # freeing the chain must not overflow the C stack
 
 
-def test_unreached_input() -> None:
+def test_unreached_inputs_raise_unless_allowed() -> None:
     x, y = Tensor(np.ones(2)), Tensor(np.ones((3, 1), np.float32))
     with pytest.raises(ValueError, match=r"inputs\[1\] of shape \(3, 1\) does not reach"):
         grad(x.sum(), [x, y])
@@ -195,16 +196,16 @@ def test_unreached_input() -> None:
     np.testing.assert_array_equal(zeros.value, np.zeros((3, 1)))
 
 
-def test_an_output_that_is_not_scalar_needs_a_cotangent() -> None:
+def test_non_scalar_output_requires_a_cotangent() -> None:
     x = Tensor(np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"output has shape \(2, 3\)"):
         grad(x * 2, [x])
     with pytest.raises(ValueError, match=r"cotangent has shape \(3,\), the output \(2, 3\)"):
         grad(x * 2, [x], np.ones(3))
-    assert grad(x[:1, :1], [x])[0].shape == (2, 3)  # one element is scalar enough
+    assert grad(x[:1, :1], [x])[0].shape == (2, 3)  # an output with a single element needs none
 
 
-def test_a_cotangent_that_is_a_tensor_is_differentiated_through() -> None:
+def test_gradients_are_differentiable_in_the_cotangent() -> None:
     x, c = Tensor(np.array([2.0, 3.0])), Tensor(np.array([5.0, 7.0]))
     (g,) = grad(x * x, [x], c, create_graph=True)
     np.testing.assert_array_equal(grad(g.sum(), [c])[0].value, 2 * x.value)
@@ -225,10 +226,10 @@ def test_inputs_must_be_floating_tensors_in_a_sequence() -> None:
         grad(integers.sum(), [x])
 
 
-# Parameters.
+# Parameter
 
 
-def test_a_parameter_assigned_after_use_is_noticed() -> None:
+def test_grad_rejects_a_parameter_assigned_after_use() -> None:
     w = Parameter(np.ones(2))
     loss = (w * w).sum()
     w.assign(np.zeros(2))
@@ -237,8 +238,8 @@ def test_a_parameter_assigned_after_use_is_noticed() -> None:
     np.testing.assert_array_equal(grad((w * w).sum(), [w])[0].value, [0, 0])
 
 
-def test_a_new_value_off_the_way_does_not_matter() -> None:
-    """The critic's loss after the generator's step: of the generator, only the images are read, and they are stored."""
+def test_assigning_a_parameter_that_no_vjp_reads_is_allowed() -> None:
+    """As when a GAN's critic is differentiated after the generator's update: only the stored images are read."""
     g, d = Parameter([3.0]), Parameter([5.0])
     loss = (g * 2 * d).sum()
     g.assign(np.array([7.0]))
@@ -249,8 +250,8 @@ def test_a_new_value_off_the_way_does_not_matter() -> None:
         grad(loss, [g], allow_unreached=True)
 
 
-def test_a_new_value_beside_the_way_is_noticed() -> None:
-    """∂(g d)/∂d is g, which the rule reads."""
+def test_grad_rejects_a_reassigned_parameter_that_a_vjp_reads() -> None:
+    """∂(g d)/∂d is g, so the VJP reads the parameter g although it is not an input."""
     g, d = Parameter([3.0]), Parameter([5.0])
     loss = (g * d).sum()
     g.assign(np.array([7.0]))
@@ -258,35 +259,35 @@ def test_a_new_value_beside_the_way_is_noticed() -> None:
         grad(loss, [d])
 
 
-def test_what_is_older_than_the_inputs_is_not_visited() -> None:
+def test_grad_does_not_visit_nodes_older_than_the_inputs() -> None:
     class Watched(Tensor):
         @property
         def edges(self) -> Any:
-            raise AssertionError("a tensor behind the inputs was visited")
+            raise AssertionError("a node older than the inputs was visited")
 
         @edges.setter
         def edges(self, value: Any) -> None: ...
 
-    w, behind = Parameter([2.0], np.float64), Watched(3.0)
-    w.assign(np.array([5.0]))  # younger than `behind` now, but not than what may depend on it
+    w, older = Parameter([2.0], np.float64), Watched(3.0)
+    w.assign(np.array([5.0]))  # makes w newer than `older`, but still older than every node that depends on w
     x = Tensor(2.0)
-    assert grad(behind * x, [x])[0].item() == 3
+    assert grad(older * x, [x])[0].item() == 3
     y = w * x
     z = y * Tensor(1.0)
     assert [g.item() for g in grad(z.sum(), [w, y])] == [2, 1]
 
 
-def test_parameters_are_float32_and_keep_dtype_and_shape() -> None:
+def test_assign_keeps_dtype_and_shape() -> None:
     w = Parameter(np.ones(2))
     old = w.value
     w.assign(np.zeros(2, np.float64))
     assert w.dtype == np.float32
-    np.testing.assert_array_equal(old, [1, 1])  # not in place: who holds the old array keeps it
+    np.testing.assert_array_equal(old, [1, 1])  # assign does not write into the old array
     with pytest.raises(ValueError, match=r"shape \(2,\) was given a value of shape \(3,\)"):
         w.assign(np.zeros(3))
 
 
-# Memory.
+# Memory
 
 
 def test_graphs_have_no_reference_cycles() -> None:
@@ -303,7 +304,7 @@ def test_graphs_have_no_reference_cycles() -> None:
 
 
 def peak(f: Callable[[], object]) -> int:
-    """Give the most bytes that f holds at a time."""
+    """Return the peak memory allocated while f runs, in bytes."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -313,7 +314,7 @@ def peak(f: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def test_value_and_grad_releases_activations_on_the_way() -> None:
+def test_value_and_grad_frees_activations_during_the_backward_pass() -> None:
     layers, numbers = 60, 20_000
     x = Tensor(np.linspace(0, 1, numbers))
 
@@ -330,7 +331,7 @@ def test_value_and_grad_releases_activations_on_the_way() -> None:
     alive: list[int] = []
 
     def watched(x: Tensor) -> Tensor:
-        """Count, when the backward pass is halfway, how many of the activations after that point are still there."""
+        """When the backward pass is halfway, count how many activations of the second half are still alive."""
         later: list[weakref.ref[Tensor]] = []
 
         def vjp(g: Tensor, y: Tensor) -> Tensor:
@@ -351,17 +352,17 @@ def test_value_and_grad_releases_activations_on_the_way() -> None:
         assert peak(held) < (layers + 8) * x.value.nbytes
 
 
-def test_backward_holds_few_buffers() -> None:
-    """The adjoints of inner nodes are dropped: a second pass over a held graph peaks at a few arrays, not at sixty."""
+def test_grad_frees_intermediate_gradients() -> None:
+    """The peak is a few arrays, not one for each of the 60 operations."""
     x = Tensor(np.linspace(0, 1, 20_000))
     y = chain(x, 60).sum()
     assert peak(lambda: grad(y, [x])) < 8 * x.value.nbytes
 
 
-# no_grad.
+# no_grad
 
 
-def test_no_grad_keeps_no_edges() -> None:
+def test_no_grad_records_no_edges() -> None:
     x = Tensor(2.0)
     with no_grad():
         assert ag.exp(x).edges == ()
@@ -370,7 +371,7 @@ def test_no_grad_keeps_no_edges() -> None:
     assert ag.exp(x).edges != ()
 
 
-def test_no_grad_decorates_and_nests_and_survives_errors() -> None:
+def test_no_grad_as_a_decorator_nested_and_after_errors() -> None:
     x = Tensor(2.0)
 
     @no_grad()  # type: ignore[untyped-decorator]
@@ -380,13 +381,13 @@ def test_no_grad_decorates_and_nests_and_survives_errors() -> None:
         return x * x
 
     assert f().edges == ()
-    assert f().edges == ()  # also the second time
+    assert f().edges == ()  # the decorator is reusable
     with pytest.raises(ZeroDivisionError), no_grad():
         raise ZeroDivisionError
     assert (x * x).edges != ()
 
 
-def test_no_grad_holds_for_its_thread_only() -> None:
+def test_no_grad_applies_to_the_current_thread_only() -> None:
     x = Tensor(2.0)
     found: list[bool] = []
     with no_grad():
@@ -396,13 +397,13 @@ def test_no_grad_holds_for_its_thread_only() -> None:
     assert found == [True]
 
 
-# Tensors among NumPy's arrays and Python's numbers.
+# Tensors mixed with NumPy arrays and Python numbers
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("other", [2, 2.0, True, np.float64(2), np.float32(2), np.ones(3), np.ones(3, np.float32)])
 @pytest.mark.parametrize("op", [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow])
-def test_dtypes_are_numpys(op: Callable[[Any, Any], Any], other: Any, dtype: type) -> None:
+def test_dtypes_follow_numpy(op: Callable[[Any, Any], Any], other: Any, dtype: type) -> None:
     array: Array = np.ones(3, dtype)
     for y, expected in ((op(Tensor(array), other), op(array, other)), (op(other, Tensor(array)), op(other, array))):
         assert type(y) is Tensor
@@ -410,21 +411,21 @@ def test_dtypes_are_numpys(op: Callable[[Any, Any], Any], other: Any, dtype: typ
         np.testing.assert_array_equal(y.value, expected)
 
 
-def test_arrays_on_the_left_give_tensors() -> None:
+def test_array_operators_with_a_tensor_return_tensors() -> None:
     a, x = np.ones((2, 2)), Tensor(np.full((2, 2), 2.0))
     results = [a + x, a - x, a * x, a / x, a**x, a @ x, np.float64(3) * x]
     assert all(type(y) is Tensor for y in results)
     np.testing.assert_array_equal(grad((a - x).sum(), [x])[0].value, -a)
 
 
-def test_mixed_precision_gives_each_its_own_gradient() -> None:
+def test_gradients_have_the_dtypes_of_their_inputs() -> None:
     narrow, wide = Tensor(np.ones(2, np.float32)), Tensor(np.ones(2))
     y = narrow * wide
     assert y.dtype == np.float64
     assert [g.dtype for g in grad(y.sum(), [narrow, wide])] == [np.float32, np.float64]
 
 
-def test_a_tensor_does_not_silently_become_an_array() -> None:
+def test_implicit_conversion_to_an_array_raises() -> None:
     x = Tensor(np.ones(2))
     for convert in (np.asarray, np.array, np.exp, lambda t: np.add(np.ones(2), t)):
         with pytest.raises(TypeError):
@@ -434,12 +435,12 @@ def test_a_tensor_does_not_silently_become_an_array() -> None:
 
 
 @pytest.mark.parametrize("value", [1j, "one", None, np.array(["a"])])
-def test_values_are_real_numbers(value: Any) -> None:
+def test_tensor_rejects_values_that_are_not_real(value: Any) -> None:
     with pytest.raises(TypeError, match="not real-numbered"):
         Tensor(value)
 
 
-def test_comparisons_are_plain_arrays_and_hash_is_identity() -> None:
+def test_comparisons_return_arrays_and_tensors_hash_by_identity() -> None:
     x = Tensor(np.array([1.0, 2.0]))
     for y in (x == 1, x != 2, x < 2, x <= 1, x < np.array([2, 2]), x < 2):
         assert type(y) is np.ndarray
@@ -449,7 +450,7 @@ def test_comparisons_are_plain_arrays_and_hash_is_identity() -> None:
     assert len({x, Tensor(x.value)}) == 2
 
 
-def test_tensors_read_like_arrays() -> None:
+def test_tensors_have_the_array_interface() -> None:
     x = Tensor(np.arange(6.0).reshape(2, 3))
     assert (x.shape, x.ndim, x.size, len(x), x.dtype.name) == ((2, 3), 2, 6, 2, "float64")
     assert x.T.shape == x.transpose().shape == (3, 2)
@@ -466,7 +467,7 @@ def test_tensors_read_like_arrays() -> None:
     assert repr(Parameter([1.0])).startswith("Parameter(")
 
 
-# Random programs.
+# Random programs
 
 UNARY: list[Callable[[Tensor], Tensor]] = [ag.sin, ag.tanh, ag.exp, ag.sigmoid, ag.softplus, lambda x: x * x]
 BINARY: list[Callable[[Tensor, Tensor], Tensor]] = [
@@ -480,7 +481,7 @@ BINARY: list[Callable[[Tensor, Tensor], Tensor]] = [
 
 @st.composite
 def programs(draw: DrawFn) -> Callable[..., Tensor]:
-    """Expressions of 3 × 3 matrices in which any earlier result may be used again: diamonds of all shapes."""
+    """Random expressions of 3 × 3 matrices in which every intermediate result may be used several times."""
     steps: list[tuple[Any, list[int]]] = []
     for number in range(2, 2 + draw(st.integers(1, 10))):
         f = draw(st.sampled_from([*UNARY, *BINARY]))
@@ -489,19 +490,22 @@ def programs(draw: DrawFn) -> Callable[..., Tensor]:
     def program(*inputs: Tensor) -> Tensor:
         results = list(inputs)
         for f, arguments in steps:
-            results.append(ag.tanh(f(*(results[i] for i in arguments))))  # tanh keeps everything of O(1)
-        weights = 0.9 ** np.arange(len(results))[:, None, None]  # or b + tanh(a − b) would not depend on b at a = b
+            results.append(ag.tanh(f(*(results[i] for i in arguments))))  # tanh keeps the values of order 1
+        # Different weights; with equal ones, b + tanh(a − b) would not depend on b at a = b.
+        weights = 0.9 ** np.arange(len(results))[:, None, None]
         return (ag.stack(results) * weights).sum(0)
 
     return program
 
 
 @given(program=programs(), a=draws.arrays((3, 3)), b=draws.arrays((3, 3)), rng=draws.rngs())
-def test_random_programs(program: Callable[..., Tensor], a: Array, b: Array, rng: np.random.Generator) -> None:
+def test_derivatives_of_random_programs(
+    program: Callable[..., Tensor], a: Array, b: Array, rng: np.random.Generator
+) -> None:
     check_grads(program, a, b, order=2, rng=rng, draws=1)
 
 
-def test_the_value_of_a_parameter_is_given_by_assign_alone() -> None:
+def test_parameter_values_change_only_by_assign() -> None:
     a = np.ones(2, np.float32)
     w = Parameter(a)
     a[:] = 7
@@ -515,7 +519,7 @@ def test_the_value_of_a_parameter_is_given_by_assign_alone() -> None:
     np.testing.assert_array_equal(twin.value, [3, 4])
 
 
-def test_inputs_may_come_from_a_generator_but_not_be_none() -> None:
+def test_inputs_may_be_an_iterator_but_not_empty() -> None:
     w = Parameter([3.0])
     assert [g.item() for g in grad((w * w).sum(), (x for x in [w]))] == [6]
     derivative = value_and_grad(lambda: (w * w).sum(), iter([w]))
@@ -525,7 +529,7 @@ def test_inputs_may_come_from_a_generator_but_not_be_none() -> None:
             empty()
 
 
-def test_an_operation_does_not_replace_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_primitive_rejects_the_name_of_another_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinygen.autograd.tensor.PRIMITIVES", dict(ag.PRIMITIVES))
 
     def add(a: Tensor, b: Tensor) -> Tensor:
@@ -533,13 +537,13 @@ def test_an_operation_does_not_replace_another(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(ValueError, match=r"'add' is an operation of tinygen\.autograd\.elementwise already"):
         ag.primitive(add)
-    ag.primitive(ag.add)  # the same again, as a notebook does
+    ag.primitive(ag.add)  # registering the same function again is allowed, as in a notebook
 
 
 @pytest.mark.parametrize(
     ("returned", "error"), [(np.ones(2), TypeError), (None, TypeError), (Tensor(np.ones(3)), None)]
 )
-def test_a_rule_that_is_no_tensor_operation_is_named(returned: Any, error: type[Exception] | None) -> None:
+def test_invalid_result_of_a_vjp_names_the_operation(returned: Any, error: type[Exception] | None) -> None:
     x = Tensor(np.ones(2))
     y = node("erf", x.value, (x, lambda g, y: returned))
     if error is None:
@@ -551,7 +555,7 @@ def test_a_rule_that_is_no_tensor_operation_is_named(returned: Any, error: type[
             grad(y, [x], np.ones(2))
 
 
-def test_a_rule_that_fails_is_named() -> None:
+def test_exception_in_a_vjp_names_the_operation() -> None:
     x = Tensor(np.ones(2))
 
     def fail(g: Tensor, y: Tensor) -> Tensor:
@@ -562,7 +566,7 @@ def test_a_rule_that_fails_is_named() -> None:
     assert caught.value.__notes__ == ["in the rule of 'erf' for parent 0"]
 
 
-def test_a_scalar_is_formatted_and_rounded() -> None:
+def test_scalar_tensors_support_format_int_and_round() -> None:
     x = Tensor(2.34567)
     assert (f"{x:.3f}", int(x), round(x, 1)) == ("2.346", 2, 2.3)
     assert f"{x}" == str(x)
@@ -570,19 +574,21 @@ def test_a_scalar_is_formatted_and_rounded() -> None:
         f"{Tensor(np.ones(2)):.3f}"
 
 
-def test_errors_of_the_first_hour_name_the_way() -> None:
+def test_missing_attributes_and_functions_name_the_alternative() -> None:
+    """NumPy functions called on tensors, and attributes that PyTorch users expect."""
     x: Any = Tensor(np.ones((2, 3)))
     assert (np.shape(x), np.ndim(x), np.size(x)) == ((2, 3), 2, 6)
     for call in (lambda: np.sum(x), lambda: np.stack([x]), lambda: np.where(True, x, 0)):
         with pytest.raises(TypeError, match=r"use tinygen\.autograd"):
             call()
-    for name, way in {"backward": "grad\\(", "grad": "grad\\(", "detach": "Tensor\\(x", "numpy": r"x\.value"}.items():
-        with pytest.raises(AttributeError, match=f"no attribute '{name}'; .*{way}"):
+    alternatives = {"backward": r"grad\(", "grad": r"grad\(", "detach": r"Tensor\(x", "numpy": r"x\.value"}
+    for name, alternative in alternatives.items():
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; .*{alternative}"):
             getattr(x, name)
     assert not hasattr(x, "other")
 
 
-def test_positions_and_bounds_are_remembered_as_they_were() -> None:
+def test_vjps_use_the_indices_and_bounds_of_the_forward_pass() -> None:
     x = Tensor(np.arange(4.0))
     k, low, high = np.array([0, 1]), np.zeros(4), np.full(4, 2.0)
     y = x[k].sum() + x[[k]].sum() + ag.take_along_axis(x, k, 0).sum() + ag.clip(x, low, high).sum()
