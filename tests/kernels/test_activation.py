@@ -1,4 +1,4 @@
-"""The gate, relu and their VJPs against float64, at their limits, and for awkward shapes."""
+"""gated_activation, relu, leaky_relu and their VJPs: accuracy, limits, shapes and memory layouts."""
 
 from typing import Any
 
@@ -18,11 +18,11 @@ from tinygen.kernels.activation import (
     tanh_vjp,
 )
 
-ENDS = [0.0, np.inf, -np.inf, np.nan]
+SPECIAL = [0.0, np.inf, -np.inf, np.nan]
 
 
 def exact(x: Any) -> Any:
-    """The gate in float64, from exponentials."""
+    """The gated activation tanh(a) σ(b) in float64."""
     a, b = np.split(x.astype(np.float64), 2, axis=-1)
     return np.tanh(a) / (1 + np.exp(-b))
 
@@ -32,7 +32,7 @@ def exact(x: Any) -> Any:
         np.float64, st.tuples(st.integers(0, 4), st.integers(0, 9).map(lambda n: 2 * n)), elements=st.floats(-30, 30)
     )
 )
-def test_gate_in_both_dtypes(x: Any) -> None:
+def test_gated_activation_in_both_dtypes(x: Any) -> None:
     y = gated_activation(x)
     np.testing.assert_allclose(y, exact(x), rtol=1e-14, atol=0)
     single = x.astype(np.float32)
@@ -40,8 +40,8 @@ def test_gate_in_both_dtypes(x: Any) -> None:
     np.testing.assert_allclose(gated_activation(single), exact(single), rtol=0, atol=4e-7)
 
 
-def test_float32_on_a_fine_grid() -> None:
-    """tanh keeps its relative precision near 0, where 1 - 2/(1 + exp 2x) would lose it."""
+def test_float32_accuracy_on_a_fine_grid() -> None:
+    """tanh keeps its relative precision near 0, where 1 − 2 / (1 + exp 2x) would lose it."""
     a = np.concatenate([np.linspace(-12, 12, 200_001), np.logspace(-30, 1, 10_001)]).astype(np.float32)
     y = gated_activation(np.stack([a, np.full_like(a, 40)], axis=-1))[:, 0]
     tanh = np.tanh(a.astype(np.float64))
@@ -50,10 +50,10 @@ def test_float32_on_a_fine_grid() -> None:
     assert np.abs(y - 1 / (1 + np.exp(-a.astype(np.float64)))).max() < 3e-7
 
 
-# Far from 0, tanh a · σ(b) and its derivatives lie within a factor 1 + 2 exp(-40) of these exponentials.
+# Far from 0, tanh a · σ(b) and its derivatives equal these exponentials within a factor 1 + 2 exp(−40).
 @pytest.mark.parametrize("b", [-700.0, -50.0, -40.0])
 @pytest.mark.parametrize("a", [-300.0, -30.0, 20.0, 250.0])
-def test_float64_keeps_its_precision_where_it_is_tiny(a: float, b: float) -> None:
+def test_float64_keeps_relative_precision_of_small_results(a: float, b: float) -> None:
     x, sign = np.array([a, b]), np.sign(a)
     np.testing.assert_allclose(gated_activation(x), [sign * np.exp(b)], rtol=1e-14)
     slope_a = 4 * np.exp(-2 * abs(a))
@@ -61,25 +61,25 @@ def test_float64_keeps_its_precision_where_it_is_tiny(a: float, b: float) -> Non
         np.testing.assert_allclose(
             gated_activation_vjp(x, np.ones(1)), [slope_a * np.exp(b), sign * np.exp(b)], rtol=1e-14
         )
-        # σ(-b), by now almost 1, and 1 - σ(-b), which is what b's derivative needs
+        # σ(−b) is almost 1; b's derivative needs 1 − σ(−b) to full relative precision.
         x = np.array([a, -b])
         np.testing.assert_allclose(gated_activation_vjp(x, np.ones(1)), [slope_a, sign * np.exp(b)], rtol=1e-14)
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_vjp_against_central_differences(seed: int) -> None:
+def test_vjp_matches_central_differences(seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, g, v = rng.standard_normal((3, 5, 8)), rng.standard_normal((3, 5, 4)), rng.standard_normal((3, 5, 8))
-    # Central differences err by h²/6 · f''' ≈ 1e-12 and by rounding / h ≈ 1e-10.
+    # The error of central differences is h²/6 · f‴ ≈ 1e-12 from truncation and ε/h ≈ 1e-10 from rounding.
     slope = np.sum(g * (gated_activation(x + 1e-6 * v) - gated_activation(x - 1e-6 * v))) / 2e-6
     np.testing.assert_allclose(np.vdot(gated_activation_vjp(x, g), v), slope, rtol=1e-7, atol=1e-8)
     ours = gated_activation_vjp(x.astype(np.float32), g.astype(np.float32))
     assert ours.dtype == np.float32
-    np.testing.assert_allclose(ours, gated_activation_vjp(x, g), rtol=0, atol=4e-6)  # |g| below 5, a few roundings
+    np.testing.assert_allclose(ours, gated_activation_vjp(x, g), rtol=0, atol=4e-6)  # a few roundings of |g| ≤ 5
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_nan_passes_and_infinity_has_its_limit(dtype: Any) -> None:
+def test_nan_propagates_and_infinite_inputs_give_the_limits(dtype: Any) -> None:
     inf, nan = np.inf, np.nan
     x = np.array([[inf, inf], [-inf, inf], [inf, -inf], [nan, 1], [1, nan]], dtype)
     np.testing.assert_array_equal(gated_activation(x), np.array([[1], [-1], [0], [nan], [nan]], dtype))
@@ -89,19 +89,19 @@ def test_nan_passes_and_infinity_has_its_limit(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_shapes_strides_and_inputs_left_alone(dtype: Any) -> None:
+def test_shapes_and_strides_and_inputs_are_not_modified(dtype: Any) -> None:
     rng = np.random.default_rng(0)
     for shape in (6,), (0, 6), (2, 0), (2, 3, 4, 6), (700, 128):
         x = rng.standard_normal(shape).astype(dtype)
-        turned, before = np.asfortranarray(x), x.copy()
+        fortran, before = np.asfortranarray(x), x.copy()
         y = gated_activation(x)
         assert y.shape == (*shape[:-1], shape[-1] // 2)
-        np.testing.assert_array_equal(gated_activation(turned), y)
-        np.testing.assert_array_equal(gated_activation_vjp(turned, np.asfortranarray(y)), gated_activation_vjp(x, y))
+        np.testing.assert_array_equal(gated_activation(fortran), y)
+        np.testing.assert_array_equal(gated_activation_vjp(fortran, np.asfortranarray(y)), gated_activation_vjp(x, y))
         np.testing.assert_array_equal(x, before)
 
 
-def test_misfits_are_refused() -> None:
+def test_rejects_odd_sizes_and_wrong_cotangent_shapes() -> None:
     with pytest.raises(ValueError, match="even number"):
         gated_activation(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="cotangent"):
@@ -109,7 +109,7 @@ def test_misfits_are_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_slope_of_tanh(dtype: Any) -> None:
+def test_tanh_vjp_for_any_layout(dtype: Any) -> None:
     y = np.tanh(np.random.default_rng(0).normal(size=(70, 80)).astype(dtype))
     for view, g in ((y, 3 + y.T.reshape(70, 80)), (y.T, y.T), (y[:2], y[:2])):
         expected = g.astype(np.float64) * (1 - view.astype(np.float64) ** 2)
@@ -119,12 +119,14 @@ def test_the_slope_of_tanh(dtype: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(
-    x=hnp.arrays(np.float32, hnp.array_shapes(max_dims=3), elements=st.floats(-9, 9, width=32) | st.sampled_from(ENDS))
+    x=hnp.arrays(
+        np.float32, hnp.array_shapes(max_dims=3), elements=st.floats(-9, 9, width=32) | st.sampled_from(SPECIAL)
+    )
 )
-def test_relu_and_leaky_relu_are_those_of_numpy(dtype: Any, x: Any) -> None:
+def test_relu_and_leaky_relu_match_numpy(dtype: Any, x: Any) -> None:
     x = x.astype(dtype)
-    many = np.resize(x, (64, 80))  # so many that the kernel is called
-    for view in (x, x.T, x[::-1], many, many.T):
+    large = np.resize(x, (64, 80))  # large enough for the compiled kernel
+    for view in (x, x.T, x[::-1], large, large.T):
         y, g = relu(view), np.arange(1, view.size + 1, dtype=dtype).reshape(view.shape)
         np.testing.assert_array_equal(y, np.maximum(view, 0))
         np.testing.assert_array_equal(relu_vjp(y, g), np.where(view > 0, g, 0))

@@ -1,4 +1,4 @@
-"""The family of three against a literal loop over images, pixels and taps, against each other, and under odd inputs."""
+"""The convolution kernels against a literal loop over images, pixels and taps, and for unusual inputs."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 
 
 def pairs(taps: Taps, stride: int, size_x: tuple[int, ...], size_y: tuple[int, ...]) -> Any:
-    """Yield (t, p, q) with q = stride·p + o_t, for every pixel p of y and q of x: the definition, nothing clever."""
+    """Yield all (t, p, q) with q = stride·p + o_t, for pixels p of y and q of x: the definition of the convolution."""
     for t, offset in enumerate(taps):
         for p in product(*map(range, size_y)):
             q = tuple(stride * a + o for a, o in zip(p, offset, strict=True))
@@ -38,7 +38,7 @@ def pairs(taps: Taps, stride: int, size_x: tuple[int, ...], size_y: tuple[int, .
 
 
 class Case:
-    """Arrays that fit each other: x and y images, w weights, and something of either shape to add to."""
+    """Images x and y, weights w, and residuals and biases for both image shapes."""
 
     def __init__(
         self, seed: int, images: int, size_x: Any, size_y: Any, channels: Any, taps: Taps, stride: int, dtype: Any
@@ -53,7 +53,7 @@ class Case:
         self.w = draw(len(taps), *channels)
         self.plus_x, self.bias_x = draw(*self.x.shape), draw(channels[0])
         self.plus_y, self.bias_y = draw(*self.y.shape), draw(channels[1])
-        # float32 sums of some hundred products of normal numbers: 1e-4 is 50 times their rounding, far below one term.
+        # float32 sums of a few hundred products of normal numbers: 1e-4 is 50 times the rounding error.
         self.tolerance = 1e-11 if dtype == np.float64 else 1e-4
 
     def close(self, ours: Array, oracle: Array) -> None:
@@ -64,7 +64,7 @@ class Case:
 
 @st.composite
 def cases(draw: Callable[..., Any]) -> Case:
-    """Small random geometry: widths on both sides of every tile, channels that fill no vector, offsets far outside."""
+    """Small random geometries: widths around the tile sizes, partial SIMD vectors, offsets far outside the image."""
     axes = draw(st.integers(1, 2))
     size = st.lists(st.integers(1, 10), min_size=axes, max_size=axes)
     offset = st.tuples(*[st.integers(-4, 4) | st.sampled_from([-100, 100])] * axes)
@@ -82,7 +82,7 @@ def cases(draw: Callable[..., Any]) -> Case:
 
 
 @given(cases())
-def test_equals_the_literal_loop(case: Case) -> None:
+def test_kernels_and_references_equal_the_literal_loop(case: Case) -> None:
     args = case.taps, case.stride
     found = list(pairs(*args, case.size_x, case.size_y))
     for residual, bias, rectified in product((False, True), repeat=3):
@@ -107,7 +107,7 @@ def test_equals_the_literal_loop(case: Case) -> None:
 
 @given(cases())
 def test_the_three_are_adjoint(case: Case) -> None:
-    """⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩ = ⟨conv_weight(x, y), w⟩: one trilinear form."""
+    """⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩ = ⟨conv_weight(x, y), w⟩."""
     args = case.taps, case.stride
     forms = (
         np.vdot(conv(case.x, case.w, *args, case.size_y), case.y),
@@ -119,44 +119,43 @@ def test_the_three_are_adjoint(case: Case) -> None:
 
 
 def image_case(dtype: Any = np.float32) -> Case:
-    """3×3 on 9×8 images, enough of them that two threads share the work."""
+    """A 3×3 convolution of 64 images of 9×8 pixels, large enough to use two threads."""
     return Case(0, 64, (9, 8), (9, 8), (20, 33), tuple(product((-1, 0, 1), repeat=2)), 1, dtype)
 
 
-def family(case: Case, x: Array | None = None, y: Array | None = None, w: Array | None = None) -> list[Array]:
-    """All three members on a case, or on stand-ins for its arrays."""
+def apply_all(case: Case, x: Array | None = None, y: Array | None = None, w: Array | None = None) -> list[Array]:
+    """Apply the three convolutions to a case; x, y and w replace its arrays if given."""
     x, y, w = (case.x if x is None else x), (case.y if y is None else y), (case.w if w is None else w)
     args = case.taps, case.stride
     return [conv(x, w, *args, case.size_y), conv_transpose(y, w, *args, case.size_x), conv_weight(x, y, *args)]
 
 
-def test_inputs_are_not_mutated() -> None:
+def test_inputs_are_not_modified() -> None:
     case = image_case()
     before = [a.copy() for a in (case.x, case.y, case.w, case.plus_y)]
     conv(case.x, case.w, case.taps, 1, case.size_y, case.plus_y)
-    family(case)
+    apply_all(case)
     for now, was in zip((case.x, case.y, case.w, case.plus_y), before, strict=True):
         np.testing.assert_array_equal(now, was)
 
 
 def test_strided_reversed_and_read_only_inputs() -> None:
     case = image_case()
-    expected = family(case)
+    expected = apply_all(case)
     strided = [np.asfortranarray(a) for a in (case.x, case.y, case.w)]
-    turned = [a[::-1].copy()[::-1] for a in (case.x, case.y, case.w)]
-    frozen = [a.copy() for a in (case.x, case.y, case.w)]
-    for a in frozen:
+    reversed_ = [a[::-1].copy()[::-1] for a in (case.x, case.y, case.w)]
+    read_only = [a.copy() for a in (case.x, case.y, case.w)]
+    for a in read_only:
         a.flags.writeable = False
-    for x, y, w in (strided, turned, frozen):
-        for ours, same in zip(family(case, x, y, w), expected, strict=True):
+    for x, y, w in (strided, reversed_, read_only):
+        for ours, same in zip(apply_all(case, x, y, w), expected, strict=True):
             np.testing.assert_array_equal(ours, same)
 
 
 @pytest.mark.parametrize(
     ("images", "size_x", "size_y"), [(0, (4, 4), (4, 4)), (2, (0, 4), (3, 3)), (2, (3, 3), (4, 0))]
 )
-def test_nothing_in_nothing_out(images: int, size_x: tuple[int, int], size_y: tuple[int, int]) -> None:
-    """Without images or pixels to read, the result is what was to be added to."""
+def test_empty_images_give_the_bias(images: int, size_x: tuple[int, int], size_y: tuple[int, int]) -> None:
     case = Case(0, images, size_x, size_y, (3, 5), ((0, 0), (0, 1)), 1, np.float64)
     bias_y, bias_x = case.bias_y, case.bias_x
     np.testing.assert_array_equal(
@@ -168,7 +167,7 @@ def test_nothing_in_nothing_out(images: int, size_x: tuple[int, int], size_y: tu
     np.testing.assert_array_equal(conv_weight(case.x, case.y, case.taps, 1), np.zeros_like(case.w))
 
 
-def test_nan_reaches_exactly_the_pixels_that_see_it() -> None:
+def test_nan_propagates_to_exactly_the_pixels_that_see_it() -> None:
     case = image_case()
     case.x[0, 4, 4, 0] = np.nan
     seen = np.isnan(conv(case.x, case.w, case.taps, 1, case.size_y)).all(axis=-1)
@@ -176,36 +175,36 @@ def test_nan_reaches_exactly_the_pixels_that_see_it() -> None:
     expected[0, 3:6, 3:6] = True
     np.testing.assert_array_equal(seen, expected)
     rectified = conv(case.x, case.w, case.taps, 1, case.size_y, rectified=True)
-    np.testing.assert_array_equal(np.isnan(rectified).all(axis=-1), expected)  # what has diverged is not hidden
+    np.testing.assert_array_equal(np.isnan(rectified).all(axis=-1), expected)  # relu does not hide NaN
     assert np.isnan(conv_weight(case.x, case.y, case.taps, 1)[:, 0]).all()
 
 
-def test_one_and_two_threads_agree() -> None:
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
     case, before = image_case(), threads()
     try:
         set_threads(1)
-        alone = family(case)
+        alone = apply_all(case)
         set_threads(2)
-        together, again = family(case), family(case)
+        together, again = apply_all(case), apply_all(case)
     finally:
         set_threads(before)
     for a, b in zip(together, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(alone[0], together[0])  # pixels are summed in the same order whoever does it
+    np.testing.assert_array_equal(alone[0], together[0])  # each pixel's sum has a fixed order
     np.testing.assert_array_equal(alone[1], together[1])
     case.close(together[2] / len(case.x), alone[2] / len(case.x))
 
 
-def test_from_several_threads_at_once() -> None:
+def test_concurrent_calls_from_several_threads() -> None:
     case = image_case()
-    expected = family(case)
-    with ThreadPoolExecutor(4) as users:
-        for results in users.map(lambda _: family(case), range(24)):
+    expected = apply_all(case)
+    with ThreadPoolExecutor(4) as executor:
+        for results in executor.map(lambda _: apply_all(case), range(24)):
             for ours, same in zip(results, expected, strict=True):
                 np.testing.assert_array_equal(ours, same)
 
 
-def test_misfits_are_refused() -> None:
+def test_rejects_wrong_dtypes_and_shapes() -> None:
     x, w = np.zeros((1, 4, 4, 3)), np.zeros((1, 3, 5))
     with pytest.raises(TypeError, match=r"^conv: .*float32"):
         conv(x.astype(np.float32), w, ((0, 0),), 1, (4, 4))
@@ -223,8 +222,8 @@ def test_misfits_are_refused() -> None:
         conv_weight(x, x[0], ((0, 0),), 1)
 
 
-def fresh(code: str, **environment: str) -> str:
-    """What a new Python process prints."""
+def run_in_new_process(code: str, **environment: str) -> str:
+    """Run code in a new Python process and return its output."""
     run = [sys.executable, "-c", code]
     result = subprocess.run(run, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
@@ -233,18 +232,20 @@ def fresh(code: str, **environment: str) -> str:
 
 _CHECKSUM = """
 import numpy as np
-from tinygen.kernels import conv, conv_transpose, conv_weight, gate, gate_vjp
+from tinygen.kernels import conv, conv_transpose, conv_weight, gated_activation, gated_activation_vjp
 rng = np.random.default_rng(0)
 x, y, w = rng.standard_normal((2, 5, 6, 3)), rng.standard_normal((2, 5, 6, 4)), rng.standard_normal((2, 3, 4))
 taps = ((0, -1), (-1, 2))
-z = gate_vjp(y, gate(y))
+z = gated_activation_vjp(y, gated_activation(y))
 print([round(float((a * np.cos(np.arange(a.size)).reshape(a.shape)).sum()), 9) for a in
     (conv(x, w, taps, 1, (5, 6)), conv_transpose(y, w, taps, 1, (5, 6)), conv_weight(x, y, taps, 1), z)])
 """
 
 
-def test_the_same_without_the_compiler() -> None:
-    assert fresh(_CHECKSUM, NUMBA_DISABLE_JIT="1") == fresh(_CHECKSUM, NUMBA_DISABLE_JIT="0") != ""
+def test_results_are_the_same_without_the_jit() -> None:
+    interpreted = run_in_new_process(_CHECKSUM, NUMBA_DISABLE_JIT="1")
+    assert interpreted
+    assert interpreted == run_in_new_process(_CHECKSUM, NUMBA_DISABLE_JIT="0")
 
 
 _CACHE = """
@@ -257,6 +258,6 @@ print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.val
 """
 
 
-def test_a_second_process_compiles_nothing(tmp_path: Any) -> None:
-    assert fresh(_CACHE, NUMBA_CACHE_DIR=str(tmp_path)) == "0 2"
-    assert fresh(_CACHE, NUMBA_CACHE_DIR=str(tmp_path)) == "2 0"
+def test_second_process_loads_kernels_from_the_cache(tmp_path: Any) -> None:
+    assert run_in_new_process(_CACHE, NUMBA_CACHE_DIR=str(tmp_path)) == "0 2"
+    assert run_in_new_process(_CACHE, NUMBA_CACHE_DIR=str(tmp_path)) == "2 0"

@@ -1,4 +1,4 @@
-"""A Bernoulli's log-likelihood and its VJP against float64, at their limits, and for awkward layouts."""
+"""The Bernoulli log-likelihood and its VJP: accuracy, limits and memory layouts."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tinygen.kernels.likelihood import bernoulli, bernoulli_vjp
 
 
 def exact_bernoulli(x: Any, k: Any) -> Any:
-    """Σ ln σ(±x) in float64, by another formula than the kernel's."""
+    """Σ ln σ(±x) in float64, by a different formula from the kernel's."""
     return -np.logaddexp(0, np.where(k, -x.astype(np.float64), x)).sum(1)
 
 
@@ -23,24 +23,24 @@ def test_bernoulli_in_both_dtypes(shape: tuple[int, int], seed: int) -> None:
     slope = g[:, None] * (k - 1 / (1 + np.exp(-x)))
     for dtype, tolerance in (np.float64, 1e-13), (np.float32, 4e-7):
         single = x.astype(dtype)
-        y, wanted = bernoulli(single, k), exact_bernoulli(single, k)
+        y, expected = bernoulli(single, k), exact_bernoulli(single, k)
         assert y.dtype == dtype
-        np.testing.assert_allclose(y, wanted, rtol=tolerance, atol=tolerance * shape[1])
+        np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance * shape[1])
         dx = bernoulli_vjp(single, k, g.astype(dtype))
         assert dx.dtype == dtype
         np.testing.assert_allclose(dx, slope, rtol=0, atol=3 * tolerance * (1 + np.abs(slope).max(initial=0)))
 
 
-def test_bernoulli_float32_on_a_fine_grid() -> None:
+def test_float32_accuracy_on_a_fine_grid() -> None:
     x = np.concatenate([np.linspace(-30, 30, 200_001), np.logspace(-30, 1, 10_001)]).astype(np.float32)[:, None]
     for bit in (0, 1):
         k = np.full(x.shape, bit, np.uint8)
-        wanted = exact_bernoulli(x, k)
-        assert (np.abs(bernoulli(x, k) - wanted) / (1 + np.abs(wanted))).max() < 2e-7
+        expected = exact_bernoulli(x, k)
+        assert (np.abs(bernoulli(x, k) - expected) / (1 + np.abs(expected))).max() < 2e-7
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_bernoulli_far_from_zero_and_of_what_is_no_number(dtype: Any) -> None:
+def test_large_infinite_and_nan_logits(dtype: Any) -> None:
     inf, nan = np.inf, np.nan
     x = np.array([[1e4, 1e4], [-1e4, -1e4], [inf, 1], [nan, 1], [-inf, 1]], dtype)
     k = np.array([[1, 0], [1, 0], [1, 1], [1, 1], [1, 1]], np.uint8)
@@ -50,7 +50,7 @@ def test_bernoulli_far_from_zero_and_of_what_is_no_number(dtype: Any) -> None:
     np.testing.assert_allclose(dx[:, 0], [0, 1, 0, nan, 1])
 
 
-def test_bernoulli_of_awkward_layouts() -> None:
+def test_result_does_not_depend_on_memory_layout() -> None:
     rng = np.random.default_rng(0)
     x, k = rng.normal(size=(700, 90)).astype(np.float32), rng.integers(0, 2, (700, 90)).astype(np.uint8)
     y, g = bernoulli(x, k), np.broadcast_to(np.float32(1), 700)

@@ -1,4 +1,4 @@
-"""The LSTM's kernels by themselves; that they equal the plain form is held in tests/autograd/test_fused.py."""
+"""The LSTM kernels: threads, NaN, and inputs. tests/autograd/test_fused.py compares their values with a composition."""
 
 import numba
 import numpy as np
@@ -7,7 +7,9 @@ import pytest
 from tinygen.kernels.lstm import lstm, lstm_vjp
 from tinygen.kernels.runtime.pool import set_threads, threads
 
-pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="float32 without the JIT is the plain form")
+pytestmark = pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT), reason="without the JIT, autograd does not call these kernels"
+)
 
 
 def inputs(n: int = 21, length: int = 3, size: int = 10) -> list[np.ndarray]:
@@ -16,7 +18,7 @@ def inputs(n: int = 21, length: int = 3, size: int = 10) -> list[np.ndarray]:
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
 
 
-def test_threads_share_the_examples_without_a_difference() -> None:
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
     x, u, g = inputs()
     before, results = threads(), []
     try:
@@ -31,26 +33,26 @@ def test_threads_share_the_examples_without_a_difference() -> None:
             np.testing.assert_array_equal(one, another)
 
 
-def test_nan_stays_in_its_example_and_passes_to_all_later_times() -> None:
+def test_nan_stays_in_its_example_and_propagates_to_later_steps() -> None:
     x, u, g = inputs()
     x[4, 1, 0] = np.nan
     h, c, gates = lstm(x, u)
     dx = lstm_vjp(g, u, c, gates)
-    sick = np.arange(21) == 4
+    has_nan = np.arange(21) == 4
     assert np.isnan(h[4, 2]).all()
     assert np.isfinite(h[4, 0]).all()
     for result in (h, c, gates, dx):
-        assert np.isfinite(result[~sick]).all()
-        assert np.isnan(result[sick]).any()
+        assert np.isfinite(result[~has_nan]).all()
+        assert np.isnan(result[has_nan]).any()
 
 
-def test_inputs_are_left_alone_and_gates_saturate() -> None:
+def test_inputs_are_not_modified_and_gates_saturate() -> None:
     x, u, g = inputs()
     x[0] = np.inf
-    held = [each.copy() for each in (x, u, g)]
+    before = [each.copy() for each in (x, u, g)]
     _, c, gates = lstm(x, u)
     lstm_vjp(g, u, c, gates)
-    for now, then in zip((x, u, g), held, strict=True):
+    for now, then in zip((x, u, g), before, strict=True):
         np.testing.assert_array_equal(now, then)
     np.testing.assert_array_equal(gates[0], 1)
     np.testing.assert_array_equal(c[0], np.arange(4)[:, None] * np.ones(10))

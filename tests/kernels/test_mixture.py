@@ -1,4 +1,7 @@
-"""The mixture's kernels: quantiles to rounding, and rows of their own or one for all; the rest is in test_fused.py."""
+"""The mixture kernels: broadcast parameters, quantiles and NaN.
+
+Values and VJPs are tested in tests/autograd/test_fused.py.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from tinygen.testing.strategies import rngs
 
 
 @given(rng=rngs(), normal=st.booleans(), components=st.integers(1, 5))
-def test_a_row_for_each_is_as_one_for_all(rng: np.random.Generator, normal: bool, components: int) -> None:
+def test_shared_parameters_equal_broadcast_ones(rng: np.random.Generator, normal: bool, components: int) -> None:
     theta, x, g = rng.normal(size=3 * components), rng.normal(size=(30, 20)), rng.normal(size=(2, 30, 20))
     rows = np.broadcast_to(theta, (30, 20, 3 * components))
     np.testing.assert_array_equal(mixture(x, theta, normal), mixture(x, rows, normal))
@@ -21,19 +24,19 @@ def test_a_row_for_each_is_as_one_for_all(rng: np.random.Generator, normal: bool
 
 
 @given(rng=rngs(), normal=st.booleans())
-def test_quantiles_of_any_mixture(rng: np.random.Generator, normal: bool) -> None:
-    """Far modes, a flat stretch between, narrow beside wide: x is right to a rounding of itself, or logit F(x) is."""
+def test_quantiles_of_extreme_mixtures(rng: np.random.Generator, normal: bool) -> None:
+    """Distant modes, plateaus between them, and very different scales: either x or logit F(x) is exact to rounding."""
     theta = np.concatenate([rng.uniform(-40, 0, 4), rng.uniform(-1e3, 1e3, 4), rng.uniform(-9, 9, 4)])
     logit = np.concatenate([rng.normal(size=40) * 5, [-1e3, 1e3, 0.0]])
     x = mixture_quantile(logit, theta, normal)
     again, _ = mixture(x, theta, normal)
-    beside, _ = mixture(np.stack([np.nextafter(x, -np.inf), np.nextafter(x, np.inf)]), theta, normal)
+    neighbours, _ = mixture(np.stack([np.nextafter(x, -np.inf), np.nextafter(x, np.inf)]), theta, normal)
     assert np.all(np.diff(x[np.argsort(logit)]) >= 0)
-    within = 1e-12 * (1 + np.abs(logit)) + 4 * (beside[1] - beside[0])
-    np.testing.assert_array_less(np.abs(again - logit), within)
+    tolerance = 1e-12 * (1 + np.abs(logit)) + 4 * (neighbours[1] - neighbours[0])
+    np.testing.assert_array_less(np.abs(again - logit), tolerance)
 
 
-def test_what_is_not_finite_is_nan() -> None:
+def test_nan_and_infinite_inputs_give_nan() -> None:
     assert np.all(np.isnan(mixture_quantile(np.array([np.nan, np.inf]), np.zeros(6), False)))
     for at in range(6):
         theta = np.zeros(6)

@@ -1,4 +1,4 @@
-"""Sums over rows: of every shape and layout, and as precise for many rows as for few."""
+"""sum_rows: shapes, memory layouts, and precision for many rows."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tinygen.kernels.reductions import sum_rows
 
 @pytest.mark.parametrize("shape", [(5,), (0, 3), (2, 0), (7, 1), (3, 4, 5, 6), (2000, 33)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sum_rows(shape: tuple[int, ...], dtype: Any) -> None:
+def test_sum_rows_matches_numpy(shape: tuple[int, ...], dtype: Any) -> None:
     x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
     expected = x.astype(np.float64).reshape(-1, shape[-1] if x.size else 1).sum(0) if x.size else np.zeros(shape[-1])
     for ours in sum_rows(x), sum_rows(np.asfortranarray(x)):
@@ -19,7 +19,7 @@ def test_sum_rows(shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def test_sum_rows_does_not_lose_small_terms() -> None:
-    """2²⁵ ones: adding them one by one in float32 stops at 2²⁴."""
+    """A sequential float32 sum of 2²⁵ ones would stop at 2²⁴."""
     ones = np.ones((1 << 25, 1), np.float32)
     assert sum_rows(ones)[0] == 1 << 25
     assert np.isnan(sum_rows(np.array([[np.nan, 1.0]], np.float32))).tolist() == [True, False]

@@ -1,4 +1,4 @@
-"""The normal distribution function against Python's math, number by number; its tails are in test_normal.py."""
+"""The normal distribution function against Python's math module. The far tails are in autograd/test_special.py."""
 
 import math
 from typing import Any
@@ -18,26 +18,26 @@ def ndtr(x: float) -> float:
 
 
 @given(hnp.arrays(np.float64, SHAPES, elements=st.floats(-30, 30)))
-def test_they_are_those_of_math(x: np.ndarray) -> None:
+def test_functions_match_the_math_module(x: np.ndarray) -> None:
     functions: list[tuple[Any, Any]] = [
         (log_ndtr, lambda v: math.log(ndtr(v)) if v < 0 else math.log1p(-ndtr(-v))),
         (ndtr_slope, lambda v: math.exp(-0.5 * v * v) / math.sqrt(2 * math.pi) / ndtr(v)),
         (logit_ndtr, lambda v: math.log(ndtr(v) / ndtr(-v))),
     ]
-    for ours, theirs in functions:
+    for ours, expected in functions:
         y = ours(x)
         assert y.shape == x.shape
         assert y.dtype == np.float64
-        # The density's exponent, up to 450, is rounded before it is a power; ln 1 is known to 10⁻¹⁶ only by the ratio.
-        np.testing.assert_allclose(y, np.reshape([theirs(v) for v in x.ravel()], x.shape), rtol=3e-13, atol=1e-15)
+        # rtol: the density's exponent, up to 450, is rounded before it is exponentiated. atol: logit_ndtr(0) = ln 1.
+        np.testing.assert_allclose(y, np.reshape([expected(v) for v in x.ravel()], x.shape), rtol=3e-13, atol=1e-15)
 
 
 @given(hnp.arrays(np.float64, SHAPES, elements=st.floats(-1e4, 1e4)))
-def test_there_and_back(x: np.ndarray) -> None:
+def test_ndtri_sigmoid_inverts_logit_ndtr(x: np.ndarray) -> None:
     np.testing.assert_allclose(ndtri_sigmoid(logit_ndtr(x)), x, rtol=1e-15, atol=1e-15)
 
 
-def test_many_numbers_in_any_order_of_memory_and_of_any_type() -> None:
+def test_log_ndtr_for_large_arrays_of_any_layout_and_dtype() -> None:
     x = np.linspace(-6, 27, 20_000).reshape(100, 200)
     for view in (x, x.T, x[::-1, ::3]):
         np.testing.assert_allclose(log_ndtr(view), np.vectorize(lambda v: log_ndtr(np.array(v)))(view), rtol=1e-15)
