@@ -1,6 +1,6 @@
 """A step of Adam in one pass over memory, where NumPy would make ten.
 
-Checked by: tests/test_optim.py
+Checked by: tests/optim/test_optimizers.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A state is named arrays: what a module, an optimiser or an average of parameters is saved as and restored from.
 
-Checked by: tests/nn/test_module.py, tests/test_optim.py
+Checked by: tests/nn/test_module.py, tests/optim/test_optimizers.py
 """
 
 from __future__ import annotations

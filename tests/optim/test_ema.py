@@ -1,0 +1,64 @@
+"""Exponential moving averages of parameters, against the recursion in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.parameters import float64, gradients, parameters
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen.autograd import Parameter
+from tinygen.optim import EMA
+
+
+def updated(decay: float, steps: int) -> tuple[list[Parameter], EMA]:
+    """Return parameters that took new values for some steps, and the average after these steps."""
+    ps = parameters()
+    ema = EMA(ps, decay)
+    for step in range(steps):
+        for p, g in zip(ps, gradients(step), strict=True):
+            p.assign(g.value)
+        ema.update()
+    return ps, ema
+
+
+@given(st.floats(0, 0.99), st.integers(0, 4))
+def test_averages_follow_the_recursion(decay: float, steps: int) -> None:
+    ps, ema = updated(decay, steps)
+    expected = float64(parameters())
+    for step in range(steps):
+        expected = [decay * mean + (1 - decay) * g.value for mean, g in zip(expected, gradients(step), strict=True)]
+    with ema.averaged():
+        # Up to four float32 roundings, 6e-8 each, of numbers below 10.
+        assert all(np.allclose(p.value, mean, rtol=0, atol=3e-6) for p, mean in zip(ps, expected, strict=True))
+        assert all(p.dtype == np.float32 for p in ps)
+
+
+def test_averaged_restores_the_parameters_even_after_an_exception() -> None:
+    ps, ema = updated(0.5, 2)
+    values = [p.value for p in ps]
+    with ema.averaged():
+        assert not any(p.value is value for p, value in zip(ps, values, strict=True))
+    assert all(p.value is value for p, value in zip(ps, values, strict=True))
+    with pytest.raises(KeyError), ema.averaged():
+        raise KeyError
+    assert all(p.value is value for p, value in zip(ps, values, strict=True))
+
+
+def test_load_restores_the_state() -> None:
+    _, ema = updated(0.5, 3)
+    other = EMA(parameters(seed=1), 0.5)
+    other.load(ema.state())
+    assert all(np.array_equal(a, b) for a, b in zip(other.averages, ema.averages, strict=True))
+
+
+def test_load_rejects_an_incomplete_state() -> None:
+    ema = EMA(parameters(), 0.5)
+    with pytest.raises(ValueError, match=r"EMA.*3 of shape"):
+        ema.load({name: value for name, value in ema.state().items() if name != "3"})
+
+
+def test_rejects_invalid_decay() -> None:
+    with pytest.raises(ValueError, match=r"decay: expected .*, got 1.0"):
+        EMA(parameters(), 1.0)

@@ -1,0 +1,322 @@
+"""SGD, Adam and AdamW: their updates against plain NumPy, exact resumption, and rejection of invalid steps."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.parameters import SHAPES, float64, gradients, parameters
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen.autograd import Array, Parameter, Tensor, value_and_grad
+from tinygen.kernels.runtime.pool import set_threads, threads
+from tinygen.nn import Linear
+from tinygen.optim import EMA, SGD, Adam, AdamW, NonFiniteGradientError, Optimizer
+
+Arrays = list[Array]
+
+
+def adam_reference(
+    values: Arrays, history: list[Arrays], lr: float, beta1: float, beta2: float, eps: float, decay: float
+) -> Arrays:
+    """Apply the update as documented for torch.optim.Adam and AdamW, in plain NumPy and float64."""
+    m, v = [np.zeros(x.shape) for x in values], [np.zeros(x.shape) for x in values]
+    for t, gs in enumerate(history, 1):
+        for i, g in enumerate(gs):
+            values[i] = values[i] - lr * decay * values[i]
+            m[i] = beta1 * m[i] + (1 - beta1) * g
+            v[i] = beta2 * v[i] + (1 - beta2) * g**2
+            m_hat, v_hat = m[i] / (1 - beta1**t), v[i] / (1 - beta2**t)
+            values[i] = values[i] - lr * m_hat / (np.sqrt(v_hat) + eps)
+    return values
+
+
+@given(
+    lr=st.floats(1e-4, 0.5),
+    betas=st.tuples(st.floats(0, 0.99), st.floats(0, 0.999)),
+    eps=st.floats(1e-8, 1e-2),
+    decay=st.sampled_from([0.0, 0.01, 0.5]),
+    steps=st.integers(1, 5),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_adam_and_adamw_match_reference(
+    lr: float, betas: tuple[float, float], eps: float, decay: float, steps: int, dtype: Any
+) -> None:
+    ps = parameters(dtype=dtype)
+    history = [gradients(step, dtype) for step in range(steps)]
+    expected = adam_reference(float64(ps), [float64(gs) for gs in history], lr, *betas, eps, decay)
+    adam = AdamW(ps, lr, betas, eps, decay) if decay else Adam(ps, lr, betas, eps)
+    for gs in history:
+        adam.step(gs)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-10
+    for p, value in zip(ps, expected, strict=True):
+        assert p.dtype == dtype
+        assert np.allclose(p.value, value, rtol=tolerance, atol=tolerance * lr * steps)
+
+
+def test_adamw_without_decay_is_bitwise_equal_to_adam() -> None:
+    one, two = parameters(), parameters()
+    for gs in (gradients(0), gradients(1)):
+        Adam(one).step(gs)
+        AdamW(two, weight_decay=0.0).step(gs)
+    assert all(np.array_equal(p.value, q.value) for p, q in zip(one, two, strict=True))
+
+
+@given(
+    lr=st.floats(1e-4, 1), momentum=st.sampled_from([0.0, 0.5, 0.9]), nesterov=st.booleans(), steps=st.integers(1, 4)
+)
+def test_sgd_matches_reference(lr: float, momentum: float, nesterov: bool, steps: int) -> None:
+    nesterov = nesterov and momentum > 0
+    ps = parameters(dtype=np.float64)
+    values, velocity = float64(ps), [np.zeros(shape) for shape in SHAPES]
+    sgd = SGD(ps, lr, momentum, nesterov)
+    for step in range(steps):
+        gs = gradients(step, np.float64)
+        sgd.step(gs)
+        for i, g in enumerate(float64(gs)):
+            velocity[i] = momentum * velocity[i] + g
+            values[i] = values[i] - lr * (g + momentum * velocity[i] if nesterov else velocity[i])
+    assert all(np.allclose(p.value, value, rtol=1e-12) for p, value in zip(ps, values, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("make", "tolerance"),
+    [
+        (lambda ps: SGD(ps, 0.05, 0.9), 1e-5),  # 0.95³⁰⁰, and float32 rounding
+        (lambda ps: Adam(ps, 0.1), 1e-5),
+        (lambda ps: AdamW(ps, 0.1), 5e-3),  # weight decay moves the fixed point by 2e-3 · 0.5
+    ],
+)
+def test_optimizers_minimise_a_quadratic(make: Callable[..., Optimizer], tolerance: float) -> None:
+    x, target = Parameter(np.array([3.0, -2.0])), np.array([0.5, 0.25], np.float32)
+    optimizer, loss = make([x]), value_and_grad(lambda: ((x - target) * (x - target)).sum(), inputs=[x])
+    for _ in range(300):
+        optimizer.step(loss()[1])
+    assert np.allclose(x.value, target, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_memory_layout_does_not_change_the_result(order: Any) -> None:
+    value, g = np.arange(12.0).reshape(3, 4), np.arange(12.0)[::-1].reshape(4, 3).T
+    p, q = Parameter(np.array(value, np.float32, order=order)), Parameter(value)
+    for optimizer, gradient in ((Adam([p]), np.array(g, np.float32, order=order)), (Adam([q]), np.array(g, order="C"))):
+        for _ in range(3):
+            optimizer.step([gradient])
+    assert np.array_equal(p.value, q.value)
+
+
+@pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1, 0.9, nesterov=True), Adam, AdamW])
+def test_step_replaces_values_and_does_not_modify_arrays_in_place(make: Callable[..., Optimizer]) -> None:
+    ps, gs = parameters(), gradients(0)
+    old, old_copies = [p.value for p in ps], [p.value.copy() for p in ps]
+    gradient_copies = [g.value.copy() for g in gs]
+    make(ps).step(gs)
+    assert all(p.value is not value and p.value.dtype == np.float32 for p, value in zip(ps, old, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(old, old_copies, strict=True))
+    assert all(np.array_equal(g.value, value) for g, value in zip(gs, gradient_copies, strict=True))
+
+
+def test_adam_gives_the_same_bits_for_any_number_of_threads() -> None:
+    before, results = threads(), []
+    value, g = np.random.default_rng(0).normal(size=(2, 300_001))
+    try:
+        for number in (1, 2, 3):
+            set_threads(number)
+            p = Parameter(value)
+            adam = Adam([p])
+            adam.step([g])
+            adam.step([-g])
+            results.append(p.value)
+    finally:
+        set_threads(before)
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+def test_adam_gives_the_same_bits_without_jit() -> None:
+    program = """
+import numpy as np
+from tinygen.autograd import Parameter
+from tinygen.optim import AdamW
+rng = np.random.default_rng(0)
+for dtype in (np.float32, np.float64):
+    p = Parameter(rng.normal(size=50), dtype)
+    adam = AdamW([p], 0.01)
+    for _ in range(3):
+        adam.step([rng.normal(size=50)])
+    print(p.value.tobytes().hex())
+"""
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for disabled in ("0", "1")
+    ]
+    assert printed[0]
+    assert printed[0] == printed[1]
+
+
+@pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1, 0.9), Adam, AdamW])
+@given(interrupted_at=st.integers(0, 4))
+def test_resuming_from_a_state_gives_the_same_bits(make: Callable[..., Optimizer], interrupted_at: int) -> None:
+    ps = parameters()
+    optimizer = make(ps)
+    for step in range(4):
+        if step == interrupted_at:
+            state, values = optimizer.state(), [p.value for p in ps]
+            ps = parameters(seed=1)
+            optimizer = make(ps)
+            optimizer.load(state)
+            for p, value in zip(ps, values, strict=True):
+                p.assign(value)
+            for array in state.values():
+                array[...] = 3  # neither `state` nor `load` may share memory with the optimiser
+        optimizer.step(gradients(step))
+    uninterrupted = parameters()
+    optimizer = make(uninterrupted)
+    for step in range(4):
+        optimizer.step(gradients(step))
+    assert all(np.array_equal(p.value, q.value) for p, q in zip(ps, uninterrupted, strict=True))
+
+
+def test_load_rejects_another_state_and_changes_nothing() -> None:
+    adam = Adam(parameters())
+    adam.step(gradients(0))
+    before, state = adam.state(), adam.state()
+    state["v.1"] = np.ones((5,), np.float32)
+    del state["m.0"]
+    with pytest.raises(ValueError, match=r"m\.0 of shape \(3, 4\) is missing; v\.1: expected shape \(4,\), got \(5,\)"):
+        adam.load(state)
+    with pytest.raises(ValueError, match=r"velocity\.0 is unknown"):
+        adam.load(SGD(parameters(), 0.1).state())
+    assert all(np.array_equal(value, before[name]) for name, value in adam.state().items())
+
+
+@pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1), Adam])
+def test_rejected_step_changes_nothing(make: Callable[..., Optimizer]) -> None:
+    ps = parameters()
+    optimizer = make(ps)
+    values, before = [p.value for p in ps], optimizer.state()
+    bad = gradients(0)
+    bad[1] = Tensor(np.ones(5, np.float32))
+    with pytest.raises(ValueError, match=r"gradients\[1\]: expected the parameter's shape \(4,\), got \(5,\)"):
+        optimizer.step(bad)
+    with pytest.raises(ValueError, match="expected one for each of 4 parameters, got 3"):
+        optimizer.step(gradients(0)[:3])
+    for number in (np.nan, np.inf, -np.inf):
+        bad = gradients(0)
+        bad[3].value[0, 0, 1] = number
+        with pytest.raises(NonFiniteGradientError, match=r"gradients\[3\].*: 1 of 6 entries") as caught:
+            optimizer.step(bad)
+        assert caught.value.index == 3
+        assert isinstance(caught.value, ValueError)
+    assert all(p.value is value for p, value in zip(ps, values, strict=True))
+    assert all(np.array_equal(value, before[name]) for name, value in optimizer.state().items())
+
+
+def test_sgd_accepts_a_gradient_whose_square_overflows() -> None:
+    p = Parameter(np.zeros(2))
+    SGD([p], 1e-30).step([np.array([1e25, 1.0], np.float32)])
+    assert np.allclose(p.value, [-1e-5, -1e-30], rtol=1e-6, atol=0)  # float32 rounding
+
+
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e20), (np.float64, 1e200)])
+def test_adam_rejects_a_gradient_whose_square_overflows(dtype: Any, large: float) -> None:
+    """Otherwise v stays infinite, and the next step silently makes the parameter NaN."""
+    p = Parameter(np.zeros(2), dtype)
+    adam = Adam([p])
+    for size in (large, -large):
+        with pytest.raises(NonFiniteGradientError, match=r"gradients\[0\] .*squares overflow float"):
+            adam.step([np.array([1.0, size], dtype)])
+    assert adam.steps == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adam_accepts_a_gradient_whose_squared_norm_overflows(dtype: Any) -> None:
+    largest = math.sqrt(np.finfo(dtype).max) / 2  # no g² overflows, but the sum of 1000 of them does
+    p = Parameter(np.zeros(1000), dtype)
+    adam = Adam([p], lr=0.1)
+    for _ in range(2):
+        adam.step([np.full(1000, largest, dtype)])
+    assert np.allclose(p.value, -0.2, rtol=1e-5)
+
+
+def test_adam_rejects_float16_and_changes_nothing() -> None:
+    p = Parameter(np.ones(2), np.float16)
+    adam = Adam([p])
+    with pytest.raises(TypeError, match=r"Adam parameters\[0\]: expected float32 or float64, got float16"):
+        adam.step([np.ones(2)])
+    assert adam.steps == 0
+    SGD([p], 0.5).step([np.ones(2)])
+    assert p.value.tolist() == [0.5, 0.5]
+
+
+def test_buffers_follow_the_dtype_of_the_module() -> None:
+    layer = Linear(2, 3, np.random.default_rng(0))
+    reference = Parameter(layer.w.value, np.float64)
+    one, other = Adam([layer.w]), Adam([reference])
+    layer.astype(np.float64)
+    for seed in range(3):
+        g = np.random.default_rng(seed).normal(size=(2, 3))
+        one.step([g])
+        other.step([g])
+    assert one.state()["v.0"].dtype == np.float64
+    assert np.array_equal(layer.w.value, reference.value)
+    layer.astype(np.float32)
+    one.load(other.state())
+    assert one.state()["v.0"].dtype == np.float32
+
+
+def test_float64_parameter_is_updated_in_float64_beside_a_float32_one() -> None:
+    p, alone = (Parameter(np.ones(2), np.float64) for _ in range(2))
+    Adam([Parameter(np.ones(2)), p], lr=0.1).step([np.ones(2)] * 2)
+    Adam([alone], lr=0.1).step([np.ones(2)])
+    assert np.array_equal(p.value, alone.value)
+
+
+@pytest.mark.parametrize(
+    ("bad", "got"),
+    [
+        (lambda: Linear(2, 3, np.random.default_rng(0)), "one Linear"),
+        (lambda: Linear(2, 3, np.random.default_rng(0)).named_parameters(), "an iterable with a str"),
+        (lambda: [parameters()[0], Tensor(np.ones(2))], "an iterable with a Tensor"),
+        (lambda: parameters()[0], "one Parameter"),
+    ],
+)
+@pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1), Adam, lambda ps: EMA(ps, 0.9)])
+def test_rejects_anything_but_parameters(bad: Any, got: str, make: Any) -> None:
+    with pytest.raises(TypeError, match=rf"expected an iterable of Parameters, got {got}; pass model\.parameters\(\)$"):
+        make(bad())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda ps: Adam(ps, 0.0), "lr: expected .*, got 0.0"),
+        (lambda ps: Adam(ps, math.nan), "lr: expected .*, got nan"),
+        (lambda ps: SGD(ps, -0.1), "lr: expected .*, got -0.1"),
+        (lambda ps: SGD(ps, lambda step: -1.0).step(gradients(0)), "lr at step 0: expected .*, got -1.0"),
+        (lambda ps: Adam(ps, betas=(1.0, 0.9)), r"betas\[0\]: expected .*, got 1.0"),
+        (lambda ps: Adam(ps, betas=(0.9, -0.1)), r"betas\[1\]: expected .*, got -0.1"),
+        (lambda ps: Adam(ps, eps=0.0), "eps: expected .*, got 0.0"),
+        (lambda ps: AdamW(ps, weight_decay=-1.0), "weight_decay: expected .*, got -1.0"),
+        (lambda ps: SGD(ps, 0.1, momentum=1.0), "momentum: expected .*, got 1.0"),
+        (lambda ps: SGD(ps, 0.1, nesterov=True), "nesterov: expected .*, got True"),
+        (lambda ps: Adam([]), "expected one or more, all distinct, got 0 distinct of 0"),
+        (lambda ps: Adam([*ps, ps[0]]), "expected one or more, all distinct, got 4 distinct of 5"),
+    ],
+)
+def test_rejects_invalid_settings(make: Callable[[list[Parameter]], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(parameters())

@@ -1,0 +1,59 @@
+"""Gradient clipping by the global norm, and the detection of NaN and infinite gradients.
+
+Checked by: tests/optim/test_clipping.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..autograd import Array, Tensor
+from ..checks import require
+
+
+class NonFiniteGradientError(FloatingPointError, ValueError):
+    """A gradient has NaN or infinite entries, or entries too large for the optimiser; `index` is its position."""
+
+    def __init__(self, index: int, gradient: Array) -> None:
+        bad = np.count_nonzero(~np.isfinite(gradient))
+        fault = f"{bad} of {gradient.size} entries are NaN or infinite"
+        if not bad:
+            fault = f"entries of up to {np.abs(gradient).max():.3g}, whose squares overflow {gradient.dtype}"
+        super().__init__(f"gradients[{index}] of shape {gradient.shape}: {fault}")
+        self.index = index
+
+
+def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
+    """Scale all gradients by one factor so that their global norm is at most max_norm. Also return the original norm.
+
+        g ← g · min(1, max_norm / ‖g‖),   ‖g‖² = Σᵢ ‖gᵢ‖²
+
+    Raises: ValueError if max_norm is not positive; NonFiniteGradientError if a gradient has NaN or infinite entries.
+    Source: Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", 2013.
+
+    Example:
+        >>> (clipped,), norm = clip_by_global_norm([Tensor([3.0, 4.0])], max_norm=1.0)
+        >>> clipped.value.round(2).tolist(), norm
+        ([0.6, 0.8], 5.0)
+    """
+    require(max_norm > 0, "max_norm", "a positive number", max_norm)
+    norm = math.hypot(*(finite_norm(i, g.value) for i, g in enumerate(gradients)))
+    if norm <= max_norm:
+        return list(gradients), norm
+    factor = float(max_norm) / norm  # a Python float, which does not promote float32 gradients
+    return [Tensor(g.value * factor) for g in gradients], norm
+
+
+def finite_norm(index: int, g: Array) -> float:
+    """Return ‖g‖. Raises NonFiniteGradientError if g has NaN or infinite entries, which show in the norm."""
+    squared, limits = float(np.vdot(g, g)), np.finfo(g.dtype)
+    # Below this bound, underflowing squares can be a significant part of the sum.
+    if limits.tiny / limits.eps**2 < squared < math.inf or g.size == 0:
+        return math.sqrt(squared)
+    largest = float(np.abs(g).max())
+    if not math.isfinite(largest):
+        raise NonFiniteGradientError(index, g)
+    return largest * float(np.linalg.norm(g.astype(np.float64) / largest)) if largest else 0.0

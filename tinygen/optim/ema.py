@@ -1,0 +1,69 @@
+"""Exponential moving average of parameters.
+
+Checked by: tests/optim/test_ema.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..autograd import Array, Parameter
+from ..checks import check_rate
+from ..nn.state import State, check_fit
+from .optimizers import distinct_parameters
+
+
+class EMA:
+    """Exponential moving average of parameters: θ̄ ← θ̄ + (1 − decay)(θ − θ̄), initialised to θ.
+
+    Raises: TypeError or ValueError for invalid parameters, as Optimizer; ValueError unless 0 ≤ decay < 1.
+    Source: Polyak & Juditsky, "Acceleration of stochastic approximation by averaging", 1992, which weights all steps
+    equally.
+
+    Example:
+        >>> p = Parameter([0.0])
+        >>> ema = EMA([p], decay=0.75)
+        >>> p.assign(np.array([4.0]))
+        >>> ema.update()
+        >>> with ema.averaged():
+        ...     p.item()
+        1.0
+        >>> p.item()
+        4.0
+    """
+
+    def __init__(self, parameters: Iterable[Parameter], decay: float) -> None:
+        check_rate("decay", decay)
+        self.parameters = distinct_parameters("EMA", parameters)
+        self.decay = decay
+        self.averages = [p.value.copy() for p in self.parameters]
+
+    def update(self) -> None:
+        """Update the averages with the current values of the parameters; call it after every step."""
+        for i, parameter in enumerate(self.parameters):
+            mean = self.averages[i]
+            self.averages[i] = mean + (1 - self.decay) * (parameter.value - mean)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Return a context manager that replaces the parameters by their averages and restores them at exit."""
+        values = [p.value for p in self.parameters]
+        try:
+            for parameter, mean in zip(self.parameters, self.averages, strict=True):
+                parameter.assign(mean)
+            yield
+        finally:
+            for parameter, value in zip(self.parameters, values, strict=True):
+                parameter.assign(value)
+
+    def state(self) -> State:
+        """Return copies of the averages by name."""
+        return {str(i): mean.copy() for i, mean in enumerate(self.averages)}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Restore what `state` returned. Raises ValueError, and changes nothing, if a name or shape differs."""
+        check_fit("EMA", self.state(), state)
+        self.averages = [np.array(state[str(i)], mean.dtype) for i, mean in enumerate(self.averages)]

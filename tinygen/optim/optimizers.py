@@ -1,0 +1,211 @@
+"""Optimisers: SGD, Adam, AdamW and their base class.
+
+Checked by: tests/optim/test_optimizers.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ..autograd import Array, Parameter, Tensor
+from ..checks import check_rate, require
+from ..kernels.adam import adam
+from ..nn.state import State, check_fit
+from .clipping import NonFiniteGradientError, finite_norm
+from .schedules import Schedule, constant
+
+
+class Optimizer:
+    """Base class. A subclass names the arrays it keeps per parameter in `slots` and defines `_new_values`.
+
+    Args:
+        parameters: one or more distinct Parameters, such as model.parameters().
+        lr: learning rate, or a schedule that maps the number of steps taken so far to one.
+
+    Raises: TypeError if an element is not a Parameter; ValueError if there are none or duplicates, or lr ≤ 0.
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Iterable[Parameter], lr: float | Schedule, **settings: float) -> None:
+        self.parameters = distinct_parameters(type(self).__name__, parameters)
+        require(callable(lr) or 0 < lr < math.inf, "lr", "a positive number or a schedule", lr)
+        self.lr = lr if callable(lr) else constant(lr)
+        self.settings = settings
+        self.steps = 0
+        # C-contiguous, so that the kernels can write through a flat view.
+        self.buffers = {slot: [np.zeros(p.shape, p.dtype) for p in self.parameters] for slot in self.slots}
+
+    def step(self, gradients: Sequence[Tensor | Array]) -> None:
+        """Update every parameter, given the gradients in the order of the parameters.
+
+        Raises: ValueError if the number of gradients or a shape is wrong; NonFiniteGradientError if an entry is NaN or
+        infinite. In both cases no parameter and no state has changed.
+        """
+        self._match_dtypes()
+        arrays = self._check(gradients)
+        lr = float(self.lr(self.steps))
+        require(0 <= lr < math.inf, f"lr at step {self.steps}", "a finite number of at least 0", lr)
+        self.steps += 1
+        for i, value in enumerate(self._new_values(arrays, lr)):
+            self.parameters[i].assign(value)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings.items())})"
+
+    def state(self) -> State:
+        """Return a copy of the state by name: the number of steps and every buffer."""
+        return {name: value.copy() for name, value in self._arrays().items()}
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Restore what `state` returned. Raises ValueError, and changes nothing, if a name or shape differs."""
+        check_fit(type(self).__name__, self._arrays(), state)
+        self._match_dtypes()
+        self.steps = int(state["steps"])
+        for slot, arrays in self.buffers.items():
+            for i, array in enumerate(arrays):
+                array[...] = state[f"{slot}.{i}"]
+
+    def _arrays(self) -> State:
+        named = {f"{slot}.{i}": array for slot, arrays in self.buffers.items() for i, array in enumerate(arrays)}
+        return {"steps": np.array(self.steps), **named}
+
+    def _match_dtypes(self) -> None:
+        """Convert the buffers to the dtypes of the parameters, which `Module.astype` may have changed."""
+        for arrays in self.buffers.values():
+            arrays[:] = [array.astype(p.dtype, copy=False) for array, p in zip(arrays, self.parameters, strict=True)]
+
+    def _check(self, gradients: Sequence[Tensor | Array]) -> list[Array]:
+        wanted = f"one for each of {len(self.parameters)} parameters"
+        require(len(gradients) == len(self.parameters), "gradients", wanted, len(gradients))
+        arrays = []
+        for i, (gradient, parameter) in enumerate(zip(gradients, self.parameters, strict=True)):
+            g = gradient.value if isinstance(gradient, Tensor) else np.asarray(gradient)
+            require(g.shape == parameter.shape, f"gradients[{i}]", f"the parameter's shape {parameter.shape}", g.shape)
+            arrays.append(g.astype(parameter.dtype, copy=False))
+        self._check_range(arrays, [finite_norm(i, g) for i, g in enumerate(arrays)])
+        return arrays
+
+    def _check_range(self, gradients: list[Array], norms: list[float]) -> None:
+        """Raise an error for finite gradients that this optimiser cannot use; by default there are none."""
+
+    def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum μ and optional Nesterov acceleration.
+
+        u ← μ u + g,   θ ← θ − lr · u        (Nesterov: θ ← θ − lr · (g + μ u))
+
+    Raises: as Optimizer; ValueError unless 0 ≤ momentum < 1, or if nesterov is used without momentum.
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+
+    Example:
+        >>> p = Parameter([1.0, 2.0])
+        >>> SGD([p], lr=0.5).step([Tensor([2.0, 0.0])])
+        >>> p.value.tolist()
+        [0.0, 2.0]
+    """
+
+    slots = ("velocity",)
+
+    def __init__(
+        self, parameters: Iterable[Parameter], lr: float | Schedule, momentum: float = 0.0, nesterov: bool = False
+    ) -> None:
+        check_rate("momentum", momentum)
+        require(momentum > 0 or not nesterov, "nesterov", "False if momentum is 0", nesterov)
+        super().__init__(parameters, lr, momentum=momentum, nesterov=nesterov)
+
+    def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+        momentum, nesterov = self.settings["momentum"], self.settings["nesterov"]
+        for parameter, g, u in zip(self.parameters, gradients, self.buffers["velocity"], strict=True):
+            u *= momentum
+            u += g
+            yield parameter.value - lr * (g + momentum * u if nesterov else u)
+
+
+class Adam(Optimizer):
+    """Adam: moving averages of the gradient and of its square, with bias correction.
+
+        m ← m + (1 − β₁)(g − m),   v ← v + (1 − β₂)(g² − v)
+        θ ← θ − lr · m̂ / (√v̂ + ε),   m̂ = m / (1 − β₁ᵗ),   v̂ = v / (1 − β₂ᵗ)
+
+    Raises: as Optimizer; ValueError unless 0 ≤ β < 1 and ε > 0. `step` also raises NonFiniteGradientError if g²
+    overflows (v would stay infinite and the parameter become NaN), and TypeError unless the parameters are float32 or
+    float64 (in float16, g² overflows from |g| = 256 and ε rounds to 0).
+    Source: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
+
+    Example:
+        >>> p = Parameter([1.0, 2.0])
+        >>> Adam([p], lr=0.1).step([Tensor([5.0, -0.01])])
+        >>> p.value  # the first step is lr · sign(g)
+        array([0.9, 2.1], dtype=float32)
+    """
+
+    slots = ("m", "v")
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        for i, beta in enumerate(betas):
+            check_rate(f"betas[{i}]", beta)
+        require(0 < eps < math.inf, "eps", "a positive number", eps)
+        super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps)
+
+    def _check_range(self, gradients: list[Array], norms: list[float]) -> None:
+        for i, (g, norm) in enumerate(zip(gradients, norms, strict=True)):
+            if g.dtype not in (np.float32, np.float64):
+                raise TypeError(f"{type(self).__name__} parameters[{i}]: expected float32 or float64, got {g.dtype}")
+            bound = math.sqrt(np.finfo(g.dtype).max)
+            # No entry exceeds the norm, so most gradients need no second pass.
+            if norm >= bound and np.abs(g).max() >= bound:
+                raise NonFiniteGradientError(i, g)
+
+    def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+        beta1, beta2, eps = (self.settings[name] for name in ("beta1", "beta2", "eps"))
+        decay = self.settings.get("weight_decay", 0.0)  # only AdamW has it
+        scale, root = lr / (1 - beta1**self.steps), 1 / math.sqrt(1 - beta2**self.steps)
+        numbers = 1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay
+        for parameter, g, m, v in zip(self.parameters, gradients, self.buffers["m"], self.buffers["v"], strict=True):
+            yield adam(parameter.value, g, m, v, numbers)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay λ: the step is preceded by θ ← (1 − lr · λ) θ; the gradient has no λ θ term.
+
+    Raises: as Adam; ValueError if the weight decay is negative.
+    Source: Loshchilov & Hutter, "Decoupled weight decay regularization", 2019.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        require(0 <= weight_decay < math.inf, "weight_decay", "at least 0", weight_decay)
+        super().__init__(parameters, lr, betas, eps)
+        self.settings["weight_decay"] = weight_decay
+
+
+def distinct_parameters(owner: str, parameters: Iterable[Parameter]) -> list[Parameter]:
+    """Return the parameters as a list. Raises TypeError or ValueError unless they are distinct Parameters."""
+    iterable = isinstance(parameters, Iterable) and not isinstance(parameters, Tensor)
+    given = list(parameters) if iterable else []
+    wrong = [f"an iterable with a {type(p).__name__}" for p in given if not isinstance(p, Parameter)]
+    if wrong or not iterable:
+        got = wrong[0] if wrong else f"one {type(parameters).__name__}"
+        raise TypeError(f"{owner} parameters: expected an iterable of Parameters, got {got}; pass model.parameters()")
+    n, distinct = len(given), len({id(p) for p in given})
+    require(0 < n == distinct, f"{owner} parameters", "one or more, all distinct", f"{distinct} distinct of {n}")
+    return given

@@ -1,0 +1,53 @@
+"""Learning-rate schedules: functions from the number of steps taken so far to a learning rate.
+
+Checked by: tests/optim/test_schedules.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+from ..checks import require
+
+Schedule: TypeAlias = Callable[[int], float]
+
+
+def constant(lr: float) -> Schedule:
+    """Return a schedule with the same learning rate at every step."""
+    return lambda step: lr
+
+
+def exponential(lr: float, rate: float) -> Schedule:
+    """Return a schedule with exponential decay: lr · rateᵗ at step t.
+
+    Raises ValueError unless lr > 0 and 0 < rate ≤ 1.
+    """
+    require(0 < lr < math.inf, "lr", "a positive number", lr)
+    require(0 < rate <= 1, "rate", "above 0 and at most 1", rate)
+    return lambda step: lr * rate**step
+
+
+def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
+    """Return a schedule with linear warm-up to lr and cosine decay to 0.
+
+        lr (t + 1) / warmup  for t < warmup,   lr (1 + cos π (t − warmup) / (steps − warmup)) / 2  after it
+
+    Raises ValueError unless lr > 0 and 0 ≤ warmup < steps.
+    Source: Loshchilov & Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017, equation 5.
+
+    Example:
+        >>> schedule = cosine(1.0, steps=10, warmup=2)
+        >>> [round(schedule(t), 3) for t in (0, 1, 2, 6, 10)]
+        [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    require(0 < lr < math.inf, "lr", "a positive number", lr)
+    require(0 <= warmup < steps, "warmup", f"at least 0 and below steps = {steps}", warmup)
+
+    def schedule(step: int) -> float:
+        if step < warmup:
+            return lr * (step + 1) / warmup
+        return lr * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (steps - warmup)))) / 2
+
+    return schedule
