@@ -1,10 +1,15 @@
-"""What does the PixelCNN's blind spot cost? Three networks on binary 8×8 digits, one of them blind by a single tap.
+"""Claim: the blind spot of the PixelCNN costs likelihood.
 
-python examples/blind_spot.py [--seed 0] [--out out/blind_spot] [--quick]
+    python examples/blind_spot.py [--seed 0] [--out out/blind_spot] [--quick]
 
-Beside the PixelCNN, the Gated PixelCNN would show what its gates are worth, too. Hence two gated networks that are
-equal but for one tap of the vertical stack, which looks to the left or to the right. To the left is nothing that the
-horizontal stack has not seen: the tap is wasted, and the network as blind as the PixelCNN.
+Trains:   three networks on binary 8×8 digits from three seeds: a PixelCNN, and two Gated PixelCNNs that differ in one
+          tap of the vertical stack. In the blind one this tap is to the left, where it adds nothing to the receptive
+          field, which is then that of the PixelCNN; in the other it is to the right and removes the blind spot.
+Compares: the test loss of the two gated networks, so that the effect of the gates is excluded. Every model's receptive
+          field is checked.
+Prints:   test losses in nats per image, the cost of the blind spot for each seed and the verdict.
+Draws:    receptive_fields.png.
+Source:   van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016, section 2.2.
 """
 
 import time
@@ -12,7 +17,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from common.reporting import arguments, mean_nats, over_seeds, report
+from common.reporting import mean_and_std, mean_nll, parse_arguments, report
 
 from tinygen import plot
 from tinygen.autograd import taps
@@ -25,34 +30,35 @@ from tinygen.training import fit
 
 DEPTH, ABOVE, LEFT, RIGHT = 7, taps.rectangle(range(-1, 0), range(-1, 2)), ((0, -1), (0, 0)), ((0, 0), (0, 1))
 TRAIN, TEST, SHOWN = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels, range(8, 64, 7)
-SEEN, BLIND, LATER, ITSELF = (0.0, 0.45, 0.7), (0.84, 0.37, 0.0), (0.93, 0.93, 0.93), (0.2, 0.2, 0.2)
+SEEN, BLIND, LATER, ITSELF = (0.0, 0.45, 0.7), (0.84, 0.37, 0.0), (0.93, 0.93, 0.93), (0.2, 0.2, 0.2)  # RGB colours
 
 
-def gated(beside: taps.Taps, rng: np.random.Generator) -> GatedPixelCNN:
+def gated(same_row: taps.Taps, rng: np.random.Generator) -> GatedPixelCNN:
+    """Return a Gated PixelCNN whose vertical stack has these taps in addition to those in the row above."""
     model = GatedPixelCNN((8, 8, 1), 2, rng, channels=16, layers=DEPTH, first_size=3, dropout=0.1)
     for layer in model.layers[1:]:
-        layer.vertical = Conv(16, 32, ABOVE + beside, rng)
+        layer.vertical = Conv(16, 32, ABOVE + same_row, rng)
     return model
 
 
 pixelcnn = partial(PixelCNN, (8, 8, 1), 2, channels=24, blocks=DEPTH - 1, first_size=3, dropout=0.1)
-BLINDLY = receptive_field((8, 8), taps.causal(3), *[taps.causal(3, centre=True)] * (DEPTH - 1))
-MODELS: list[tuple[str, Any, np.ndarray]] = [  # and what each is to see
-    ("PixelCNN", pixelcnn, BLINDLY),
-    ("gated, blind", partial(gated, LEFT), BLINDLY),
+BLIND_FIELD = receptive_field((8, 8), taps.causal(3), *[taps.causal(3, centre=True)] * (DEPTH - 1))
+MODELS: list[tuple[str, Any, np.ndarray]] = [  # name, constructor, receptive field
+    ("PixelCNN", pixelcnn, BLIND_FIELD),
+    ("gated, blind", partial(gated, LEFT), BLIND_FIELD),
     ("gated, not blind", partial(gated, RIGHT), np.tril(np.ones((64, 64), bool), -1)),
 ]
 
 
 def main() -> None:
-    args, start, metrics = arguments(__doc__ or "", "blind_spot"), time.perf_counter(), dict[str, float]()
+    args, start, metrics = parse_arguments(__doc__ or "", "blind_spot"), time.perf_counter(), dict[str, float]()
     steps, seeds = (10, 2) if args.quick else (500, 3)
     test, canvas = np.zeros((3, seeds)), np.full((3, len(SHOWN), 64, 3), LATER)
     for i, (name, make, field) in enumerate(MODELS):
         for k in range(seeds):
             rng = np.random.default_rng(args.seed + k)
             order, model = rng.permutation(len(TRAIN)), make(rng)
-            weights, held_out = model.parameters(), TRAIN[order[-144:]]
+            weights = model.parameters()
             fit(
                 model.loss,
                 model,
@@ -61,25 +67,25 @@ def main() -> None:
                 batch_size=32,
                 rng=rng,
                 steps=steps,
-                validate=partial(mean_nats, model, held_out),
+                validate=partial(mean_nll, model, TRAIN[order[-144:]]),
                 every=steps // 10,
                 ema=EMA(weights, 0.99),
                 unit="nats per image",
             )
-            test[i, k] = mean_nats(model, TEST)
+            test[i, k] = mean_nll(model, TEST)
         key = name.lower().replace(",", "").replace(" ", "_")
-        metrics |= over_seeds(f"{key}_test_nats_per_image", test[i])
+        metrics |= mean_and_std(f"{key}_test_nats_per_image", test[i])
         metrics[f"{key}_parameters"] = sum(w.size for w in weights)
-        check_autoregressive(model, TEST[:16], axes=2, receptive_field=field, rng=rng, draws=1)  # sees what is drawn
+        check_autoregressive(model, TEST[:16], axes=2, receptive_field=field, rng=rng, draws=1)
         for image, p in zip(canvas[i], SHOWN, strict=True):
             image[:p], image[field[p]], image[p] = BLIND, SEEN, ITSELF
-    title = "black: the pixel; blue: what it sees; orange: its blind spot"
+    title = "black: current pixel; blue: its receptive field; orange: its blind spot"
     grid = plot.sample_grid(canvas.reshape(-1, 8, 8, 3), row_labels=[name for name, *_ in MODELS], title=title)
     plot.save(grid, args.out / "receptive_fields.png")
-    cost = test[1] - test[2]  # of each seed
-    metrics |= over_seeds("cost_nats_per_image", cost)
+    cost = test[1] - test[2]  # (seeds,)
+    metrics |= mean_and_std("cost_nats_per_image", cost)
     report(args.out, metrics | {"seconds": time.perf_counter() - start}, {}, "nats per image")
-    verdict = "costs likelihood" if cost.min() > 0 else "has no cost that all seeds show"
+    verdict = "costs likelihood for every seed" if cost.min() > 0 else "does not cost likelihood for every seed"
     print(f"\n  The blind spot {verdict}: {', '.join(f'{each:+.2f}' for each in cost)} nats per image")
 
 

@@ -1,10 +1,14 @@
-"""Fit a flow to digits' grey levels with and without dequantisation: without it, the density spikes at the levels.
+"""Claim: without dequantisation, the likelihood of a flow on discrete data grows without bound.
 
-python examples/dequantization.py [--seed 0] [--out out/dequantization] [--quick]
+    python examples/dequantization.py [--seed 0] [--out out/dequantization] [--quick]
 
-The levels 0…16 of the pixels of 8×8 digits, one pixel at a time, by a mixture of 30 logistics. Their entropy is known:
-that of the frequencies. With uniform noise, the mean bound cannot be below it. Without, −ln p(x / 17) + ln 17 falls as
-long as the learning rate lets the spikes get narrower, and means nothing.
+Trains:   a flow of 30 logistics on the grey levels 0…16 of single pixels of 8×8 digits, with and without uniform noise.
+Compares: both losses with the entropy of the levels. With noise, the loss is an upper bound on the negative
+          log-likelihood, so its expectation is at least the entropy; a violation by more than five standard errors is
+          an error. Without noise, the density spikes at the levels and the loss falls for as long as training goes on.
+Prints:   both losses minus the entropy, in nats per pixel.
+Draws:    dequantization.png: the losses over training, and both densities.
+Source:   Theis, van den Oord & Bethge, "A note on the evaluation of generative models", 2016.
 """
 
 import math
@@ -12,7 +16,7 @@ import time
 from functools import partial
 
 import numpy as np
-from common.reporting import arguments, panels, report
+from common.reporting import parse_arguments, report, subplots
 
 from tinygen import Tensor, no_grad, plot
 from tinygen.bijections import Affine, Chain, Dequantized, Flow
@@ -25,25 +29,25 @@ from tinygen.training import fit
 LEVELS = 17
 
 
-def as_it_is(flow: Flow, k: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """The levels at k / 17, and a density taken for a probability."""
+def loss_without_noise(flow: Flow, k: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Return −ln p(k / 17) + ln 17, which wrongly takes a density at the level for its probability."""
     return flow.loss((k / LEVELS).astype(np.float32)) + math.log(LEVELS)
 
 
 def main() -> None:
-    args = arguments(__doc__ or "", "dequantization")
+    args = parse_arguments(__doc__ or "", "dequantization")
     start, rng, x = time.perf_counter(), np.random.default_rng(args.seed), digits("train").pixels.reshape(-1, 1)
     frequency = np.unique(x, return_counts=True)[1] / len(x)
     entropy = float(-np.sum(frequency * np.log(frequency)))
     steps = 40 if args.quick else 1600
 
-    columns, densities = {}, {}
-    line = np.linspace(-0.05, 1.05, 18701)  # 1000 points from level to level, one on each
+    losses, densities = {}, {}
+    line = np.linspace(-0.05, 1.05, 18701)  # 1000 points per level, one of them exactly at the level
     for name in ("without noise", "dequantised"):
         cdf = Flow1D(30, noise="uniform", data_range=(0, LEVELS))
-        flow = Flow(Chain(Affine(LEVELS), cdf.bijection), cdf.base)  # steps of Adam are small beside a level
+        flow = Flow(Chain(Affine(LEVELS), cdf.bijection), cdf.base)  # with unit level spacing, Adam's steps are small
         model = Dequantized(flow, LEVELS)
-        loss = model.loss if name == "dequantised" else partial(as_it_is, flow)
+        loss = model.loss if name == "dequantised" else partial(loss_without_noise, flow)
         history = fit(
             loss,
             flow,
@@ -55,30 +59,32 @@ def main() -> None:
             every=steps // 40,
             unit="nats",
         )
-        columns[name] = np.array([(record.step, record.loss) for record in history.records])
+        losses[name] = np.array([(record.step, record.loss) for record in history.records])
         with no_grad():
             densities[name] = np.exp(flow.astype(np.float64).log_prob(line[:, None]).value)
             bound = model.log_prob_bound(x, rng, 4).value
     dequantised, error = float(-bound.mean()), float(bound.std() / np.sqrt(len(bound)))
     if dequantised < entropy - 5 * error:
-        raise AssertionError(f"the bound is {dequantised:.4f} nats, below the entropy {entropy:.4f}: a wrong volume?")
+        raise AssertionError(f"bound: expected at least the entropy {entropy:.4f} nats, got {dequantised:.4f}")
 
-    figure, (left, right) = panels(9.6, 3.4, 1, 2, width_ratios=(2, 3))
+    figure, (left, right) = subplots(9.6, 3.4, 1, 2, width_ratios=(2, 3))
     for colour, name in zip(plot.COLOURS[1::-1], densities, strict=True):
-        left.plot(*columns[name].T, color=colour, label=name)
+        left.plot(*losses[name].T, color=colour, label=name)
         right.semilogy(line * LEVELS, densities[name], color=colour, linewidth=1, label=name)
-    left.axhline(entropy, color="#8C8C8C", linestyle=(0, (4, 3)), linewidth=1, label="entropy of the levels")
-    for axes, x_label, y_label in ((left, "step", "loss (nats per pixel)"), (right, "level", "density of the flow")):
-        axes.set(xlabel=x_label, ylabel=y_label)
+    left.axhline(entropy, color=plot.FAINT, linestyle=(0, (4, 3)), linewidth=1, label="entropy of the levels")
+    for axes, xlabel, ylabel in (
+        (left, "step", "loss (nats per pixel)"),
+        (right, "grey level", "density at level / 17"),
+    ):
+        axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.legend(fontsize=8, frameon=False)
     right.set(ylim=(1e-3, None), xticks=range(0, LEVELS + 1, 4))
     plot.save(figure, args.out / "dequantization.png")
 
-    last = float(columns["without noise"][-1, 1])
-    print(
-        f"\n  loss − entropy, below 0 for no probability: {last - entropy:+.2f} nats without noise, "
-        f"{dequantised - entropy:+.4f} ± {error:.4f} dequantised (seed {args.seed})"
-    )
+    last = float(losses["without noise"][-1, 1])
+    print(f"\n  Loss − entropy, which is negative only if the loss is not a likelihood (seed {args.seed}):")
+    print(f"  {last - entropy:+.2f} nats per pixel without noise")
+    print(f"  {dequantised - entropy:+.4f} ± {error:.4f} nats per pixel with noise")
     metrics = {
         "without_noise_nats_per_pixel": last,
         "dequantised_bound_nats_per_pixel": dequantised,

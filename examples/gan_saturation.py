@@ -1,16 +1,21 @@
-"""Claim: where the critic wins, the minimax loss starves its generator, which never leaves a bad start; −ln D does.
+"""Claim: against a strong discriminator, the minimax gradient vanishes and the non-saturating gradient does not.
 
-python examples/gan_saturation.py [--seed 0] [--out out/gan_saturation] [--quick]
+    python examples/gan_saturation.py [--seed 0] [--out out/gan_saturation] [--quick]
 
-Data x ~ N(0, 1), samples G(z) = a z + b from b = 12. Left: G stands still while the critic learns. Right: after 500
-steps of the critic alone both move in turns, G by plain gradient descent: Adam would divide a small gradient by itself.
+Trains:   GANs on data x ~ N(0, 1) with a linear generator G(z) = a z + b that starts at b = 12, from five seeds: first
+          500 steps of the discriminator alone, then both alternately. The generator uses plain gradient descent,
+          because Adam would divide a small gradient by its own size.
+Compares: the gradient norms of both generator losses for the same networks, and the final means of the samples.
+Prints:   the final mean for each seed, the ratio of the gradient norms and the verdict.
+Draws:    saturation.png: gradient norms while the discriminator trains alone, then the mean of the samples.
+Source:   Goodfellow et al., "Generative adversarial nets", 2014, section 3.
 """
 
 import time
 from typing import Any
 
 import numpy as np
-from common.reporting import arguments, panels, report
+from common.reporting import parse_arguments, report, subplots
 
 from tinygen import plot, value_and_grad
 from tinygen.autograd import tanh
@@ -22,51 +27,53 @@ from tinygen.training import fit
 OBJECTIVES = {"minimax": plot.COLOURS[0], "non-saturating": plot.COLOURS[1]}
 
 
-def play(objective: str, alone: int, steps: int, parts: int, seed: int) -> tuple[dict[str, list[float]], list[float]]:
-    """Return ‖∂ loss / ∂(a, b)‖ of both losses at moments while the critic learns alone; then b as both sides do."""
+def train(objective: str, alone: int, steps: int, parts: int, seed: int) -> tuple[dict[str, list[float]], list[float]]:
+    """Return ‖∂ loss / ∂(a, b)‖ of both losses while the critic trains alone, and b during alternating training."""
     rng = np.random.default_rng(seed)
     generator, critic = Linear(1, 1, rng), MLP(1, (32, 32), 1, rng, activation=tanh)
     generator.load({"w": np.ones((1, 1)), "b": np.array([12.0])})
     gan, data = GAN((1,), 1, generator, critic, objective), rng.normal(size=(5000, 1))
-    sides = [Adam(critic.parameters(), 2e-3, (0.5, 0.9)), SGD(generator.parameters(), 0.05)]
+    optimizers = [Adam(critic.parameters(), 2e-3, (0.5, 0.9)), SGD(generator.parameters(), 0.05)]
     norms, means = {name: list[float]() for name in OBJECTIVES}, [12.0]
     settings: dict[str, Any] = {"batch_size": 128, "rng": rng, "progress": False}
     for part in range(parts + 1):
         if part:
-            fit(gan.critic_loss, gan, data, optimizer=sides[0], steps=alone // parts, **settings)
+            fit(gan.critic_loss, gan, data, optimizer=optimizers[0], steps=alone // parts, **settings)
         for name in OBJECTIVES:
-            rival = GAN((1,), 1, generator, critic, name)  # the same networks under either
-            _, slopes = value_and_grad(rival.generator_loss, generator.parameters())(data[:1000], rng=rng)
-            norms[name].append(float(np.sqrt(sum((slope.value**2).sum() for slope in slopes))))
+            same_networks = GAN((1,), 1, generator, critic, name)
+            _, gradients = value_and_grad(same_networks.generator_loss, generator.parameters())(data[:1000], rng=rng)
+            norms[name].append(float(np.sqrt(sum((gradient.value**2).sum() for gradient in gradients))))
     for _ in range(parts):
-        fit([gan.critic_loss, gan.generator_loss], gan, data, optimizer=sides, steps=steps // parts, **settings)
+        losses = [gan.critic_loss, gan.generator_loss]
+        fit(losses, gan, data, optimizer=optimizers, steps=steps // parts, **settings)
         means.append(float(gan.sample(5000, rng).mean()))
     return norms, means
 
 
 def main() -> None:
-    args = arguments(__doc__ or "", "gan_saturation")
+    args = parse_arguments(__doc__ or "", "gan_saturation")
     start, (alone, steps, parts) = time.perf_counter(), (20, 20, 2) if args.quick else (500, 3000, 10)
-    figure, (left, right) = panels(7.6, 3.3, 1, 2)
-    ends, shares = {name: list[float]() for name in OBJECTIVES}, []
+    figure, (left, right) = subplots(7.6, 3.3, 1, 2)
+    final, ratios = {name: list[float]() for name in OBJECTIVES}, []
     for seed in range(args.seed, args.seed + (2 if args.quick else 5)):
         for name in OBJECTIVES:
-            norms, means = play(name, alone, steps, parts, seed)
-            ends[name].append(means[-1])
+            norms, means = train(name, alone, steps, parts, seed)
+            final[name].append(means[-1])
             right.plot(np.linspace(0, steps, parts + 1), means, color=OBJECTIVES[name], linewidth=1)
             print(f"seed {seed}, {name}: mean 12 → {means[-1]:.2f}", flush=True)
-        for name, values in norms.items():  # the critic's first steps are the same for both
+        for name, values in norms.items():  # the discriminator trained alone is the same for both objectives
             left.semilogy(np.linspace(0, alone, parts + 1), values, color=OBJECTIVES[name], linewidth=1)
-        shares.append(norms["minimax"][-1] / norms["non-saturating"][-1])
-    left.set(xlabel="steps of the critic alone", ylabel="norm of the generator's gradient")
-    right.set(xlabel="steps of both", ylabel="mean of the samples (data: 0)")
+        ratios.append(norms["minimax"][-1] / norms["non-saturating"][-1])
+    left.set(xlabel="steps of the discriminator alone", ylabel="norm of the generator's gradient")
+    right.set(xlabel="steps of both networks", ylabel="mean of the samples (data: 0)")
     left.legend(left.lines[:2], OBJECTIVES, frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 0.05))
     plot.save(figure, args.out / "saturation.png")
-    stuck, left_it = np.min(np.abs(ends["minimax"])) > 11, np.max(np.abs(ends["non-saturating"])) < 1
-    verdict = f"{'' if stuck and left_it else 'not '}reproduced with {len(shares)} seeds"
-    print(f"claim: {verdict}; minimax's gradient fell to {min(shares):.0e}…{max(shares):.0e} of the other's")
-    metrics = {f"{name.replace('-', '_')}_farthest_end": float(np.max(np.abs(ends[name]))) for name in OBJECTIVES}
-    metrics |= {"minimax_nearest_end": float(np.min(np.abs(ends["minimax"]))), "seconds": time.perf_counter() - start}
+    minimax, non_saturating = np.abs(final["minimax"]), np.abs(final["non-saturating"])
+    reproduced = minimax.min() > 11 and non_saturating.max() < 1
+    print(f"claim: {'' if reproduced else 'not '}reproduced with {len(ratios)} seeds; after the discriminator's steps,")
+    print(f"       ‖minimax gradient‖ / ‖non-saturating gradient‖ = {min(ratios):.0e}…{max(ratios):.0e}")
+    metrics = {"minimax_max_abs_mean": minimax.max(), "minimax_min_abs_mean": minimax.min()}
+    metrics |= {"non_saturating_max_abs_mean": non_saturating.max(), "seconds": time.perf_counter() - start}
     report(args.out, metrics, {}, "")
 
 

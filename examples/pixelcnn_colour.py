@@ -1,9 +1,16 @@
-"""PixelCNN on coloured digits: channels in order or independent, a softmax or a mixture of logistics.
+"""Claim: a PixelCNN fits colour images better if each channel depends on the earlier channels of its pixel.
 
-python examples/pixelcnn_colour.py [--seed 0] [--out out/pixelcnn_colour] [--quick]
+    python examples/pixelcnn_colour.py [--seed 0] [--out out/pixelcnn_colour] [--quick]
 
-Every image is an 8×8 digit in a random bright colour on a random dark ground, in 4 levels a channel. Its colours are
-known after a few pixels; from then on one channel tells the other two how much ink there is.
+Trains:   four class-conditional PixelCNNs on 8×8 digits in a random bright colour on a random dark background, with 4
+          levels per channel: channels ordered R → G → B or independent given the earlier pixels, with a softmax or a
+          mixture of discretised logistics as output. The parameters with the best validation loss are kept.
+Compares: the test loss of the four. The two colours are known after a few pixels; from then on, one channel of a pixel
+          determines the amount of ink in the other two.
+Prints:   test losses in bits per dimension and two baselines.
+Draws:    samples of each model, one row per class.
+Source:   van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016; Salimans, Karpathy, Chen &
+          Kingma, "PixelCNN++", 2017, for the discretised logistics.
 """
 
 import itertools
@@ -13,7 +20,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from common.reporting import arguments, mean_nats, report
+from common.reporting import mean_nll, parse_arguments, report
 
 from tinygen import plot
 from tinygen.data import Images, digits
@@ -26,54 +33,51 @@ LEVELS = 4
 SHAPE = (8, 8, 3)
 
 
-def coloured(images: Images, rng: np.random.Generator) -> np.ndarray:
-    """Colour every digit: the ground's levels are 0 or 1, the ink's 2 or 3, and a pixel is between as it is grey."""
-    ground, ink = (rng.integers(low, low + 2, (len(images), 1, 1, 3)) for low in (0, 2))
-    return np.rint(ground + (ink - ground) * (images.pixels / 16)).astype(np.uint8)
+def colour(images: Images, rng: np.random.Generator) -> np.ndarray:
+    """Blend a background of levels 0 or 1 and an ink of levels 2 or 3, both random per image, by the grey level."""
+    background, ink = (rng.integers(low, low + 2, (len(images), 1, 1, 3)) for low in (0, 2))
+    return np.rint(background + (ink - background) * (images.pixels / 16)).astype(np.uint8)
 
 
 def main() -> None:
-    args = arguments(__doc__ or "", "pixelcnn_colour")
+    args = parse_arguments(__doc__ or "", "pixelcnn_colour")
     start, steps = time.perf_counter(), 10 if args.quick else 500
     rng = np.random.default_rng(args.seed)
     train, test = digits("train"), digits("test")
     labels, test_labels = np.asarray(train.labels), np.asarray(test.labels)
-    x, y = coloured(train, rng), coloured(test, rng)
+    x, y = colour(train, rng), colour(test, rng)
     order = rng.permutation(len(x))
-    fitted, held_out = order[:-144], order[-144:]
+    training, validation = order[:-144], order[-144:]
 
     metrics, classes = dict[str, float](), np.repeat(np.arange(10), 12)
     for ordered, output in itertools.product((True, False), (None, DiscretizedLogistics(LEVELS, 5))):
         name = f"{'ordered' if ordered else 'independent'}, {'logistics' if output else 'softmax'}"
         settings: dict[str, Any] = {"channels": 36, "blocks": 4, "first_size": 5, "ordered": ordered, "output": output}
         model = PixelCNN(SHAPE, LEVELS, rng, classes=10, **settings)
-        optimizer, ema = Adam(model.parameters(), cosine(1e-2, steps, steps // 20)), EMA(model.parameters(), 0.99)
-        validate = partial(mean_nats, model, x[held_out], labels[held_out])
-        data = x[fitted], labels[fitted]
         fit(
             model.loss,
             model,
-            data,
-            optimizer=optimizer,
+            (x[training], labels[training]),
+            optimizer=Adam(model.parameters(), cosine(1e-2, steps, steps // 20)),
             batch_size=32,
             rng=rng,
             steps=steps,
-            validate=validate,
+            validate=partial(mean_nll, model, x[validation], labels[validation]),
             every=steps // 10,
-            ema=ema,
+            ema=EMA(model.parameters(), 0.99),
             clip=100.0,
             unit="nats per image",
         )
         key = name.replace(", ", "_")
-        metrics[f"{key}_test_bits_per_dim"] = bits_per_dim(mean_nats(model, y, test_labels), math.prod(SHAPE))
-        samples = model.sample(len(classes), rng, classes)
-        grid = plot.sample_grid(samples, levels=LEVELS, row_labels=[str(label) for label in range(10)], title=name)
+        metrics[f"{key}_test_bits_per_dim"] = bits_per_dim(mean_nll(model, y, test_labels), math.prod(SHAPE))
+        samples, rows = model.sample(len(classes), rng, classes), [f"class {label}" for label in range(10)]
+        grid = plot.sample_grid(samples, levels=LEVELS, row_labels=rows, title=f"samples: channels {name} output")
         plot.save(grid, args.out / f"{key}.png")
     metrics["seconds"] = time.perf_counter() - start
     frequencies = np.stack([(x == k).mean(0) + 1 / len(x) for k in range(LEVELS)])
-    alone = -np.log2(np.take_along_axis(frequencies / frequencies.sum(0), y.astype(int), 0)).mean()
-    yardsticks = {"uniform": math.log2(LEVELS), "every channel of every pixel by itself": float(alone)}
-    report(args.out, metrics, yardsticks, "bits per dim")
+    histograms = -np.log2(np.take_along_axis(frequencies / frequencies.sum(0), y.astype(int), 0)).mean()
+    baselines = {"uniform": math.log2(LEVELS), "independent channels and pixels": float(histograms)}
+    report(args.out, metrics, baselines, "bits per dimension")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -32,3 +33,12 @@ def test_help_lists_the_common_arguments(script: Path) -> None:
     done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=True)
     for argument in ("--seed", "--out", "--quick"):
         assert argument in done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_index_states_the_claim_of_every_example(script: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+    claim = docstring.splitlines()[0].removeprefix("Claim: ").replace("|", "\\|")
+    index = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert docstring.startswith("Claim: ")
+    assert f"[{script.name}]({script.name}) | {claim[0].upper()}{claim[1:]} |" in index

@@ -1,13 +1,14 @@
-"""Four models of the 8×8 digits, one of each kind: each is trained on images x and draws as many as there are in x.
+"""A VAE, a GAN, a RealNVP and a PixelCNN of 8×8 digits: each function trains its model on x and returns len(x) samples.
 
-Their settings were not searched for, so a rank among them says how these four small models fare, not their kinds.
-Shapes: x and what is drawn (N, 8, 8, 1), levels 0…16. `share` is that of the steps.
+The settings were not tuned, so a ranking of these four small models is not a ranking of the model classes. `fraction`
+scales the number of training steps.
+Shapes: x and the samples (N, 8, 8, 1), levels 0…16.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-from common.flow_digits import train as train_flow
+from common.digit_flows import train as train_flow
 from numpy.typing import NDArray
 
 from tinygen.autograd import Tensor
@@ -22,19 +23,19 @@ SHAPE = (8, 8, 1)
 LEVELS = 17
 LATENT = 16
 Images = NDArray[np.uint8]
-Drawn = NDArray[np.int64]
+Samples = NDArray[np.int64]
 Rng = np.random.Generator
 
 
-def vae(x: Images, share: float, rng: Rng) -> Drawn:
+def vae(x: Images, fraction: float, rng: Rng) -> Samples:
     encoder = ConvEncoder(SHAPE, 2 * LATENT, rng, levels=LEVELS)
     decoder = ConvDecoder(LATENT, (*SHAPE, LEVELS), rng)
     model = VAE(SHAPE, LATENT, encoder, decoder, Categorical(LEVELS))
-    learn(model, model.loss, x, int(1000 * share), rng)
+    _fit(model, model.loss, x, int(1000 * fraction), rng)
     return model.sample(len(x), rng)
 
 
-def gan(x: Images, share: float, rng: Rng) -> Drawn:
+def gan(x: Images, fraction: float, rng: Rng) -> Samples:
     generator = ImageGenerator(SHAPE, LATENT, rng)
     critic = ImageCritic(SHAPE, rng)
     model = GAN(SHAPE, LATENT, generator, critic, "wasserstein")
@@ -42,31 +43,31 @@ def gan(x: Images, share: float, rng: Rng) -> Drawn:
         [model.critic_loss, model.generator_loss],
         model,
         (x / 8 - 1).astype(np.float32),
-        optimizer=[Adam(side.parameters(), 1e-3, (0.5, 0.9)) for side in (critic, generator)],
+        optimizer=[Adam(network.parameters(), 1e-3, (0.5, 0.9)) for network in (critic, generator)],
         batch_size=64,
         turns=[0, 0, 1],
-        steps=int(4500 * share),
+        steps=int(4500 * fraction),
         rng=rng,
         ema=EMA(model.parameters(), 0.995),
     )
-    levels: Drawn = np.rint((model.sample(len(x), rng) + 1) * 8).astype(int)
+    levels: Samples = np.rint((model.sample(len(x), rng) + 1) * 8).astype(int)
     return levels
 
 
-def real_nvp(x: Images, share: float, rng: Rng) -> Drawn:
+def real_nvp(x: Images, fraction: float, rng: Rng) -> Samples:
     flow = RealNVP(SHAPE, rng, layers=4, scales=2, hidden=32, depth=1)
     seed = int(rng.integers(2**32))
-    model = train_flow(flow, x[:-144], x[-144:], int(600 * share), 3e-3, seed)
+    model = train_flow(flow, x[:-144], x[-144:], int(600 * fraction), 3e-3, seed)
     return np.clip(model.sample(len(x), rng), 0, LEVELS - 0.001).astype(int)
 
 
-def pixel_cnn(x: Images, share: float, rng: Rng) -> Drawn:
+def pixel_cnn(x: Images, fraction: float, rng: Rng) -> Samples:
     model = PixelCNN(SHAPE, LEVELS, rng, channels=32, blocks=3, dropout=0.1)
-    learn(model, model.loss, x, int(600 * share), rng)
+    _fit(model, model.loss, x, int(600 * fraction), rng)
     return model.sample(len(x), rng)
 
 
-MODELS: dict[str, Callable[[Images, float, Rng], Drawn]] = {
+MODELS: dict[str, Callable[[Images, float, Rng], Samples]] = {
     "VAE": vae,
     "GAN": gan,
     "RealNVP": real_nvp,
@@ -74,6 +75,6 @@ MODELS: dict[str, Callable[[Images, float, Rng], Drawn]] = {
 }
 
 
-def learn(model: Module, loss: Callable[..., Tensor], x: Images, steps: int, rng: Rng) -> None:
+def _fit(model: Module, loss: Callable[..., Tensor], x: Images, steps: int, rng: Rng) -> None:
     adam = Adam(model.parameters(), cosine(3e-3, steps, warmup=steps // 20))
     fit(loss, model, x, optimizer=adam, batch_size=64, steps=steps, rng=rng, ema=EMA(adam.parameters, 0.99), clip=100)

@@ -1,34 +1,30 @@
-"""What a sound looks like: time to the right, frequency upwards, loudness as darkness."""
+"""Spectrograms: sound level over time and frequency, darker where it is louder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from tinygen import plot
 
 WINDOW, HOP = 256, 32  # samples
 
 
 def spectrogram(wave: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Loudness in dB below the loudest, (frequencies, times), of a wave (T,), by a Hann window's Fourier transform."""
+    """Return the level in dB relative to the maximum, (frequencies, times), of a wave (T,), with a Hann window."""
     padded = np.pad(wave, WINDOW // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW)
     power = np.abs(np.fft.rfft(windows, axis=1)).T ** 2
     return np.asarray(10 * np.log10(np.maximum(power / power.max(initial=1e-12), 1e-6)))
 
 
-def spectrograms(waves: Mapping[str, NDArray[np.float64]], rate: int) -> Figure:
-    """Draw several waves (n, T) of each name one after another, two names in a row, 0 to −60 dB as black to white."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 1.5 * len(waves) / 2 + 0.4), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
+def plot_spectrograms(waves: Mapping[str, NDArray[np.float64]], rate: int) -> Figure:
+    """Plot one panel per name, two in a row, with its waves (n, T) in sequence; white is −60 dB and black 0 dB."""
+    size = 7.2, 1.5 * len(waves) / 2 + 0.4
+    figure = Figure(figsize=size, dpi=plot.DPI, facecolor="white", layout="constrained")
     grid = figure.subplots(len(waves) // 2, 2, sharex=True, sharey=True, squeeze=False)
     for axes, (name, several) in zip(grid.flat, waves.items(), strict=True):
         n, length = several.shape
@@ -36,11 +32,11 @@ def spectrograms(waves: Mapping[str, NDArray[np.float64]], rate: int) -> Figure:
         extent = (0, n * length / rate, 0, rate / 2000)
         axes.imshow(decibels, cmap="Greys", vmin=-60, vmax=0, origin="lower", aspect="auto", extent=extent)
         for end in np.arange(1, n) * length / rate:
-            axes.axvline(end, color="#8C8C8C", linewidth=0.6)
-        axes.set_title(name, fontsize=9, loc="left", color="#333333")
+            axes.axvline(end, color=plot.FAINT, linewidth=0.6)
+        axes.set_title(name, fontsize=9, loc="left", color=plot.INK)
         axes.set_xticks(np.arange(n + 1) * length / rate)
-        axes.tick_params(labelsize=8, color="#8C8C8C", labelcolor="#333333", length=3)
-        axes.spines[:].set_color("#8C8C8C")
-    figure.supxlabel("seconds", fontsize=9, color="#333333")
-    figure.supylabel("kHz", fontsize=9, color="#333333")
+        axes.tick_params(labelsize=8, color=plot.FAINT, labelcolor=plot.INK, length=3)
+        axes.spines[:].set_color(plot.FAINT)
+    figure.supxlabel("time (s)", fontsize=9, color=plot.INK)
+    figure.supylabel("frequency (kHz)", fontsize=9, color=plot.INK)
     return figure
