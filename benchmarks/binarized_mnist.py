@@ -30,7 +30,7 @@ from tinygen import no_grad, plot
 from tinygen.autograd import Array
 from tinygen.data import binarized_mnist
 from tinygen.distributions import Bernoulli
-from tinygen.files import write_whole
+from tinygen.files import write_atomically
 from tinygen.models import MADE, VAE, GatedPixelCNN
 from tinygen.models.autoregressive.base import Autoregressive
 from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
@@ -136,7 +136,7 @@ class Clock:
         return {"wall": self.wall + time.perf_counter(), "cpu": self.cpu + time.process_time()}
 
     def save(self) -> None:
-        write_whole(self.path, json.dumps(self.read()).encode())
+        write_atomically(self.path, json.dumps(self.read()).encode())
 
 
 def train(
@@ -185,7 +185,7 @@ def train(
         "images_per_wall_second": epochs * len(images) / seconds["wall"],
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    write_whole(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    write_atomically(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     plot.save(plot.sample_grid(model.sample(48, rng), columns=12), out / "samples.png")
     for name, value in metrics.items():
         print(f"{name:<44}{value:>14,.2f}")

@@ -1,4 +1,4 @@
-"""Files are replaced whole, whoever else writes them and whatever goes wrong."""
+"""Atomic file replacement: concurrent writers and failures never leave a partial file."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from pathlib import Path
 
 import pytest
 
-from tinygen.files import write_whole
+from tinygen.files import write_atomically
 
 
-def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_replaces_the_file_and_leaves_no_other_file(tmp_path: Path) -> None:
     for content in (b"old", b"new"):
-        write_whole(tmp_path / "file", content)
+        write_atomically(tmp_path / "file", content)
         assert (tmp_path / "file").read_bytes() == content
-    write_whole(str(tmp_path / "file"), b"")
+    write_atomically(str(tmp_path / "file"), b"")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+def test_failed_write_keeps_the_old_file_and_leaves_no_other_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(number: int) -> None:
         raise OSError("disk full")
 
-    write_whole(tmp_path / "file", b"old")
+    write_atomically(tmp_path / "file", b"old")
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_whole(tmp_path / "file", b"half of it")
+        write_atomically(tmp_path / "file", b"half of it")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_two_threads_do_not_meet_in_one_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_writers_use_separate_partial_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both, errors = threading.Barrier(2, timeout=10), list[BaseException]()
     monkeypatch.setattr(os, "fsync", lambda number: both.wait())  # both have written, neither has renamed
 
     def write(content: bytes) -> None:
         try:
-            write_whole(tmp_path / "file", content)
+            write_atomically(tmp_path / "file", content)
         except BaseException as error:
             errors.append(error)
 

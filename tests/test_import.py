@@ -1,4 +1,4 @@
-"""What `import tinygen` brings, and what it does not."""
+"""`import tinygen`: public names, required dependencies, and no compilation."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ import pytest
 
 import tinygen
 
-INTERNAL = {"kernels", "checks", "files"}  # what the library's own modules share, and nobody else needs
+INTERNAL = {"kernels", "checks", "files"}  # shared by the library's modules, not part of the public API
 
 
-def fresh(program: str) -> str:
+def run_in_new_process(program: str) -> str:
+    """Run a Python program and return what it prints."""
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
 
-def test_the_core_needs_numpy_and_numba_only() -> None:
+def test_public_modules_import_only_numpy_and_numba() -> None:
     optional = "{'matplotlib', 'sklearn', 'tqdm', 'pooch', 'hypothesis', 'torch', 'pytest'}"
     everything = ", ".join(f"tinygen.{name}" for name in dir(tinygen))
-    assert fresh(f"import sys, tinygen; {everything}; print({optional} & set(sys.modules))") == "set()\n"
+    assert run_in_new_process(f"import sys, tinygen; {everything}; print({optional} & set(sys.modules))") == "set()\n"
 
 
-def test_nothing_is_compiled_at_import() -> None:
-    # Compilation starts with the first kernel; until then no LLVM module has been made.
+def test_import_compiles_nothing() -> None:
     program = """
 import numba.core.codegen as codegen
-made = []
+built = []  # Numba creates a code library for every function that it compiles
 create = codegen.CPUCodegen.create_library
-codegen.CPUCodegen.create_library = lambda self, name, **options: made.append(name) or create(self, name, **options)
+codegen.CPUCodegen.create_library = lambda self, name, **options: built.append(name) or create(self, name, **options)
 import tinygen
-print(made)
+print(built)
 """
-    assert fresh(program) == "[]\n"
+    assert run_in_new_process(program) == "[]\n"
 
 
 @pytest.mark.parametrize("name", dir(tinygen))
-def test_every_name_is_there(name: str) -> None:
+def test_every_listed_name_exists(name: str) -> None:
     assert getattr(tinygen, name) is not None
 
 
-def test_every_module_is_there_but_the_internal_ones() -> None:
+def test_all_modules_are_listed_except_internal_ones() -> None:
     found = {module.name for module in pkgutil.iter_modules(tinygen.__path__)}
     assert found - INTERNAL == set(dir(tinygen)) - set(tinygen.__all__)
     assert found >= INTERNAL
 
 
-def test_a_name_that_is_not() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'nothing'"):
         _ = tinygen.nothing

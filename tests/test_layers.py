@@ -67,12 +67,10 @@ LONG_FILES = {
     "tinygen/autograd/tensor.py": "Tensor and the backward pass, to be split",
     "tinygen/kernels/convolution.py": "three kernels, their references and their dispatch, to be split",
     "tinygen/testing/gradients.py": "checks and diagnosis, to be split",
-    "tinygen/training/fit.py": "the training loop, early stopping and checkpoints, to be split",
 }
 LONG_FUNCTIONS = {
     "tinygen/kernels/convolution.py: _convolve": "one Numba kernel with all of its loops",
     "tinygen/testing/densities.py: check_sampler": "checks of the samples and the test statistic, to be split",
-    "tinygen/training/fit.py: fit": "one call with all options of a training run, to be split",
 }
 
 

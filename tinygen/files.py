@@ -1,4 +1,4 @@
-"""Files that are whole or not there.
+"""Atomic file replacement.
 
 Checked by: tests/test_files.py
 """
@@ -10,19 +10,19 @@ import secrets
 from pathlib import Path
 
 
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Replace a file in one go: whoever reads it, even after a crash, finds the old content or the new, never a part.
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Replace a file so that readers, even after a crash, see either the old or the new content.
 
-    Several threads or processes may do so at once: the last one wins. Raises OSError, nothing left behind, if it fails.
+    Safe for concurrent writers: the last one wins. Raises OSError if writing fails, without leaving a partial file.
     """
     path = Path(path)
-    # In the same folder, so that the replacement is one rename; opened plainly, so that the umask sets who may read it.
+    # In the same folder, so that `replace` is one rename; opened normally, so that the umask sets the permissions.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with partial.open("xb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # on the disk before its name is
+            os.fsync(file.fileno())  # the content must be on disk before the rename
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .checks import at_least
-from .files import write_whole
+from .files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -199,7 +199,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=figure.dpi, metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content.getvalue())
+    write_atomically(path, content.getvalue())
     return path
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from tinygen import no_grad, plot
-from tinygen.files import write_whole
+from tinygen.files import write_atomically
 
 
 def parse_arguments(description: str, name: str, **choices: Sequence[str]) -> argparse.Namespace:
@@ -71,7 +71,7 @@ def subplots(width: float, height: float, rows: int, columns: int, **options: An
 
 def report(out: Path, metrics: Mapping[str, float], baselines: Mapping[str, float], unit: str) -> None:
     """Print the baselines (in `unit`) and the metrics as a table; write the metrics to out/metrics.json."""
-    write_whole(out / "metrics.json", (json.dumps(dict(metrics), indent=2) + "\n").encode())
+    write_atomically(out / "metrics.json", (json.dumps(dict(metrics), indent=2) + "\n").encode())
     rows = [(f"{name} ({unit})", value) for name, value in baselines.items()] + list(metrics.items())
     width = max(len(name) for name, _ in rows)
     print()

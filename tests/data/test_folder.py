@@ -122,7 +122,7 @@ def test_a_read_only_folder_works_if_it_has_the_file(tree: Path, monkeypatch: py
     (tree / "kept.bin").write_bytes(CONTENT)
     # Permissions do not bind every user who may run this, so writing is forbidden here as well.
     monkeypatch.setattr(Path, "mkdir", forbidden)
-    monkeypatch.setattr(folder, "write_whole", forbidden)
+    monkeypatch.setattr(folder, "write_atomically", forbidden)
     tree.chmod(0o555)
     try:
         assert fetch("http://127.0.0.1:0", "any") == CONTENT

@@ -1,4 +1,4 @@
-"""A small training run that the tests of training break off, resume and compare; also a program to be killed."""
+"""A small training run for the tests of resumption. As a program it waits for input at each step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tinygen.autograd import Array, Tensor, tanh
 from tinygen.optim import EMA, Adam, Optimizer, cosine
 from tinygen.training import History, fit
 
-EXAMPLES, BATCH, EPOCHS = 10, 4, 3  # three steps an epoch, the last of them on two examples
+EXAMPLES, BATCH, EPOCHS = 10, 4, 3  # three steps per epoch, the last one on two examples
 STEPS = 9
 
 
 class Net(nn.Module):
-    """A regression with dropout and a constant drawn at random, so that a wrong generator or constant shows."""
+    """A regression with dropout and a random constant, so that a wrong generator or constant changes the result."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -33,8 +33,8 @@ class Net(nn.Module):
 
 
 @dataclass
-class Run:
-    """Everything that `fit` is given, made anew, and what it left behind."""
+class TrainingRun:
+    """The objects that `fit` changes, and the history that it returned."""
 
     net: Net
     optimizer: Optimizer
@@ -43,7 +43,7 @@ class Run:
     history: History | None = None
 
     def everything(self) -> dict[str, Any]:
-        """Every number there is at the end."""
+        """Return the complete state by name."""
         return {
             **self.net.state(),
             **{f"optimizer.{name}": value for name, value in self.optimizer.state().items()},
@@ -53,10 +53,10 @@ class Run:
         }
 
 
-def make_run(seed: int = 0) -> Run:
+def make_run(seed: int = 0) -> TrainingRun:
     net = Net(seed)
     optimizer = Adam(net.parameters(), cosine(0.05, STEPS, warmup=2))
-    return Run(net, optimizer, EMA(net.parameters(), 0.7), np.random.default_rng(seed))
+    return TrainingRun(net, optimizer, EMA(net.parameters(), 0.7), np.random.default_rng(seed))
 
 
 def data() -> tuple[Array, Array]:
@@ -64,8 +64,8 @@ def data() -> tuple[Array, Array]:
     return x, np.sin(3 * x[:, :1])
 
 
-def train(folder: Path, every: int, before: Callable[[int], None] = lambda call: None, **changes: Any) -> Run:
-    """Train a fresh run with checkpoint and history in a folder; `before` is called with the number of each loss."""
+def train(folder: Path, every: int, before: Callable[[int], None] = lambda call: None, **changes: Any) -> TrainingRun:
+    """Train a new run, or `changes["run"]`, with its files in a folder. Calls `before` with the number of each loss."""
     run, calls = changes.pop("run", None) or make_run(), iter(range(10**6))
 
     def loss(x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
@@ -77,7 +77,7 @@ def train(folder: Path, every: int, before: Callable[[int], None] = lambda call:
         "batch_size": BATCH,
         "epochs": EPOCHS,
         "rng": run.rng,
-        # Best in the middle, so that what was kept has to survive a break after it.
+        # The best result is in the middle, so the kept parameters must survive an interruption after it.
         "validate": lambda: run.net.loss(*data()).item() + abs(run.optimizer.steps - 4),
         "every": every,
         "ema": run.ema,
@@ -90,5 +90,5 @@ def train(folder: Path, every: int, before: Callable[[int], None] = lambda call:
     return run
 
 
-if __name__ == "__main__":  # says before which loss it is, and waits to be told to go on, or to be killed
+if __name__ == "__main__":  # before each loss: prints its number and waits for a line of input
     train(Path(sys.argv[1]), int(sys.argv[2]), lambda call: (print(call, flush=True), sys.stdin.readline())[0])

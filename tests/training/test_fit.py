@@ -1,4 +1,4 @@
-"""The training loop: what it does with data, loss and validation; when it stops; what it refuses."""
+"""The training loop: minibatches, records, early stopping, averages, and rejection of invalid input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.training_runs import STEPS, Run, data, make_run, train
+from helpers.training_runs import STEPS, TrainingRun, data, make_run, train
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,27 +19,27 @@ from tinygen.optim import EMA, SGD, Adam
 from tinygen.training import NonFiniteError, fit
 
 
-class Point(Module):
-    """One parameter, so that every step can be worked out by hand."""
+class Scalar(Module):
+    """A single parameter, so that every step can be computed by hand."""
 
     def __init__(self) -> None:
         self.w = Parameter(np.zeros(1))
 
 
-def quiet(loss: Any, module: Module, arrays: Any, **settings: Any) -> Any:
+def fit_quietly(loss: Any, module: Module, arrays: Any, **settings: Any) -> Any:
     return fit(loss, module, arrays, rng=np.random.default_rng(0), progress=False, **settings)
 
 
 @given(n=st.integers(1, 9), batch_size=st.integers(1, 10), epochs=st.integers(1, 3))
-def test_every_epoch_shows_every_example_once_in_another_order(n: int, batch_size: int, epochs: int) -> None:
-    point, seen = Point(), list[tuple[Array, Array]]()
+def test_every_epoch_contains_every_example_once(n: int, batch_size: int, epochs: int) -> None:
+    scalar, seen = Scalar(), list[tuple[Array, Array]]()
 
     def loss(x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
         seen.append((x, y))
-        return (point.w * 0).sum()
+        return (scalar.w * 0).sum()
 
-    sgd = SGD(point.parameters(), 0.1)
-    quiet(loss, point, [np.arange(n), -np.arange(n)], optimizer=sgd, batch_size=batch_size, epochs=epochs)
+    sgd = SGD(scalar.parameters(), 0.1)
+    fit_quietly(loss, scalar, [np.arange(n), -np.arange(n)], optimizer=sgd, batch_size=batch_size, epochs=epochs)
     assert all(np.array_equal(x, -y) for x, y in seen)
     xs = np.concatenate([x for x, _ in seen]).reshape(epochs, n)
     assert np.array_equal(np.sort(xs), np.tile(np.arange(n), (epochs, 1)))
@@ -47,97 +47,97 @@ def test_every_epoch_shows_every_example_once_in_another_order(n: int, batch_siz
     assert sgd.steps == len(seen) == epochs * -(-n // batch_size)
 
 
-def test_epochs_are_shuffled_differently() -> None:
-    point, seen = Point(), list[Array]()
+def test_every_epoch_has_another_order() -> None:
+    scalar, seen = Scalar(), list[Array]()
 
     def loss(x: Array, *, rng: np.random.Generator) -> Tensor:
         seen.append(x)
-        return (point.w * 0).sum()
+        return (scalar.w * 0).sum()
 
-    quiet(loss, point, np.arange(20), optimizer=SGD(point.parameters(), 0.1), batch_size=20, epochs=2)
+    fit_quietly(loss, scalar, np.arange(20), optimizer=SGD(scalar.parameters(), 0.1), batch_size=20, epochs=2)
     assert not np.array_equal(seen[0], np.arange(20))
     assert not np.array_equal(seen[0], seen[1])
 
 
-def test_the_loss_recorded_is_the_mean_over_examples_since_the_last_record() -> None:
-    point = Point()
+def test_recorded_loss_is_the_mean_over_examples_since_the_last_record() -> None:
+    scalar = Scalar()
 
     def loss(x: Array, *, rng: np.random.Generator) -> Tensor:
-        return (point.w * 0 + float(x.mean())).sum()
+        return (scalar.w * 0 + float(x.mean())).sum()
 
-    sgd = SGD(point.parameters(), 0.1)
-    history = quiet(loss, point, np.arange(5.0), optimizer=sgd, batch_size=2, epochs=2, unit="bits")
+    sgd = SGD(scalar.parameters(), 0.1)
+    history = fit_quietly(loss, scalar, np.arange(5.0), optimizer=sgd, batch_size=2, epochs=2, unit="bits")
     assert [(r.step, r.epoch, r.loss, r.valid) for r in history.records] == [(3, 1.0, 2.0, None), (6, 2.0, 2.0, None)]
     assert history.unit == "bits"
     assert history.best is None
 
 
-def climb(**settings: Any) -> tuple[Point, Any]:
-    """Each step moves w by exactly 1 upwards."""
-    point = Point()
-    settings = {"optimizer": SGD(point.parameters(), 1.0), "batch_size": 1, "steps": 6, "every": 1, **settings}
+def count_up(**settings: Any) -> tuple[Scalar, Any]:
+    """Fit a scalar w to a loss that increases it by exactly 1 at each of 6 steps; `validate` receives w."""
+    scalar = Scalar()
+    settings = {"optimizer": SGD(scalar.parameters(), 1.0), "batch_size": 1, "steps": 6, "every": 1, **settings}
     if "validate" in settings:
-        settings["validate"] = lambda judge=settings["validate"]: judge(point.w.value.item())
+        settings["validate"] = lambda validate=settings["validate"]: validate(scalar.w.value.item())
     if "decay" in settings:
-        settings["ema"] = EMA(point.parameters(), settings.pop("decay"))
-    return point, quiet(lambda x, rng: -point.w.sum(), point, np.zeros(1), **settings)
+        settings["ema"] = EMA(scalar.parameters(), settings.pop("decay"))
+    return scalar, fit_quietly(lambda x, rng: -scalar.w.sum(), scalar, np.zeros(1), **settings)
 
 
-def test_the_module_ends_with_the_parameters_that_validated_best() -> None:
-    point, history = climb(validate=lambda w: abs(w - 4))
-    assert point.w.value.tolist() == [4.0]
+def test_module_ends_with_the_best_validated_parameters() -> None:
+    scalar, history = count_up(validate=lambda w: abs(w - 4))
+    assert scalar.w.value.tolist() == [4.0]
     assert [r.valid for r in history.records] == [3, 2, 1, 0, 1, 2]
     assert history.best.step == 4
 
 
-def test_the_first_of_equals_is_the_best_and_nan_never_is() -> None:
-    assert climb(validate=lambda w: np.nan if w < 2 else 7.0)[0].w.value.tolist() == [2.0]
+def test_first_of_equal_results_is_the_best_and_nan_never_is() -> None:
+    assert count_up(validate=lambda w: np.nan if w < 2 else 7.0)[0].w.value.tolist() == [2.0]
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("averaged", [{}, {"decay": 0.5}])
-def test_a_validation_that_is_never_finite_is_refused_at_the_end(
-    number: float, averaged: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize("result", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("averaging", [{}, {"decay": 0.5}])
+def test_raises_at_the_end_if_no_validation_result_was_finite(
+    result: float, averaging: dict[str, Any], tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {"checkpoint": tmp_path / "run.npz", "history": tmp_path / "run.jsonl", **averaged}
-    with pytest.raises(NonFiniteError, match=f"validate: expected .*, got {number} at the last of 6"):
-        climb(validate=lambda w: number, **settings)
+    settings: dict[str, Any] = {"checkpoint": tmp_path / "run.npz", "history": tmp_path / "run.jsonl", **averaging}
+    with pytest.raises(NonFiniteError, match=f"validate: expected .*, got {result} at the last of 6"):
+        count_up(validate=lambda w: result, **settings)
     assert len((tmp_path / "run.jsonl").read_text().splitlines()) == 6
-    with pytest.raises(NonFiniteError, match="validate"):  # going on from the checkpoint finds it again
-        climb(validate=lambda w: number, **settings)
+    with pytest.raises(NonFiniteError, match="validate"):  # also when resumed from the checkpoint
+        count_up(validate=lambda w: result, **settings)
 
 
-def test_averages_are_what_is_validated_and_what_is_kept() -> None:
+def test_averages_are_validated_and_kept() -> None:
     means = [0.5, 1.25, 2.125, 3.0625, 4.03125, 5.015625]
-    point, history = climb(validate=lambda w: abs(w - 2), decay=0.5)
+    scalar, history = count_up(validate=lambda w: abs(w - 2), decay=0.5)
     assert [r.valid for r in history.records] == [abs(mean - 2) for mean in means]
-    assert point.w.value.tolist() == [2.125]
-    assert climb(decay=0.5)[0].w.value.tolist() == [5.015625]
+    assert scalar.w.value.tolist() == [2.125]
+    assert count_up(decay=0.5)[0].w.value.tolist() == [5.015625]
 
 
 def test_gradients_are_clipped() -> None:
-    assert climb(clip=0.25)[0].w.value.tolist() == [1.5]
+    assert count_up(clip=0.25)[0].w.value.tolist() == [1.5]
 
 
-def test_only_the_optimisers_parameters_are_trained() -> None:
+def test_only_the_parameters_of_the_optimizer_are_trained() -> None:
     run = make_run()
     before = run.net.state()
     loss = lambda x, y, rng: run.net.loss(x, y)
-    quiet(loss, run.net, data(), optimizer=Adam(run.net.last.parameters()), batch_size=5, steps=2)
+    fit_quietly(loss, run.net, data(), optimizer=Adam(run.net.last.parameters()), batch_size=5, steps=2)
     changed = {name for name, value in run.net.state().items() if not np.array_equal(value, before[name])}
     assert changed == {"last.w", "last.b"}
 
 
-def spoiled(kind: str, at: int, run: Run) -> Any:
-    """Make run's loss go wrong at a step: the loss itself, or one gradient while the loss stays finite."""
+def non_finite_loss(kind: str, first: int, run: TrainingRun) -> Any:
+    """Return the loss of a run, made non-finite from a step on: itself, or one gradient while the loss stays finite."""
     calls, bias = iter(range(100)), run.net.parameters()[-1]
 
     def loss(x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
         value = run.net.loss(x, y, rng=rng)
-        if next(calls) < at:
+        if next(calls) < first:
             return value
         if kind == "gradient":
-            return value + sqrt(bias * 0).sum()  # 0, of slope 0/0
+            return value + sqrt(bias * 0).sum()  # 0, with derivative 0/0
         if kind == "gradient and loss":
             return value + (bias * np.float32(np.inf)).sum()
         return value + (np.float32(np.nan) if kind == "nan" else np.float32(np.inf))
@@ -148,40 +148,32 @@ def spoiled(kind: str, at: int, run: Run) -> Any:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("clip", [None, 1.0])
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
-        ("nan", r"step 4 \(epoch 1\): the loss is nan; every parameter and gradient is finite, the loss alone is not"),
-        ("inf", r"step 4 \(epoch 1\): the loss is inf; every parameter and gradient is finite, the loss alone is not"),
+        ("nan", r"step 4 \(epoch 1\): the loss is nan; all parameters and gradients are finite"),
+        ("inf", r"step 4 \(epoch 1\): the loss is inf; all parameters and gradients are finite"),
         ("gradient", r"step 4 \(epoch 1\): the loss is \d.*; 1 of 1 entries of the gradient of last\.b are NaN"),
         ("gradient and loss", r"step 4 .*: the loss is -?inf; 1 of 1 entries of the gradient of last\.b are NaN"),
     ],
 )
-def test_a_number_that_is_not_finite_stops_the_run_before_it_is_trained_on(
-    kind: str, said: str, clip: float | None, tmp_path: Path
+def test_non_finite_loss_or_gradient_stops_the_run_before_the_update(
+    kind: str, message: str, clip: float | None, tmp_path: Path
 ) -> None:
     good = make_run()
     settings: dict[str, Any] = {"batch_size": 4, "clip": clip, "every": 1, "progress": False}
     fit(good.net.loss, good.net, data(), optimizer=good.optimizer, rng=good.rng, steps=4, **settings)
-    run, path = make_run(), tmp_path / "run.npz"
-    with pytest.raises(NonFiniteError, match=said):
-        fit(
-            spoiled(kind, 4, run),
-            run.net,
-            data(),
-            optimizer=run.optimizer,
-            rng=run.rng,
-            steps=9,
-            checkpoint=path,
-            **settings,
-        )
+    run = make_run()
+    settings |= {"optimizer": run.optimizer, "rng": run.rng, "checkpoint": tmp_path / "run.npz"}
+    with pytest.raises(NonFiniteError, match=message):
+        fit(non_finite_loss(kind, 4, run), run.net, data(), steps=9, **settings)
     assert all(np.array_equal(value, good.net.state()[name]) for name, value in run.net.state().items())
     assert issubclass(NonFiniteError, FloatingPointError)
-    fit(run.net.loss, run.net, data(), optimizer=run.optimizer, rng=run.rng, steps=4, checkpoint=path, **settings)
+    fit(run.net.loss, run.net, data(), steps=4, **settings)
     assert all(np.array_equal(value, good.net.state()[name]) for name, value in run.net.state().items())
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_parameter_that_is_not_finite_is_named_before_the_gradients_it_spoils() -> None:
+def test_error_names_a_non_finite_parameter_before_gradients() -> None:
     run = make_run()
     run.net.last.w.assign(np.array([[1], [np.nan], [1], [np.inf], [1]], np.float32))
     settings: dict[str, Any] = {"optimizer": run.optimizer, "rng": run.rng, "batch_size": 4, "progress": False}
@@ -189,23 +181,22 @@ def test_a_parameter_that_is_not_finite_is_named_before_the_gradients_it_spoils(
         fit(run.net.loss, run.net, data(), steps=1, **settings)
 
 
-def test_a_gradient_too_large_for_adam_is_named() -> None:
-    point = Point()
-    loss = lambda x, rng: (point.w * np.float32(1e20)).sum()
-    with pytest.raises(
-        NonFiniteError, match=r"step 0 .*: the loss is 0\.0; gradients\[0\] .* squares overflow float32"
-    ):
-        quiet(loss, point, np.zeros(1), optimizer=Adam(point.parameters()), batch_size=1, steps=1)
+def test_error_names_a_gradient_too_large_for_adam() -> None:
+    scalar = Scalar()
+    loss = lambda x, rng: (scalar.w * np.float32(1e20)).sum()
+    message = r"step 0 .*: the loss is 0\.0; gradients\[0\] .* squares overflow float32"
+    with pytest.raises(NonFiniteError, match=message):
+        fit_quietly(loss, scalar, np.zeros(1), optimizer=Adam(scalar.parameters()), batch_size=1, steps=1)
 
 
-def test_the_progress_bar_shows_loss_and_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_bar_shows_loss_and_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(tmp_path, 3, progress=True, unit="nats per image")
     shown = capsys.readouterr().err
     assert f"{STEPS}/{STEPS}" in shown
     assert "nats per image at step" in shown
 
 
-def test_without_tqdm_training_runs_in_silence(
+def test_training_without_tqdm_prints_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
@@ -214,37 +205,32 @@ def test_without_tqdm_training_runs_in_silence(
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"data": []}, r"data: .* got shapes \[\]"),
         ({"data": np.zeros((0, 2))}, r"data: .* got shapes \[\(0, 2\)\]"),
         ({"data": np.float64(1)}, r"data: .* got shapes \[\(\)\]"),
-        (
-            {"data": digits("test")},
-            r"data: .* got shapes \[\(\)\]; of a data set pass the arrays, such as images.pixels",
-        ),
-        (
-            {"data": data()[0]},
-            r"loss: fit calls loss\(\*batch, rng=rng\), here with 1 arrays in a batch; missing .* 'y'",
-        ),
-        ({"loss": lambda x, y: x.sum()}, r"loss: fit calls loss\(\*batch, rng=rng\), here with 2 .* 'rng'"),
+        ({"data": digits("test")}, r"data: .* got shapes \[\(\)\]; pass the arrays of a data set, such as images\."),
+        ({"data": data()[0]}, r"loss: expected .* loss\(\*batch, rng=rng\), with 1 arrays in a batch; missing .* 'y'"),
+        ({"loss": lambda x, y: x.sum()}, r"loss: expected .* loss\(\*batch, rng=rng\), with 2 .* 'rng'"),
         ({"loss": "minimax"}, "loss: expected a function, or one for each player, got 'minimax'"),
         ({"loss": [None]}, "loss: expected a function, or one for each player, got None"),
         ({"data": [np.zeros(3), np.zeros(4)]}, r"data: .* got shapes \[\(3,\), \(4,\)\]"),
         ({"batch_size": 0}, "batch_size: expected .*, got 0"),
         ({"batch_size": 2.5}, "batch_size: expected .*, got 2.5"),
         ({"epochs": 0}, "epochs: expected .*, got 0"),
-        ({"epochs": None}, "one of the two, got None, None"),
-        ({"steps": 3}, "one of the two, got 1, 3"),
+        ({"epochs": None}, "epochs, steps: expected exactly one of the two, got None, None"),
+        ({"steps": 3}, "epochs, steps: expected exactly one of the two, got 1, 3"),
         ({"epochs": None, "steps": -1}, "steps: expected .*, got -1"),
         ({"every": 0}, "every: expected .*, got 0"),
         ({"clip": 0.0}, "clip: expected .*, got 0.0"),
         ({"rng": 3}, "rng: expected a .*, got"),
+        ({"validate": 3}, "validate: expected a function that returns a number, got 3"),
         ({"optimizer": SGD([Parameter(np.zeros(1))], 0.1)}, "optimizer: expected parameters of the module"),
         ({"ema": EMA([Parameter(np.zeros(1))], 0.1)}, "ema: expected parameters of the module"),
     ],
 )
-def test_bad_input_is_refused_by_name(changes: dict[str, Any], said: str) -> None:
+def test_rejects_invalid_arguments_by_name(changes: dict[str, Any], message: str) -> None:
     run = make_run()
     settings: dict[str, Any] = {
         "loss": run.net.loss,
@@ -254,5 +240,14 @@ def test_bad_input_is_refused_by_name(changes: dict[str, Any], said: str) -> Non
         "epochs": 1,
         "rng": run.rng,
     }
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         fit(module=run.net, progress=False, **{**settings, **changes})
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "history"])
+def test_rejects_a_missing_folder_before_the_first_step(name: str, tmp_path: Path) -> None:
+    def never(call: int) -> None:
+        raise AssertionError("a step was taken")
+
+    with pytest.raises(ValueError, match=rf"{name}: expected a file in a folder that exists, got .*elsewhere"):
+        train(tmp_path, 3, never, **{name: tmp_path / "elsewhere" / "run"})

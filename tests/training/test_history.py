@@ -1,4 +1,4 @@
-"""Histories: lines of JSON that are always whole."""
+"""Histories: the JSON format, round trips, and the choice of the best record."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ records = st.builds(Record, st.integers(0), numbers, numbers, st.none() | number
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(records, min_size=1, max_size=5), st.text(max_size=5))
-def test_save_and_load(tmp_path: Path, made: list[Record], unit: str) -> None:
-    History(unit, made).save(tmp_path / "h.jsonl")
-    assert History.load(tmp_path / "h.jsonl") == History(unit, made)
+def test_load_restores_what_save_wrote(tmp_path: Path, rows: list[Record], unit: str) -> None:
+    History(unit, rows).save(tmp_path / "h.jsonl")
+    assert History.load(tmp_path / "h.jsonl") == History(unit, rows)
 
 
-def test_a_line_is_a_record_with_its_unit(tmp_path: Path) -> None:
+def test_each_line_is_a_record_with_its_unit(tmp_path: Path) -> None:
     History("nats", [Record(2, 0.5, 1.25), Record(4, 1.0, 1.0, 0.75)]).save(tmp_path / "h.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "h.jsonl").read_text().splitlines()]
     assert lines == [
@@ -31,9 +31,12 @@ def test_a_line_is_a_record_with_its_unit(tmp_path: Path) -> None:
     ]
 
 
-def test_best_is_the_first_of_the_lowest_numbers() -> None:
-    losses = [None, math.nan, 2.0, 1.0, 1.0, 3.0]
-    history = History("nats", [Record(step, 0.0, 0.0, valid) for step, valid in enumerate(losses)])
+def test_best_is_the_first_record_with_the_lowest_result() -> None:
+    results = [None, math.nan, 2.0, 1.0, 1.0, 3.0]
+    history = History("nats", [Record(step, 0.0, 0.0, valid) for step, valid in enumerate(results)])
     assert history.best == history.records[3]
+
+
+def test_best_is_none_without_a_result() -> None:
     assert History("nats").best is None
-    assert History("nats", history.records[:2]).best is None
+    assert History("nats", [Record(0, 0.0, 0.0, None), Record(1, 0.0, 0.0, math.nan)]).best is None

@@ -1,4 +1,4 @@
-"""Games: several players with losses and optimisers of their own, who move in turns, and go on exactly."""
+"""Several players, each with a loss and an optimiser: alternating updates, exact resume, and argument checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = np.arange(1.0, 7.0)[:, None]
 
 
 class Game(nn.Module):
-    """f(a, b) = mean(x) a b, which the first player raises and the second lowers."""
+    """f(a, b) = mean(x) a b, which the first player maximises and the second minimises."""
 
     def __init__(self) -> None:
         self.a, self.b = Parameter(np.array(1.0)), Parameter(np.array(2.0))
@@ -43,7 +43,7 @@ def play(game: Game, steps: int = 7, **changes: Any) -> History:
 
 
 @pytest.mark.parametrize("turns", [None, [0, 0, 1], [1, 0]])
-def test_players_move_in_turns_each_by_its_own_loss_and_rate(turns: list[int] | None) -> None:
+def test_players_alternate_with_their_losses_and_learning_rates(turns: list[int] | None) -> None:
     game = Game()
     history = play(game, turns=turns, every=7)
     a, b, losses, rng = 1.0, 2.0, [], np.random.default_rng(0)
@@ -64,42 +64,42 @@ def test_players_move_in_turns_each_by_its_own_loss_and_rate(turns: list[int] | 
 
 
 @pytest.mark.parametrize("stop", range(1, 7))
-def test_a_game_goes_on_from_where_it_was_broken_off(stop: int, tmp_path: Path) -> None:
-    whole, broken, again = Game(), Game(), Game()
+def test_resumed_game_gives_the_same_bits(stop: int, tmp_path: Path) -> None:
+    whole, interrupted, resumed = Game(), Game(), Game()
     play(whole, turns=[0, 0, 1])
-    play(broken, stop, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
-    play(again, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
+    play(interrupted, stop, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
+    play(resumed, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
     for name, value in whole.state().items():
-        np.testing.assert_array_equal(again.state()[name], value)
+        np.testing.assert_array_equal(resumed.state()[name], value)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"turns": [0, 2]}, "turns: expected each of the players 0…1"),
-        ({"turns": [0]}, "turns: expected each of the players"),
+        ({"turns": [0]}, "turns: expected each of the players 0…1 at least once"),
         ({"optimizer": [SGD([Parameter(np.ones(1))], 0.1)]}, "optimizer: expected one for each of 2 losses, got 1"),
-        ({"loss": [lambda x, rng: x, lambda: None]}, "loss: fit calls"),
+        ({"loss": [lambda x, rng: x, lambda: None]}, "loss: expected a function that can be called as"),
     ],
 )
-def test_games_that_cannot_be_played(changes: dict[str, Any], message: str) -> None:
+def test_rejects_invalid_arguments(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         play(Game(), **changes)
 
 
-def test_what_each_optimiser_remembers_goes_on_too(tmp_path: Path) -> None:
+def test_resumed_game_restores_the_state_of_every_optimizer(tmp_path: Path) -> None:
     def optimizers(game: Game) -> list[Adam]:
         return [Adam([game.a], 0.1), Adam([game.b], 0.03)]
 
-    whole, broken, again = Game(), Game(), Game()
+    whole, interrupted, resumed = Game(), Game(), Game()
     play(whole, optimizer=optimizers(whole))
-    play(broken, 4, optimizer=optimizers(broken), checkpoint=tmp_path / "game.npz")
-    play(again, optimizer=optimizers(again), checkpoint=tmp_path / "game.npz")
+    play(interrupted, 4, optimizer=optimizers(interrupted), checkpoint=tmp_path / "game.npz")
+    play(resumed, optimizer=optimizers(resumed), checkpoint=tmp_path / "game.npz")
     for name, value in whole.state().items():
-        np.testing.assert_array_equal(again.state()[name], value)
+        np.testing.assert_array_equal(resumed.state()[name], value)
 
 
-def test_other_turns_are_another_game(tmp_path: Path) -> None:
+def test_rejects_a_checkpoint_with_other_turns(tmp_path: Path) -> None:
     play(Game(), 3, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
-    with pytest.raises(CheckpointError, match=r"turns is \[0, 1\] here, \[0, 0, 1\] there"):
+    with pytest.raises(CheckpointError, match=r"turns is \[0, 0, 1\], not \[0, 1\]"):
         play(Game(), turns=[0, 1], checkpoint=tmp_path / "game.npz")

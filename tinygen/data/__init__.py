@@ -20,17 +20,6 @@ from .toy import (
 )
 
 __all__ = [
-    "Checkerboard",
-    "DataFileError",
-    "GaussianMixture",
-    "Images",
-    "ToyDensity",
-    "TwoMoons",
-    "binarized_mnist",
-    "data_folder",
-    "digits",
-    "eight_gaussians",
-    "grid_of_gaussians",
-    "mnist",
-    "ring_of_gaussians",
-]
+    "Checkerboard", "DataFileError", "GaussianMixture", "Images", "ToyDensity", "TwoMoons", "binarized_mnist",
+    "data_folder", "digits", "eight_gaussians", "grid_of_gaussians", "mnist", "ring_of_gaussians",
+]  # fmt: skip

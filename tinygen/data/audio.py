@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import at_least
-from ..files import write_whole
+from ..files import write_atomically
 
 Wave: TypeAlias = NDArray[np.float64]
 KINDS = ("pluck", "chirp", "vowel")
@@ -129,7 +129,7 @@ def write_wav(path: str | Path, x: ArrayLike, rate: int) -> None:
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(np.rint(x * 32767).astype("<i2").tobytes())
-    write_whole(path, content.getvalue())
+    write_atomically(path, content.getvalue())
 
 
 def read_wav(path: str | Path) -> tuple[Wave, int]:

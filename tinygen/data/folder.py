@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..files import write_whole
+from ..files import write_atomically
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def load(file: RemoteFile, read: Callable[[bytes], T], convert: Callable[[bytes]
             raise PermissionError(f"{folder} is read-only and has no {file.name}")
         content = convert(download(file.url))
         value = read(content)
-        write_whole(kept, content)
+        write_atomically(kept, content)
     except (OSError, ValueError) as error:
         raise DataFileError(
             f"{file.name}: {error}. To go on, put {file.source_name} from {file.url} into {folder} "

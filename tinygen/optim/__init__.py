@@ -14,15 +14,6 @@ from .optimizers import SGD, Adam, AdamW, Optimizer
 from .schedules import Schedule, constant, cosine, exponential
 
 __all__ = [
-    "EMA",
-    "SGD",
-    "Adam",
-    "AdamW",
-    "NonFiniteGradientError",
-    "Optimizer",
-    "Schedule",
-    "clip_by_global_norm",
-    "constant",
-    "cosine",
-    "exponential",
-]
+    "EMA", "SGD", "Adam", "AdamW", "NonFiniteGradientError", "Optimizer", "Schedule", "clip_by_global_norm",
+    "constant", "cosine", "exponential",
+]  # fmt: skip

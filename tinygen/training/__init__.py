@@ -1,17 +1,11 @@
-"""Training: the loop, its history, and checkpoints to go on from exactly."""
+"""Training: the loop, its history, checkpoints, exact resume and data-parallel shards."""
 
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from .fit import NonFiniteError, fit
+from .fit import fit
 from .history import History, Record
+from .run import NonFiniteError
 from .shards import sharded
 
 __all__ = [
-    "CheckpointError",
-    "History",
-    "NonFiniteError",
-    "Record",
-    "fit",
-    "load_checkpoint",
-    "save_checkpoint",
-    "sharded",
-]
+    "CheckpointError", "History", "NonFiniteError", "Record", "fit", "load_checkpoint", "save_checkpoint", "sharded",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Checkpoints: named arrays and a header in one .npz, written whole, read without pickle, refused unless they fit.
+"""Checkpoints: named arrays and a JSON header in one .npz file, written atomically and read without pickle.
 
 Checked by: tests/training/test_checkpoint.py
 """
@@ -15,29 +15,41 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array
-from ..files import write_whole
+from ..files import write_atomically
 from ..nn import Module
 
 FORMAT = "tinygen checkpoint 1"
 
 
 class CheckpointError(ValueError):
-    """A file is not a whole checkpoint, or is one of something else; the message names the file and what is wrong."""
+    """A file is not a complete checkpoint, or belongs to another module or configuration."""
 
 
 def save_checkpoint(path: str | Path, module: Module) -> None:
-    """Save a module's parameters and constants, replacing the file in one go.
+    """Save the parameters and constants of a module. An existing file is replaced atomically.
 
     Raises OSError if the file cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from tinygen.nn import Linear
+        >>> one, other = (Linear(2, 3, np.random.default_rng(seed)) for seed in (0, 1))
+        >>> with TemporaryDirectory() as folder:
+        ...     save_checkpoint(f"{folder}/linear.npz", one)
+        ...     load_checkpoint(f"{folder}/linear.npz", other)
+        >>> np.array_equal(one.w.value, other.w.value)
+        True
     """
     write_checkpoint(path, {"module": module.state()}, {})
 
 
 def load_checkpoint(path: str | Path, module: Module) -> None:
-    """Restore a module from save_checkpoint, or as `fit` leaves it from a training run's checkpoint: best, or averaged.
+    """Restore a module from a file written by save_checkpoint or by `fit`.
 
-    Raises CheckpointError, the module unchanged, if the file is damaged or foreign or does not fit the module by name
-    and shape; FileNotFoundError if there is none.
+    From a checkpoint of `fit` it loads the parameters that `fit` returns: the best validated ones, or the averages.
+
+    Raises: FileNotFoundError if there is no file; CheckpointError if the file is damaged or the names or shapes of its
+    arrays are not those of the module, which then is unchanged.
     """
     groups, _ = read_checkpoint(path)
     state = groups.get("best", groups.get("module"))
@@ -50,24 +62,24 @@ def load_checkpoint(path: str | Path, module: Module) -> None:
 
 
 def write_checkpoint(path: str | Path, groups: Mapping[str, Mapping[str, Array]], header: Mapping[str, Any]) -> None:
-    """Write groups of named arrays and a header that JSON can hold."""
+    """Write groups of named arrays and a header of JSON values."""
     arrays = {f"{group}.{name}": array for group, named in groups.items() for name, array in named.items()}
     text = to_json({"format": FORMAT, "groups": list(groups), **header})
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, header=np.frombuffer(text.encode(), np.uint8), **arrays)
-    write_whole(path, content.getvalue())
+    write_atomically(path, content.getvalue())
 
 
 def to_json(value: object) -> str:
-    """Write a value as JSON, numbers and arrays of NumPy as those of Python."""
+    """Return a value as JSON, with NumPy scalars and arrays converted to Python numbers and lists."""
     return json.dumps(value, default=lambda number: number.tolist())
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict[str, Any]]:
-    """Read what write_checkpoint wrote. Raises CheckpointError, or FileNotFoundError."""
+    """Return the groups and the header of a checkpoint. Raises CheckpointError or FileNotFoundError."""
     content = Path(path).read_bytes()
     try:
-        arrays = _arrays(content)
+        arrays = _read_arrays(content)
         header = json.loads(arrays.pop("header").tobytes())
         if header["format"] != FORMAT:
             raise ValueError(f"format: expected {FORMAT!r}, got {header['format']!r}")
@@ -75,18 +87,18 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict
         for name, array in arrays.items():
             group, _, rest = name.partition(".")
             groups[group][rest] = array
-    except Exception as error:  # whatever a damaged file makes zipfile, zlib, json or NumPy stumble over
-        raise CheckpointError(f"{path}: not a whole checkpoint of tinygen ({type(error).__name__}: {error})") from error
+    except Exception as error:  # zipfile, zlib, json and NumPy raise many kinds of errors for damaged files
+        raise CheckpointError(f"{path}: not a complete tinygen checkpoint ({type(error).__name__}: {error})") from error
     return groups, header
 
 
-def _arrays(content: bytes) -> dict[str, Array]:
+def _read_arrays(content: bytes) -> dict[str, Array]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        damaged = archive.testzip()  # compare every checksum before a single number is believed
+        damaged = archive.testzip()  # verifies all checksums; reading an array with a damaged shape would not
         if damaged is not None:
-            raise ValueError(f"its part {damaged} is damaged")
+            raise ValueError(f"checksum of {damaged} is wrong")
         arrays = {}
-        for member in archive.namelist():  # np.load takes "w" for "w.npy" where there are arrays of both names
+        for member in archive.namelist():  # np.load would confuse arrays named "w" and "w.npy"
             with archive.open(member) as file:
                 arrays[member.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays

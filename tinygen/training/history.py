@@ -1,4 +1,4 @@
-"""What a training run has measured, a record every so many steps, kept as lines of JSON.
+"""The record of a training run: losses and validation results, saved as lines of JSON.
 
 Checked by: tests/training/test_history.py
 """
@@ -10,12 +10,12 @@ import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..files import write_whole
+from ..files import write_atomically
 
 
 @dataclass(frozen=True)
 class Record:
-    """After `step` steps: the mean training loss since the last record, and the validation loss, if there is one."""
+    """State after `step` steps: mean training loss since the previous record, and validation result if there is one."""
 
     step: int
     epoch: float
@@ -25,25 +25,25 @@ class Record:
 
 @dataclass
 class History:
-    """Every record of a run, in the unit of its loss; `best` is the one whose parameters were kept."""
+    """All records of a run, in the unit of its loss."""
 
     unit: str
     records: list[Record] = field(default_factory=list)
 
     @property
     def best(self) -> Record | None:
-        """The first record with the lowest validation loss; None if nothing was validated, or never to a number."""
-        judged = [record for record in self.records if record.valid is not None and not math.isnan(record.valid)]
-        return min(judged, key=lambda record: record.valid if record.valid is not None else math.inf, default=None)
+        """The first record with the lowest validation result, or None if there is no result other than NaN."""
+        valid = [record for record in self.records if record.valid is not None and not math.isnan(record.valid)]
+        return min(valid, key=lambda record: math.inf if record.valid is None else record.valid, default=None)
 
     def save(self, path: str | Path) -> None:
-        """Write the records as lines of JSON, all of them or none, so that a kill leaves no half line behind."""
+        """Write one line of JSON per record. The file is replaced atomically."""
         lines = [json.dumps({**asdict(record), "unit": self.unit}) + "\n" for record in self.records]
-        write_whole(path, "".join(lines).encode())
+        write_atomically(path, "".join(lines).encode())
 
     @classmethod
     def load(cls, path: str | Path) -> History:
-        """Read what `save` wrote."""
+        """Read a history that `save` wrote."""
         rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
         unit = rows[0]["unit"] if rows else ""
         return cls(unit, [Record(row["step"], row["epoch"], row["loss"], row["valid"]) for row in rows])

@@ -1,4 +1,7 @@
-"""Ctrl-C between two steps instead of in the middle of one."""
+"""Deferred handling of Ctrl-C, so that a training step is not interrupted halfway.
+
+Checked by: tests/training/test_resume.py
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,26 @@ from types import FrameType
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Hold back the first Ctrl-C to the end of a `with` block; the function it gives says whether there was one.
+    """Defer KeyboardInterrupt to the end of the `with` block. Yield a function that returns whether Ctrl-C was pressed.
 
-    It then raises KeyboardInterrupt; a second Ctrl-C does so at once. Outside the main thread, or
-    where Ctrl-C has been given another meaning, this does nothing.
-    Checked by: tests/training/test_resume.py
+    A second Ctrl-C raises it at once. Outside the main thread, or if SIGINT has another handler, this does nothing.
     """
-    asked = False
+    pressed = False
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
             raise KeyboardInterrupt
-        asked = True
+        pressed = True
 
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if ours:
-        signal.signal(signal.SIGINT, ask)
+    active = threading.current_thread() is threading.main_thread()
+    active = active and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if active:
+        signal.signal(signal.SIGINT, handle)
     try:
-        yield lambda: asked
+        yield lambda: pressed
     finally:
-        if ours:
+        if active:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    if asked:
+    if pressed:
         raise KeyboardInterrupt

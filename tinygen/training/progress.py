@@ -1,4 +1,4 @@
-"""A progress bar where tqdm is installed, silence where it is not.
+"""A progress bar if tqdm is installed.
 
 Checked by: tests/training/test_fit.py
 """
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(total: int, done: int, shown: bool) -> Iterator[Callable[[int, str], None]]:
-    """Give a function (step, text) that moves the bar to a step and puts a text beside it."""
+    """Yield a function show(step, text) that moves the bar to a step; it does nothing without tqdm or if not shown."""
     try:
         from tqdm import tqdm
     except ImportError:

@@ -1,12 +1,12 @@
-"""Parts of a minibatch go through the whole graph side by side, each on one thread.
+"""Data parallelism on threads: parts (shards) of a minibatch are differentiated in parallel, each on one thread.
 
-The derivative of a mean over examples is the mean of its parts' derivatives, weighted by their sizes:
+The gradient of a mean over examples is the mean of the shards' gradients, weighted by their sizes:
 
     ∂ (1/N) Σ ℓₙ = Σₛ (Nₛ/N) ∂ (1/Nₛ) Σ_{n in s} ℓₙ
 
-Threads that share out one operation after another meet at the end of each; threads that share out the examples meet
-once in a step, and what NumPy does on one core only is shared out too. More shards than threads pay where they are so
-small that what one operation leaves is still in the cache for the next.
+Threads that split every operation synchronise after each one; threads that split the batch synchronise once per step,
+and operations that NumPy runs on one core are parallelised too. More shards than threads pay off if the intermediate
+results of a shard then fit into the cache.
 
 Checked by: tests/training/test_shards.py
 """
@@ -27,11 +27,22 @@ Derivative = Callable[..., tuple[Tensor, Any]]
 
 
 def sharded(derivative: Derivative, shards: int) -> Derivative:
-    """Return a derivative(*batch, rng=rng) that does what the one given does, in so many parts of the batch.
+    """Return a function that splits the batch into shards, calls `derivative` on each, and averages the results.
 
-    It must be of a mean over the examples of the batch. With more than one shard each gets a generator of its own,
-    seeded from rng; the numbers depend on the number of shards, not on the number of threads.
-    Raises ValueError if shards is below 1.
+    Args:
+        derivative: maps (*batch, rng=rng) to the value and gradients of a mean over the examples of the batch.
+        shards: number of shards. Each gets a generator seeded from rng, so the result depends on the number of
+            shards, but not on the number of threads.
+
+    Raises ValueError if shards is less than 1.
+
+    Example:
+        >>> from tinygen.autograd import Parameter, value_and_grad
+        >>> w, x = Parameter([2.0]), np.arange(6.0)
+        >>> whole = value_and_grad(lambda x, rng: (w * x * w * x).mean(), inputs=[w])
+        >>> value, (gradient,) = sharded(whole, shards=3)(x, rng=np.random.default_rng(0))
+        >>> gradient.value  # 2 w · mean(x²)
+        array([36.666668], dtype=float32)
     """
     at_least(1, shards=shards)
 

@@ -1,0 +1,157 @@
+"""The state of a training run: what a step changes, when the parameters are validated, and which ones are kept.
+
+Checked by: tests/training/test_fit.py, tests/training/test_players.py
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ..autograd import Array, Tensor, no_grad, value_and_grad
+from ..checks import check_rng, require
+from ..nn import Module
+from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
+from .history import History, Record
+from .shards import sharded
+
+Loss: TypeAlias = Callable[..., Tensor]
+
+
+class NonFiniteError(FloatingPointError):
+    """The loss, a gradient, or every validation result of a training run is NaN or infinite."""
+
+
+@dataclass(eq=False, repr=False)
+class Run:
+    """The arguments of `fit` and everything that changes during training. Each player has a loss and an optimiser."""
+
+    losses: list[Loss]
+    optimizers: list[Optimizer]
+    turns: list[int]
+    module: Module
+    arrays: list[Array]
+    rng: np.random.Generator
+    batch_size: int
+    ema: EMA | None
+    clip: float | None
+    shards: int
+    unit: str
+
+    def __post_init__(self) -> None:
+        self._check()
+        self.derivatives = [
+            sharded(value_and_grad(loss, inputs=optimizer.parameters), self.shards)
+            for loss, optimizer in zip(self.losses, self.optimizers, strict=True)
+        ]
+        self.steps_per_epoch = -(-len(self.arrays[0]) // self.batch_size)
+        self.step = 0
+        self.order = np.arange(len(self.arrays[0]))
+        self.loss_sum, self.examples = 0.0, 0  # since the last record
+        self.history = History(self.unit)
+        self.best: dict[str, Array] | None = None
+
+    def _check(self) -> None:
+        shapes = [array.shape for array in self.arrays]
+        equal = shapes and () not in shapes and len({shape[0] for shape in shapes}) == 1 and shapes[0][0] > 0
+        hint = "; pass the arrays of a data set, such as images.pixels" if () in shapes else ""
+        require(bool(equal), "data", "nonempty arrays of equal length", f"shapes {shapes}{hint}")
+        n = len(self.losses)
+        require(len(self.optimizers) == n, "optimizer", f"one for each of {n} losses", len(self.optimizers))
+        require(set(self.turns) == set(range(n)), "turns", f"each of the players 0…{n - 1} at least once", self.turns)
+        for loss in self.losses:
+            _check_loss(loss, self.arrays, self.rng)
+        require(self.clip is None or self.clip > 0, "clip", "a positive number or None", self.clip)
+        check_rng(self.rng)
+        own = {id(parameter) for parameter in self.module.parameters()}
+        for name, owner in [("ema", self.ema), *(("optimizer", optimizer) for optimizer in self.optimizers)]:
+            fits = owner is None or all(id(parameter) in own for parameter in owner.parameters)
+            require(fits, name, "parameters of the module", "others; construct it with module.parameters()")
+
+    def advance(self) -> None:
+        """Take one step: the next minibatch of the epoch, its loss and gradients, and an update of one player."""
+        start = self.step % self.steps_per_epoch * self.batch_size
+        if start == 0:
+            self.order = self.rng.permutation(len(self.order))
+        rows = self.order[start : start + self.batch_size]
+        player = self.turns[self.step % len(self.turns)]
+        loss, gradients = self.derivatives[player](*(array[rows] for array in self.arrays), rng=self.rng)
+        if not math.isfinite(loss.item()):
+            raise self._non_finite(player, loss, gradients, "all parameters and gradients are finite")
+        try:
+            if self.clip is not None:
+                gradients, _ = clip_by_global_norm(gradients, self.clip)
+            self.optimizers[player].step(gradients)
+        except NonFiniteGradientError as error:
+            raise self._non_finite(player, loss, gradients, str(error)) from error
+        if self.ema is not None:
+            self.ema.update()
+        self.step += 1
+        if player == 0:
+            self.loss_sum += loss.item() * len(rows)
+            self.examples += len(rows)
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean loss per example of the first player since the last record; NaN if it has not moved."""
+        return self.loss_sum / self.examples if self.examples else math.nan
+
+    def _non_finite(self, player: int, loss: Tensor, gradients: Sequence[Tensor], otherwise: str) -> NonFiniteError:
+        """Return an error that names the first bad parameter, which spoils the rest, or else the first bad gradient."""
+        names = {id(p): name for name, p in self.module.named_parameters().items()}
+        suspects = [(f"parameter {name}", p.value) for name, p in self.module.named_parameters().items()]
+        for p, g in zip(self.optimizers[player].parameters, gradients, strict=True):
+            suspects.append((f"the gradient of {names[id(p)]}", g.value.astype(p.dtype)))
+        bad = ((np.count_nonzero(~np.isfinite(array)), array.size, what) for what, array in suspects)
+        causes = (f"{count} of {size} entries of {what} are NaN or infinite" for count, size, what in bad if count)
+        epoch, cause = self.step // self.steps_per_epoch, next(causes, otherwise)
+        return NonFiniteError(f"step {self.step} (epoch {epoch}): the loss is {loss.item()}; {cause}")
+
+    def record(self, validate: Callable[[], float] | None) -> None:
+        """Append a record to the history, and keep the parameters if their validation result is the best so far."""
+        loss, valid = self.mean_loss, None
+        self.loss_sum, self.examples = 0.0, 0
+        with no_grad(), self._averaged():
+            if validate is not None:
+                valid = float(validate())
+            self.history.records.append(Record(self.step, self.step / self.steps_per_epoch, loss, valid))
+            if self.history.best is self.history.records[-1]:
+                self.best = self.module.state()
+
+    def best_record(self) -> Record | None:
+        """Return the record with the best validation result, or None if there was no validation.
+
+        Raises NonFiniteError if no validation result was finite.
+        """
+        results = [record.valid for record in self.history.records if record.valid is not None]
+        if results and not any(map(math.isfinite, results)):
+            got = f"{results[-1]} at the last of {len(results)} records"
+            raise NonFiniteError(f"validate: expected a finite number at least once, got {got}")
+        return self.history.best
+
+    def result(self) -> dict[str, Array]:
+        """Return the final state of the module: the best validated one, or else the averages, or else the last."""
+        if self.best is not None:
+            return self.best
+        with self._averaged():
+            return self.module.state()
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return self.ema.averaged() if self.ema else nullcontext()
+
+
+def _check_loss(loss: Loss, arrays: list[Array], rng: np.random.Generator) -> None:
+    require(callable(loss), "loss", "a function, or one for each player", repr(loss))
+    try:
+        inspect.signature(loss).bind(*arrays, rng=rng)
+    except ValueError:  # some functions written in C have no signature
+        return
+    except TypeError as error:
+        wanted = f"a function that can be called as loss(*batch, rng=rng), with {len(arrays)} arrays in a batch"
+        raise ValueError(f"loss: expected {wanted}; {error}") from error
