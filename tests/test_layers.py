@@ -156,7 +156,7 @@ def test_module_imports_only_from_layers_above(name: str) -> None:
         ("autograd.reduce", "autograd.conv", False),
         ("autograd.conv", "kernels.convolution", True),
         ("kernels.convolution", "autograd.tensor", False),
-        ("data", "testing.strategies", False),
+        ("data", "testing.flows", False),
     ],
 )
 def test_may_import(name: str, other: str, allowed: bool) -> None:

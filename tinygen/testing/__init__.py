@@ -4,8 +4,7 @@
     check_invertible(bijection, x, rng=rng)      check_log_det(bijection, x, rng=rng)
 
 Each takes functions, not models (a bijection is two functions), returns None if all is well and raises AssertionError
-if not; a check that would hold of anything is refused. `tinygen.testing.strategies` (which needs
-hypothesis) draws inputs for property tests.
+if not; a check that would hold of anything is refused.
 """
 
 from .autoregressive import check_autoregressive, receptive_field

@@ -1,10 +1,8 @@
-"""Hypothesis strategies for numerical properties. Needs hypothesis (the extra `test`); nothing else here does.
+"""Hypothesis strategies for property tests of numerical code.
 
-Shapes, axes and positions are Hypothesis's own and shrink to the smallest that fails. The numbers come from a seeded
-generator: they are of O(1), any two are different, and none is special. Adversarial floats (1e-308, NaN) belong into
-tests of their own, where finite differences are not asked to resolve them.
-
-Checked by: tests/testing/test_strategies.py
+Hypothesis draws shapes, axes and indices, and shrinks them to the smallest failing ones. The entries of arrays come
+from a seeded generator: they are distinct, of order 1 and not special, so that finite differences can resolve them.
+Special values such as NaN and 1e-308 need separate tests.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from numpy.typing import DTypeLike
 
-from ..autograd import Array, Tensor
-from ..autograd.taps import Taps
+from tinygen.autograd import Array
+from tinygen.autograd.taps import Taps
 
 Shape = tuple[int, ...]
 ShapeLike = Shape | SearchStrategy[Shape]
@@ -34,18 +32,13 @@ def rngs() -> SearchStrategy[np.random.Generator]:
 
 
 def shapes(min_dims: int = 0, max_dims: int = 3, sides: Sides = SIDES) -> SearchStrategy[Shape]:
-    """Shapes, () among them; `sides` draws the length of an axis."""
+    """Shapes, () included; `sides` draws the size of an axis."""
     return st.lists(sides, min_size=min_dims, max_size=max_dims).map(tuple)
-
-
-def empty_shapes(max_dims: int = 3) -> SearchStrategy[Shape]:
-    """Shapes with a zero in them."""
-    return shapes(1, max_dims, st.integers(0, 2)).map(lambda shape: shape if 0 in shape else (0, *shape[1:]))
 
 
 @st.composite
 def broadcastable_shapes(draw: DrawFn, number: int = 2, max_dims: int = 3, sides: Sides = SIDES) -> tuple[Shape, ...]:
-    """Several shapes that broadcast together: with ones in them, and with axes missing in front."""
+    """Several shapes that broadcast together: some axes have size 1, and leading axes may be missing."""
     whole = draw(shapes(max_dims=max_dims, sides=sides))
     found = []
     for _ in range(number):
@@ -58,19 +51,14 @@ def broadcastable_shapes(draw: DrawFn, number: int = 2, max_dims: int = 3, sides
 def arrays(
     shape: ShapeLike | None = None, low: float = -2.0, high: float = 2.0, dtype: DTypeLike = np.float64
 ) -> SearchStrategy[Array]:
-    """Uniform numbers in [low, high)."""
+    """Arrays of uniform random numbers in [low, high)."""
     return _filled(shape, lambda rng, size: rng.uniform(low, high, size), dtype)
 
 
-def tensors(shape: ShapeLike | None = None, dtype: DTypeLike = np.float64) -> SearchStrategy[Tensor]:
-    """Draw tensors of uniform numbers in [-2, 2)."""
-    return arrays(shape, dtype=dtype).map(Tensor)
-
-
 def separated(shape: ShapeLike | None = None, gap: float = 0.2, dtype: DTypeLike = np.float64) -> SearchStrategy[Array]:
-    """Numbers at least `gap` from each other and gap / 2 from 0: clear of the kinks of max, relu, abs, by construction.
+    """Arrays whose entries differ by at least `gap`, and from 0 by gap / 2: away from the kinks of max, relu and abs.
 
-    They are (k + ½ + u) · 2 gap for different integers k around 0 and |u| < ¼, in random order.
+    The entries are (k + ½ + u) · 2 gap for distinct integers k around 0 and |u| < ¼, in random order.
     """
 
     def fill(rng: np.random.Generator, size: Shape) -> Array:
@@ -94,7 +82,7 @@ def regular_matrices(shape: ShapeLike) -> SearchStrategy[Array]:
 
 @st.composite
 def layouts(draw: DrawFn, x: Array) -> Array:
-    """Lay the same numbers out otherwise in memory: Fortran order, every other entry, reversed, or read-only."""
+    """Copies of x with another memory layout: Fortran order, every second entry, reversed, or read-only."""
     kind = draw(st.sampled_from(["fortran", "strided", "reversed", "read-only"]))
     if kind == "fortran":
         return np.asarray(x, order="F")
@@ -111,7 +99,7 @@ def layouts(draw: DrawFn, x: Array) -> Array:
 
 @st.composite
 def taps(draw: DrawFn, axes: int | None = None, reach: int = 2, max_size: int = 5) -> Taps:
-    """Sets of different offsets along one or two axes, in any order, mostly not square, now and then dilated."""
+    """Sets of distinct offsets in one or two dimensions, in any order and shape, sometimes dilated."""
     axes = draw(st.integers(1, 2)) if axes is None else axes
     offset = st.tuples(*[st.integers(-reach, reach)] * axes)
     dilation = draw(st.sampled_from([1, 1, 1, 2]))
@@ -120,7 +108,7 @@ def taps(draw: DrawFn, axes: int | None = None, reach: int = 2, max_size: int = 
 
 
 def masks(shape: ShapeLike) -> SearchStrategy[Array]:
-    """Boolean arrays, half of them true on average and at least one."""
+    """Boolean arrays; on average half of the entries are true, and at least one."""
 
     def fill(rng: np.random.Generator, size: Shape) -> Array:
         mask = rng.uniform(size=size) < 0.5
@@ -137,7 +125,7 @@ def orders(n: int) -> SearchStrategy[Array]:
 
 
 def axes_of(ndim: int) -> SearchStrategy[Any]:
-    """What NumPy takes as an axis to sum over: None, an axis, a tuple of them, counted from either end."""
+    """Axis arguments of reductions: None, an axis, which may be negative, or a tuple of axes."""
     if not ndim:
         return st.none()
     single = st.integers(-ndim, ndim - 1)
