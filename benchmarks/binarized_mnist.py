@@ -117,7 +117,7 @@ def nats(model: Model, images: Array, k: int = AT_THE_END, batch: int = 100) -> 
     rng = np.random.default_rng(0)  # the same noise whenever a model is validated, and not the training's
 
     def log_prob(x: Array) -> Array:
-        return model.log_prob(x, k, rng, at_once=20) if isinstance(model, VAE) else model.log_prob(x).value
+        return model.log_prob(x, k, rng, chunk_size=20) if isinstance(model, VAE) else model.log_prob(x).value
 
     with no_grad():
         parts = [log_prob(images[i : i + batch]) for i in range(0, len(images), batch)]

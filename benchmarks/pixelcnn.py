@@ -50,12 +50,12 @@ class TorchLayer(nn.Module):
         super().__init__()
         self.first = layer.first
         self.vertical, self.horizontal = TorchConv(layer.vertical), TorchConv(layer.horizontal)
-        self.across, self.skip = TorchConv(layer.across), TorchConv(layer.skip)
+        self.to_horizontal, self.skip = TorchConv(layer.to_horizontal), TorchConv(layer.skip)
         self.residual = TorchConv(layer.residual) if layer.residual else None
 
     def forward(self, v: torch.Tensor, h: torch.Tensor, skip: torch.Tensor | float) -> tuple[torch.Tensor, ...]:
         v = self.vertical(v if self.first else gated_activation(v))
-        features = gated_activation(self.horizontal(h) + self.across(v))
+        features = gated_activation(self.horizontal(h) + self.to_horizontal(v))
         skip = skip + self.skip(features)
         if self.residual is not None:
             h = self.residual(features) if self.first else h + self.residual(features)
@@ -116,7 +116,7 @@ class TorchBlock(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.reduce, self.expand = TorchPoint(block.reduce), TorchPoint(block.expand)
-        self.masked = TorchMaskedConv(block.around.earlier, block.around.here)
+        self.masked = TorchMaskedConv(block.conv.earlier, block.conv.here)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         return h + self.expand(F.relu(self.masked(F.relu(self.reduce(F.relu(h))))))

@@ -1,4 +1,4 @@
-"""What every model with a likelihood keeps, as `Distribution` says; and models that do not, which are found out."""
+"""Every model with a likelihood implements the protocol `Distribution`; violations of the protocol are detected."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MODELS: dict[str, Callable[[Rng], Distribution[Any]]] = {
     "Glow": lambda rng: Glow(IMAGE, rng, scales=2, steps=1, hidden=4),
     "FFJORD": lambda rng: FFJORD(2, rng, hidden=4, noise="gaussian", solver=FixedStep(2)),
 }
-NOISE: dict[str, Callable[[Rng], Distribution[Any]]] = {
+BASE_DISTRIBUTIONS: dict[str, Callable[[Rng], Distribution[Any]]] = {
     "StandardNormal": lambda rng: StandardNormal(IMAGE),
     "StandardUniform": lambda rng: StandardUniform((3,)),
     "Flow": lambda rng: Flow(Affine(np.array([2.0, 3.0])), StandardNormal((2,))),
@@ -55,9 +55,11 @@ NOISE: dict[str, Callable[[Rng], Distribution[Any]]] = {
 
 
 def check(model: Distribution[Any]) -> None:
-    """Draw examples (n, *shape), the same from the same seed, and evaluate each by itself, in their dtype.
+    """Check the shapes and dtypes of samples and log_prob, and that
 
-    Nothing of the evaluation is random, not even if wanted: models whose loss has noise are among those checked.
+    - the same seed gives the same samples, another seed gives others;
+    - log_prob is deterministic and takes no rng, also for models with dropout or a noisy loss;
+    - log_prob of an example does not depend on the other examples of the batch.
     """
     a, b, c = (model.sample(3, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert a.shape == (3, *model.shape)
@@ -74,70 +76,81 @@ def check(model: Distribution[Any]) -> None:
     np.testing.assert_allclose(log_prob.value, alone, rtol=1e-5)  # float32
 
 
-@pytest.mark.parametrize("kind", [*MODELS, *NOISE])
-def test_it_is_a_distribution(kind: str, rng: Rng) -> None:
-    model = {**MODELS, **NOISE}[kind](rng)
+@pytest.mark.parametrize("kind", [*MODELS, *BASE_DISTRIBUTIONS])
+def test_implements_distribution(kind: str, rng: Rng) -> None:
+    model = {**MODELS, **BASE_DISTRIBUTIONS}[kind](rng)
     check(model)
     if kind in MODELS:
         assert model.log_prob(model.sample(3, rng)).dtype == np.float32
 
 
-def test_of_the_models_only_a_bounded_and_an_implicit_one_are_none() -> None:
+def test_only_vae_and_gan_are_not_distributions() -> None:
     assert set(MODELS) == set(models.__all__) - {"VAE", "GAN"}
 
 
-class Scalar(StandardNormal):
+class ScalarLogProb(StandardNormal):
     def log_prob(self, x: Any) -> Tensor:
         return super().log_prob(x).sum()
 
 
-class Batch(StandardNormal):
+class BatchDependent(StandardNormal):
     def log_prob(self, x: Any) -> Tensor:
         return super().log_prob(x - x.mean(0))
 
 
-class Noisy(StandardNormal):
+class NoisyLogProb(StandardNormal):
     def log_prob(self, x: Any) -> Tensor:
         return super().log_prob(x) + 1e-6 * np.random.default_rng().normal(size=len(x))
 
 
-class OptionallyNoisy(StandardNormal):
+class OptionallyNoisyLogProb(StandardNormal):
     def log_prob(self, x: Any, rng: Rng | None = None) -> Tensor:
         return super().log_prob(x) if rng is None else super().log_prob(x + rng.normal(size=x.shape))
 
 
-class Unseeded(StandardNormal):
+class UnseededSample(StandardNormal):
     def sample(self, n: int, rng: Rng) -> Array:
         return np.random.default_rng().normal(size=(n, *self.shape))
 
 
-class Stuck(StandardNormal):
+class ConstantSample(StandardNormal):
     def sample(self, n: int, rng: Rng) -> Array:
         return np.zeros((n, *self.shape))
 
 
-class Flat(StandardNormal):
+class FlatSample(StandardNormal):
     def sample(self, n: int, rng: Rng) -> Array:
         return rng.normal(size=(n, 16))
 
 
-@pytest.mark.parametrize("wrong", [Scalar, Batch, Noisy, OptionallyNoisy, Unseeded, Stuck, Flat])
-def test_what_is_none_is_found_out(wrong: type[StandardNormal]) -> None:
+WRONG = [
+    ScalarLogProb,
+    BatchDependent,
+    NoisyLogProb,
+    OptionallyNoisyLogProb,
+    UnseededSample,
+    ConstantSample,
+    FlatSample,
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_check_rejects_wrong_distributions(wrong: type[StandardNormal]) -> None:
     with pytest.raises(AssertionError):
         check(wrong(IMAGE))
 
 
-def test_a_vae_is_none_though_it_has_the_names(rng: Rng) -> None:
+def test_vae_is_rejected_although_it_has_the_methods(rng: Rng) -> None:
     vae: Any = VAE((3,), 2, MLPEncoder((3,), 4, rng), MLPDecoder(2, (3, 1), rng), Bernoulli())
     with pytest.raises(TypeError, match="missing 2 required"):
         check(vae)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_seed_is_no_generator(name: str, rng: Rng) -> None:
+def test_rejects_seed_instead_of_generator(name: str, rng: Rng) -> None:
     seed: Any = 0
     with pytest.raises(ValueError, match="rng: expected a"):
         MODELS[name](rng).sample(2, seed)
-    if name != "Flow1D":  # which draws nothing to start with
+    if name != "Flow1D":  # its initialisation is not random
         with pytest.raises(ValueError, match="rng: expected a"):
             MODELS[name](seed)

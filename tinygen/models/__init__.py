@@ -1,4 +1,4 @@
-"""The models of the course, one file each, to be read beside their papers; what they share is in files of its own."""
+"""The models of a course, in its chapters: one file per model, which names the paper that it implements."""
 
 from .adversarial.gan import GAN
 from .autoregressive.gated_pixelcnn import GatedPixelCNN

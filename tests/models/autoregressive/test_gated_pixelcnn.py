@@ -1,15 +1,14 @@
-"""The Gated PixelCNN: no leak and no blind spot, normalised, drawn as it says, and both evaluators equal."""
+"""Gated PixelCNN: dependencies without a blind spot, normalisation, samples, both evaluators, gradients."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.contract import check_step_by_step, randomised
+from helpers.models import check_draw_matches_naive_sampler, random_examples, small_gated_pixelcnn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd import Array, taps
-from tinygen.models import GatedPixelCNN
+from tinygen.autograd import taps
 from tinygen.nn import Conv
 from tinygen.testing import (
     check_autoregressive,
@@ -20,49 +19,38 @@ from tinygen.testing import (
 )
 
 
-def small(shape: tuple[int, ...] = (3, 4, 1), levels: int = 3, seed: int = 0, **settings: Any) -> GatedPixelCNN:
-    """A network in float64 whose every parameter is random, so that no term is hidden by a zero bias."""
-    rng = np.random.default_rng(seed)
-    settings = {"channels": 4, "layers": 3, "first_size": 3, **settings}
-    return randomised(GatedPixelCNN(shape, levels, rng, **settings), rng)
-
-
-def images(model: GatedPixelCNN, n: int, rng: np.random.Generator) -> Array:
-    return rng.integers(0, model.output.levels, (n, *model.shape))
-
-
 @pytest.mark.parametrize("settings", [{}, {"first_size": 7}, {"size": 5}, {"shape": (5, 3, 1), "layers": 5}])
-def test_it_sees_every_earlier_pixel_and_no_later_one(settings: Any, rng: np.random.Generator) -> None:
-    # Deep enough for its window to cover the image, so a blind spot would be a pixel that is missing.
-    model = small(**{"layers": 6, "channels": 8, **settings})
-    check_autoregressive(model, images(model, 4, rng), axes=2, rng=rng)
+def test_depends_on_all_earlier_pixels_only(settings: Any, rng: np.random.Generator) -> None:
+    # Deep enough for the receptive field to cover the image: a missing pixel would be a blind spot.
+    model = small_gated_pixelcnn(**{"layers": 6, "channels": 8, **settings})
+    check_autoregressive(model, random_examples(model, 4, rng), axes=2, rng=rng)
 
 
-def test_mask_b_in_the_first_layer_is_rejected(rng: np.random.Generator) -> None:
-    model = small(layers=6)
+def test_check_rejects_mask_b_in_first_layer(rng: np.random.Generator) -> None:
+    model = small_gated_pixelcnn(layers=6)
     first = model.layers[0].horizontal
     centred = Conv(1, first.w.shape[2], taps.horizontal(3, centre=True), rng, bias=False).astype(np.float64)
     model.layers[0].horizontal = centred
     with pytest.raises(AssertionError, match="own input"):
-        check_autoregressive(model, images(model, 4, rng), axes=2, rng=rng)
+        check_autoregressive(model, random_examples(model, 4, rng), axes=2, rng=rng)
 
 
-def test_without_the_vertical_stack_it_is_blind(rng: np.random.Generator) -> None:
-    model = small(layers=6)
+def test_without_vertical_stack_there_is_a_blind_spot(rng: np.random.Generator) -> None:
+    model = small_gated_pixelcnn(layers=6)
     for layer in model.layers:
-        layer.across.w.assign(np.zeros(layer.across.w.shape))
+        layer.to_horizontal.w.assign(np.zeros(layer.to_horizontal.w.shape))
     with pytest.raises(AssertionError, match="blind spot"):
-        check_autoregressive(model, images(model, 4, rng), axes=2, rng=rng)
+        check_autoregressive(model, random_examples(model, 4, rng), axes=2, rng=rng)
 
 
 @pytest.mark.parametrize(("shape", "levels"), [((2, 3, 1), 2), ((2, 2, 1), 4), ((1, 5, 1), 3), ((5, 1, 1), 3)])
-def test_its_probabilities_sum_to_one(shape: tuple[int, ...], levels: int) -> None:
-    model = small(shape, levels)
+def test_probabilities_sum_to_one(shape: tuple[int, ...], levels: int) -> None:
+    model = small_gated_pixelcnn(shape, levels)
     check_normalised(model.log_prob, enumerate_support(levels, shape))
 
 
-def test_samples_follow_its_probabilities(rng: np.random.Generator) -> None:
-    model = small((2, 2, 1), 3)
+def test_samples_follow_log_prob(rng: np.random.Generator) -> None:
+    model = small_gated_pixelcnn((2, 2, 1), 3)
     check_sampler(model.sample, model.log_prob, enumerate_support(3, (2, 2, 1)), 20_000, rng=rng)
 
 
@@ -75,16 +63,16 @@ def test_samples_follow_its_probabilities(rng: np.random.Generator) -> None:
     classes=st.sampled_from([0, 2]),
     seed=st.integers(0, 2**32),
 )
-def test_remembered_activations_equal_the_naive_sampler_step_by_step(
+def test_draw_matches_naive_sampler(
     shape: tuple[int, ...], levels: int, layers: int, first_size: int, size: int, classes: int, seed: int
 ) -> None:
-    model = small(shape, levels, seed, layers=layers, first_size=first_size, size=size, classes=classes)
-    check_step_by_step(model, seed)
+    settings = {"layers": layers, "first_size": first_size, "size": size, "classes": classes}
+    check_draw_matches_naive_sampler(small_gated_pixelcnn(shape, levels, seed, **settings), seed)
 
 
-def test_gradients(rng: np.random.Generator) -> None:
-    model = small(classes=2)
-    x, labels = images(model, 3, rng), np.array([0, 1, 1])
+def test_gradients_match_finite_differences(rng: np.random.Generator) -> None:
+    model = small_gated_pixelcnn(classes=2)
+    x, labels = random_examples(model, 3, rng), np.array([0, 1, 1])
     for head in (model.layers[0].skip, model.hidden):  # biases that keep every relu away from its kink
         assert head.b is not None
         head.b.assign(np.full(head.b.shape, 30.0))
@@ -106,6 +94,6 @@ def test_gradients(rng: np.random.Generator) -> None:
         ({"classes": -1}, "classes: expected at least 0"),
     ],
 )
-def test_settings_that_make_no_network(settings: Any, message: str) -> None:
+def test_rejects_invalid_settings(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
-        small(**settings)
+        small_gated_pixelcnn(**settings)

@@ -1,4 +1,4 @@
-"""The VAE: exact on a linear-Gaussian model, where ln p(x) and the posterior are known in closed form."""
+"""VAE: exact on a linear-Gaussian model, whose ln p(x) and posterior are known; KL term, flows, samples, errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.models import small_vae
 
 from tinygen.autograd import Array, Tensor, TensorLike, tanh
 from tinygen.bijections import Affine, Bijection, Chain, Flow, Inverse
@@ -19,7 +20,7 @@ D, LATENT, SIGMA = 4, 2, 0.7
 
 
 class LinearGaussian:
-    """z ~ N(0, I), x | z ~ N(W z + b, σ²): p(x) = N(b, W Wᵀ + σ²), z | x ~ N(A (x − b), diag), if WᵀW is diagonal."""
+    """z ~ N(0, I), x | z ~ N(W z + b, σ²): p(x) = N(b, W Wᵀ + σ²), z | x ~ N(A (x − b), diag), as WᵀW is diagonal."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.w = np.linalg.qr(rng.normal(size=(D, LATENT)))[0] * [1.5, 0.8]
@@ -36,7 +37,7 @@ class LinearGaussian:
         return rng.normal(size=(n, LATENT)) @ self.w.T + self.b + SIGMA * rng.normal(size=(n, D))  # type: ignore[no-any-return]
 
     def vae(self, shift: float = 0.0, spread: float = 0.0) -> VAE:
-        """A VAE of this model, whose posterior is the exact one but for a shift of its mean and a wider scale."""
+        """Return the VAE of this model, with the exact posterior moved by `shift` and `spread` (mean and log-scale)."""
         rng = np.random.default_rng(0)
         encoder, decoder = Linear(D, 2 * LATENT, rng), Linear(LATENT, D, rng)
         encoder.w.assign(np.hstack([self.to_mean, np.zeros((D, LATENT))]))
@@ -47,7 +48,7 @@ class LinearGaussian:
         decoder.b.assign(self.b)
         model = VAE((D,), LATENT, encoder, Sequential(decoder, lambda x: x.reshape(-1, D, 1)), Gaussian(SIGMA))
         model.astype(np.float64)
-        encoder.w.assign(np.hstack([self.to_mean, np.zeros((D, LATENT))]))  # once more, float32 has rounded it
+        encoder.w.assign(np.hstack([self.to_mean, np.zeros((D, LATENT))]))  # again, without the rounding to float32
         encoder.b.assign(np.concatenate([shift - self.b @ self.to_mean, self.log_scale + spread]))
         decoder.w.assign(self.w.T)
         decoder.b.assign(self.b)
@@ -61,7 +62,7 @@ class LinearGaussian:
 
 
 class SigmaPoints:
-    """In place of a generator: 2d points ±√d eᵢ of mean 0 and covariance I, so means of quadratics are exact."""
+    """A substitute for the rng: 2d points ±√d eᵢ of mean 0 and covariance I, so that means of quadratics are exact."""
 
     def standard_normal(self, shape: tuple[int, int, int]) -> Array:
         k, _, d = shape
@@ -75,7 +76,7 @@ def known(rng: np.random.Generator) -> LinearGaussian:
     return LinearGaussian(rng)
 
 
-def test_elbo_is_log_p_minus_the_kl_from_the_posterior(known: LinearGaussian, rng: np.random.Generator) -> None:
+def test_elbo_is_log_p_minus_kl_from_true_posterior(known: LinearGaussian, rng: np.random.Generator) -> None:
     x, model = known.sample(6, rng), known.vae(shift=0.3, spread=0.2)
     elbo = model.elbo(x, 2 * LATENT, SigmaPoints()).value  # type: ignore[arg-type]
     gap = known.kl_from_posterior(x, model)
@@ -83,8 +84,8 @@ def test_elbo_is_log_p_minus_the_kl_from_the_posterior(known: LinearGaussian, rn
     np.testing.assert_allclose(elbo, known.log_prob(x) - gap, atol=1e-9)
 
 
-def test_an_elbo_with_a_wrong_kl_is_found_out(known: LinearGaussian, rng: np.random.Generator) -> None:
-    # The usual slips: a KL of half the size, one with its sign, a log-variance taken for a log-scale.
+def test_elbo_with_wrong_kl_differs(known: LinearGaussian, rng: np.random.Generator) -> None:
+    # Common errors: half the KL, the KL with the wrong sign, a log-variance used as a log-scale.
     x, model = known.sample(6, rng), known.vae(shift=0.3, spread=0.2)
     truth = known.log_prob(x) - known.kl_from_posterior(x, model)
     points: Any = SigmaPoints()
@@ -96,28 +97,28 @@ def test_an_elbo_with_a_wrong_kl_is_found_out(known: LinearGaussian, rng: np.ran
 
 
 @pytest.mark.parametrize("kl", ["analytic", "monte_carlo"])
-def test_beta_weighs_the_kl_however_it_is_estimated(kl: str, known: LinearGaussian, rng: np.random.Generator) -> None:
+def test_beta_scales_kl_term(kl: str, known: LinearGaussian, rng: np.random.Generator) -> None:
     x, model = known.sample(4, rng), known.vae(shift=0.3, spread=0.2)
 
     def loss(**settings: Any) -> float:
         return model.loss(x, rng=np.random.default_rng(5), **settings).item()
 
-    fit, elbo = loss(kl=kl, beta=0.0), loss(kl=kl)
-    assert elbo - fit > 0.1
-    assert loss(kl=kl, beta=0.25) == pytest.approx(0.75 * fit + 0.25 * elbo, rel=1e-9)
-    assert elbo == -model.elbo(x, 1, np.random.default_rng(5), kl=kl).mean().item()
-    assert (elbo == loss()) == (kl == "analytic")
+    reconstruction, full = loss(kl=kl, beta=0.0), loss(kl=kl)
+    assert full - reconstruction > 0.1
+    assert loss(kl=kl, beta=0.25) == pytest.approx(0.75 * reconstruction + 0.25 * full, rel=1e-9)
+    assert full == -model.elbo(x, 1, np.random.default_rng(5), kl=kl).mean().item()
+    assert (full == loss()) == (kl == "analytic")
 
 
-def test_the_optimal_posterior_makes_every_bound_tight(known: LinearGaussian, rng: np.random.Generator) -> None:
+def test_bounds_are_tight_for_true_posterior(known: LinearGaussian, rng: np.random.Generator) -> None:
     x, model = known.sample(5, rng), known.vae()
-    exact = known.log_prob(x)  # every weight is p(x): no variance is left
+    exact = known.log_prob(x)  # every importance weight equals p(x)
     np.testing.assert_allclose(model.elbo(x, 1, rng, kl="monte_carlo").value, exact, atol=1e-9)
     np.testing.assert_allclose(model.iwae_bound(x, 5, rng).value, exact, atol=1e-9)
-    np.testing.assert_allclose(model.log_prob(x, 7, rng, at_once=3), exact, atol=1e-9)
+    np.testing.assert_allclose(model.log_prob(x, 7, rng, chunk_size=3), exact, atol=1e-9)
 
 
-def test_bounds_rise_with_k_and_stay_below_log_p(known: LinearGaussian, rng: np.random.Generator) -> None:
+def test_iwae_bound_increases_with_k_and_stays_below_log_p(known: LinearGaussian, rng: np.random.Generator) -> None:
     model, x = known.vae(shift=0.5, spread=0.4), known.sample(4000, rng)
     exact = known.log_prob(x)
     gaps = [exact - model.iwae_bound(x, k, rng).value for k in (1, 5, 50)]
@@ -130,16 +131,16 @@ def test_bounds_rise_with_k_and_stay_below_log_p(known: LinearGaussian, rng: np.
     )
 
 
-def test_both_kls_are_equal_in_expectation(known: LinearGaussian, rng: np.random.Generator) -> None:
+def test_analytic_and_monte_carlo_kl_agree_in_expectation(known: LinearGaussian, rng: np.random.Generator) -> None:
     model, x = known.vae(shift=0.5, spread=0.4), np.repeat(known.sample(3, rng), 4000, axis=0)
     analytic, sampled = (model.elbo(x, 1, rng, kl=kl).value.reshape(3, -1) for kl in ("analytic", "monte_carlo"))
     error = np.sqrt((analytic.var(1) + sampled.var(1)) / 4000)
     assert np.all(np.abs(analytic.mean(1) - sampled.mean(1)) < 4 * error)
 
 
-def test_the_loss_is_minus_the_bound_with_its_kl_warmed_up(known: LinearGaussian, rng: np.random.Generator) -> None:
+def test_loss_is_mean_of_negative_bound(known: LinearGaussian, rng: np.random.Generator) -> None:
     x, model = known.sample(6, rng), known.vae(shift=0.3, spread=0.2)
-    z, _ = model.draw_codes(model.posterior(x), 1, np.random.default_rng(3))
+    z, _ = model.sample_posterior(model.posterior(x), 1, np.random.default_rng(3))
     likelihood, kl = model.log_likelihood(x, z).value[0], model.kl_per_dimension(x).value.sum(1)
     for beta in (0.0, 0.3, 1.0):
         bound = likelihood - beta * kl
@@ -150,11 +151,11 @@ def test_the_loss_is_minus_the_bound_with_its_kl_warmed_up(known: LinearGaussian
     assert model.loss(x, k=5, rng=np.random.default_rng(3)).item() == pytest.approx(-tighter, rel=1e-12)
 
 
-def test_the_closed_kl_is_the_integral_of_q_ln_q_over_p(known: LinearGaussian, rng: np.random.Generator) -> None:
+def test_closed_form_kl_matches_numerical_integral(known: LinearGaussian, rng: np.random.Generator) -> None:
     model, x = known.vae(shift=0.5, spread=0.4), known.sample(3, rng)
     q, z = model.posterior(x), np.linspace(-15, 15, 3001)
 
-    def log_density(mean: Any, scale: Any) -> Array:  # on the grid, and by the grid's sum
+    def log_density(mean: Any, scale: Any) -> Array:  # normalised numerically on the grid
         log_p = -0.5 * ((z - mean) / scale) ** 2
         return log_p - np.log(np.exp(log_p).sum(-1, keepdims=True) * 0.01)  # type: ignore[no-any-return]
 
@@ -164,102 +165,88 @@ def test_the_closed_kl_is_the_integral_of_q_ln_q_over_p(known: LinearGaussian, r
     np.testing.assert_allclose(model.kl_per_dimension(x).value, integrals, rtol=1e-9)
 
 
-def test_by_default_the_kl_is_closed_where_it_can_be(rng: np.random.Generator) -> None:
+def test_kl_is_analytic_by_default_if_closed_form_exists(rng: np.random.Generator) -> None:
     x, prior = np.array([[0, 1, 1], [1, 0, 0]]), Flow(Affine(np.array([0.8, 1.3]), np.zeros(2)), StandardNormal((2,)))
-    plain, learned = small(Bernoulli(), rng), small(Bernoulli(), rng, prior=prior)
-    bent = small(Bernoulli(), rng, context=1, posterior_flow=Spin())
-    for model, kl in ((plain, "analytic"), (learned, "monte_carlo"), (bent, "monte_carlo")):
+    gaussian, with_prior = small_vae(Bernoulli(), rng), small_vae(Bernoulli(), rng, prior=prior)
+    with_flow = small_vae(Bernoulli(), rng, context=1, posterior_flow=Shear())
+    for model, kl in ((gaussian, "analytic"), (with_prior, "monte_carlo"), (with_flow, "monte_carlo")):
         a, b = (model.elbo(x, 3, np.random.default_rng(2), kl=chosen).value for chosen in (None, kl))
         np.testing.assert_array_equal(a, b)
-    for model in (learned, bent):
+    for model in (with_prior, with_flow):
         with pytest.raises(ValueError, match="kl: expected 'monte_carlo'"):
             model.elbo(x, 1, rng, kl="analytic")
         with pytest.raises(ValueError, match="kl: expected 'monte_carlo'"):
             model.kl_per_dimension(x)
 
 
-class Spin(Bijection):
-    """A map that no Gaussian of independent numbers follows: z₂ is shifted by a function of z₁ and the context."""
+class Shear(Bijection):
+    """Shift z₂ by a function of z₁ and the context (log-det 0), so that the posterior is not a diagonal Gaussian."""
 
     def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         assert isinstance(z, Tensor)
         assert isinstance(context, Tensor)
-        bent = z + tanh(z[:, ::-1]) * np.array([0.0, 1.0]) * context
-        return bent, Tensor(np.zeros(len(z.value)))
+        x = z + tanh(z[:, ::-1]) * np.array([0.0, 1.0]) * context
+        return x, Tensor(np.zeros(len(z.value)))
 
 
-def small(output: Any, rng: np.random.Generator, context: int = 0, **settings: Any) -> VAE:
-    """Two small networks in float64 with random biases."""
-    width = 3 * output.width
-    encoder = Sequential(Linear(3, 5, rng), tanh, Linear(5, 4 + context, rng))
-    decoder = Sequential(Linear(2, 5, rng), tanh, Linear(5, width, rng), lambda y: y.reshape(-1, 3, output.width))
-    model = VAE((3,), 2, encoder, decoder, output, **settings).astype(np.float64)
-    for parameter in model.parameters():
-        parameter.assign(rng.normal(size=parameter.shape) * 0.5)
-    head = encoder.layers[2]
-    assert isinstance(head, Linear)
-    head.w.assign(head.w.value * 0.2)  # codes about as wide as the prior's, so that no weight is much above the rest
-    return model
-
-
-def test_with_flows_the_weights_still_average_to_p(rng: np.random.Generator) -> None:
-    # E_q w = p(x) whatever q is: log_prob under a bent posterior agrees with that under a plain one.
+def test_log_prob_does_not_depend_on_posterior_flow(rng: np.random.Generator) -> None:
+    # E_q w = p(x) for every q, so log_prob is the same with and without a posterior flow.
     affine = Affine(np.array([0.8, 1.3]), np.array([0.2, -0.1]))
     prior = Flow(Chain(affine), StandardNormal((2,)))
     x = np.array([[0, 1, 1], [1, 0, 0]])
-    plain = small(Bernoulli(), np.random.default_rng(1), prior=prior)
-    bent = small(Bernoulli(), np.random.default_rng(1), context=1, prior=prior, posterior_flow=Spin())
-    bent.decoder = plain.decoder
-    a, b = (model.log_prob(x, 40_000, rng, at_once=4000) for model in (plain, bent))
+    gaussian = small_vae(Bernoulli(), np.random.default_rng(1), prior=prior)
+    with_flow = small_vae(Bernoulli(), np.random.default_rng(1), context=1, prior=prior, posterior_flow=Shear())
+    with_flow.decoder = gaussian.decoder
+    a, b = (model.log_prob(x, 40_000, rng, chunk_size=4000) for model in (gaussian, with_flow))
     np.testing.assert_allclose(a, b, atol=0.05)  # about five standard errors
-    forgetful = small(Bernoulli(), np.random.default_rng(1), prior=prior, posterior_flow=Inverse(affine))
-    forgetful.decoder = plain.decoder
-    np.testing.assert_allclose(forgetful.log_prob(x, 40_000, rng, at_once=4000), a, atol=0.05)
+    without_context = small_vae(Bernoulli(), np.random.default_rng(1), prior=prior, posterior_flow=Inverse(affine))
+    without_context.decoder = gaussian.decoder
+    np.testing.assert_allclose(without_context.log_prob(x, 40_000, rng, chunk_size=4000), a, atol=0.05)
 
 
-def flowing(rng: np.random.Generator) -> tuple[VAE, VAE]:
-    """A VAE with a MAF for a prior and a plain posterior, and one with an IAF posterior; one prior, one decoder."""
+def vaes_with_flows(rng: np.random.Generator) -> tuple[VAE, VAE]:
+    """Return two VAEs with the same MAF prior and decoder: one with a Gaussian posterior, one with an IAF posterior."""
     prior = MAF(2, rng, layers=2, hidden=(5,))
     posterior = IAF(2, rng, layers=2, hidden=(5,), context=1).bijection
-    plain = small(Bernoulli(), np.random.default_rng(1), prior=prior)
-    bent = small(Bernoulli(), np.random.default_rng(1), context=1, prior=prior, posterior_flow=posterior)
-    bent.decoder = plain.decoder
+    gaussian = small_vae(Bernoulli(), np.random.default_rng(1), prior=prior)
+    with_flow = small_vae(Bernoulli(), np.random.default_rng(1), context=1, prior=prior, posterior_flow=posterior)
+    with_flow.decoder = gaussian.decoder
     for flow in (prior.bijection, posterior):
         for parameter in flow.parameters():
             parameter.assign(parameter.value * 0.5)
         layers: Any = getattr(flow, "bijection", flow)
         for layer in layers.bijections:
-            layer.net.activation = tanh  # finite differences across the kink of a relu are no derivative
-    for model in (plain, bent):  # codes a little wider than the prior's, so that no weight is much above the rest
+            layer.net.activation = tanh  # smooth, for finite differences
+    for model in (gaussian, with_flow):  # q is a little wider than the prior, so that no importance weight dominates
         encoder: Any = model.encoder
-        encoder.layers[2].b.assign(np.array([0, 0, 0.3, 0.3, 0.5])[: 4 + (model is bent)])
-    return plain, bent
+        encoder.layers[2].b.assign(np.array([0, 0, 0.3, 0.3, 0.5])[: 4 + (model is with_flow)])
+    return gaussian, with_flow
 
 
-def test_an_iaf_posterior_under_a_maf_prior(rng: np.random.Generator) -> None:
-    plain, bent = flowing(rng)
+def test_log_prob_with_iaf_posterior_and_maf_prior(rng: np.random.Generator) -> None:
+    gaussian, with_flow = vaes_with_flows(rng)
     x = np.array([[0, 1, 1], [1, 0, 0]])
-    a, b = (model.log_prob(x, 40_000, rng, at_once=4000) for model in (plain, bent))
+    a, b = (model.log_prob(x, 40_000, rng, chunk_size=4000) for model in (gaussian, with_flow))
     np.testing.assert_allclose(a, b, atol=0.06)  # about five standard errors
-    # Not because the flow does nothing: the bound itself differs. Not by chance: without the log-determinant it is off.
-    bounds = [model.log_weights(x, 4000, rng).value.mean(0) for model in (plain, bent)]
+    # The flow is not the identity: the bound differs. The log-determinant matters: without it the estimate is wrong.
+    bounds = [model.log_weights(x, 4000, rng).value.mean(0) for model in (gaussian, with_flow)]
     assert np.abs(bounds[0] - bounds[1]).max() > 0.05
-    assert bent.posterior_flow is not None
-    bent.posterior_flow = WithoutLogDet(bent.posterior_flow)
-    assert np.abs(bent.log_prob(x, 40_000, rng, at_once=4000) - a).max() > 0.3
+    assert with_flow.posterior_flow is not None
+    with_flow.posterior_flow = WithoutLogDet(with_flow.posterior_flow)
+    assert np.abs(with_flow.log_prob(x, 40_000, rng, chunk_size=4000) - a).max() > 0.3
 
 
-def test_no_example_is_told_of_another(rng: np.random.Generator) -> None:
-    _, model = flowing(rng)
+def test_examples_are_independent(rng: np.random.Generator) -> None:
+    _, model = vaes_with_flows(rng)
     x, changed = np.array([[0, 1, 1], [1, 0, 0]]), np.array([[0, 1, 1], [1, 1, 1]])
     a, b = (model.log_weights(each, 3, np.random.default_rng(3)).value for each in (x, changed))
     np.testing.assert_allclose(a[:, 0], b[:, 0], rtol=1e-12)
     assert np.all(a[:, 1] != b[:, 1])
-    assert np.unique(model.log_weights(x[[0, 0]], 3, rng).value).size == 6  # each code has noise of its own
+    assert np.unique(model.log_weights(x[[0, 0]], 3, rng).value).size == 6  # each sample has its own noise
 
 
 class WithoutLogDet(Bijection):
-    """What forgets that a flow changes volumes."""
+    """A flow that returns a log-determinant of 0."""
 
     def __init__(self, flow: Bijection) -> None:
         self.flow = flow
@@ -270,8 +257,8 @@ class WithoutLogDet(Bijection):
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_gradients_pass_through_the_flows(k: int, rng: np.random.Generator) -> None:
-    _, model = flowing(rng)
+def test_gradients_match_finite_differences_with_flows(k: int, rng: np.random.Generator) -> None:
+    _, model = vaes_with_flows(rng)
     assert isinstance(model.prior, MAF)
     x = np.array([[0, 1, 1], [1, 0, 0]])
     names = list(model.named_parameters())
@@ -281,41 +268,43 @@ def test_gradients_pass_through_the_flows(k: int, rng: np.random.Generator) -> N
 
 
 @pytest.mark.parametrize("output", [Bernoulli(), Categorical(3), Gaussian()])
-def test_probabilities_and_samples_of_each_output(output: Any, rng: np.random.Generator) -> None:
-    model = small(output, rng)
+def test_bounds_and_samples_have_right_shape_for_each_output(output: Any, rng: np.random.Generator) -> None:
+    model = small_vae(output, rng)
     x = model.sample(7, rng)
     assert x.shape == (7, 3)
     assert model.elbo(x, 1, rng).shape == model.iwae_bound(x, 3, rng).shape == model.log_prob(x, 3, rng).shape == (7,)
     assert model.sample(0, rng).shape == (0, 3)
 
 
-def test_discrete_probabilities_sum_to_one(rng: np.random.Generator) -> None:
-    model = small(Bernoulli(), rng)
+def test_probabilities_sum_to_one(rng: np.random.Generator) -> None:
+    model = small_vae(Bernoulli(), rng)
     support = np.array(list(np.ndindex(2, 2, 2)))
-    total = np.exp(model.log_prob(support, 20_000, rng, at_once=2000)).sum()
-    assert total == pytest.approx(1, abs=0.02)  # importance sampling; one nat per dimension off would be 1 ± 0.5
+    total = np.exp(model.log_prob(support, 20_000, rng, chunk_size=2000)).sum()
+    assert total == pytest.approx(1, abs=0.02)  # tolerance for importance sampling
 
 
-def test_samples_follow_the_density(rng: np.random.Generator) -> None:
+def test_samples_follow_density(rng: np.random.Generator) -> None:
     prior = Flow(Affine(np.array([0.8, 1.3]), np.array([1.0, -1.0])), StandardNormal((2,)))
-    model, n = small(Bernoulli(), rng, prior=prior), 20_000
+    model, n = small_vae(Bernoulli(), rng, prior=prior), 20_000
     support = np.array(list(np.ndindex(2, 2, 2)))
     z = Tensor(np.broadcast_to(prior.sample(n, rng)[:, None], (n, 8, 2)).copy())
-    p = np.exp(model.log_likelihood(support, z).value).mean(0)  # q proposes such codes too rarely
+    p = np.exp(model.log_likelihood(support, z).value).mean(0)  # z from the prior: q rarely draws some of these
     counts = [np.bincount(model.sample(n, rng) @ [4, 2, 1], minlength=8)]
-    model.prior = StandardNormal((2,))  # samples that do not heed the prior are found out
+    model.prior = StandardNormal((2,))  # samples from the wrong prior must be detected
     counts.append(np.bincount(model.sample(n, rng) @ [4, 2, 1], minlength=8))
     right, wrong = (np.abs(count / n - p).max() for count in counts)
     assert right < 0.015 < wrong  # five standard errors
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_gradients_pass_through_the_codes(k: int, rng: np.random.Generator) -> None:
-    model, x = small(Bernoulli(), rng), np.array([[0, 1, 1], [1, 0, 0]])
+def test_gradients_match_finite_differences(k: int, rng: np.random.Generator) -> None:
+    model, x = small_vae(Bernoulli(), rng), np.array([[0, 1, 1], [1, 0, 0]])
     check_parameter_grads(lambda: model.loss(x, rng=np.random.default_rng(3), k=k), model.parameters(), rng=rng)
 
 
-class Wide(Module):
+class WrongEncoder(Module):
+    """An encoder with 3 outputs, where at least 4 are needed."""
+
     def __init__(self, rng: np.random.Generator) -> None:
         self.linear = Linear(3, 3, rng)
 
@@ -334,21 +323,21 @@ BAD_INPUT: list[tuple[Any, str]] = [
     (lambda m, x, rng: VAE((4,), 2, m.encoder, m.decoder, Bernoulli()).sample(2, rng), "decoder: expected"),
     (lambda m, x, rng: m.iwae_bound(x, 0, rng), "k: expected at least 1"),
     (lambda m, x, rng: m.log_prob(x, 0, rng), "k: expected at least 1"),
-    (lambda m, x, rng: m.log_prob(x, 2, rng, at_once=0), "at_once: expected at least 1"),
+    (lambda m, x, rng: m.log_prob(x, 2, rng, chunk_size=0), "chunk_size: expected at least 1"),
     (lambda m, x, rng: m.elbo(x, 1, rng, kl="exact"), "kl: expected 'analytic', 'monte_carlo' or None, got 'exact'"),
-    (lambda m, x, rng: m.loss(x, rng=rng, k=5, beta=0.5), "beta, kl: expected none"),
+    (lambda m, x, rng: m.loss(x, rng=rng, k=5, beta=0.5), "beta, kl: expected the defaults with k = 5"),
     (lambda m, x, rng: m.sample(-1, rng), "n: expected at least 0"),
     (lambda m, x, rng: VAE((3,), 0, m.encoder, m.decoder, Bernoulli()), "latent: expected at least 1"),
     (
         lambda m, x, rng: VAE((3,), 2, m.encoder, m.decoder, Bernoulli(), prior=StandardNormal((3,))),
         r"prior: expected shape \(2,\)",
     ),
-    (lambda m, x, rng: VAE((3,), 2, Wide(rng), m.decoder, Bernoulli()).elbo(x, 1, rng), "encoder: expected"),
+    (lambda m, x, rng: VAE((3,), 2, WrongEncoder(rng), m.decoder, Bernoulli()).elbo(x, 1, rng), "encoder: expected"),
     (lambda m, x, rng: VAE((3,), 2, m.encoder, m.decoder, Categorical(5)).elbo(x, 1, rng), "decoder: expected"),
 ]
 
 
 @pytest.mark.parametrize(("call", "message"), BAD_INPUT)
-def test_bad_input(call: Any, message: str, rng: np.random.Generator) -> None:
+def test_rejects_invalid_input(call: Any, message: str, rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match=message):
-        call(small(Bernoulli(), rng), np.zeros((2, 3), int), rng)
+        call(small_vae(Bernoulli(), rng), np.zeros((2, 3), int), rng)

@@ -87,7 +87,7 @@ def test_examples_are_independent(kind: str, rng: np.random.Generator) -> None:
     changed[1:] = 1 - changed[1:]
 
     def codes(x: Array) -> tuple[Array, Array]:
-        z, _ = model.draw_codes(model.posterior(x), 2, np.random.default_rng(7))
+        z, _ = model.sample_posterior(model.posterior(x), 2, np.random.default_rng(7))
         return z.value, model.decoder(z.reshape(-1, LATENT)).value.reshape(2, 3, 6, 5, 1, 1)
 
     for before, after in zip(codes(x), codes(changed), strict=True):

@@ -1,4 +1,4 @@
-"""Where a variable stands in its event, as numbers that a network can be told.
+"""Coordinates of the variables of an image, as network input.
 
 Checked by: tests/models/autoregressive/test_coordinates.py
 """
@@ -12,14 +12,14 @@ from ...checks import check_counts
 
 
 def raster_coordinates(shape: tuple[int, ...]) -> Array:
-    """Coordinates of every variable of an event, evenly from −1 to 1 along each axis that is longer than 1.
+    """Return the coordinates of every variable in raster order (last axis fastest), scaled to −1…1 along each axis.
 
-        c_a(i) = 2 i_a / (n_a − 1) − 1        for the place i = (i_1, i_2, …) and the lengths n_a of the axes a
+        c_a(i) = 2 i_a / (n_a − 1) − 1        for index i = (i_1, i_2, …) and axis lengths n_a
 
-    An axis of length 1 has none: a number that is the same everywhere tells no place from another.
+    Axes of length 1 are left out: their coordinate would be constant.
 
-    Shapes: result (variables, axes longer than 1), the variables in raster order, the last axis fastest.
-    Raises ValueError if the shape has no axis, or one of length below 1.
+    Shapes: result (prod(shape), number of axes longer than 1).
+    Raises: ValueError if the shape is empty or has a length below 1.
     """
     check_counts("shape", shape)
     lines = [np.linspace(-1, 1, n) for n in shape if n > 1]

@@ -1,9 +1,9 @@
-"""Gated PixelCNN: an image's likelihood, pixel by pixel, from two stacks of masked convolutions.
+"""Gated PixelCNN: the likelihood of an image, pixel by pixel, from two stacks of masked convolutions.
 
     ln p(x) = Σᵢⱼ ln p(xᵢⱼ | the rows above, the pixels to the left)
 
-The vertical stack sees all rows above, to both sides; the horizontal stack sees the row to the left and is told, at
-every layer, what the vertical stack has found. Together they see every earlier pixel: there is no blind spot.
+The vertical stack sees all rows above, on both sides. The horizontal stack sees the pixels to the left in the same row
+and, in every layer, the features of the vertical stack. Together they see every earlier pixel: no blind spot.
 
     v ── gate ── vertical conv ─┬─────────────────────────→ v of the next layer
                                1×1
@@ -12,72 +12,81 @@ every layer, what the vertical stack has found. Together they see every earlier 
       └───────────────────────────────────│────────┘
                                           └─ 1×1 ─ + ─────→ skip
 
-A class label adds a learned vector to the vertical features of every layer, which carry it to the horizontal ones.
+    gate(a, b) = tanh(a) ⊙ σ(b)           a and b: the two halves of the channels
+
+A class label adds a learned vector to the vertical features of each layer, which pass it on to the horizontal stack.
 
 Source: van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves & Kavukcuoglu, "Conditional Image Generation with PixelCNN
-Decoders", 2016, figure 2; the skip connections as in WaveNet.
+Decoders", 2016, figure 2; the skip connections are those of WaveNet.
 Checked by: tests/models/autoregressive/test_gated_pixelcnn.py
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import TypeAlias
-
-import numpy as np
+from collections.abc import Iterator, Sequence
 
 from ...autograd import Array, Tensor, TensorLike, gated_activation, no_grad, relu, taps
 from ...checks import at_least, check_odd, check_rate
 from ...distributions import Categorical
 from ...nn import Conv, Module, dropout
 from ...nn.cache import ActivationCache
-from .base import Autoregressive, LabelEmbeddings
-
-Rng = np.random.Generator
-Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing
+from .base import Autoregressive, LabelEmbeddings, Rng
 
 
 class GatedLayer(Module):
-    """One layer of both stacks. The `first` reads the image: its taps leave out the pixel itself, as mask A does."""
+    """One layer of both stacks. The first layer reads the image: its taps leave out the pixel itself (mask A)."""
 
     def __init__(
-        self, channels_in: int, channels: int, size: int, rng: Rng, *, first: bool = False, last: bool = False
+        self, channels_in: int, channels: int, size: int, dropout: float, rng: Rng, *, first: bool, last: bool
     ) -> None:
-        self.first = first
+        self.first, self.dropout = first, dropout
         self.vertical = Conv(channels_in, 2 * channels, taps.vertical(size, centre=not first), rng)
-        self.across = Conv(2 * channels, 2 * channels, taps.point(), rng)
-        # What adds to something that has a bias needs none of its own; without it, adding costs no pass over cache.
+        self.to_horizontal = Conv(2 * channels, 2 * channels, taps.point(), rng)
+        # Convolutions whose output is added to that of a layer with a bias have none themselves.
         self.horizontal = Conv(channels_in, 2 * channels, taps.horizontal(size, centre=not first), rng, bias=False)
         self.residual = None if last else Conv(channels, channels, taps.point(), rng, bias=first)
         self.skip = Conv(channels, channels, taps.point(), rng, bias=first)
 
     def vertical_stack(
-        self, v: Tensor | None, context: TensorLike, drop: Drop, cache: ActivationCache | None
+        self, v: Tensor | None, context: TensorLike, rng: Rng | None, cache: ActivationCache | None
     ) -> tuple[Tensor, Tensor]:
-        """Features of the rows above, for the next layer's gate, and what the horizontal stack is told of them.
+        """Return v for the next layer and the features for the horizontal stack, both (N, H, W, 2C).
 
-        The gate opens a layer instead of closing it, since nobody needs the last layer's.
+        The gate is applied to the input, not to the output as in the paper, since the last layer's v is not used.
         """
-        v = self.vertical(v if self.first or v is None else drop(gated_activation(v)), cache, residual=context)
-        return v, self.across(v, cache)
+        if not (self.first or v is None):
+            v = dropout(gated_activation(v), self.dropout, rng)  # (N, H, W, 2C) → (N, H, W, C)
+        v = self.vertical(v, cache, residual=context)
+        return v, self.to_horizontal(v, cache)
 
     def horizontal_stack(
-        self, h: Tensor | None, above: Tensor, skip: TensorLike, drop: Drop, cache: ActivationCache | None
+        self, h: Tensor | None, above: Tensor, skip: TensorLike, rng: Rng | None, cache: ActivationCache | None
     ) -> tuple[Tensor | None, Tensor]:
-        """Features of all earlier pixels, for the next layer, and the sum over layers that the output reads."""
-        features = drop(gated_activation(self.horizontal(h, cache, residual=above)))
+        """Return h for the next layer and the sum of the skip connections so far, both (N, H, W, C)."""
+        features = self.horizontal(h, cache, residual=above)  # (N, H, W, 2C)
+        features = dropout(gated_activation(features), self.dropout, rng)  # (N, H, W, C)
         skip = self.skip(features, cache, residual=skip)
         if self.residual is None:
             return None, skip
-        passed_on = 0.0 if self.first or h is None else h  # the image itself is not passed on
+        passed_on = 0.0 if self.first or h is None else h  # the image contains the pixel to predict
         return self.residual(features, cache, residual=passed_on), skip
 
 
 class GatedPixelCNN(Autoregressive):
-    """A distribution over images (height, width, 1) whose pixels take `levels` values.
+    """Gated PixelCNN over images (height, width, 1) with integer values 0…levels−1.
 
-    Shapes and errors as in `Autoregressive`: images (N, height, width, 1), log_prob (N,) in nats per image.
+    Args:
+        channels: number of channels C after a gate; 2C before it.
+        first_size, size: width of the square windows of the first layer and of the other layers; odd.
+        dropout: dropout rate after each gate, used only in `loss(x, rng=rng)`.
+
+    Shapes, Raises: as in `Autoregressive`.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> model = GatedPixelCNN((4, 4, 1), 2, rng, channels=8, layers=2, dropout=0.5)
+        >>> x = model.sample(3, rng)
+        >>> model.loss(x, rng=rng).shape  # with dropout
+        ()
     """
 
     def __init__(
@@ -100,59 +109,55 @@ class GatedPixelCNN(Autoregressive):
         check_odd(3, first_size=first_size)
         check_odd(1, size=size)
         check_rate("dropout", dropout)
-        self.dropout = dropout
-        self.layers = [GatedLayer(1, channels, first_size, rng, first=True, last=layers == 1)]
+        self.layers = [GatedLayer(1, channels, first_size, dropout, rng, first=True, last=layers == 1)]
         for layer in range(1, layers):
-            self.layers.append(GatedLayer(channels, channels, size, rng, last=layer == layers - 1))
+            last = layer == layers - 1
+            self.layers.append(GatedLayer(channels, channels, size, dropout, rng, first=False, last=last))
         self.embeddings = LabelEmbeddings(classes, [2 * channels] * layers, rng)
         self.hidden = Conv(channels, channels, taps.point(), rng)
         self.logits = Conv(channels, levels, taps.point(), rng)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
-        """Logits of every pixel, (N, H, W, 1, levels), from the pixels before it; with an rng, under dropout."""
-        image = Tensor(self.scaled(x))
-        logits = self._horizontal(image, self._vertical(image, self.embeddings(labels, 2), rng), rng)
-        return logits.reshape(*x.shape, self.output.width)
+        """Return the logits of every pixel, (N, H, W, 1, levels); with dropout if an rng is given."""
+        image = Tensor(self.rescale(x))  # (N, H, W, 1)
+        above = self._vertical(image, self.embeddings(labels, 2), rng, None)  # layers × (N, H, W, 2C)
+        return self._horizontal(image, above, rng, None).reshape(*x.shape, self.output.width)
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
-        """Fill the images x (n, H, W, 1) in place, in raster order, and yield each pixel's logits (n, levels).
+        """Sample the images x (n, H, W, 1) in place, in raster order, and yield the logits (n, levels) of each pixel.
 
-        The vertical stack looks to the right in the rows above, so it is evaluated a row at a time. All in all it
-        costs about one forward pass.
+        The vertical stack also looks to the right, so it is evaluated a row at a time. An image costs about as much as
+        one evaluation of the network.
         """
-        self.check_canvas(x, labels)
+        self.check_buffer(x, labels)
         height, width, _ = self.shape
         cache, dtype = ActivationCache(len(x), (height, width)), self.dtype
         for i in range(height):
             cache.position = i, slice(None)
             with no_grad():
-                above = self._vertical(None, self.embeddings(labels, 1), cache=cache)  # [(n, W, 2C)]
+                above = self._vertical(None, self.embeddings(labels, 1), None, cache)  # layers × (n, W, 2C)
             for j in range(width):
                 cache.position = i, j
                 with no_grad():
-                    logits = self._horizontal(None, [row[:, j] for row in above], cache=cache)
+                    logits = self._horizontal(None, [row[:, j] for row in above], None, cache)  # (n, levels)
                 x[:, i, j, 0] = self.output.sample(logits, rng)
-                cache.write(self.scaled(x[:, i, j], dtype))
+                cache.write(self.rescale(x[:, i, j], dtype))
                 yield logits.value
 
     def _vertical(
-        self,
-        x: Tensor | None,
-        context_layers: Sequence[TensorLike],
-        rng: Rng | None = None,
-        cache: ActivationCache | None = None,
+        self, x: Tensor | None, embeddings: Sequence[TensorLike], rng: Rng | None, cache: ActivationCache | None
     ) -> list[Tensor]:
-        v, above, drop = x, [], partial(dropout, rate=self.dropout, rng=rng)
-        for layer, context in zip(self.layers, context_layers, strict=True):
-            v, features = layer.vertical_stack(v, context, drop, cache)
+        v, above = x, []
+        for layer, embedding in zip(self.layers, embeddings, strict=True):
+            v, features = layer.vertical_stack(v, embedding, rng, cache)
             above.append(features)
         return above
 
     def _horizontal(
-        self, x: Tensor | None, above: list[Tensor], rng: Rng | None = None, cache: ActivationCache | None = None
+        self, x: Tensor | None, above: list[Tensor], rng: Rng | None, cache: ActivationCache | None
     ) -> Tensor:
-        h, drop = x, partial(dropout, rate=self.dropout, rng=rng)
+        h = x
         skip: TensorLike = 0.0
         for layer, features in zip(self.layers, above, strict=True):
-            h, skip = layer.horizontal_stack(h, features, skip, drop, cache)
+            h, skip = layer.horizontal_stack(h, features, skip, rng, cache)
         return self.logits(self.hidden(relu(skip), cache, activation=relu), cache)

@@ -1,18 +1,16 @@
-"""MADE: an autoregressive distribution from one pass through a fully connected network with masks.
+"""MADE: an autoregressive model from one pass through a masked fully connected network.
 
     p(x) = Πᵢ p(x_o(i) | x_o(1), …, x_o(i−1))         for an order o of the variables
 
-An autoencoder whose output for a variable depends on the variables before it alone: masks take away all other paths
-(see `tinygen.nn.masks`). Nothing ties it to one order. One set of weights, trained under a random one of k orders and
-masks at each step, is k models, whose mean is a better one:
+MADE is an autoencoder whose weights are masked so that each output depends only on the variables that precede its own
+in the order (see `tinygen.nn.masks`). The masks can change between training steps: one set of weights, trained with a
+randomly chosen one of k orders at each step, defines k models, and their mean is the better one:
 
     p(x) = 1/k Σₒ p(x | o)
 
 Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution Estimation", 2015.
 Checked by: tests/models/autoregressive/test_made.py
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
@@ -23,20 +21,27 @@ from ...autograd import Array, Tensor, logsumexp, stack
 from ...checks import at_least, check_labels, check_rng
 from ...distributions import Bernoulli, Categorical, Output, event_log_prob
 from ...nn import MaskedMLP
-from .base import Autoregressive
-
-Rng = np.random.Generator
+from .base import Autoregressive, Rng
 
 
 class MADE(Autoregressive):
-    """A distribution over examples of any shape whose variables take `levels` values.
+    """MADE over integer arrays with values 0…levels−1, as one order or as the mean over several.
 
-    With one of `orders` it is raster order; of several, all are drawn at random, and it is their mean. Two levels have
-    a Bernoulli output, more a categorical one, unless another `output` is given. More than two levels are read as one
-    number between −1 and 1, not as one of `levels` inputs: the first layer stays as small for 256 levels as for two.
-    `direct` connects inputs to outputs also without a hidden layer between.
+    Each variable is one number in −1…1 at the input rather than one-hot: the first layer does not grow with `levels`.
 
-    Shapes and errors as in `Autoregressive`: x (N, *shape) of integers, log_prob (N,) in nats per example.
+    Args:
+        orders: number of orders: 1 for raster order; several are random permutations.
+        output: distribution of one variable; by default Bernoulli for two levels, Categorical for more.
+        direct: whether to add a masked linear map from the inputs to the outputs.
+
+    Shapes, Raises: as in `Autoregressive`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> model = MADE((8, 8), 2, rng, hidden=(32,), orders=4)
+        >>> x = model.sample(3, rng)
+        >>> model.log_prob(x).shape, model.log_prob(x, order=1).shape  # of the mean, of one order
+        ((3,), (3,))
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class MADE(Autoregressive):
         super().__init__(shape, output, classes)
         at_least(1, orders=orders)
         if output.levels != levels:
-            raise ValueError(f"output: expected one of {levels} levels, got {output.levels}")
+            raise ValueError(f"output: expected a distribution over {levels} levels, got {output.levels}")
         variables = math.prod(shape)
         permutations = [rng.permutation(variables) for _ in range(orders)] if orders > 1 else None
         self.orders = orders
@@ -64,49 +69,48 @@ class MADE(Autoregressive):
         )
 
     def __call__(self, x: Array, labels: Array | None = None, *, order: int = 0) -> Tensor:
-        """Parameters of every variable's distribution, (N, *shape, output.width), under one of the orders."""
+        """Return the parameters of every variable's distribution under one order, (N, *shape, output.width)."""
         self._check_order(order)
-        return self.evaluate(self.checked(x, labels), labels, None, order)
+        return self.evaluate(self.check_inputs(x, labels), labels, None, order)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None, order: int = 0) -> Tensor:
-        y = self.net(self.scaled(x).reshape(len(x), self.net.variables), self._context(labels), order)
+        flat = self.rescale(x).reshape(len(x), self.net.variables)  # (N, V)
+        y = self.net(flat, self._one_hot(labels), order)  # (N, V, width)
         return y.reshape(*x.shape, self.output.width)
 
     def log_prob(self, x: Array, labels: Array | None = None, *, order: int | None = None) -> Tensor:
-        """ln p(x | labels) in nats per example, (N,): of the mean over all orders or, if one is given, under it."""
+        """Return ln p(x | labels) of each example in nats, (N,): of the mean over all orders, or under one order."""
         self._check_order(order or 0)
-        x = self.checked(x, labels)
-        each = [
-            event_log_prob(self.output, self.evaluate(x, labels, None, one), x)
-            for one in (range(self.orders) if order is None else [order])
-        ]
-        return each[0] if len(each) == 1 else logsumexp(stack(each), 0) - math.log(len(each))
+        x = self.check_inputs(x, labels)
+        orders = range(self.orders) if order is None else [order]
+        terms = [event_log_prob(self.output, self.evaluate(x, labels, None, each), x) for each in orders]  # k × (N,)
+        return terms[0] if len(terms) == 1 else logsumexp(stack(terms), 0) - math.log(len(terms))
 
     def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
-        """Mean of −ln p in nats per example, to be minimised; with an rng, under an order that it draws.
+        """Return the mean of −ln p(x | labels) in nats; with an rng, under an order drawn at random.
 
-        Its expectation over the orders is an upper bound on what it is without: −ln is convex.
+        The expected loss over random orders is an upper bound on the loss without an rng, since −ln is convex.
         """
         order = None if rng is None else int(rng.integers(self.orders))
         return -self.log_prob(x, labels, order=order).mean()
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None, *, order: int = 0) -> Iterator[Array]:
-        """Fill x (n, *shape) in place, under one of the orders, and yield each variable's parameters (n, width).
+        """Sample x (n, *shape) in place in one order, and yield each variable's parameters (n, width).
 
-        Every hidden unit is evaluated once, so it costs about as much as one evaluation of the network.
+        Every hidden unit is computed once, so this costs about as much as one evaluation of the network.
         """
-        self.check_canvas(x, labels)
+        self.check_buffer(x, labels)
         self._check_order(order)
         indices = list(np.ndindex(self.shape))
-        canvas = np.zeros((len(x), self.net.variables), self.dtype)
-        for variable, parameters in self.net.one_by_one(canvas, self._context(labels), order):
-            drawn = self.output.sample(parameters, rng)
-            x[(slice(None), *indices[variable])] = drawn
-            canvas[:, variable] = self.scaled(drawn, canvas.dtype)
+        inputs = np.zeros((len(x), self.net.variables), self.dtype)  # (n, V)
+        for variable, parameters in self.net.one_by_one(inputs, self._one_hot(labels), order):
+            values = self.output.sample(parameters, rng)  # (n,)
+            x[(slice(None), *indices[variable])] = values
+            inputs[:, variable] = self.rescale(values, inputs.dtype)
             yield parameters
 
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
-        """Draw n examples (n, *shape), each in one of the orders, given their labels (n,) if the model has classes."""
+        """Draw n examples (n, *shape), each in a random order; a model with classes needs their labels (n,)."""
         at_least(0, n=n)
         check_labels(labels, n, self.classes)
         check_rng(rng)
@@ -123,5 +127,5 @@ class MADE(Autoregressive):
         if not 0 <= order < self.orders:
             raise ValueError(f"order: expected 0…{self.orders - 1}, got {order}")
 
-    def _context(self, labels: Array | None) -> Array | None:
+    def _one_hot(self, labels: Array | None) -> Array | None:
         return None if labels is None else np.eye(self.classes, dtype=self.dtype)[labels]

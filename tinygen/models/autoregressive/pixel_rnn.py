@@ -1,19 +1,22 @@
-"""Pixel RNN: an LSTM reads an image pixel by pixel and says, before each, how the next is distributed.
+"""Pixel RNN: an LSTM that reads an image in raster order and predicts each value from the previous ones.
 
-    ln p(x) = Σᵢ ln p(xᵢ | hᵢ),   hᵢ = LSTM(hᵢ₋₁; xᵢ₋₁, place of i, label)        i in raster order
+    ln p(x) = Σᵢ ln p(xᵢ | hᵢ),   hᵢ = LSTM(hᵢ₋₁; xᵢ₋₁, coordinates of i, label)        i in raster order
 
-All that it knows of the earlier pixels is in the state that it carries along. The line above is a whole line of steps
-back, and the LSTM has to count them to know where it is, unless it is told the coordinates of the pixel to come.
+          p(x₁)    p(x₂)    p(x₃)
+            ↑        ↑        ↑
+    0 ──→ LSTM ──→ LSTM ──→ LSTM ──→ …    hidden state
+            ↑        ↑        ↑
+            0        x₁       x₂          and the coordinates of the value to predict
 
-This is the plain LSTM over the raster order. The Row LSTM and the Diagonal BiLSTM of the paper below, whose states run
-down the image along convolutions, it is not.
+The hidden state carries all information about earlier pixels. The pixel above is a whole row of steps in the past, so
+without the coordinates the LSTM would have to count steps to know its position.
 
-Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, for the setting: raster
-order, channel after channel within a pixel, and a softmax over the levels.
+This is a plain LSTM in raster order, not the Row LSTM or the Diagonal BiLSTM of the paper.
+
+Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016: raster order, channel by
+channel within a pixel, and a softmax over the levels.
 Checked by: tests/models/autoregressive/test_pixel_rnn.py
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 
@@ -23,21 +26,28 @@ from ...autograd import Array, Tensor, TensorLike, no_grad
 from ...checks import at_least
 from ...distributions import Categorical
 from ...nn import LSTM, Linear
-from .base import Autoregressive
+from .base import Autoregressive, Rng
 from .coordinates import raster_coordinates
-
-Rng = np.random.Generator
 
 
 class PixelRNN(Autoregressive):
-    """A distribution over images (height, width, channels) whose values take `levels` levels.
+    """Pixel RNN over images (height, width, channels) with integer values 0…levels−1.
 
-    The input at variable i is the value before it, as one number between −1 and 1 (with a one-hot code the first layer
-    would grow with the levels, and not be told that neighbouring levels are alike; two levels are the same either way)
-    and 0 before the first; with `coordinates`, the place of i in the image (`raster_coordinates`); the label, one-hot.
-    `layers` LSTMs of `hidden` units stand on each other.
+    The previous value is one number in −1…1 at the input rather than one-hot, so that the first layer does not grow
+    with `levels` and similar levels have similar inputs.
 
-    Shapes and errors as in `Autoregressive`: images (N, height, width, channels), log_prob (N,) in nats per image.
+    Args:
+        hidden, layers: number of units of each LSTM, number of stacked LSTMs.
+        coordinates: whether the network is given the position of the value to predict.
+
+    Shapes, Raises: as in `Autoregressive`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> model = PixelRNN((4, 4, 1), 2, rng, hidden=8)
+        >>> x = model.sample(3, rng)
+        >>> x.shape, model.log_prob(x).shape
+        ((3, 4, 4, 1), (3,))
     """
 
     def __init__(
@@ -55,45 +65,46 @@ class PixelRNN(Autoregressive):
         if len(shape) != 3:
             raise ValueError(f"shape: expected (height, width, channels), got {shape}")
         at_least(1, hidden=hidden, layers=layers)
-        places = raster_coordinates(shape)  # (variables, axes)
-        self.coordinates = places if coordinates else places[:, :0]
+        all_coordinates = raster_coordinates(shape)  # (V, axes), V = height · width · channels
+        self.coordinates = all_coordinates if coordinates else all_coordinates[:, :0]
         features = 1 + self.coordinates.shape[1] + classes
         self.lstms = [LSTM(hidden if layer else features, hidden, rng) for layer in range(layers)]
         self.logits = Linear(hidden, levels, rng)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
-        """Logits of every variable, (N, height, width, channels, levels), from those before it; there is no dropout."""
-        values = self.scaled(x).reshape(len(x), len(self.coordinates))  # (N, variables)
-        before = np.pad(values[:, :-1], [(0, 0), (1, 0)])
-        h: TensorLike = self._inputs(before, self.coordinates, labels)
+        """Return the logits of every value, (N, height, width, channels, levels); there is no dropout."""
+        values = self.rescale(x).reshape(len(x), len(self.coordinates))  # (N, V)
+        previous = np.pad(values[:, :-1], [(0, 0), (1, 0)])  # (N, V), shifted by one step
+        h: TensorLike = self._inputs(previous, self.coordinates, labels)  # (N, V, features)
         for lstm in self.lstms:
-            h = lstm(h)
-        return self.logits(h).reshape(*x.shape, self.output.width)
+            h = lstm(h)  # (N, V, hidden)
+        return self.logits(h).reshape(*x.shape, self.output.width)  # (N, H, W, C, levels)
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
-        """Fill the images x in place, in raster order, and yield each variable's logits (n, levels).
+        """Sample the images x in place, in raster order, and yield the logits (n, levels) of each value.
 
-        The states go from one variable to the next, so each costs the same: all in all one evaluation of the network.
+        Each value costs one LSTM step, so an image costs as much as one evaluation of the network.
         """
-        self.check_canvas(x, labels)
-        before = np.zeros(len(x), self.dtype)
+        self.check_buffer(x, labels)
+        previous = np.zeros(len(x), self.dtype)
         states = [lstm.start(len(x)) for lstm in self.lstms]
-        for index, place in zip(np.ndindex(self.shape), self.coordinates, strict=True):
+        for index, coordinates in zip(np.ndindex(self.shape), self.coordinates, strict=True):
             with no_grad():
-                h: TensorLike = self._inputs(before[:, None], place[None], labels)[:, 0]
+                h: TensorLike = self._inputs(previous[:, None], coordinates[None], labels)[:, 0]  # (n, features)
                 for layer, lstm in enumerate(self.lstms):
                     states[layer] = lstm.step(h, states[layer])
-                    h = states[layer][0]
-                logits = self.logits(h).value
-            drawn = self.output.sample(logits, rng)
-            x[:, *index] = drawn
-            before = self.scaled(drawn, before.dtype)
+                    h = states[layer][0]  # (n, hidden)
+                logits = self.logits(h).value  # (n, levels)
+            values = self.output.sample(logits, rng)
+            x[:, *index] = values
+            previous = self.rescale(values, previous.dtype)
             yield logits
 
-    def _inputs(self, before: Array, places: Array, labels: Array | None) -> Array:
-        """What the first layer reads at some variables: before (N, V), places (V, axes), result (N, V, 1 + …)."""
-        n, variables = before.shape
-        parts = [before[..., None], np.broadcast_to(places, (n, *places.shape))]
+    def _inputs(self, previous: Array, coordinates: Array, labels: Array | None) -> Array:
+        """Concatenate the LSTM's inputs: previous (N, V), coordinates (V, axes); result (N, V, features)."""
+        n, variables = previous.shape
+        parts = [previous[..., None], np.broadcast_to(coordinates, (n, *coordinates.shape))]
         if labels is not None:
-            parts.append(np.broadcast_to(np.eye(self.classes)[labels][:, None], (n, variables, self.classes)))
-        return np.concatenate(parts, axis=2).astype(before.dtype)
+            one_hot = np.eye(self.classes)[labels][:, None]  # (N, 1, classes)
+            parts.append(np.broadcast_to(one_hot, (n, variables, self.classes)))
+        return np.concatenate(parts, axis=2).astype(previous.dtype)

@@ -1,32 +1,29 @@
-"""PixelCNN: an image's likelihood, pixel by pixel and channel by channel, from one stack of masked convolutions.
+"""PixelCNN: the likelihood of an image, pixel by pixel and channel by channel, from a stack of masked convolutions.
 
-    ln p(x) = Σ ln p(x at pixel p, channel c | all of the pixels before p in raster order, channels before c of p)
+    ln p(x) = Σ ln p(x at pixel p, channel c | all pixels before p in raster order, channels of p before c)
 
-A layer is a sum over earlier pixels, whose taps o < (0, 0) are what is left of a masked kernel, and a product at the
-pixel itself, whose weights are masked as in a MADE over the channels:
+A masked kernel is a sum over earlier pixels, with taps o < (0, 0), plus a product at the pixel p itself, whose weights
+are multiplied by a mask over the channels, A or B, as in a MADE:
 
-    first    h = Σₒ x(p + o) Wₒ + x(p) (V ⊙ A) + b                   A: unit of group g ← channels before g
-    block    f = relu(relu(h) (R ⊙ B) + b)                           B: unit of group g ← units of groups up to g
+    first    h = Σₒ x(p + o) Wₒ + x(p) (V ⊙ A) + b                   A: units of group g see channels before g
+    block    f = relu(relu(h) (R ⊙ B) + b)                           B: units of group g see groups up to g
              f ← relu(Σₒ f(p + o) Wₒ + f(p) (V ⊙ B) + b)
              h ← h + f (E ⊙ B) + b
-    output   relu(relu(h) (H ⊙ B) + b) (O ⊙ B) + b                   the numbers of channel g ← units of groups up to g
+    output   relu(relu(h) (H ⊙ B) + b) (O ⊙ B) + b                   parameters of channel g see groups up to g
 
-A class label adds a learned vector to the sums over earlier pixels. With one channel, or with channels that are
-independent given the earlier pixels, there is one group: A lets nothing through, B everything.
+A class label adds a learned vector to each sum over earlier pixels. With one channel, or with channels that are
+independent given the earlier pixels, there is a single group: A is all zeros and B all ones.
 
-The stack has a blind spot: 3×3 masks reach one column to the right for each row up, so that further right in the rows
-above is what no output ever sees, however many layers there are. The Gated PixelCNN has none.
+The stack has a blind spot: 3×3 masks reach only one column to the right per row up, so no output depends on pixels
+further right in the rows above, however deep the network is. The Gated PixelCNN has no blind spot.
 
-Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016; the label as in van den Oord
-et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
+Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016; class labels as in van den
+Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
 Checked by: tests/models/autoregressive/test_pixelcnn.py
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,35 +33,43 @@ from ...distributions import Categorical, Output
 from ...nn import Conv, Module, dropout
 from ...nn.cache import ActivationCache
 from ...nn.masks import MaskedConv, MaskedLinear, masks
-from .base import Autoregressive, LabelEmbeddings
-
-Rng = np.random.Generator
-Drop: TypeAlias = Callable[[Tensor], Tensor]  # dropout at some rate, or nothing
+from .base import Autoregressive, LabelEmbeddings, Rng
 
 
 class Block(Module):
-    """A residual block: from 2·channels to `channels`, over the neighbourhood, and back."""
+    """A residual bottleneck block: 1×1 to half the channels, a masked convolution, 1×1 back."""
 
-    def __init__(self, channels: int, size: int, rng: Rng) -> None:
+    def __init__(self, channels: int, size: int, dropout: float, rng: Rng) -> None:
+        self.dropout = dropout
         self.reduce = MaskedLinear(2 * channels, channels, rng, relu=True)
-        self.around = MaskedConv(channels, channels, taps.causal(size), rng)
+        self.conv = MaskedConv(channels, channels, taps.causal(size), rng)
         self.expand = MaskedLinear(channels, 2 * channels, rng)
 
     def __call__(
-        self, h: Tensor, inside: Sequence[Array | None], context: TensorLike, drop: Drop, cache: ActivationCache | None
+        self, h: Tensor, masks: Sequence[Any], context: TensorLike, rng: Rng | None, cache: ActivationCache | None
     ) -> Tensor:
-        reduce, here, expand = inside
-        features = self.around(self.reduce(relu(h), reduce, cache), here, cache, residual=context)
-        return self.expand(drop(features), expand, cache, residual=h)
+        f = self.reduce(relu(h), masks[0], cache)  # (N, H, W, 2C) → (N, H, W, C)
+        f = self.conv(f, masks[1], cache, residual=context)  # (N, H, W, C)
+        return self.expand(dropout(f, self.dropout, rng), masks[2], cache, residual=h)  # (N, H, W, 2C)
 
 
 class PixelCNN(Autoregressive):
-    """A distribution over images (height, width, C) whose channels take `levels` values, in one of two orders.
+    """PixelCNN over images (height, width, channels) with integer values 0…levels−1.
 
-    `ordered`: each channel is told of those before it in its pixel, as R → G → B; else all of a pixel's channels are
-    independent given the earlier pixels. `output` is a distribution over the levels, by default a softmax.
+    Args:
+        channels: number of channels C in a block, 2C between blocks; divisible by shape[2] if `ordered`.
+        first_size, size: width of the square windows of the first layer and of the blocks; odd.
+        ordered: whether a channel depends on earlier channels of its pixel (R → G → B) or they are independent.
+        output: distribution of one value; by default Categorical(levels).
+        dropout: dropout rate in the blocks, used only in `loss(x, rng=rng)`.
 
-    Shapes and errors as in `Autoregressive`: images (N, height, width, C), log_prob (N,) in nats per image.
+    Shapes, Raises: as in `Autoregressive`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> model = PixelCNN((4, 4, 3), 2, rng, channels=6, blocks=1, classes=10)
+        >>> model.sample(2, rng, labels=np.array([3, 7])).shape
+        (2, 4, 4, 3)
     """
 
     def __init__(
@@ -87,68 +92,58 @@ class PixelCNN(Autoregressive):
         if len(shape) != 3:
             raise ValueError(f"shape: expected (height, width, channels), got {shape}")
         if output.levels != levels:
-            raise ValueError(f"output: expected one of {levels} levels, got one of {output.levels}")
+            raise ValueError(f"output: expected a distribution over {levels} levels, got {output.levels}")
         at_least(0, blocks=blocks)
         check_odd(3, first_size=first_size, size=size)
         check_rate("dropout", dropout)
-        self.ordered, self.dropout = ordered and shape[2] > 1, dropout
+        self.ordered = ordered and shape[2] > 1
         groups = shape[2] if self.ordered else 1
         if channels < 1 or channels % groups:
-            raise ValueError(f"channels: expected a multiple of the {groups} groups, got {channels}")
+            raise ValueError(f"channels: expected a positive multiple of {groups}, got {channels}")
 
-        # A hidden unit of degree g sees channels before g; in a MADE, channel g itself is of degree g + 1.
-        own = np.arange(1, shape[2] + 1) if self.ordered else np.ones(shape[2], int)
+        # Degrees as in a MADE over the channels: a unit of degree g depends on the first g channels of its pixel.
         narrow, wide = (np.repeat(np.arange(groups), n // groups) for n in (channels, 2 * channels))
-        degrees = [own, wide, narrow, narrow, wide, narrow]
-        # Where there is one group, it sees all of itself.
-        self.masks: list[Any] = masks(degrees, output.width) if groups > 1 else [None] * len(degrees)
+        degrees = [np.arange(1, groups + 1), wide, narrow, narrow, wide, narrow]
+        self.masks: list[Any] = masks(degrees, output.width) if self.ordered else [None] * len(degrees)
 
         self.earlier = Conv(shape[2], 2 * channels, taps.causal(first_size), rng)
         self.here = MaskedLinear(shape[2], 2 * channels, rng, bias=False) if self.ordered else None
-        self.blocks = [Block(channels, size, rng) for _ in range(blocks)]
+        self.blocks = [Block(channels, size, dropout, rng) for _ in range(blocks)]
         self.embeddings = LabelEmbeddings(classes, [2 * channels, *[channels] * blocks], rng)
         self.hidden = MaskedLinear(2 * channels, channels, rng, relu=True)
         self.last = MaskedLinear(channels, shape[2] * output.width, rng)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
-        """Parameters of every channel's distribution, (N, H, W, C, output.width); with an rng, under dropout."""
-        return self._network(self.scaled(x), self.embeddings(labels, 2), rng)
+        """Return the parameters of every value's distribution, (N, H, W, C, width); with dropout if an rng is given."""
+        return self._network(self.rescale(x), self.embeddings(labels, 2), rng, None)
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
-        """Fill the images x (n, H, W, C) in place, in raster order, and yield what each channel was drawn from.
+        """Sample the images x (n, H, W, C) in place, in raster order, and yield each value's parameters (n, width).
 
-        The network is evaluated anew for every channel of a pixel, or once if they are independent.
+        The network is evaluated once per channel of a pixel, or once per pixel if the channels are independent.
         """
-        self.check_canvas(x, labels)
-        cache, context_layers, dtype = (
-            ActivationCache(len(x), self.shape[:2], again=True),
-            self.embeddings(labels, 0),
-            self.dtype,
-        )
+        self.check_buffer(x, labels)
+        cache = ActivationCache(len(x), self.shape[:2], again=True)
+        embeddings, dtype = self.embeddings(labels, 0), self.dtype
         for i, j, c in np.ndindex(self.shape):
             cache.position = i, j
             if c == 0 or self.ordered:
                 with no_grad():
-                    pixel = self.scaled(x[:, i, j], dtype) if self.ordered else x[:, i, j]
-                    parameters = self._network(pixel, context_layers, cache=cache)  # (n, C, width)
-            x[:, i, j, c] = self.output.sample(parameters.value[:, c], rng)
+                    pixel = self.rescale(x[:, i, j], dtype) if self.ordered else x[:, i, j]  # (n, C)
+                    parameters = self._network(pixel, embeddings, None, cache).value  # (n, C, width)
+            x[:, i, j, c] = self.output.sample(parameters[:, c], rng)
             if c == self.shape[2] - 1:
-                cache.write(self.scaled(x[:, i, j], dtype))
-            yield parameters.value[:, c]
+                cache.write(self.rescale(x[:, i, j], dtype))
+            yield parameters[:, c]
 
     def _network(
-        self,
-        x: Array,
-        context_layers: Sequence[TensorLike],
-        rng: Rng | None = None,
-        cache: ActivationCache | None = None,
+        self, x: Array, embeddings: Sequence[TensorLike], rng: Rng | None, cache: ActivationCache | None
     ) -> Tensor:
-        """Evaluate images x (N, H, W, C), or with a cache a pixel x (n, C), which matters only if `ordered`."""
-        into, *inside, to_hidden, to_output = self.masks
-        here = context_layers[0] if self.here is None else self.here(x, into, cache, residual=context_layers[0])
-        h = self.earlier(x if cache is None else None, cache, residual=here)
-        drop = partial(dropout, rate=self.dropout, rng=rng)
-        for block, context in zip(self.blocks, context_layers[1:], strict=True):
-            h = block(h, inside, context, drop, cache)
-        features = self.hidden(relu(h), to_hidden, cache)
-        return self.last(features, to_output, cache).reshape(*x.shape, self.output.width)
+        """Evaluate images x (N, H, W, C), or with a cache the pixel x (n, C), which is read only if `ordered`."""
+        first, *in_block, hidden, last = self.masks
+        here = embeddings[0] if self.here is None else self.here(x, first, cache, residual=embeddings[0])
+        h = self.earlier(x if cache is None else None, cache, residual=here)  # (N, H, W, 2 channels)
+        for block, embedding in zip(self.blocks, embeddings[1:], strict=True):
+            h = block(h, in_block, embedding, rng, cache)
+        features = self.hidden(relu(h), hidden, cache)  # (N, H, W, channels)
+        return self.last(features, last, cache).reshape(*x.shape, self.output.width)

@@ -1,9 +1,9 @@
-"""WaveNet: a sequence's likelihood, sample by sample, from dilated causal convolutions.
+"""WaveNet: the likelihood of a sequence, sample by sample, from dilated causal convolutions.
 
     ln p(x) = Σₜ ln p(xₜ | x₁, …, xₜ₋₁)
 
-Each layer looks back twice as far as the one below it, so the receptive field doubles with each layer while the cost
-grows by a constant. After a number of layers the dilations may start anew at 1.
+The dilation doubles from block to block, so the receptive field doubles while the cost grows by a constant (see the
+picture at `taps.dilated`). After several blocks the dilations may start again at 1.
 
     x ─ embedding ─ causal conv (without the present)
                           │
@@ -12,21 +12,19 @@ grows by a constant. After a number of layers the dilations may start anew at 1.
       └─────────────────│──────────────────┘
                     context
 
-    z = tanh(W_f ∗ h + V_f c) ⊙ σ(W_g ∗ h + V_g c)
+    gate:  z = tanh(W_f ∗ h + V_f c) ⊙ σ(W_g ∗ h + V_g c)
 
-The context c is global, a label that holds for all of a sequence, or local, something known of every position. An
-image is a sequence too: its pixels (and their channels) in raster order. Where a row ends is then nowhere to be seen,
-unless the position in the image is given, as a local context.
+The context c is global (a label for the whole sequence) or local (known at every position). An image is modelled as
+the sequence of its values in raster order. The network then cannot see where a row ends, unless it is given the
+coordinates as local context.
 
-A level is embedded: a one-hot code, as in the paper, times a learned matrix. The 256 codes of companded audio are no
-linear scale, and a binary pixel has two levels to learn.
+The input is a learned embedding of the level, which equals a one-hot code, as in the paper, times a learned matrix.
+A single number would not do: the 256 codes of companded audio are not a linear scale.
 
 Source: van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior & Kavukcuoglu, "WaveNet: A
 Generative Model for Raw Audio", 2016, sections 2.1-2.5.
 Checked by: tests/models/autoregressive/test_wavenet.py
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
@@ -38,37 +36,45 @@ from ...checks import at_least, check_counts
 from ...distributions import Categorical
 from ...nn import Conv, Embedding, Linear, Module
 from ...nn.cache import ActivationCache
-from .base import Autoregressive, LabelEmbeddings
+from .base import Autoregressive, LabelEmbeddings, Rng
 from .coordinates import raster_coordinates
-
-Rng = np.random.Generator
 
 
 class Block(Module):
-    """A dilated causal convolution and its gate; what it finds is added to the features and to the sum of skips."""
+    """A dilated causal convolution and its gate, with a residual and a skip connection."""
 
     def __init__(self, channels: int, size: int, dilation: int, rng: Rng, *, first: bool, last: bool) -> None:
         self.dilated = Conv(channels, 2 * channels, taps.dilated(size, dilation), rng)
-        # What adds to something that has a bias needs none of its own; nobody needs the last block's features.
+        # Convolutions whose output is added to that of a layer with a bias have none; the last block's h is not used.
         self.residual = None if last else Conv(channels, channels, taps.point(1), rng, bias=False)
         self.skip = Conv(channels, channels, taps.point(1), rng, bias=first)
 
     def __call__(
         self, h: Tensor, skip: TensorLike, context: TensorLike, cache: ActivationCache | None
     ) -> tuple[Tensor, Tensor]:
-        """Features for the next block, and the sum over blocks that the output reads."""
-        z = gated_activation(self.dilated(h, cache, residual=context))
+        """Return h for the next block and the sum of the skip connections so far, both (N, T, C)."""
+        z = gated_activation(self.dilated(h, cache, residual=context))  # (N, T, 2C) → (N, T, C)
         return (h if self.residual is None else self.residual(z, cache, residual=h)), self.skip(z, cache, residual=skip)
 
 
 class WaveNet(Autoregressive):
-    """A distribution over sequences (T,), or over events of any shape in raster order, of so many levels.
+    """WaveNet over sequences (T,), or over events of any shape in raster order, of integers 0…levels−1.
 
-    A block for each of the dilations, with `size` taps. With `coordinates`, every layer is given where in the image the
-    variable is that is being predicted (`raster_coordinates`). A model of sequences takes and draws any length of them.
+    A model of sequences evaluates and draws sequences of any length.
 
-    Shapes and errors as in `Autoregressive`: x (N, *shape), of one axis also (N, T′); log_prob (N,), nats per example.
-    Raises ValueError also if there are no dilations or one is below 1, or for the coordinates of a sequence.
+    Args:
+        channels: number of channels C of h; 2C before the gate.
+        dilations, size: dilation of each block, number of taps of each dilated convolution.
+        coordinates: whether each block is given the position of the value to predict; not for sequences.
+
+    Shapes, Raises: as in `Autoregressive`; for sequences also x (N, T′).
+
+    Example:
+        >>> model = WaveNet((16,), 256, np.random.default_rng(0), channels=8, dilations=(1, 2, 4))
+        >>> model.receptive_field
+        9
+        >>> model.log_prob(np.zeros((2, 100), int)).shape  # another length than 16
+        (2,)
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class WaveNet(Autoregressive):
         at_least(1, channels=channels, size=size)
         check_counts("dilations", dilations)
         if coordinates and len(shape) == 1:
-            raise ValueError(f"coordinates: expected False for a sequence, which may be of any length, got {shape}")
+            raise ValueError(f"coordinates: expected False for sequences, which may have any length, got shape {shape}")
         self.dilations, self.size = tuple(dilations), size
         self.embedding = Embedding(levels, channels, rng)
         self.first = Conv(channels, channels, taps.dilated(size, centre=False), rng)
@@ -96,55 +102,53 @@ class WaveNet(Autoregressive):
             Block(channels, size, dilation, rng, first=i == 0, last=i == last)
             for i, dilation in enumerate(self.dilations)
         ]
-        self.of_label = LabelEmbeddings(classes, [2 * channels] * len(self.blocks), rng)
+        self.label_embeddings = LabelEmbeddings(classes, [2 * channels] * len(self.blocks), rng)
         axes = raster_coordinates(shape).shape[1] if coordinates else 0
-        self.of_place = [Linear(axes, 2 * channels, rng, bias=False) for _ in self.blocks] if axes else []
+        self.coordinate_layers = [Linear(axes, 2 * channels, rng, bias=False) for _ in self.blocks] if axes else []
         self.hidden = Conv(channels, channels, taps.point(1), rng)
         self.logits = Conv(channels, levels, taps.point(1), rng)
 
     @property
     def receptive_field(self) -> int:
-        """How many earlier variables a variable's distribution depends on: the first layer's, and what each adds."""
+        """Number of preceding variables that a variable's distribution depends on."""
         return self.size + (self.size - 1) * sum(self.dilations)
 
     def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
-        """Logits of every variable, (N, *shape, levels), from the variables before it; there is no dropout."""
+        """Return the logits of every variable, (N, *shape, levels); there is no dropout."""
         sequence = self.embedding(x.reshape(len(x), math.prod(x.shape[1:])))  # (N, T, C)
-        return self._network(sequence, self._conditions(labels)).reshape(*x.shape, self.output.width)
+        return self._network(sequence, self._context(labels)).reshape(*x.shape, self.output.width)
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
-        """Fill x (n, *shape), or (n, T′), in place, a variable at a time, and yield each one's logits (n, levels)."""
-        self.check_canvas(x, labels)
-        places = list(np.ndindex(x.shape[1:]))
-        cache = ActivationCache(len(x), (len(places),))
+        """Sample x (n, *shape) or (n, T′) in place, one variable at a time; yield each one's logits (n, levels)."""
+        self.check_buffer(x, labels)
+        indices = list(np.ndindex(x.shape[1:]))
+        cache = ActivationCache(len(x), (len(indices),))
         with no_grad():
-            context_layers = [c if isinstance(c, float) else c.value for c in self._conditions(labels)]
-        for t, place in enumerate(places):
+            context = [c if isinstance(c, float) else c.value for c in self._context(labels)]
+        for t, index in enumerate(indices):
             cache.position = (t,)
             with no_grad():
-                here = [c if isinstance(c, float) else c[:, t % c.shape[1]] for c in context_layers]
-                logits = self._network(None, here, cache)
-                k = x[:, *place] = self.output.sample(logits, rng)
-                cache.write(self.embedding(k))
+                here = [c if isinstance(c, float) else c[:, t % c.shape[1]] for c in context]  # (n or 1, 2C)
+                logits = self._network(None, here, cache)  # (n, levels)
+                values = x[:, *index] = self.output.sample(logits, rng)  # (n,)
+                cache.write(self.embedding(values))
             yield logits.value
 
     def event_shape(self, x: Array) -> tuple[int, ...]:
-        """Shape that the examples in x must have: of a sequence, any length of at least 1."""
+        """Return the required shape of each example in x: any length of at least 1 for sequences."""
         return x.shape[1:] if len(self.shape) == 1 and x.ndim == 2 and x.shape[1] else self.shape
 
-    def _network(
-        self, x: Tensor | None, context_layers: Sequence[TensorLike], cache: ActivationCache | None = None
-    ) -> Tensor:
-        h = self.first(x, cache)
+    def _network(self, x: Tensor | None, context: Sequence[TensorLike], cache: ActivationCache | None = None) -> Tensor:
+        h = self.first(x, cache)  # (N, T, C)
         skip: TensorLike = 0.0
-        for block, context in zip(self.blocks, context_layers, strict=True):
-            h, skip = block(h, skip, context, cache)
-        return self.logits(self.hidden(relu(skip), cache, activation=relu), cache)
+        for block, c in zip(self.blocks, context, strict=True):
+            h, skip = block(h, skip, c, cache)
+        return self.logits(self.hidden(relu(skip), cache, activation=relu), cache)  # (N, T, levels)
 
-    def _conditions(self, labels: Array | None) -> list[Tensor | float]:
-        """What is added in each block: 0, or (N or 1, T or 1, 2C)."""
-        context_layers = self.of_label(labels, 1)
-        if self.of_place:
-            places = raster_coordinates(self.shape)[None].astype(self.dtype)  # (1, T, axes)
-            context_layers = [c + of_place(places) for c, of_place in zip(context_layers, self.of_place, strict=True)]
-        return context_layers
+    def _context(self, labels: Array | None) -> list[Tensor | float]:
+        """Return V c of each block, (N or 1, T or 1, 2C), or 0 without a context."""
+        terms = self.label_embeddings(labels, 1)
+        if not self.coordinate_layers:
+            return terms
+        coordinates = raster_coordinates(self.shape)[None].astype(self.dtype)  # (1, T, axes)
+        return [term + layer(coordinates) for term, layer in zip(terms, self.coordinate_layers, strict=True)]
