@@ -62,7 +62,7 @@ def main() -> None:
         "training (with dropout)": [record.loss for record in history.records],
         "validation": np.array([record.valid for record in history.records], float),
     }
-    figure = plot.curves(columns, x="step", ylabel="loss (nats per image)", yardsticks=baselines, ylim=(12, 46))
+    figure = plot.curves(columns, x="step", ylabel="loss (nats per image)", baselines=baselines, ylim=(12, 46))
     plot.save(figure, args.out / "curve.png")
     images = np.concatenate([train[:16], samples[:48]])
     plot.save(plot.sample_grid(images, columns=16, row_labels=["data", "samples", "", ""]), args.out / "samples.png")

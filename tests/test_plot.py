@@ -1,4 +1,4 @@
-"""The pictures: every pixel where it belongs, every number on its axis, and Matplotlib's global state untouched."""
+"""Plots: exact pixels, plotted values, labels without overlap, and no change to Matplotlib's global state."""
 
 import os
 import sys
@@ -14,35 +14,35 @@ from tinygen import plot
 
 
 def rendered(figure: Any) -> NDArray[np.uint8]:
-    """Return the figure's screen pixels (H, W, 3), row 0 on top."""
+    """Return the figure's screen pixels (H, W, 3), from top to bottom."""
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3]
 
 
-def test_a_grid_shows_every_value_at_its_place() -> None:
+def test_grid_shows_every_pixel_in_its_place() -> None:
     images = np.random.default_rng(0).integers(0, 17, (5, 8, 6, 1))
     screen = rendered(plot.sample_grid(images, levels=17, columns=3))
-    zoom, gap, margin = 10, 6, 20  # 84/8 rounded
+    zoom, gap, margin = 10, 6, 20  # zoom is round(84 / 8)
     height, width = 2 * (8 * zoom + gap) - gap, 3 * (6 * zoom + gap) - gap
-    # Truncating inches to pixels may shave one off the right or the top margin.
+    # The conversion of inches to pixels may truncate the top margin by one.
     assert screen.shape[0] - height - 2 * margin in (-1, 0)
     canvas = screen[screen.shape[0] - margin - height : screen.shape[0] - margin, margin : margin + width]
     for i, image in enumerate(images[..., 0]):
         top, left = i // 3 * (8 * zoom + gap), i % 3 * (6 * zoom + gap)
         tile = canvas[top : top + 8 * zoom, left : left + 6 * zoom]
         grey = np.kron(image / 16 * 255, np.ones((zoom, zoom)))[..., None]
-        np.testing.assert_allclose(tile, np.broadcast_to(grey, tile.shape), atol=1)  # a grey is rounded to a byte
+        np.testing.assert_allclose(tile, np.broadcast_to(grey, tile.shape), atol=1)  # greys are rounded to bytes
     assert (canvas[8 * zoom : 8 * zoom + gap] == 255).all(), "the gaps are white"
-    assert (canvas[8 * zoom + gap :, 2 * (6 * zoom + gap) :] == 255).all(), "the place of the sixth image is empty"
+    assert (canvas[8 * zoom + gap :, 2 * (6 * zoom + gap) :] == 255).all(), "there is no sixth image"
 
 
-def test_a_grid_keeps_colours() -> None:
+def test_grid_preserves_colours() -> None:
     screen = rendered(plot.sample_grid(np.eye(3).reshape(3, 1, 1, 3), columns=3))
     colours = {tuple(colour) for colour in screen.reshape(-1, 3).tolist()}
     assert colours == {(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)}
 
 
-def test_labels_and_title_stay_on_the_picture_and_off_the_images() -> None:
+def test_labels_and_title_are_inside_the_figure_and_outside_the_images() -> None:
     images = np.zeros((6, 4, 3))
     figure = plot.sample_grid(images, row_labels=["data", "a rather long name"], title="a title wider than the grid is")
     screen = rendered(figure)
@@ -55,14 +55,16 @@ def test_labels_and_title_stay_on_the_picture_and_off_the_images() -> None:
         assert box.x1 <= screen.shape[1]
         assert box.y1 <= screen.shape[0]
         assert box.x1 < columns[0] or screen.shape[0] - box.y0 < rows[0]
-    height = 4 * 21  # on the screen; the rows are 6 apart
+    height = 4 * 21  # of a row in screen pixels; the gap is 6
     for row, label in enumerate(figure.texts[:2]):
         middle = screen.shape[0] - label.get_window_extent().get_points()[:, 1].mean()
-        assert middle == pytest.approx(rows[0] + row * (height + 6) + height / 2, abs=1)  # text stands on whole pixels
+        assert middle == pytest.approx(
+            rows[0] + row * (height + 6) + height / 2, abs=1
+        )  # text is placed on whole pixels
 
 
 @pytest.mark.parametrize(
-    ("images", "options", "complaint"),
+    ("images", "options", "message"),
     [
         (np.zeros((2, 3)), {}, r"images: expected \(N, H, W\).*got shape \(2, 3\)"),
         (np.zeros((2, 3, 3, 2)), {}, "images: expected .*got shape"),
@@ -75,8 +77,8 @@ def test_labels_and_title_stay_on_the_picture_and_off_the_images() -> None:
         (np.zeros((4, 3, 3)), {"columns": 2, "row_labels": ["one"]}, "each of 2 rows, got 1"),
     ],
 )
-def test_a_bad_grid_is_named(images: NDArray[np.float64], options: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
+def test_grid_rejects_invalid_arguments(images: NDArray[np.float64], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         plot.sample_grid(images, **options)
 
 
@@ -87,22 +89,22 @@ HISTORY: dict[str, list[float]] = {
 }
 
 
-def test_curves_draw_what_was_recorded() -> None:
-    figure = plot.curves(HISTORY, x="step", ylabel="loss (nats)", yardsticks={"entropy": 1.5}, title="A run")
+def test_curves_plot_recorded_values_and_baselines() -> None:
+    figure = plot.curves(HISTORY, x="step", ylabel="loss (nats)", baselines={"entropy": 1.5}, title="A run")
     (axes,) = figure.axes
-    training, validation, yardstick = axes.lines
+    training, validation, baseline = axes.lines
     np.testing.assert_array_equal(training.get_xydata(), [[0, 4], [10, 3], [20, 2], [30, 1.9]])
     np.testing.assert_array_equal(validation.get_xydata(), [[0, 4.1], [20, 2.2]])
-    assert yardstick.get_ydata() == [1.5, 1.5]
+    assert baseline.get_ydata() == [1.5, 1.5]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title(loc="left")) == ("step", "loss (nats)", "A run")
     assert {t.get_text(): t.get_color() for t in axes.texts} == {
         "training": training.get_color(),
         "validation": validation.get_color(),
-        "entropy": yardstick.get_color(),
+        "entropy": baseline.get_color(),
     }
 
 
-def test_names_of_curves_do_not_overlap_and_keep_their_order() -> None:
+def test_labels_of_curves_are_in_order_without_overlap() -> None:
     runs = {f"run {i}": [5, 1 + i / 1000] for i in range(6)}
     history: dict[str, list[float]] = {"step": [0, 1], **runs, "far": [5, 4]}
     figure = plot.curves(history, x="step", ylabel="loss (nats)")
@@ -112,38 +114,38 @@ def test_names_of_curves_do_not_overlap_and_keep_their_order() -> None:
     boxes = [text.get_window_extent() for text in texts]
     assert all(below.y1 <= above.y0 for below, above in pairwise(boxes))
     assert all(box.x1 <= screen.shape[1] and box.y0 >= 0 for box in boxes)
-    # What stands alone is named at its own height.
+    # A label without neighbours is at the height of its value.
     ylim = figure.axes[0].get_ylim()
     assert texts[-1].get_position()[1] == pytest.approx((4 - ylim[0]) / (ylim[1] - ylim[0]))
 
 
-def test_curves_of_nothing_yet_and_of_one_record() -> None:
+def test_curves_of_no_records_and_of_one_can_be_drawn() -> None:
     for values in ([], [2.0], [np.nan]):
         rendered(plot.curves({"step": range(len(values)), "loss": values}, x="step", ylabel="nats", ylim=(0, 3)))
 
 
 @pytest.mark.parametrize(
-    ("history", "complaint"),
+    ("history", "message"),
     [
         ({"loss": [1.0]}, "a column x='step' and another, got 'loss'"),
         ({"step": [1.0]}, "a column x='step' and another, got 'step'"),
         ({"step": [0, 1], "loss": [1.0]}, r"history\['loss'\]: expected one number for each of step"),
     ],
 )
-def test_a_bad_history_is_named(history: dict[str, list[float]], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
+def test_curves_rejects_invalid_histories(history: dict[str, list[float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         plot.curves(history, x="step", ylabel="nats")
 
 
-def half_plane(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A density that is e at the upper left quarter and 0 elsewhere."""
+def quadrant(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an unnormalised log-density: 1 in the upper left quadrant, −∞ elsewhere."""
     return np.where((x[:, 0] < 0) & (x[:, 1] > 0), 1.0, -np.inf)
 
 
-def test_a_density_is_the_right_way_up() -> None:
-    figure = plot.density(half_plane, (-1, 1, -2, 2), samples=np.array([[0.5, 0.5], [3, 0]]), resolution=4)
+def test_density_has_the_right_orientation_and_scale() -> None:
+    figure = plot.density(quadrant, (-1, 1, -2, 2), samples=np.array([[0.5, 0.5], [3, 0]]), resolution=4)
     left, right = figure.axes[:2]
-    values = np.asarray(left.images[0].get_array())  # row 0 is at the bottom: origin="lower"
+    values = np.asarray(left.images[0].get_array())  # row 0 is at the bottom, since origin="lower"
     assert left.images[0].origin == "lower"
     assert tuple(left.images[0].get_extent()) == (-1, 1, -2, 2)
     np.testing.assert_allclose(values, np.kron([[0, 0], [np.e, 0]], np.ones((2, 2))))
@@ -157,7 +159,7 @@ def test_a_density_is_the_right_way_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
         ({"box": (1, -1, 0, 1)}, "box: expected"),
         ({"resolution": 0}, "resolution: expected at least 1, got 0"),
@@ -165,13 +167,13 @@ def test_a_density_is_the_right_way_up() -> None:
         ({"log_prob": lambda x: x}, r"log_prob: expected .* got"),
     ],
 )
-def test_a_bad_density_is_named(options: dict[str, Any], complaint: str) -> None:
-    arguments: dict[str, Any] = {"log_prob": half_plane, "box": (-1, 1, -1, 1), "resolution": 3}
-    with pytest.raises(ValueError, match=complaint):
+def test_density_rejects_invalid_arguments(options: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"log_prob": quadrant, "box": (-1, 1, -1, 1), "resolution": 3}
+    with pytest.raises(ValueError, match=message):
         plot.density(**arguments | options)
 
 
-def test_save_makes_folders_and_the_same_bytes(tmp_path: Path) -> None:
+def test_save_creates_folders_and_is_reproducible(tmp_path: Path) -> None:
     paths = [tmp_path / folder / "a.png" for folder in ("deep/er", "other")]
     for path in paths:
         assert plot.save(plot.sample_grid(np.zeros((2, 2, 2)), title="t"), str(path)) == path
@@ -181,7 +183,7 @@ def test_save_makes_folders_and_the_same_bytes(tmp_path: Path) -> None:
     assert [p.name for p in paths[0].parent.iterdir()] == ["a.png"]
 
 
-def test_a_failed_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     figure = plot.sample_grid(np.zeros((1, 2, 2)))
@@ -196,23 +198,23 @@ def test_a_failed_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest
     assert path.read_bytes() == b"old"
 
 
-def test_another_suffix_is_named(tmp_path: Path) -> None:
+def test_save_rejects_other_suffixes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"path: expected .*\.png, got"):
         plot.save(plot.sample_grid(np.zeros((1, 2, 2))), tmp_path / "a.pdf")
 
 
-def test_the_global_state_is_not_touched(tmp_path: Path) -> None:
+def test_global_state_of_matplotlib_is_unchanged(tmp_path: Path) -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    was_there = "matplotlib.pyplot" in sys.modules
+    had_pyplot = "matplotlib.pyplot" in sys.modules
     plot.save(plot.curves(HISTORY, x="step", ylabel="loss (nats)"), tmp_path / "curves.png")
-    plot.save(plot.density(half_plane, (-1, 1, -1, 1), resolution=3), tmp_path / "density.png")
+    plot.save(plot.density(quadrant, (-1, 1, -1, 1), resolution=3), tmp_path / "density.png")
     assert dict(matplotlib.rcParams) == before
-    assert ("matplotlib.pyplot" in sys.modules) == was_there
+    assert ("matplotlib.pyplot" in sys.modules) == had_pyplot
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_matplotlib_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'needs matplotlib; install it with: pip install "tinygen\[examples\]"'):
+    with pytest.raises(ImportError, match=r'needs matplotlib; install it with: pip install -e "\.\[examples\]"'):
         plot.sample_grid(np.zeros((1, 2, 2)))

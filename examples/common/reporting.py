@@ -54,7 +54,7 @@ def plot_validation_curves(
     title = f"mean and range over {len(next(iter(runs.values())))} seeds"
     visible = {name: value for name, value in baselines.items() if ylim[0] < value < ylim[1]}
     labels: dict[str, Any] = {"x": "step", "ylabel": "validation loss (nats per image)", "title": title}
-    figure = plot.curves({"step": steps, **means}, yardsticks=visible, ylim=ylim, **labels)
+    figure = plot.curves({"step": steps, **means}, baselines=visible, ylim=ylim, **labels)
     for losses, colour in zip(runs.values(), plot.COLOURS, strict=False):
         figure.axes[0].fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.2, lw=0)
     return figure

@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_made_is_told(server: tuple[str, list[str]], tre
 @pytest.mark.parametrize("module", ["pooch", "tqdm"])
 def test_without_the_extra_it_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf'needs {module}; install it with: pip install "tinygen\[examples\]"'):
+    with pytest.raises(ImportError, match=rf'needs {module}; install it with: pip install -e "\.\[examples\]"'):
         fetch("http://127.0.0.1:0", "any")
 
 

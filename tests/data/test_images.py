@@ -76,7 +76,7 @@ def test_an_unknown_split_is_named() -> None:
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match=r'digits needs sklearn.*pip install "tinygen\[examples\]"'):
+    with pytest.raises(ImportError, match=r'digits needs sklearn.*pip install -e "\.\[examples\]"'):
         digits("train")
 
 

@@ -102,4 +102,4 @@ def optional(module: str, purpose: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f'{purpose} needs {module}; install it with: pip install "tinygen[examples]"') from error
+        raise ImportError(f'{purpose} needs {module}; install it with: pip install -e ".[examples]"') from error
