@@ -25,7 +25,7 @@ import numpy as np
 
 from ...autograd import Array, Tensor, TensorLike, grad, no_grad, softplus, sqrt
 from ...autograd.tensor import array_of
-from ...checks import as_finite, at_least
+from ...checks import as_finite, at_least, require
 from ...distributions import StandardNormal
 from ...nn import Module
 
@@ -83,12 +83,10 @@ class GAN(Module):
         objective: str = "non-saturating",
         penalty: float | None = None,
     ) -> None:
-        if objective not in OBJECTIVES:
-            raise ValueError(f"objective: expected one of {', '.join(OBJECTIVES)}, got {objective!r}")
+        require(objective in OBJECTIVES, "objective", f"one of {', '.join(OBJECTIVES)}", repr(objective))
         at_least(1, latent=latent)
         self.penalty = (10.0 if objective == "wasserstein" else 0.0) if penalty is None else penalty
-        if not self.penalty >= 0:  # rejects NaN, too
-            raise ValueError(f"penalty: expected at least 0, got {self.penalty}")
+        require(self.penalty >= 0, "penalty", "at least 0", self.penalty)
         self.shape, self.latent, self.objective = tuple(shape), latent, objective
         self.generator, self.critic = generator, critic
         self.noise = StandardNormal((latent,))
@@ -96,8 +94,7 @@ class GAN(Module):
     def critic_loss(self, x: Array, *, rng: Rng) -> Tensor:
         """Return the critic's loss on data x (N, *shape) and N samples, which are constants of its graph."""
         real = array_of(as_finite("x", x, self.shape, self.dtype))
-        if not len(real):
-            raise ValueError(f"x: expected one or more examples, got shape {x.shape}")
+        require(len(real) > 0, "x", "one or more examples", f"shape {x.shape}")
         with no_grad():
             fake = self.generate(len(real), rng).value
         loss = OBJECTIVES[self.objective].critic(self.criticise(real), self.criticise(fake)).mean()
@@ -120,15 +117,13 @@ class GAN(Module):
         """Generate n samples (n, *shape) that are differentiable in the generator's parameters."""
         at_least(0, n=n)
         x = self.generator(self.noise.sample(n, rng).astype(self.dtype))
-        if x.shape != (n, *self.shape):
-            raise ValueError(f"generator: expected output {(n, *self.shape)} for z {(n, self.latent)}, got {x.shape}")
+        require(x.shape == (n, *self.shape), "generator", f"output {(n, *self.shape)}", x.shape)
         return x
 
     def criticise(self, x: TensorLike) -> Tensor:
         """Return the critic's output for each example of x (N, *shape), as (N,)."""
         c = self.critic(x)
-        if c.size != c.shape[0] or c.shape[0] != len(array_of(x)):
-            raise ValueError(f"critic: expected one number per example, (N,) or (N, 1), got {c.shape}")
+        require(c.size == c.shape[0] == len(array_of(x)), "critic", "one number per example, (N,) or (N, 1)", c.shape)
         return c.reshape(-1)
 
     def sample(self, n: int, rng: Rng) -> Array:

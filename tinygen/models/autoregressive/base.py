@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ...autograd import Array, Tensor
-from ...checks import as_levels, at_least, check_array, check_counts, check_labels, check_rng
+from ...checks import as_levels, at_least, check_array, check_counts, check_labels, check_rng, require
 from ...distributions import Output, event_log_prob
 from ...nn import Embedding, Module
 
@@ -86,15 +86,15 @@ class Autoregressive(Module):
         """Raise ValueError unless `draw` can write its samples to x (n, *shape); the values in x are ignored."""
         check_array("x", x)
         levels, shape = self.output.levels, self.event_shape(x)
-        if x.shape[1:] != shape or x.dtype.kind not in "iu" or np.iinfo(x.dtype).max < levels - 1:
-            expected = f"an integer array (n, {', '.join(map(str, shape))}) that can hold {levels} levels"
-            raise ValueError(f"x: expected {expected}, got {x.dtype} of shape {x.shape}")
+        fits = x.shape[1:] == shape and x.dtype.kind in "iu" and np.iinfo(x.dtype).max >= levels - 1
+        expected = f"an integer array (n, {', '.join(map(str, shape))}) that can hold {levels} levels"
+        require(fits, "x", expected, f"{x.dtype} of shape {x.shape}")
         check_labels(labels, len(x), self.classes)
 
     def rescale(self, x: Array, dtype: DTypeLike | None = None) -> Array:
         """Map levels linearly to −1…1, in `dtype` (by default the model's; looking that up takes time in a loop).
 
-        No level is mapped to 0, the value of zero padding: an odd integer of levels is scaled like the next even one.
+        No level is mapped to 0, the value of zero padding: an odd number of levels is scaled like the next even one.
         """
         last = self.output.levels - 1 + self.output.levels % 2
         return (x * (2 / last) - 1).astype(self.dtype if dtype is None else dtype)

@@ -24,7 +24,7 @@ Checked by: tests/models/autoregressive/test_gated_pixelcnn.py
 from collections.abc import Iterator, Sequence
 
 from ...autograd import Array, Tensor, TensorLike, gated_activation, no_grad, relu, taps
-from ...checks import at_least, check_odd, check_rate
+from ...checks import at_least, check_odd, check_rate, require
 from ...distributions import Categorical
 from ...nn import Conv, Module, dropout
 from ...nn.cache import ActivationCache
@@ -103,8 +103,7 @@ class GatedPixelCNN(Autoregressive):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(shape, Categorical(levels), classes)
-        if len(shape) != 3 or shape[2] != 1:
-            raise ValueError(f"shape: expected (height, width, 1), got {shape}")
+        require(len(shape) == 3 and shape[2] == 1, "shape", "(height, width, 1)", shape)
         at_least(1, channels=channels, layers=layers)
         check_odd(3, first_size=first_size)
         check_odd(1, size=size)

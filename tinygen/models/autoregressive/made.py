@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...autograd import Array, Tensor, logsumexp, stack
-from ...checks import at_least, check_labels, check_rng
+from ...checks import at_least, check_labels, check_rng, require
 from ...distributions import Bernoulli, Categorical, Output, event_log_prob
 from ...nn import MaskedMLP
 from .base import Autoregressive, Rng
@@ -59,8 +59,7 @@ class MADE(Autoregressive):
         output = output or (Bernoulli() if levels == 2 else Categorical(levels))
         super().__init__(shape, output, classes)
         at_least(1, orders=orders)
-        if output.levels != levels:
-            raise ValueError(f"output: expected a distribution over {levels} levels, got {output.levels}")
+        require(output.levels == levels, "output", f"a distribution over {levels} levels", output.levels)
         variables = math.prod(shape)
         permutations = [rng.permutation(variables) for _ in range(orders)] if orders > 1 else None
         self.orders = orders
@@ -124,8 +123,7 @@ class MADE(Autoregressive):
         return x
 
     def _check_order(self, order: int) -> None:
-        if not 0 <= order < self.orders:
-            raise ValueError(f"order: expected 0…{self.orders - 1}, got {order}")
+        require(0 <= order < self.orders, "order", f"0…{self.orders - 1}", order)
 
     def _one_hot(self, labels: Array | None) -> Array | None:
         return None if labels is None else np.eye(self.classes, dtype=self.dtype)[labels]

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...autograd import Array, Tensor, TensorLike, no_grad
-from ...checks import at_least
+from ...checks import at_least, require
 from ...distributions import Categorical
 from ...nn import LSTM, Linear
 from .base import Autoregressive, Rng
@@ -62,8 +62,7 @@ class PixelRNN(Autoregressive):
         classes: int = 0,
     ) -> None:
         super().__init__(shape, Categorical(levels), classes)
-        if len(shape) != 3:
-            raise ValueError(f"shape: expected (height, width, channels), got {shape}")
+        require(len(shape) == 3, "shape", "(height, width, channels)", shape)
         at_least(1, hidden=hidden, layers=layers)
         all_coordinates = raster_coordinates(shape)  # (V, axes), V = height · width · channels
         self.coordinates = all_coordinates if coordinates else all_coordinates[:, :0]

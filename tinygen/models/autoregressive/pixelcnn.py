@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from ...autograd import Array, Tensor, TensorLike, no_grad, relu, taps
-from ...checks import at_least, check_odd, check_rate
+from ...checks import at_least, check_odd, check_rate, require
 from ...distributions import Categorical, Output
 from ...nn import Conv, Module, dropout
 from ...nn.cache import ActivationCache
@@ -89,17 +89,14 @@ class PixelCNN(Autoregressive):
     ) -> None:
         output = output or Categorical(levels)
         super().__init__(shape, output, classes)
-        if len(shape) != 3:
-            raise ValueError(f"shape: expected (height, width, channels), got {shape}")
-        if output.levels != levels:
-            raise ValueError(f"output: expected a distribution over {levels} levels, got {output.levels}")
+        require(len(shape) == 3, "shape", "(height, width, channels)", shape)
+        require(output.levels == levels, "output", f"a distribution over {levels} levels", output.levels)
         at_least(0, blocks=blocks)
         check_odd(3, first_size=first_size, size=size)
         check_rate("dropout", dropout)
         self.ordered = ordered and shape[2] > 1
         groups = shape[2] if self.ordered else 1
-        if channels < 1 or channels % groups:
-            raise ValueError(f"channels: expected a positive multiple of {groups}, got {channels}")
+        require(channels >= 1 and channels % groups == 0, "channels", f"a positive multiple of {groups}", channels)
 
         # Degrees as in a MADE over the channels: a unit of degree g depends on the first g channels of its pixel.
         narrow, wide = (np.repeat(np.arange(groups), n // groups) for n in (channels, 2 * channels))

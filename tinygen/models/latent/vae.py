@@ -24,7 +24,7 @@ import numpy as np
 from ...autograd import Array, Tensor, TensorLike, broadcast_to, exp, log_normal, logsumexp, no_grad
 from ...autograd.tensor import array_of
 from ...bijections import Bijection
-from ...checks import as_finite, as_levels, at_least
+from ...checks import as_finite, as_levels, at_least, require
 from ...distributions import Distribution, Likelihood, StandardNormal, event_log_prob
 from ...nn import Module
 
@@ -78,20 +78,18 @@ class VAE(Module):
         self.encoder, self.decoder = encoder, decoder
         self.prior: Distribution[TensorLike] = StandardNormal((latent,)) if prior is None else prior
         self.posterior_flow = posterior_flow
-        if self.prior.shape != (latent,):
-            raise ValueError(f"prior: expected shape ({latent},), got {self.prior.shape}")
+        require(self.prior.shape == (latent,), "prior", f"shape ({latent},)", self.prior.shape)
 
     def posterior(self, x: Array) -> Posterior:
         """Encode x (N, *shape) as the parameters of q(z|x)."""
         v = as_finite("x", x, self.shape, self.dtype)
-        if not len(x):
-            raise ValueError(f"x: expected one or more examples, got shape {x.shape}")
+        require(len(x) > 0, "x", "one or more examples", f"shape {x.shape}")
         levels = getattr(self.output, "levels", None)
         if levels is not None:
             as_levels(x, self.shape, levels)
         code, d = self.encoder(v), self.latent  # (N, 2d + C)
-        if code.shape[0] != len(x) or code.ndim != 2 or code.shape[1] < 2 * d:
-            raise ValueError(f"encoder: expected output ({len(x)}, {2 * d} or more), latent is {d}; got {code.shape}")
+        fits = code.ndim == 2 and code.shape[0] == len(x) and code.shape[1] >= 2 * d
+        require(fits, "encoder", f"output ({len(x)}, {2 * d} or more)", code.shape)
         return Posterior(code[:, :d], code[:, d : 2 * d], code[:, 2 * d :] if code.shape[1] > 2 * d else None)
 
     def sample_posterior(self, q: Posterior, k: int, rng: Rng) -> tuple[Tensor, Tensor]:
@@ -134,8 +132,7 @@ class VAE(Module):
         The KL term is computed in closed form (kl="analytic") or estimated from the same samples (kl="monte_carlo");
         by default in closed form if there is one.
         """
-        if kl not in (None, "analytic", "monte_carlo"):
-            raise ValueError(f"kl: expected 'analytic', 'monte_carlo' or None, got {kl!r}")
+        require(kl in (None, "analytic", "monte_carlo"), "kl", "'analytic', 'monte_carlo' or None", repr(kl))
         q = self.posterior(x)
         z, log_q = self.sample_posterior(q, k, rng)
         analytic = self._has_closed_kl() if kl is None else kl == "analytic"
@@ -174,10 +171,8 @@ class VAE(Module):
             return self.output.sample(self._decode(z), rng)
 
     def _decode(self, z: TensorLike) -> Tensor:
-        parameters = self.decoder(z)
-        expected = (len(array_of(z)), *self.shape, self.output.width)
-        if parameters.shape != expected:
-            raise ValueError(f"decoder: expected output {expected} for z {array_of(z).shape}, got {parameters.shape}")
+        parameters, expected = self.decoder(z), (len(array_of(z)), *self.shape, self.output.width)
+        require(parameters.shape == expected, "decoder", f"output {expected}", parameters.shape)
         return parameters
 
     def _log_prior(self, z: Tensor) -> Tensor:
