@@ -1,4 +1,4 @@
-"""The models of a course, in its chapters: one file per model, which names the paper that it implements."""
+"""Generative models, one file per model; the subpackages are the chapters of a course."""
 
 from .adversarial.gan import GAN
 from .autoregressive.gated_pixelcnn import GatedPixelCNN

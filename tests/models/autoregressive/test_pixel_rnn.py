@@ -87,7 +87,7 @@ def test_coordinates_are_those_of_the_value_to_predict() -> None:
 
 
 def test_without_state_only_coordinates_distinguish_positions() -> None:
-    """With u = 0 and closed forget gates no state is carried along, so a constant image gives constant inputs."""
+    """With u = 0 and closed forget gates there is no state: in a constant image only the coordinates differ."""
     spread = {}
     for coordinates in (True, False):
         model = small_pixel_rnn(coordinates=coordinates)

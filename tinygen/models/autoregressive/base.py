@@ -2,7 +2,7 @@
 
     ln p(x | label) = Σᵢ ln p(xᵢ | x₍<ᵢ₎, label)
 
-A model computes the conditional distributions p(xᵢ | x₍<ᵢ₎, label) in two ways, which the tests hold equal:
+A model computes the conditional distributions p(xᵢ | x₍<ᵢ₎, label) in two ways, and the tests check that they agree:
 `evaluate` computes all of them in one pass over given data (teacher forcing), for training and log-likelihoods;
 `draw` samples from them one after another (ancestral sampling) and reuses the activations of earlier variables.
 
@@ -92,7 +92,7 @@ class Autoregressive(Module):
         check_labels(labels, len(x), self.classes)
 
     def rescale(self, x: Array, dtype: DTypeLike | None = None) -> Array:
-        """Map levels linearly to −1…1, in `dtype` (by default the model's; looking that up takes time in a loop).
+        """Map levels linearly to −1…1, in `dtype`; by default the model's dtype, which is slow to look up in a loop.
 
         No level is mapped to 0, the value of zero padding: an odd number of levels is scaled like the next even one.
         """

@@ -40,7 +40,7 @@ class GatedLayer(Module):
         self.first, self.dropout = first, dropout
         self.vertical = Conv(channels_in, 2 * channels, taps.vertical(size, centre=not first), rng)
         self.to_horizontal = Conv(2 * channels, 2 * channels, taps.point(), rng)
-        # Convolutions whose output is added to that of a layer with a bias have none themselves.
+        # No bias where the output is added to that of a layer with a bias.
         self.horizontal = Conv(channels_in, 2 * channels, taps.horizontal(size, centre=not first), rng, bias=False)
         self.residual = None if last else Conv(channels, channels, taps.point(), rng, bias=first)
         self.skip = Conv(channels, channels, taps.point(), rng, bias=first)
@@ -66,8 +66,8 @@ class GatedLayer(Module):
         skip = self.skip(features, cache, residual=skip)
         if self.residual is None:
             return None, skip
-        passed_on = 0.0 if self.first or h is None else h  # the image contains the pixel to predict
-        return self.residual(features, cache, residual=passed_on), skip
+        # No residual connection from the image: it contains the pixel to predict.
+        return self.residual(features, cache, residual=0.0 if self.first or h is None else h), skip
 
 
 class GatedPixelCNN(Autoregressive):

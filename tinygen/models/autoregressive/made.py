@@ -4,7 +4,7 @@
 
 MADE is an autoencoder whose weights are masked so that each output depends only on the variables that precede its own
 in the order (see `tinygen.nn.masks`). The masks can change between training steps: one set of weights, trained with a
-randomly chosen one of k orders at each step, defines k models, and their mean is the better one:
+random one of k orders at each step, defines k models, and their mean usually has a higher likelihood than each:
 
     p(x) = 1/k Σₒ p(x | o)
 

@@ -2,8 +2,8 @@
 
     ln p(x) = Σₜ ln p(xₜ | x₁, …, xₜ₋₁)
 
-The dilation doubles from block to block, so the receptive field doubles while the cost grows by a constant (see the
-picture at `taps.dilated`). After several blocks the dilations may start again at 1.
+The dilation doubles from block to block, so each block doubles the receptive field at a constant cost (see the picture
+at `taps.dilated`). After several blocks the dilations may start again at 1.
 
     x ─ embedding ─ causal conv (without the present)
                           │
@@ -45,7 +45,7 @@ class Block(Module):
 
     def __init__(self, channels: int, size: int, dilation: int, rng: Rng, *, first: bool, last: bool) -> None:
         self.dilated = Conv(channels, 2 * channels, taps.dilated(size, dilation), rng)
-        # Convolutions whose output is added to that of a layer with a bias have none; the last block's h is not used.
+        # No bias where the output is added to that of a layer with a bias; no residual, since the last h is not used.
         self.residual = None if last else Conv(channels, channels, taps.point(1), rng, bias=False)
         self.skip = Conv(channels, channels, taps.point(1), rng, bias=first)
 

@@ -47,7 +47,7 @@ class VAE(Module):
         decoder: maps z (N, latent) to the parameters of p(x|z), (N, *shape, output.width).
         output: distribution of one variable of x given the decoder's output.
         prior: distribution of z, N(0, I) by default.
-        posterior_flow: bijection whose `inverse(z, context)` transforms z ~ N(mean, scale²); an IAF is fast.
+        posterior_flow: bijection whose `inverse(z, context)` transforms z ~ N(mean, scale²), such as that of IAF.
 
     Shapes: x (N, *shape), bounds (N,) in nats.
     Raises: ValueError if x is empty, not finite or of another shape, or if a network's output has the wrong shape.
