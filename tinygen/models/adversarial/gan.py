@@ -54,7 +54,7 @@ OBJECTIVES = {
 class GAN(Module):
     """A generator and a critic, trained alternately, each with its own loss and optimiser.
 
-        fit([gan.critic_loss, gan.generator_loss], gan, data, turns=[0, 0, 0, 1], optimizer=[critic's, generator's], …)
+        fit([gan.critic_loss, gan.generator_loss], gan, data, turns=[0, 0, 0, 1], optimizer=[adam_c, adam_g], …)
 
     Args:
         generator: maps z (N, latent) to x (N, *shape).
