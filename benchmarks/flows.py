@@ -36,7 +36,7 @@ from tinygen.bijections import (
 from tinygen.models import FFJORD, IAF, MAF, NICE, Flow1D, Glow, RealNVP
 from tinygen.models.flows.flow_1d import LearnedCDF
 from tinygen.nn import Conv
-from tinygen.nn.masks import masks
+from tinygen.nn.masks import made_masks
 from tinygen.nn.networks.couplings import CouplingMLP, GlowNet, ResidualNet
 from tinygen.ode import FixedStep
 
@@ -283,7 +283,7 @@ class TorchAutoregressive(nn.Module):
         super().__init__()
         net, self.bound = bijection.net, bijection.transformer.bound  # type: ignore[attr-defined]
         self.order, self.shape = [int(i) for i in net.order()], (-1, net.variables, net.width)
-        self.masks = [torch.from_numpy(mask.T.astype(np.float32)) for mask in masks(net.degrees[0], net.width)]
+        self.masks = [torch.from_numpy(mask.T.astype(np.float32)) for mask in made_masks(net.degrees[0], net.width)]
         self.w = nn.ParameterList(learned(layer.w.value.T) for layer in net.layers)
         self.b = nn.ParameterList(learned(layer.b.value) for layer in net.layers)  # type: ignore[union-attr]
 

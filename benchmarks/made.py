@@ -19,7 +19,8 @@ from benchmarks.side_by_side import arguments, check_same_descent, our_step, tor
 from benchmarks.timing import medians
 from tinygen.kernels.runtime.pool import threads
 from tinygen.models import MADE
-from tinygen.nn.masks import MaskedLinear, masks
+from tinygen.nn.masked import MaskedLinear
+from tinygen.nn.masks import made_masks
 
 
 class TorchMaskedLinear(nn.Linear):
@@ -36,7 +37,7 @@ class TorchMaskedLinear(nn.Linear):
 
 def torch_twin(model: MADE) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for layer, mask in zip(model.net.layers, masks(model.net.degrees[0]), strict=True):
+    for layer, mask in zip(model.net.layers, made_masks(model.net.degrees[0]), strict=True):
         layers += [TorchMaskedLinear(layer, mask), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -24,7 +24,7 @@ from tinygen.models import GatedPixelCNN, PixelCNN
 from tinygen.models.autoregressive.gated_pixelcnn import GatedLayer
 from tinygen.models.autoregressive.pixelcnn import Block
 from tinygen.nn import Conv
-from tinygen.nn.masks import MaskedLinear
+from tinygen.nn.masked import MaskedLinear
 
 
 class TorchConv(nn.Module):
@@ -116,7 +116,7 @@ class TorchBlock(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.reduce, self.expand = TorchPoint(block.reduce), TorchPoint(block.expand)
-        self.masked = TorchMaskedConv(block.conv.earlier, block.conv.here)
+        self.masked = TorchMaskedConv(block.conv.earlier, block.conv.centre)
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         return h + self.expand(F.relu(self.masked(F.relu(self.reduce(F.relu(h))))))

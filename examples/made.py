@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from tinygen import plot
 from tinygen.data import digits
 from tinygen.models import MADE
-from tinygen.nn.masks import masks
+from tinygen.nn.masks import made_masks
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 
@@ -48,7 +48,7 @@ def plot_masks(models: dict[str, MADE]) -> Figure:
     figure = Figure(figsize=(9, 4.8), dpi=plot.DPI, facecolor="white", layout="constrained")
     titles = ["pixels → hidden 1", "hidden 1 → hidden 2", "hidden 2 → pixels", "pixels → pixels"]
     for row, (name, model) in zip(figure.subplots(2, 4), models.items(), strict=True):
-        layers = masks(model.net.degrees[0])
+        layers = made_masks(model.net.degrees[0])
         paths = np.linalg.multi_dot([mask.astype(float) for mask in layers]) > 0
         for axes, mask, title in zip(row, [*layers, paths], titles, strict=True):
             axes.imshow(mask, cmap="Greys", vmin=0, vmax=1.25, aspect="auto", interpolation="nearest")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tinygen import Tensor, no_grad
 from tinygen.autograd import Array, TensorLike, tanh
 from tinygen.bijections import AffineTransformer, Inverse, MaskedAutoregressive, MixtureCDF, Transformer
-from tinygen.nn.masks import MaskedMLP
+from tinygen.nn.masked import MaskedMLP
 from tinygen.testing import check_autoregressive, check_grads, check_invertible, check_log_det, check_parameter_grads
 
 TRANSFORMERS: dict[str, Transformer] = {"affine": AffineTransformer(), "mixture_cdf": MixtureCDF(2)}
@@ -24,12 +24,12 @@ class Counting(MaskedMLP):
 
     evaluations = variables_drawn = 0
 
-    def __call__(self, x: Any, context: TensorLike | None = None, which: int = 0, **settings: Any) -> Tensor:
+    def __call__(self, x: Any, context: TensorLike | None = None, order_index: int = 0, **settings: Any) -> Tensor:
         self.evaluations += 1
-        return super().__call__(x, context, which, **settings)
+        return super().__call__(x, context, order_index, **settings)
 
-    def one_by_one(self, x: Array, context: Array | None = None, which: int = 0) -> Iterator[tuple[int, Array]]:
-        for drawn in super().one_by_one(x, context, which):
+    def one_by_one(self, x: Array, context: Array | None = None, order_index: int = 0) -> Iterator[tuple[int, Array]]:
+        for drawn in super().one_by_one(x, context, order_index):
             self.variables_drawn += 1
             yield drawn
 
@@ -136,8 +136,8 @@ def test_the_inverse_of_a_far_point_is_finite() -> None:
 class SeesItself(MaskedMLP):
     """Wrong: each variable's parameters depend on the variable itself, as with mask B in the last layer."""
 
-    def __call__(self, x: Any, context: TensorLike | None = None, which: int = 0, **settings: Any) -> Tensor:
-        y, seen, variable = super().__call__(x, context, which, **settings), tanh(x), settings.get("variable")
+    def __call__(self, x: Any, context: TensorLike | None = None, order_index: int = 0, **settings: Any) -> Tensor:
+        y, seen, variable = super().__call__(x, context, order_index, **settings), tanh(x), settings.get("variable")
         return y + 0.3 * (seen.reshape(*seen.shape, 1) if variable is None else seen[:, variable : variable + 1])
 
 
@@ -151,7 +151,7 @@ class IgnoresTheOrder(MaskedAutoregressive):
     """Wrong: the inverse draws the variables from 0 to D − 1, whatever the order of the net."""
 
     def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        own, self.net.order = self.net.order, lambda which=0: np.arange(self.net.variables)  # type: ignore[method-assign]
+        own, self.net.order = self.net.order, lambda order_index=0: np.arange(self.net.variables)  # type: ignore[method-assign]
         try:
             return super().inverse(z, context)
         finally:

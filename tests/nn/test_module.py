@@ -1,4 +1,4 @@
-"""Modules: what is found, under which name, and how it is saved, restored, refused and shown."""
+"""Modules: which parameters are found, their paths, saving and loading, repr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygen.nn import Linear, Module, Sequential
 
 
 class Thing(Module):
-    """A module with the attributes it is given."""
+    """A module with arbitrary attributes."""
 
     def __init__(self, **attributes: Any) -> None:
         vars(self).update(attributes)
@@ -24,7 +24,7 @@ def parameter(*shape: int) -> Parameter:
     return Parameter(np.random.default_rng(0).normal(size=shape))
 
 
-def test_parameters_are_found_in_modules_lists_tuples_and_dicts_in_the_order_they_were_put_there() -> None:
+def test_parameters_are_found_in_nested_containers_in_insertion_order() -> None:
     a, b, c, d, e = (parameter(i) for i in range(1, 6))
     thing = Thing(z=a, inner=Thing(w=b), items=[c, (d, {"key": e})], text="text", none=None)
     assert list(thing.named_parameters()) == ["z", "inner.w", "items.0", "items.1.0", "items.1.1.key"]
@@ -43,24 +43,24 @@ trees = st.recursive(
 )
 
 
-def leaves(tree: Any) -> list[Parameter]:
-    """The plainest way to say what must be found."""
+def reference_parameters(tree: Any) -> list[Parameter]:
+    """Return all parameters of a tree, by plain recursion."""
     if isinstance(tree, Parameter):
         return [tree]
     if isinstance(tree, Module):
         tree = vars(tree)
     if isinstance(tree, dict):
         tree = list(tree.values())
-    return [found for part in tree for found in leaves(part)] if isinstance(tree, list | tuple) else []
+    return [p for part in tree for p in reference_parameters(part)] if isinstance(tree, list | tuple) else []
 
 
 @given(trees)
-def test_every_parameter_of_any_tree_is_found_once(tree: Any) -> None:
+def test_every_parameter_of_a_random_tree_is_found_once(tree: Any) -> None:
     twice = Thing(first=tree, second=[tree])
-    assert [id(p) for p in twice.parameters()] == [id(p) for p in leaves(tree)]
+    assert [id(p) for p in twice.parameters()] == [id(p) for p in reference_parameters(tree)]
 
 
-def test_a_shared_parameter_and_a_cycle_count_once() -> None:
+def test_shared_parameters_and_cycles_count_once() -> None:
     shared = parameter(2)
     inner = Thing(w=shared)
     thing = Thing(a=inner, b=inner, c=shared)
@@ -68,15 +68,15 @@ def test_a_shared_parameter_and_a_cycle_count_once() -> None:
     assert list(thing.named_parameters()) == ["a.w"]
 
 
-def test_computed_tensors_are_not_part_of_it() -> None:
+def test_computed_tensors_are_ignored() -> None:
     assert Thing(w=parameter(2), y=Tensor(np.ones(3))).state().keys() == {"w"}
 
 
 @pytest.mark.parametrize("make", [lambda w: w * 0.5, lambda w: w.value, lambda w: None])
-def test_a_parameter_gives_way_only_to_a_parameter(make: Any) -> None:
+def test_parameter_can_only_be_replaced_by_a_parameter(make: Any) -> None:
     layer = Linear(2, 3, np.random.default_rng(0))
     w = layer.w
-    with pytest.raises(TypeError, match=r"Linear\.w: expected a Parameter .* \.w\.assign"):
+    with pytest.raises(TypeError, match=r"Linear\.w: expected a Parameter, got .* \.w\.assign"):
         layer.w = make(w)
     assert layer.w is w
     layer.w = parameter(2, 3)
@@ -88,30 +88,30 @@ def test_a_parameter_gives_way_only_to_a_parameter(make: Any) -> None:
     assert list(layer.named_parameters()) == ["b"]
 
 
-def test_two_parts_with_one_path_are_refused() -> None:
+def test_rejects_two_parameters_with_the_same_path() -> None:
     with pytest.raises(ValueError, match=r"'d\.1'"):
         Thing(d={1: parameter(1), "1": parameter(1)}).named_parameters()
 
 
-def test_state_has_copies_of_parameters_and_constants_and_load_restores_them() -> None:
+def test_state_copies_parameters_and_constants_and_load_restores_them() -> None:
     def make(seed: int) -> Thing:
         rng = np.random.default_rng(seed)
         return Thing(layer=Linear(3, 2, rng), steps=[rng.permutation(5), {"mask": rng.random(4) < 0.5}])
 
-    there, here = make(0), make(1)
-    state = there.state()
+    source, target = make(0), make(1)
+    state = source.state()
     assert list(state) == ["layer.w", "layer.b", "steps.0", "steps.1.mask"]
-    here.load(state)
-    for name, value in here.state().items():
+    target.load(state)
+    for name, value in target.state().items():
         assert np.array_equal(value, state[name]), name
         assert value.dtype == state[name].dtype
     state["layer.w"][:] = 0
-    assert there.layer.w.value.any()  # type: ignore[attr-defined]
-    assert here.layer.w.value.any()  # type: ignore[attr-defined]
+    assert source.layer.w.value.any()  # type: ignore[attr-defined]
+    assert target.layer.w.value.any()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda s: s.pop("w"), r"w of shape \(2, 3\) is missing"),
         (lambda s: s.update(x=np.ones(1)), "x is unknown"),
@@ -121,17 +121,17 @@ def test_state_has_copies_of_parameters_and_constants_and_load_restores_them() -
         (lambda s: s.update({"pair.0": np.ones(2)}), r"pair\.0 differs"),
     ],
 )
-def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change: Any, said: str) -> None:
+def test_load_rejects_a_mismatched_state_and_changes_nothing(change: Any, message: str) -> None:
     thing = Thing(a=parameter(1), w=parameter(2, 3), order=np.arange(2), pair=(np.zeros(2),))
     before, state = thing.state(), {name: value + 1 for name, value in thing.state().items()}
     state["pair.0"] = np.zeros(2)
     change(state)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         thing.load(state)
     assert all(np.array_equal(value, before[name]) for name, value in thing.state().items())
 
 
-def test_load_keeps_the_dtype_of_the_module_and_old_graphs_fall_out_of_date() -> None:
+def test_load_keeps_the_dtype_and_invalidates_earlier_graphs() -> None:
     thing = Thing(w=parameter(2))
     y = (thing.w * thing.w).sum()  # type: ignore[attr-defined]
     thing.load({"w": np.ones(2, np.float64)})
@@ -140,19 +140,16 @@ def test_load_keeps_the_dtype_of_the_module_and_old_graphs_fall_out_of_date() ->
         grad(y, thing.parameters())
 
 
-def test_astype_changes_parameters_in_place_and_leaves_constants() -> None:
+def test_astype_converts_parameters_in_place_but_not_constants() -> None:
     thing = Thing(w=parameter(2), order=np.arange(3), scale=np.ones(2, np.float32))
     w = thing.parameters()[0]
     before = w.value
     assert thing.astype(np.float64) is thing
     assert thing.parameters()[0] is w
     assert np.array_equal(w.value, before)
-    assert {name: value.dtype for name, value in thing.state().items()} == {
-        "w": np.float64,
-        "order": np.int64,
-        "scale": np.float32,
-    }
-    with pytest.raises(TypeError, match="int32"):
+    dtypes = {name: value.dtype for name, value in thing.state().items()}
+    assert dtypes == {"w": np.float64, "order": np.int64, "scale": np.float32}
+    with pytest.raises(TypeError, match="expected a floating-point dtype, got int32"):
         thing.astype(np.int32)
 
 

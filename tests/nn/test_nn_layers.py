@@ -1,4 +1,4 @@
-"""Layers: values against NumPy, derivatives against finite differences, dtypes, and what they refuse."""
+"""Layers: values against NumPy, gradients against finite differences, dtypes, errors."""
 
 from __future__ import annotations
 
@@ -8,37 +8,34 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.modules import randomised
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen import nn
 from tinygen.autograd import Array, Parameter, Tensor, grad, tanh, taps
 from tinygen.autograd.tensor import array_of
-from tinygen.nn.cache import ActivationCache
+from tinygen.nn import ActivationCache
 from tinygen.testing import check_grads
 
-# Sums of at most 20 products below 10 in size, each rounded to 6e-8 of itself by float32.
+# Sums of at most 20 products of magnitude below 10, each with a relative rounding error of 6e-8.
 FLOAT32: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
 
-def rng() -> np.random.Generator:
+def seeded() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def filled(module: Any, dtype: Any = np.float32) -> Any:
-    """The module with a bias that is not zero, so that forgetting it shows."""
-    r = np.random.default_rng(5)
-    for parameter in module.astype(dtype).parameters():
-        parameter.assign(r.normal(size=parameter.shape))
-    return module
+def random_parameters(module: Any, dtype: Any = np.float32) -> Any:
+    return randomised(module, np.random.default_rng(5), dtype)
 
 
 def noise(*shape: int, dtype: Any = np.float32) -> Array:
     return np.random.default_rng(1).normal(size=shape).astype(dtype)
 
 
-def tap_loop(x: Array, w: Array, offsets: taps.Taps, stride: int) -> Array:
-    """Σₜ x(s·p + oₜ) wₜ, position by position, for an image."""
+def reference_conv(x: Array, w: Array, offsets: taps.Taps, stride: int) -> Array:
+    """Return Σₜ x(s·p + oₜ) wₜ for images, with a loop over positions and taps."""
     n, height, width, _ = x.shape
     y = np.zeros((n, -(-height // stride), -(-width // stride), w.shape[2]))
     for i, j in np.ndindex(y.shape[1:3]):
@@ -51,96 +48,96 @@ def tap_loop(x: Array, w: Array, offsets: taps.Taps, stride: int) -> Array:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("lead", [(), (4,), (2, 3)])
-def test_linear(lead: tuple[int, ...], bias: bool) -> None:
-    layer, x = filled(nn.Linear(5, 3, rng(), bias=bias)), noise(*lead, 5)
+def test_linear_matches_numpy(lead: tuple[int, ...], bias: bool) -> None:
+    layer, x = random_parameters(nn.Linear(5, 3, seeded(), bias=bias)), noise(*lead, 5)
     y = layer(x)
     assert y.dtype == np.float32
     assert np.allclose(y.value, x @ layer.w.value + (layer.b.value if bias else 0), **FLOAT32)
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("kind", [np.uint8, np.int64, bool])
-def test_integers_are_computed_with_in_the_dtype_of_the_weight(kind: Any, bias: bool) -> None:
-    x = np.arange(20).reshape(4, 5).astype(kind)
+@pytest.mark.parametrize("x_dtype", [np.uint8, np.int64, bool])
+def test_integer_inputs_are_cast_to_the_dtype_of_the_weights(x_dtype: Any, bias: bool) -> None:
+    x = np.arange(20).reshape(4, 5).astype(x_dtype)
     for dtype in (np.float32, np.float64):
-        full, conv = nn.Linear(5, 3, rng(), bias=bias), nn.Conv(5, 3, taps.square(3), rng(), bias=bias)
-        for layer, given_x in ((full, x), (full, Tensor(x)), (conv, x.reshape(1, 2, 2, 5))):
-            y = filled(layer, dtype)(given_x)
+        linear, conv = nn.Linear(5, 3, seeded(), bias=bias), nn.Conv(5, 3, taps.square(3), seeded(), bias=bias)
+        for layer, layer_x in ((linear, x), (linear, Tensor(x)), (conv, x.reshape(1, 2, 2, 5))):
+            y = random_parameters(layer, dtype)(layer_x)
             assert y.dtype == dtype
-            assert np.array_equal(y.value, layer(array_of(given_x).astype(dtype)).value)
+            assert np.array_equal(y.value, layer(array_of(layer_x).astype(dtype)).value)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("residual", ["nothing", "zero", "vector", "tensor"])
-def test_conv(stride: int, bias: bool, residual: str) -> None:
+@pytest.mark.parametrize("kind", ["no argument", "zero", "vector", "tensor"])
+def test_conv_matches_loop_over_positions(stride: int, bias: bool, kind: str) -> None:
     offsets = taps.causal(3, centre=True)
-    layer, x = filled(nn.Conv(2, 3, offsets, rng(), stride, bias)), noise(2, 5, 4, 2)
-    wanted = tap_loop(x, layer.w.value, offsets, stride) + (layer.b.value if bias else 0)
-    given_plus = {"zero": 0, "vector": noise(3), "tensor": Tensor(noise(*wanted.shape))}.get(residual)
-    y = layer(x) if given_plus is None else layer(x, residual=given_plus)
+    layer, x = random_parameters(nn.Conv(2, 3, offsets, seeded(), stride, bias)), noise(2, 5, 4, 2)
+    expected = reference_conv(x, layer.w.value, offsets, stride) + (layer.b.value if bias else 0)
+    residual: Any = {"zero": 0, "vector": noise(3), "tensor": Tensor(noise(*expected.shape))}.get(kind)
+    y = layer(x) if residual is None else layer(x, residual=residual)
     assert y.dtype == np.float32
-    assert np.allclose(y.value, wanted + (0 if given_plus is None else array_of(given_plus)), **FLOAT32)
+    assert np.allclose(y.value, expected + (0 if residual is None else array_of(residual)), **FLOAT32)
 
 
-def test_conv_hands_a_memory_what_it_was_given() -> None:
-    """Checked in earnest by test_memory; here, that the layer consults it, also for an input that is yet to come."""
-    layer, x = filled(nn.Conv(2, 3, taps.causal(3), rng())), noise(2, 3, 3, 2)
+def test_conv_uses_the_cache() -> None:
+    """A smoke test for a layer whose input is written afterwards; test_cache.py has the details."""
+    layer, x = random_parameters(nn.Conv(2, 3, taps.causal(3), seeded())), noise(2, 3, 3, 2)
     cache = ActivationCache(2, (3, 3))
-    whole = layer(x)
+    expected = layer(x).value
     for i, j in np.ndindex(3, 3):
         cache.position = i, j
-        assert np.allclose(layer(None, cache, residual=1.0).value, whole.value[:, i, j] + 1, **FLOAT32)
+        assert np.allclose(layer(None, cache, residual=1.0).value, expected[:, i, j] + 1, **FLOAT32)
         cache.write(x[:, i, j])
-    with pytest.raises(ValueError, match="only with a cache"):
+    with pytest.raises(ValueError, match="only a call with a cache may omit x"):
         layer(None)
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.booleans())
-def test_conv_transpose_is_the_adjoint_of_conv(stride: int, size: int, sized: bool) -> None:
-    """⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩ with the same weights, and the bias on top."""
+def test_conv_transpose_is_the_adjoint_of_conv(stride: int, size: int, pass_size: bool) -> None:
+    """⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩ with the same weights; the bias is added afterwards."""
     offsets = taps.square(3)
-    up, x_size = nn.ConvTranspose(4, 2, offsets, rng(), stride, bias=False), (stride * size, stride * size)
+    up, x_size = nn.ConvTranspose(4, 2, offsets, seeded(), stride, bias=False), (stride * size, stride * size)
     assert up(noise(2, size, size, 4)).dtype == np.float32
-    down = nn.Conv(2, 4, offsets, rng(), stride, bias=False)
-    down.w = filled(up, np.float64).w
+    down = nn.Conv(2, 4, offsets, seeded(), stride, bias=False)
+    down.w = random_parameters(up, np.float64).w
     x, y = noise(2, *x_size, 2, dtype=np.float64), noise(2, size, size, 4, dtype=np.float64)
-    back = up(y, x_size) if sized else up(y)
+    back = up(y, x_size) if pass_size else up(y)
     assert back.shape == x.shape
-    # A sum of some 10⁴ terms in float64, in two orders; it may come out near 0.
+    # About 10⁴ terms in float64, summed in two orders; the sum may be close to 0.
     assert np.isclose(np.vdot(down(x).value, y), np.vdot(x, back.value), rtol=1e-10, atol=1e-10)
     up.b = Parameter(noise(2))
     assert np.allclose(up(y).value, back.value + up.b.value, **FLOAT32)
 
 
 def test_sequential_mixes_modules_and_functions() -> None:
-    first, second, x = filled(nn.Linear(2, 3, rng())), filled(nn.Linear(3, 1, rng())), noise(4, 2)
-    net = nn.Sequential(first, lambda x: x * x, second)
+    first, second = (random_parameters(nn.Linear(*sizes, seeded())) for sizes in ((2, 3), (3, 1)))
+    net, x = nn.Sequential(first, lambda x: x * x, second), noise(4, 2)
     assert np.array_equal(net(x).value, second(first(x) * first(x)).value)
     assert len(net.parameters()) == 4
     assert np.array_equal(nn.Sequential()(x).value, x)
 
 
 @pytest.mark.parametrize("mask_a", [True, False])
-def test_sequential_evaluates_position_by_position_what_it_evaluates_as_a_whole(mask_a: bool) -> None:
-    """One network, two evaluators: nested, with plain functions, and first of all a layer whose input comes later."""
+def test_sequential_with_a_cache_matches_full_evaluation(mask_a: bool) -> None:
+    """A nested network with plain functions; with mask A, the input of the first layer is written afterwards."""
     first, second, last = (taps.causal(3, centre=not mask_a), taps.causal(3, centre=True), taps.point())
-    inner = nn.Sequential(tanh, nn.Conv(3, 4, second, rng()), nn.LayerNorm(4))
-    net = nn.Sequential(nn.Conv(2, 3, first, rng()), inner, nn.Conv(4, 2, last, rng()))
-    filled(net, np.float64)
+    inner = nn.Sequential(tanh, nn.Conv(3, 4, second, seeded()), lambda h: h / (1 + h * h))
+    net = nn.Sequential(nn.Conv(2, 3, first, seeded()), inner, nn.Conv(4, 2, last, seeded()))
+    random_parameters(net, np.float64)
     x, cache = noise(2, 4, 3, 2, dtype=np.float64), ActivationCache(2, (4, 3))
-    whole = net(x)
+    expected = net(x).value
     for i, j in np.ndindex(4, 3):
         cache.position = i, j
-        here = net(None if mask_a else x[:, i, j], cache)
+        y = net(None if mask_a else x[:, i, j], cache)
         # Sums of at most 20 products in float64, in another order.
-        np.testing.assert_allclose(here.value, whole.value[:, i, j], rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(y.value, expected[:, i, j], rtol=1e-11, atol=1e-12)
         if mask_a:
             cache.write(x[:, i, j])
 
 
-def test_embedding_looks_up_and_gathers_gradients_of_what_is_named_twice() -> None:
-    layer = nn.Embedding(5, 3, rng())
+def test_embedding_gathers_rows_and_accumulates_gradients_of_repeated_symbols() -> None:
+    layer = nn.Embedding(5, 3, seeded())
     k = np.array([[0, 4], [4, 4]])
     assert np.array_equal(layer(k).value, layer.w.value[k])
     (g,) = grad(layer(k).sum(), [layer.w])
@@ -148,49 +145,43 @@ def test_embedding_looks_up_and_gathers_gradients_of_what_is_named_twice() -> No
 
 
 @pytest.mark.parametrize("k", [np.array([5]), np.array([-1]), np.array([1.0])])
-def test_embedding_refuses_what_is_no_symbol(k: Array) -> None:
-    with pytest.raises(ValueError, match="integers in 0…4"):
-        nn.Embedding(5, 3, rng())(k)
-
-
-def test_layer_norm() -> None:
-    layer, x = filled(nn.LayerNorm(6)), 3 + 10 * noise(2, 4, 6)
-    y = layer(Tensor(x))
-    wanted = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
-    assert y.dtype == np.float32
-    assert np.allclose(y.value, wanted * layer.w.value + layer.b.value, **FLOAT32)
+def test_embedding_rejects_invalid_symbols(k: Array) -> None:
+    with pytest.raises(ValueError, match="Embedding k: expected integers 0…4"):
+        nn.Embedding(5, 3, seeded())(k)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_dropout_keeps_the_mean_and_drops_the_share_it_says(dtype: Any) -> None:
+def test_dropout_zeroes_the_given_fraction_and_rescales_the_rest(dtype: Any) -> None:
     x = Tensor(np.ones(100_000, dtype))
-    y = nn.dropout(x, 0.3, rng())
+    y = nn.dropout(x, 0.3, seeded())
     assert y.dtype == dtype
     assert np.array_equal(np.unique(y.value), np.array([0, 1 / 0.7], dtype))
     assert abs(np.mean(y.value == 0) - 0.3) < 5 * np.sqrt(0.21 / 100_000)
 
 
-def test_dropout_is_the_identity_without_a_generator_and_the_same_for_the_same_seed() -> None:
+def test_dropout_is_the_identity_without_rng_and_deterministic_with_a_seed() -> None:
     x = Tensor(noise(50))
     assert nn.dropout(x, 0.5, None) is x
-    assert nn.dropout(x, 0.0, rng()) is x
-    assert np.array_equal(nn.dropout(x, 0.5, rng()).value, nn.dropout(x, 0.5, rng()).value)
-    for rate in (-0.1, 1.0, float("nan")):
-        with pytest.raises(ValueError, match="rate"):
-            nn.dropout(x, rate, None)
+    assert nn.dropout(x, 0.0, seeded()) is x
+    assert np.array_equal(nn.dropout(x, 0.5, seeded()).value, nn.dropout(x, 0.5, seeded()).value)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
+def test_dropout_rejects_rates_outside_the_unit_interval(rate: float) -> None:
+    with pytest.raises(ValueError, match="rate"):
+        nn.dropout(Tensor(noise(50)), rate, None)
 
 
 LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
-    "linear": (lambda: nn.Linear(3, 2, rng()), (4, 3)),
-    "linear without bias": (lambda: nn.Linear(3, 2, rng(), bias=False), (4, 3)),
-    "conv": (lambda: nn.Conv(2, 3, taps.square(3), rng(), stride=2), (1, 4, 3, 2)),
-    "conv transpose": (lambda: nn.ConvTranspose(2, 3, taps.square(2, start=0), rng(), stride=2), (1, 2, 2, 2)),
-    "layer norm": (lambda: nn.LayerNorm(4), (3, 4)),
+    "linear": (lambda: nn.Linear(3, 2, seeded()), (4, 3)),
+    "linear without bias": (lambda: nn.Linear(3, 2, seeded(), bias=False), (4, 3)),
+    "conv": (lambda: nn.Conv(2, 3, taps.square(3), seeded(), stride=2), (1, 4, 3, 2)),
+    "conv transpose": (lambda: nn.ConvTranspose(2, 3, taps.square(2, start=0), seeded(), stride=2), (1, 2, 2, 2)),
 }
 
 
 def check_layer_grads(layer: Any, call: Callable[[Any, Tensor], Tensor], x: Array) -> None:
-    """Hold a layer's derivatives by x and by its own parameters against finite differences."""
+    """Check the gradients with respect to the input and all parameters."""
     names = layer.named_parameters()
 
     def f(x: Tensor, *values: Tensor) -> Tensor:
@@ -198,33 +189,31 @@ def check_layer_grads(layer: Any, call: Callable[[Any, Tensor], Tensor], x: Arra
         vars(twin).update(zip(names, values, strict=True))
         return call(twin, x)
 
-    check_grads(f, x, *(p.value for p in names.values()), rng=rng())
+    check_grads(f, x, *(p.value for p in names.values()), rng=seeded())
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_derivatives_by_input_and_parameters(name: str) -> None:
+def test_gradients_match_finite_differences(name: str) -> None:
     make, shape = LAYERS[name]
-    check_layer_grads(filled(make(), np.float64), lambda layer, x: layer(x), noise(*shape, dtype=np.float64))
+    check_layer_grads(random_parameters(make(), np.float64), lambda layer, x: layer(x), noise(*shape, dtype=np.float64))
 
 
-def test_derivatives_of_a_residual_convolution() -> None:
-    layer = filled(nn.Conv(2, 2, taps.point(), rng()), np.float64)
+def test_gradients_of_a_residual_convolution() -> None:
+    layer = random_parameters(nn.Conv(2, 2, taps.point(), seeded()), np.float64)
     check_layer_grads(layer, lambda layer, x: layer(x, residual=x), noise(1, 2, 3, 2, dtype=np.float64))
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
-        (lambda: nn.Linear(0, 2, rng()), "n_in: expected at least 1, got 0"),
-        (lambda: nn.Linear(2, -1, rng()), "n_out: expected at least 1, got -1"),
-        (lambda: nn.Conv(1, 1, taps.causal(1), rng()), "taps: expected at least 1, got 0"),
-        (lambda: nn.Conv(1, 1, taps.square(3), rng(), stride=0), "stride: expected at least 1, got 0"),
-        (lambda: nn.ConvTranspose(1, 0, taps.square(3), rng()), "n_out: expected at least 1, got 0"),
-        (lambda: nn.Embedding(0, 1, rng()), "n: expected at least 1, got 0"),
-        (lambda: nn.LayerNorm(0), "dim: expected at least 1, got 0"),
-        (lambda: nn.LayerNorm(3)(Tensor(np.zeros((2, 1)))), r"LayerNorm x: expected \(…, 3\), got \(2, 1\)"),
+        (lambda: nn.Linear(0, 2, seeded()), "n_in: expected at least 1, got 0"),
+        (lambda: nn.Linear(2, -1, seeded()), "n_out: expected at least 1, got -1"),
+        (lambda: nn.Conv(1, 1, taps.causal(1), seeded()), "taps: expected at least 1, got 0"),
+        (lambda: nn.Conv(1, 1, taps.square(3), seeded(), stride=0), "stride: expected at least 1, got 0"),
+        (lambda: nn.ConvTranspose(1, 0, taps.square(3), seeded()), "n_out: expected at least 1, got 0"),
+        (lambda: nn.Embedding(0, 1, seeded()), "n: expected at least 1, got 0"),
     ],
 )
-def test_sizes_below_one_are_refused_by_name(make: Callable[[], object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_rejects_sizes_below_one(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make()

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, index, scatter_add
 from ..autograd.tensor import array_of, taping, value_of
-from ..nn.masks import MaskedMLP
+from ..nn.masked import MaskedMLP
 from .bijection import Bijection
 from .transformers import Transformer
 

@@ -2,8 +2,8 @@
 
 from . import init
 from .cache import ActivationCache
-from .layers import Conv, ConvTranspose, Embedding, LayerNorm, Linear, Sequential, dropout
-from .masks import MaskedConv, MaskedLinear, MaskedMLP
+from .layers import Conv, ConvTranspose, Embedding, Linear, Sequential, dropout
+from .masked import MaskedConv, MaskedLinear, MaskedMLP
 from .mlp import MLP
 from .module import Module
 from .recurrent import LSTM
@@ -15,7 +15,6 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "Embedding",
-    "LayerNorm",
     "Linear",
     "MaskedConv",
     "MaskedLinear",

@@ -1,13 +1,24 @@
-"""Remembered activations: the second of the two evaluators of an autoregressive network.
+"""Activation cache: fast sampling from autoregressive networks.
 
-`net(x)` evaluates every position at once, for training. For sampling, `net(x_here, cache)` evaluates one position, and
-each convolution looks up its other inputs among what it was given at earlier positions. Sampling then costs about
-one forward pass in total instead of one for every pixel. What works pointwise need not notice the difference; of a
-layer that does consult the cache, the weights are masked and laid out for the kernel once, not at every position.
+An autoregressive network is sampled one position at a time, since every sampled value is an input of the later ones.
+Evaluating the whole network for each of the P positions computes O(P²) activations, most of them repeatedly: an
+activation depends only on earlier positions, so it never changes once these are sampled. With a cache, the network
+is evaluated only at the current position, and each convolution reads its other inputs from the cache:
 
-A position is one pixel, or one row of pixels where a layer reads to the right of itself in the rows above (the
-vertical stack of the Gated PixelCNN), or one moment of a sequence. Of a sequence, a layer keeps no more than its taps
-reach: space does not grow with the length, nor time with the reach.
+    net(x)            all positions, for training             x (N, H, W, C)
+    net(x, cache)     the current position, for sampling      x (n, C)
+
+Sampling then computes O(P) activations, about as many as one forward pass.
+
+Positions are visited in raster order. A position is a pixel (i, j); a row (i, slice(None)), for layers that read to the
+right in the rows above, such as the vertical stack of the Gated PixelCNN; or a time step (t,) of a sequence.
+
+What is cached, per layer:
+    inputs     of a convolution on images, at all positions so far; on sequences, in a ring buffer of the last time
+               steps that its taps reach, so that memory does not grow with the length
+    weights    masked and packed for the kernel, once
+
+Pointwise functions, 1×1 convolutions and linear layers need only the current position: none of their inputs are stored.
 
 Source: Ramachandran et al., "Fast Generation for Convolutional Autoregressive Models", 2017.
 Checked by: tests/nn/test_cache.py, tests/models/autoregressive/test_gated_pixelcnn.py
@@ -15,268 +26,222 @@ Checked by: tests/nn/test_cache.py, tests/models/autoregressive/test_gated_pixel
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..autograd import Array, Parameter, Tensor, TensorLike
+from ..autograd import Array, Tensor, TensorLike
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 from ..kernels import AtPosition
 
+if TYPE_CHECKING:
+    from .layers import Conv
+    from .masked import MaskedConv, MaskedLinear
+
+    Layer: TypeAlias = Conv | MaskedConv | MaskedLinear
+
 Position: TypeAlias = tuple[int | slice, ...]
-
-
-class Place(NamedTuple):
-    """A position, as the range of its pixels in raster order: one, or a row."""
-
-    position: Position
-    first: int
-    end: int
-    row: bool
-
-
-class Layer(Protocol):
-    """What a cache needs to know of a layer: weights ([taps,] C_in, C_out), a bias or None, whether relu follows."""
-
-    relu: bool
-
-    @property
-    def b(self) -> Parameter | None: ...
-
-    def weights(self, mask: Array | None = None) -> Tensor: ...
-
-
-class Convolution(Layer, Protocol):
-    """And of a convolution, what it looks at."""
-
-    taps: Taps
-    stride: int
+_FIRST_ROW = np.zeros(1, np.int64)
 
 
 class ActivationCache:
-    """What the convolutions of one network have seen of n images (or sequences) of a given size that are being drawn.
+    """The cached inputs of a network's convolutions while n images or sequences are sampled.
 
-        cache = ActivationCache(n, (height, width))
-        cache.position = i, j                 the pixel to evaluate, or (i, slice(None)): the whole row i
-        y = layer(x_here, cache)              remembers x_here (n, C) or (n, W, C), gives the layer's output there
-        y = first_layer(None, cache)          the same for a layer that reads the image itself, and not this pixel
-        cache.write(pixel)                    (mask A): it is given the pixel (n, C) once that is drawn
+    Set `position`, then call the layers with the activations at that position. The input of the first layer is the
+    image itself; if that layer does not read the current pixel (mask A), call it with x = None and pass the pixel to
+    `write` once it is sampled. Use a new cache for each sampling run: the weights are those of the first evaluation.
 
-    Positions come in raster order; those of a sequence, which has the size (length,), are (0,), (1,), … With `again`, a
-    network may be evaluated several times at one, as where the channels of a pixel are drawn one after another: the
-    last input of a layer is remembered. Every drawing takes a new cache, as the weights of a layer are those, under
-    the mask, with which it was first evaluated.
+    Args:
+        n: number of images or sequences.
+        size: (height, width) or (length,).
+        overwrite: allow several evaluations at a position, as when the channels of a pixel are sampled one by one;
+            the last input replaces the others.
 
-    Raises ValueError if a position is not within the size, or a layer has a stride or taps that reach positions which
-    are evaluated later, looks at a position that it was never given (positions left out, a pixel not passed to
-    `write`), or is given two inputs at one position without `again` (as is one that stands in a network twice).
+    Raises: ValueError if a layer has a stride or reads positions that are evaluated later, if it reads a position that
+        was skipped or not passed to `write`, or if it gets a second input at a position without `overwrite`.
+
+    Example:
+        >>> from tinygen.autograd import taps
+        >>> from tinygen.nn import Conv
+        >>> rng, x = np.random.default_rng(0), np.zeros((5, 8, 8, 1), np.float32)
+        >>> layer, cache = Conv(1, 1, taps.causal(3), rng), ActivationCache(5, (8, 8))
+        >>> for i, j in np.ndindex(8, 8):
+        ...     cache.position = i, j
+        ...     x[:, i, j] = rng.normal(layer(None, cache).value)  # a pixel given the pixels before it
+        ...     cache.write(x[:, i, j])
     """
 
-    def __init__(self, n: int, size: tuple[int, ...], again: bool = False) -> None:
-        self.n, self.size, self.again = n, size, again
-        self._place: Place | None = None
-        self._kept: dict[int, _Kept] = {}
+    def __init__(self, n: int, size: tuple[int, ...], overwrite: bool = False) -> None:
+        self.n, self.size, self.overwrite = n, size, overwrite
+        self._position: Position | None = None
+        self._layers: dict[int, _CachedLayer] = {}
+        # The current position as a range in raster order, and the shape of activations there, without channels.
+        self.start, self.stop, self.is_row = 0, 0, False
+        self.lead: tuple[int, ...] = (n,)
 
     @property
     def position(self) -> Position:
-        """What is being evaluated: an index along each axis; the last of an image's may be slice(None), a whole row."""
-        return self.here.position
+        """The position to evaluate: one index per axis; for images, the last may be slice(None) for a whole row."""
+        if self._position is None:
+            raise ValueError("position: expected a position to evaluate, got none; set cache.position first")
+        return self._position
 
     @position.setter
     def position(self, position: Position) -> None:
-        whole = [slice(None)] if len(self.size) > 1 else []
+        allowed = [slice(None)] if len(self.size) > 1 else []
         if len(position) != len(self.size) or not all(
-            p in whole if isinstance(p, slice) else 0 <= p < length
+            p in allowed if isinstance(p, slice) else 0 <= p < length
             for p, length in zip(position, self.size, strict=True)
         ):
-            raise ValueError(f"position: expected one within {self.size}, got {position}")
-        row, first = isinstance(position[-1], slice), 0
+            raise ValueError(f"position: expected a position within {self.size}, got {position}")
+        self._position, self.is_row, self.start = position, isinstance(position[-1], slice), 0
         for p, length in zip(position, self.size, strict=True):
-            first = first * length + (0 if isinstance(p, slice) else p)
-        self._place = Place(position, first, first + (self.size[-1] if row else 1), row)
+            self.start = self.start * length + (0 if isinstance(p, slice) else p)
+        self.stop = self.start + (self.size[-1] if self.is_row else 1)
+        self.lead = (self.n, self.size[-1]) if self.is_row else (self.n,)
 
-    @property
-    def here(self) -> Place:
-        """The position, as a range."""
-        if self._place is None:
-            raise ValueError("position: expected one to evaluate, set it first")
-        return self._place
-
-    def conv(
-        self, layer: Convolution, x: TensorLike | None, residual: TensorLike = 0.0, mask: Array | None = None
+    def evaluate(
+        self, layer: Layer, x: TensorLike | None, residual: TensorLike = 0.0, mask: Array | None = None
     ) -> Tensor:
-        """Evaluate a convolution at this position: residual + bias + Σₜ x(p + oₜ) Wₜ."""
-        kept = self._kept.get(id(layer)) or self._keep(layer, self._kind_of(layer), mask)
-        return kept.evaluate(self, x, residual)
+        """Return the layer's output at the current position: residual + b + Σₜ x(p + oₜ) Wₜ, with relu if it has one.
 
-    def linear(self, layer: Layer, x: TensorLike, residual: TensorLike = 0.0, mask: Array | None = None) -> Tensor:
-        """Evaluate a layer that looks at nothing but x itself, (n, C_in) or (n, W, C_in): residual + bias + x W."""
-        kept = self._kept.get(id(layer)) or self._keep(layer, _Pointwise, mask)
-        return kept.evaluate(self, x, residual)
+        Shapes: x (n, C_in) or, for a row, (n, W, C_in); result and residual likewise with C_out.
+        """
+        cached = self._layers.get(id(layer))
+        if cached is None:
+            cached = self._layers[id(layer)] = self._add(layer, mask)
+        return cached.evaluate(self, x, residual)
 
     def write(self, pixel: TensorLike) -> None:
-        """Give the pixel (n, C) that has been drawn at this position to every layer that reads the image."""
-        for kept in self._kept.values():
-            if kept.reads_image:
-                kept.write(self.here, array_of(pixel), self.again)
+        """Store the sampled pixel (n, C) at the current position, for all layers that were called with x = None."""
+        for cached in self._layers.values():
+            if isinstance(cached, _CachedConv) and cached.reads_image:
+                cached.write(self, array_of(pixel))
 
-    def _keep(self, layer: Any, kind: Callable[..., _Kept], mask: Array | None) -> _Kept:
-        kept = self._kept[id(layer)] = kind(layer, mask, self.n, self.size, self.here.row)
-        return kept
-
-    def _kind_of(self, layer: Convolution) -> Callable[..., _Kept]:
-        axes, row = len(self.size), self.here.row
-        last = (0, *(float("inf"),) * (axes - 1)) if row else (0,) * axes
+    def _add(self, layer: Any, mask: Array | None) -> _CachedLayer:
+        axes = len(self.position)
+        if not hasattr(layer, "taps"):  # a linear layer
+            return _CachedLayer(layer, mask)
+        last = (0, *(float("inf"),) * (axes - 1)) if self.is_row else (0,) * axes
         if layer.stride != 1 or any(len(tap) != axes or tap > last for tap in layer.taps):
             raise ValueError(
-                f"ActivationCache: a layer of stride {layer.stride} with taps {layer.taps} cannot be evaluated "
-                f"position by position; it needs stride 1 and taps of {axes} axes that are already written"
+                f"ActivationCache: expected a layer of stride 1 whose taps have {axes} axes and reach no position that "
+                f"is evaluated later, got stride {layer.stride} and taps {layer.taps}"
             )
         if layer.taps == ((0,) * axes,):  # a 1×1 convolution
-            return _Pointwise
-        return _Ring if axes == 1 else _Canvas
+            return _CachedLayer(layer, mask)
+        return _CachedConv(layer, mask, self)
 
 
-class _Kept:
-    """The weights of one layer, and of its inputs what its outputs at this and later positions depend on."""
+class _CachedLayer:
+    """A layer with packed weights. This base class is for pointwise layers, which need no stored inputs."""
 
     def __init__(self, layer: Layer, mask: Array | None) -> None:
-        self.layer = layer  # it is found by its id, which must not be given to another meanwhile
-        w = layer.weights(mask).value
-        b = None if layer.b is None else layer.b.value
-        self.sum, self.reads_image = AtPosition(w.reshape(-1, *w.shape[-2:]), b, layer.relu), False
+        self.layer = layer  # keeps the layer alive, so that its id is not reused
+        w, b = layer.weights(mask).value, layer.b
+        (self.n_in, self.n_out), self.dtype = w.shape[-2:], w.dtype
+        self.kernel = AtPosition(w.reshape(-1, self.n_in, self.n_out), None if b is None else b.value, layer.relu)
 
     def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
-        """Give the layer's output at this position, of the input x there; None is what `write` gave of the image."""
-        raise NotImplementedError
+        """Return the layer's output at the current position."""
+        rows, starts = self.inputs(cache, x)
+        added = None
+        if not (isinstance(residual, float) and residual == 0):
+            added, shape = array_of(residual), (*cache.lead, self.n_out)
+            if added.shape != shape or added.dtype != self.dtype:
+                added = np.broadcast_to(added, shape).astype(self.dtype)
+        if not cache.is_row:
+            return Tensor(self.kernel(rows, starts, cache.n, added))
+        # The kernel orders the activations of a row by pixel, then by image: (W · n, C).
+        added = None if added is None else added.swapaxes(0, 1).reshape(-1, self.n_out)
+        n, width = cache.lead
+        y = self.kernel(rows, starts, width * n, added)
+        return Tensor(y.reshape(width, n, self.n_out).swapaxes(0, 1))
 
-    def write(self, here: Place, x: Array, again: bool) -> None:
-        """Remember the input x at this position."""
-
-    def row(self, x: Array, starts: Array, n: int, width: int, residual: TensorLike) -> Tensor:
-        """Evaluate the layer at a row, (n, W, C_out). In cache, here and in x, the images of a pixel lie together."""
-        channels = self.sum.channels
-        p = _fitting(residual, (n, width, channels), x.dtype)
-        y = self.sum(x, starts, width * n, None if p is None else p.swapaxes(0, 1).reshape(-1, channels))
-        return Tensor(y.reshape(width, n, channels).swapaxes(0, 1))
-
-
-class _Pointwise(_Kept):
-    """A layer that looks at its input at this position only."""
-
-    starts = np.zeros(1, np.int64)
-
-    def __init__(self, layer: Layer, mask: Array | None, *_: Any) -> None:
-        super().__init__(layer, mask)
-
-    def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
+    def inputs(self, cache: ActivationCache, x: TensorLike | None) -> tuple[Array, Array]:
+        """Return a matrix of inputs, and for each tap the row of the matrix that the first output reads."""
         if x is None:
+            raise ValueError(f"ActivationCache: expected an input of a pointwise layer at {cache.position}, got None")
+        v = array_of(x)
+        self.check_input(cache, v)
+        if cache.is_row:
+            v = v.swapaxes(0, 1)
+        return np.ascontiguousarray(v, self.dtype).reshape(-1, self.n_in), _FIRST_ROW
+
+    def check_input(self, cache: ActivationCache, x: Array) -> None:
+        expected = (*cache.lead, self.n_in)
+        if x.shape != expected:
             raise ValueError(
-                f"ActivationCache: at position {cache.position} a layer that looks at nothing else is given no input"
+                f"ActivationCache: expected an input of shape {expected} at {cache.position}, got {x.shape}"
             )
-        v, dtype = array_of(x), self.sum.w.dtype
-        if v.ndim not in (2, 3) or v.shape[-1] != self.sum.channels_in:
-            raise _of_another_shape(v, cache.position, ("n", "[W]", self.sum.channels_in))
-        if v.ndim == 3:
-            rows = np.ascontiguousarray(v.swapaxes(0, 1), dtype).reshape(-1, self.sum.channels_in)
-            return self.row(rows, self.starts, v.shape[0], v.shape[1], residual)
-        p = _fitting(residual, (len(v), self.sum.channels), dtype)
-        return Tensor(self.sum(np.ascontiguousarray(v, dtype), self.starts, len(v), p))
 
 
-class _Inputs(_Kept):
-    """A convolution, what it was given, and where its taps look."""
+class _CachedConv(_CachedLayer):
+    """A convolution with packed weights and a buffer of its inputs at earlier positions.
 
-    inputs: Array  # (places, n, C_in)
-    places: Array  # of the positions, which are counted in raster order
-    under: Array  # (positions, taps): the places that the taps look at
+    The buffer has a slot (n, C_in) for each position that can be stored at the same time. `slots[p]` is the slot of
+    position p in raster order; `starts[p]` has the row, of all slots' images, that each tap reads for position p.
+    """
 
-    def __init__(self, layer: Convolution, mask: Array | None, n: int, places: int, row: bool) -> None:
+    def __init__(self, layer: Conv | MaskedConv, mask: Array | None, cache: ActivationCache) -> None:
         super().__init__(layer, mask)
-        self.taps, self.looks_here = layer.taps, any(not any(tap[: len(tap) - row]) for tap in layer.taps)
-        self.inputs, self.given = np.zeros((places, n, self.sum.channels_in), self.sum.w.dtype), 0
-        self.rows, self.starts = self.inputs.reshape(-1, self.sum.channels_in), list(self.under * n)
+        count, self.slots, tap_slots = (_ring_buffer if len(cache.size) == 1 else _padded_image)(layer.taps, cache.size)
+        self.buffer = np.zeros((count, cache.n, self.n_in), self.dtype)
+        self.rows, self.starts = self.buffer.reshape(-1, self.n_in), list(tap_slots * cache.n)
+        self.taps, self.written = layer.taps, 0  # the number of positions that have been written
+        self.reads_current = any(not any(tap[: len(tap) - cache.is_row]) for tap in layer.taps)
+        self.reads_image = False  # whether its inputs arrive by `ActivationCache.write`
 
-    def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
-        here = cache.here
+    def inputs(self, cache: ActivationCache, x: TensorLike | None) -> tuple[Array, Array]:
         if x is None:
             self.reads_image = True
         else:
-            self.write(here, array_of(x), cache.again)
-        if not (here.end if self.looks_here else here.first) <= self.given <= here.end:
-            raise _never_given(self.taps, here.position)
-        n, starts = self.inputs.shape[1], self.starts[here.first % len(self.starts)]
-        if here.row:
-            return self.row(self.rows, starts, n, here.end - here.first, residual)
-        return Tensor(self.sum(self.rows, starts, n, _fitting(residual, (n, self.sum.channels), self.rows.dtype)))
+            self.write(cache, array_of(x))
+        if not (cache.stop if self.reads_current else cache.start) <= self.written <= cache.stop:
+            raise self._missing_input(cache)
+        return self.rows, self.starts[cache.start % len(self.starts)]
 
-    def write(self, here: Place, x: Array, again: bool) -> None:
-        """Remember the input x at this position, which is the next one after the last, or that one again."""
-        n, channels = wanted = self.inputs.shape[1:]
-        if here.row:
-            wanted = n, here.end - here.first, channels
-        if x.shape != wanted:
-            raise _of_another_shape(x, here.position, wanted)
-        if here.first != self.given and not (again and here.end == self.given):
-            raise (_given_twice if here.first < self.given else _never_given)(self.taps, here.position)
-        if here.row:
-            self.inputs[self.places[here.first : here.end]] = x.swapaxes(0, 1)
+    def write(self, cache: ActivationCache, x: Array) -> None:
+        """Store x at the current position: the one after the last, or with `overwrite` the last one again."""
+        self.check_input(cache, x)
+        if cache.start != self.written and not (cache.overwrite and cache.stop == self.written):
+            if cache.start > self.written:
+                raise self._missing_input(cache)
+            raise ValueError(
+                f"ActivationCache: expected one input per position, got a second input at {cache.position} for taps "
+                f"{self.taps}; use a layer only once in a network, and a new cache for each sampling run"
+            )
+        if cache.is_row:
+            self.buffer[self.slots[cache.start : cache.stop]] = x.swapaxes(0, 1)
         else:
-            self.inputs[self.places[here.first % len(self.places)]] = x
-        self.given = here.end
+            self.buffer[self.slots[cache.start % len(self.slots)]] = x
+        self.written = cache.stop
+
+    def _missing_input(self, cache: ActivationCache) -> ValueError:
+        return ValueError(
+            f"ActivationCache: expected inputs at all positions that taps {self.taps} read from {cache.position}, got "
+            f"{self.written} inputs in raster order; visit every position, and pass every sampled pixel to `write`"
+        )
 
 
-class _Ring(_Inputs):
-    """The last inputs of a convolution over a sequence, as far as its taps reach: each new one replaces the oldest.
+def _ring_buffer(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
+    """Assign time step t to slot t mod L, where L is the reach of the taps, including the current time step.
 
-    Moment t is at t mod the length of the ring; what was before moment 0 is zero, as the ring is at first.
+    Slots are zero until they are written, as the padding before the first time step must be.
     """
-
-    def __init__(self, layer: Convolution, mask: Array | None, n: int, size: tuple[int, ...], row: bool) -> None:
-        offsets = np.array(layer.taps)[:, 0]
-        length = 1 - offsets.min()
-        self.places = np.arange(length)
-        self.under = (self.places[:, None] + offsets) % length
-        super().__init__(layer, mask, n, length, row)
+    offsets = np.array(taps)[:, 0]
+    length = 1 - offsets.min()
+    slots = np.arange(length)
+    return length, slots, (slots[:, None] + offsets) % length
 
 
-class _Canvas(_Inputs):
-    """Every input that a convolution has been given, with a border of zeros for its taps to reach into."""
-
-    def __init__(self, layer: Convolution, mask: Array | None, n: int, size: tuple[int, ...], row: bool) -> None:
-        offsets = np.array(layer.taps)
-        before, after = np.maximum(0, -offsets.min(0)), np.maximum(0, offsets.max(0))
-        bordered = before + size + after
-        places = np.arange(np.prod(bordered)).reshape(bordered)
-        self.places = places[tuple(slice(b, b + n) for b, n in zip(before, size, strict=True))].reshape(-1)
-        along = offsets @ [int(np.prod(bordered[axis + 1 :])) for axis in range(len(size))]
-        self.under = self.places[:, None] + along
-        super().__init__(layer, mask, n, places.size, row)
-
-
-def _fitting(residual: TensorLike, shape: tuple[int, ...], dtype: Any) -> Array | None:
-    """What is added, of y's shape and type; None for the default, nothing."""
-    if isinstance(residual, float) and residual == 0:
-        return None
-    p = array_of(residual)
-    return p if p.shape == shape and p.dtype == dtype else np.broadcast_to(p, shape).astype(dtype)
-
-
-def _of_another_shape(x: Array, position: Position, wanted: tuple[Any, ...]) -> ValueError:
-    return ValueError(f"ActivationCache: an input of shape {x.shape} at position {position}, expected {wanted}")
-
-
-def _never_given(taps: Taps, position: Position) -> ValueError:
-    return ValueError(
-        f"ActivationCache: at position {position} a layer with taps {taps} looks at positions that it was never given: "
-        f"were some left out, or a pixel not passed to `write`?"
-    )
-
-
-def _given_twice(taps: Taps, position: Position) -> ValueError:
-    return ValueError(
-        f"ActivationCache: a layer with taps {taps} is given a second input at position {position}; a layer that "
-        f"stands in a network twice cannot be remembered, and each drawing needs a new ActivationCache"
-    )
+def _padded_image(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
+    """Assign every pixel to a slot of an image with a border of zeros, as wide as the taps reach."""
+    offsets = np.array(taps)
+    before, after = np.maximum(0, -offsets.min(0)), np.maximum(0, offsets.max(0))
+    padded = before + size + after
+    slots = np.arange(padded.prod()).reshape(padded)
+    interior = slots[tuple(slice(b, b + n) for b, n in zip(before, size, strict=True))].reshape(-1)
+    strides = [int(padded[axis + 1 :].prod()) for axis in range(len(size))]
+    return slots.size, interior, interior[:, None] + offsets @ strides

@@ -1,7 +1,7 @@
-"""How weights start: arrays of float32, drawn from the generator that is given.
+"""Initialisers of weights: random arrays of float32, drawn with an explicit generator.
 
-Layers take an initialiser (shape, (fan_in, fan_out), rng) → array; fan_in is the number of inputs that one output sums
-over, fan_out the number of outputs that one input goes to.
+An initialiser is a function (shape, (fan_in, fan_out), rng) → array. fan_in is the number of inputs that an output sums
+over, fan_out the number of outputs that an input contributes to.
 
 Checked by: tests/nn/test_init.py
 """
@@ -23,7 +23,9 @@ Initialiser: TypeAlias = Callable[[Shape, Fans, np.random.Generator], Array]
 
 
 def glorot_uniform(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
-    """Draw from U(−a, a) with a = √(6 / (fan_in + fan_out)): keeps variances in tanh networks, forward and backward.
+    """Draw from U(−a, a), a = √(6 / (fan_in + fan_out)), which preserves the variance of activations and gradients.
+
+    Derived for activations that are linear near 0, such as tanh.
 
     Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
@@ -33,7 +35,7 @@ def glorot_uniform(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
 
 
 def he_normal(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
-    """Draw from N(0, 2 / fan_in): keeps the variance through a network of relus.
+    """Draw from N(0, 2 / fan_in), which preserves the variance of activations through relu layers.
 
     Source: He, Zhang, Ren & Sun, "Delving deep into rectifiers", 2015.
     """
@@ -46,26 +48,28 @@ def normal(shape: Shape, std: float, rng: np.random.Generator) -> Array:
     return (std * rng.standard_normal(shape)).astype(np.float32)
 
 
-def centred(w: Array, rng: np.random.Generator) -> Array:
-    """Biases b = −c w with a c ~ N(0, 1) for each unit, so that the plane where c w + b = 0 passes through some data.
-
-    With b = 0 all kinks of a layer of relus would be at the origin: of one input, a network of them is two straight
-    lines until the biases have moved.
-
-    Shapes: w (n_in, n_out), b (n_out,).
-    """
-    return np.asarray(-(w * rng.standard_normal(w.shape)).sum(0), np.float32)
-
-
 def zeros(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
-    """Draw nothing: all zeros, for a last layer that is to start from a known function."""
+    """Return zeros, for example for an output layer that should initially return zero."""
     return np.zeros(shape, np.float32)
 
 
 def orthogonal(n: int, rng: np.random.Generator) -> Array:
-    """Draw an (n, n) matrix uniformly (Haar) from the orthogonal ones: Q of a Gaussian's QR, its signs made unique.
+    """Draw an (n, n) orthogonal matrix from the uniform (Haar) distribution.
+
+    It is the factor Q in the QR decomposition of a Gaussian matrix, with signs such that R has a positive diagonal.
 
     Source: Mezzadri, "How to generate random matrices from the classical compact groups", 2007.
     """
     q, r = np.linalg.qr(rng.standard_normal((n, n)))
     return (q * np.sign(np.diag(r))).astype(np.float32)
+
+
+def hyperplane_bias(w: Array, rng: np.random.Generator) -> Array:
+    """Return biases b = −c w with a point c ~ N(0, I) for each unit: its hyperplane x w + b = 0 passes through c.
+
+    For standardised data, the hyperplanes are then spread over the data. With b = 0, all kinks of a relu layer would be
+    at the origin, and a relu network with a single input would start with only two linear pieces.
+
+    Shapes: w (n_in, n_out), b (n_out,).
+    """
+    return np.asarray(-(w * rng.standard_normal(w.shape)).sum(0), np.float32)

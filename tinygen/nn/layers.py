@@ -1,4 +1,4 @@
-"""Layers: a few parameters and one formula each.
+"""Layers: linear, convolutional and transposed convolutional layers, embeddings, dropout, and Sequential.
 
 Checked by: tests/nn/test_nn_layers.py
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, relu, sqrt
+from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, relu
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_rate
@@ -25,11 +25,17 @@ Activation: TypeAlias = Callable[[TensorLike], Tensor]
 
 
 class Linear(Module):
-    """y = x w + b, or a(x w + b) where a call is given an activation a: relu is then part of the same pass
+    """Fully connected layer: y = x w + b, followed by an activation if the call is given one.
 
-    Integers x are computed with in w's dtype; among floating-point numbers the usual promotion holds.
+    Integer and boolean x are cast to the dtype of w. A relu that is passed as the activation is fused with the product.
 
-    Shapes: x (…, n_in), w (n_in, n_out), b (n_out,), y (…, n_out).  Raises ValueError if n_in or n_out is below 1.
+    Shapes: x (…, n_in), w (n_in, n_out), b (n_out,), y (…, n_out).
+    Raises: ValueError if n_in or n_out is below 1.
+
+    Example:
+        >>> layer = Linear(3, 2, np.random.default_rng(0))
+        >>> layer(np.ones((5, 3))).shape
+        (5, 2)
     """
 
     def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True, init: Initialiser = glorot_uniform) -> None:
@@ -38,15 +44,15 @@ class Linear(Module):
         self.b = Parameter(np.zeros(n_out)) if bias else None
 
     def __call__(self, x: TensorLike, activation: Activation | None = None) -> Tensor:
-        if array_of(x).dtype.kind in "iub":  # NumPy would take int64 and float32 to float64
+        if array_of(x).dtype.kind in "iub":  # NumPy would promote int64 and float32 to float64
             x = array_of(x).astype(self.w.dtype)
         if self.b is not None:
-            return activated(x, self.w, self.b, activation)
+            return linear_with_activation(x, self.w, self.b, activation)
         return matmul(x, self.w) if activation is None else activation(matmul(x, self.w))
 
 
 class _Convolution(Module):
-    """Weights over taps and a bias: a Conv reads them one way round, a ConvTranspose the other."""
+    """The parameters of Conv and ConvTranspose: one weight matrix per tap, and a bias."""
 
     transposed = False
 
@@ -63,7 +69,7 @@ class _Convolution(Module):
         at_least(1, n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
         shape, fan_in, fan_out = (len(taps), n_in, n_out), len(taps) * n_in, len(taps) * n_out
         if self.transposed:
-            # Of the taps, one in s (in each axis) meets an output, so that is how many inputs it sums over.
+            # An output pixel receives only every stride-th tap along each axis.
             shape, fan_in = (len(taps), n_out, n_in), max(1, fan_in // stride ** len(taps[0]))
         self.w = Parameter(init(shape, (fan_in, fan_out), rng))
         self.b = Parameter(np.zeros(n_out)) if bias else None
@@ -71,13 +77,24 @@ class _Convolution(Module):
 
 
 class Conv(_Convolution):
-    """y(p) = residual + b + Σₜ x(s·p + oₜ) wₜ over the taps o, with stride s
+    """Convolution over a set of taps o with stride s: y(p) = residual + b + Σₜ x(s·p + oₜ) wₜ.
 
-    With a `cache`, x is the activation at one position only and so is y: the layer's other inputs are remembered (see
-    `ActivationCache`). Where a call is given an activation, y is that of the sum: relu is part of the same pass.
+    The call takes an optional activation, which is applied to y; relu is fused with the convolution. With a `cache`,
+    x and y are the activations at the cache's current position only, and x may be None (see `ActivationCache`).
+
+    Args:
+        taps: offsets of the inputs that an output depends on, for example `taps.square(3)` or `taps.causal(3)`.
+        stride: step s between neighbouring outputs, in input pixels.
+        init: initialiser of the weights.
 
     Shapes: x (N, H, W, n_in) or (N, T, n_in), w (taps, n_in, n_out), b (n_out,), y (N, ⌈H/s⌉, ⌈W/s⌉, n_out).
-    Raises ValueError if n_in, n_out or stride is below 1 or there are no taps.
+    Raises: ValueError if n_in, n_out or stride is below 1 or there are no taps.
+
+    Example:
+        >>> from tinygen.autograd import taps
+        >>> layer = Conv(1, 8, taps.square(3), np.random.default_rng(0), stride=2)
+        >>> layer(np.zeros((5, 28, 28, 1))).shape
+        (5, 14, 14, 8)
     """
 
     relu = False
@@ -91,24 +108,25 @@ class Conv(_Convolution):
     ) -> Tensor:
         fused = activation is relu and cache is None
         if cache is not None:
-            y = cache.conv(self, x, residual)
+            y = cache.evaluate(self, x, residual)
         elif x is None:
-            raise ValueError("Conv: x is None; only with a cache may the input come later")
+            raise ValueError("Conv x: expected an array or tensor, got None; only a call with a cache may omit x")
         else:
             bias = 0.0 if self.b is None else self.b
             y = conv(x, self.w, self.taps, self.stride, residual=residual, bias=bias, relu=fused)
         return y if activation is None or fused else activation(y)
 
     def weights(self, mask: Array | None = None) -> Tensor:
-        """w ⊙ mask, or without a mask w."""
+        """Return w ⊙ mask, or w if there is no mask."""
         return self.w if mask is None else self.w * mask
 
 
 class ConvTranspose(_Convolution):
-    """x(q) = b + Σ y(p) wₜᵀ over all p and t with s·p + oₜ = q: the adjoint of a Conv, from small to large
+    """Transposed convolution, the adjoint of Conv: x(q) = b + Σ y(p) wₜᵀ over all p, t with s·p + oₜ = q.
 
-    Shapes: y (N, H, W, n_in), w (taps, n_out, n_in), b (n_out,), x (N, s·H, s·W, n_out), or of the `size` given.
-    Raises ValueError as Conv does.
+    Shapes: y (N, H, W, n_in), w (taps, n_out, n_in), b (n_out,), x (N, s·H, s·W, n_out), or (N, *size, n_out) if the
+    call is given a size.
+    Raises: ValueError as for Conv.
     """
 
     transposed = True
@@ -118,9 +136,17 @@ class ConvTranspose(_Convolution):
 
 
 class Sequential(Module):
-    """y = fₙ(… f₂(f₁(x))), of modules and of plain functions such as tanh
+    """Layers applied one after another: y = fₙ(… f₂(f₁(x))).
 
-    A `cache` is handed to every Conv and Sequential; all else must work pointwise then (see `ActivationCache`).
+    The layers are modules or plain functions such as tanh. A `cache` is passed on to every Conv and Sequential; all
+    other layers must then be pointwise.
+
+    Example:
+        >>> from tinygen.autograd import tanh
+        >>> rng = np.random.default_rng(0)
+        >>> net = Sequential(Linear(3, 16, rng), tanh, Linear(16, 2, rng))
+        >>> net(np.ones((5, 3))).shape
+        (5, 2)
     """
 
     def __init__(self, *layers: Callable[[Any], Tensor]) -> None:
@@ -134,9 +160,10 @@ class Sequential(Module):
 
 
 class Embedding(Module):
-    """y = w[k]: one learned vector for each of n symbols
+    """Table of learned vectors, one for each of n symbols: y = w[k].
 
-    Shapes: k (…) integers in 0…n−1, w (n, dim), y (…, dim).  Raises ValueError if k is not of integers within 0…n−1.
+    Shapes: k (…) integers in 0…n−1, w (n, dim), y (…, dim).
+    Raises: ValueError if k has another dtype or is out of range, or if n or dim is below 1.
     """
 
     def __init__(self, n: int, dim: int, rng: Rng) -> None:
@@ -147,40 +174,23 @@ class Embedding(Module):
         k = array_of(k)
         n = self.w.shape[0]
         if k.dtype.kind not in "iu" or (k.size and (k.min() < 0 or k.max() >= n)):
-            raise ValueError(f"Embedding k: expected integers in 0…{n - 1}, got dtype {k.dtype}, shape {k.shape}")
+            raise ValueError(f"Embedding k: expected integers 0…{n - 1}, got {k.dtype} of shape {k.shape}")
         return self.w[k]
 
 
-class LayerNorm(Module):
-    """y = w (x − μ) / √(σ² + ε) + b, with mean μ and variance σ² of each vector along the last axis
-
-    Shapes: x, y (…, dim), w and b (dim,).  Raises ValueError if dim is below 1 or x of another.
-    Source: Ba, Kiros & Hinton, "Layer normalization", 2016.
-    """
-
-    def __init__(self, dim: int, epsilon: float = 1e-5) -> None:
-        at_least(1, dim=dim)
-        self.w, self.b, self.epsilon = Parameter(np.ones(dim)), Parameter(np.zeros(dim)), epsilon
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if x.shape[-1:] != self.w.shape:
-            raise ValueError(f"LayerNorm x: expected (…, {self.w.shape[0]}), got {x.shape}")
-        centred = x - x.mean(-1, keepdims=True)
-        variance = (centred * centred).mean(-1, keepdims=True)
-        return centred / sqrt(variance + self.epsilon) * self.w + self.b
-
-
-def activated(x: TensorLike, w: TensorLike, b: TensorLike, activation: Activation | None) -> Tensor:
-    """a(x w + b), without an activation x w + b. Shapes: as those of `linear`."""
+def linear_with_activation(x: TensorLike, w: TensorLike, b: TensorLike, activation: Activation | None) -> Tensor:
+    """Return activation(x w + b), or x w + b without an activation; relu is fused. Shapes as for `autograd.linear`."""
     if activation is None or activation is relu:
         return linear(x, w, b, relu=activation is relu)
     return activation(linear(x, w, b))
 
 
 def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
-    """y = x ⊙ m / (1 − rate) with m ~ Bernoulli(1 − rate), so that E y = x; without a generator, y = x
+    """Zero each element with probability `rate`: y = x ⊙ m / (1 − rate), m ~ Bernoulli(1 − rate), so that E y = x.
 
-    Shapes: x, y (…).  Raises ValueError if not 0 ≤ rate < 1.
+    Without an rng, return x; this is how dropout is switched off for evaluation.
+
+    Raises: ValueError unless 0 ≤ rate < 1.
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     """
     check_rate("rate", rate)

@@ -1,4 +1,4 @@
-"""The multilayer perceptron: linear layers with an activation between.
+"""The multilayer perceptron.
 
 Checked by: tests/nn/test_mlp.py
 """
@@ -17,11 +17,20 @@ from .module import Module
 
 
 class MLP(Module):
-    """y = a(… a(a(x w₁ + b₁) w₂ + b₂) …) wₙ + bₙ, with hidden layers of so many units and an activation a.
+    """Multilayer perceptron: y = a(… a(a(x w₁ + b₁) w₂ + b₂) …) wₙ + bₙ, with activation a.
 
-    The last layer, after which there is no activation, starts as a `Linear` does, whatever `init` the others have.
+    Args:
+        hidden: number of units in each hidden layer; () gives a single linear layer.
+        activation: applied after every layer except the last.
+        init: initialiser of the hidden layers. The last layer has the default initialisation of `Linear`.
 
-    Shapes: x (…, n_in), y (…, n_out).  Raises ValueError if a size is below 1.
+    Shapes: x (…, n_in), y (…, n_out).
+    Raises: ValueError if a size is below 1.
+
+    Example:
+        >>> net = MLP(784, (128, 64), 10, np.random.default_rng(0))
+        >>> net(np.zeros((5, 784))).shape
+        (5, 10)
     """
 
     def __init__(

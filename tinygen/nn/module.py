@@ -1,9 +1,11 @@
-"""A module is plain data: whatever stands in its attributes is what it is made of.
+"""Modules: containers of parameters and constants, found by walking through attributes.
 
-    Parameters are learned, arrays are constants, tensors are computed.
+    Parameter       learned by an optimiser
+    NumPy array     constant, saved with the parameters
+    Tensor          computed, not saved
 
-Parameters and modules are found by walking `vars(self)` through modules, lists, tuples and dicts, in the order in which
-they were put there, each once. There is nothing to register and nothing to inherit but the methods below.
+The walk goes through `vars(self)` and through nested modules, lists, tuples and dicts, in insertion order, and visits
+every parameter, module and container once. Nothing has to be registered.
 
 Checked by: tests/nn/test_module.py
 """
@@ -23,66 +25,72 @@ Holder: TypeAlias = dict[Any, Any] | list[Any] | tuple[Any, ...]
 
 
 class Module:
-    """What has parameters. A subclass assigns its parts to attributes and computes with them; that is all.
+    """Base class of everything that has parameters. A subclass assigns them to attributes and defines `__call__`.
 
-    An attribute that holds a Parameter takes only another one: `layer.w = layer.w * 0.5` raises TypeError, for w would
-    be a computed tensor from then on, neither trained nor saved. `layer.w.assign(…)` gives it a value.
+    An attribute that holds a Parameter can only be replaced by another Parameter: `layer.w = layer.w * 0.5` raises
+    TypeError, since w would become a computed tensor that is neither trained nor saved. Use `layer.w.assign(…)`.
+
+    Example:
+        >>> class Scale(Module):
+        ...     def __init__(self, dim):
+        ...         self.w = Parameter(np.ones(dim))
+        >>> Scale(3).named_parameters().keys()
+        dict_keys(['w'])
     """
 
-    if not TYPE_CHECKING:  # a type checker that sees it believes that every module has every attribute
+    if not TYPE_CHECKING:  # a type checker that sees __setattr__ accepts every attribute
 
         def __setattr__(self, name: str, value: Any) -> None:
             if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter):
                 raise TypeError(
-                    f"{type(self).__name__}.{name}: expected a Parameter in place of one, got {type(value).__name__}; "
-                    f"change its value by .{name}.assign(…), or del it first"
+                    f"{type(self).__name__}.{name}: expected a Parameter, got {type(value).__name__}; "
+                    f"call .{name}.assign(…) to change the value, or delete the attribute first"
                 )
             super().__setattr__(name, value)
 
     def named_parameters(self) -> dict[str, Parameter]:
-        """Return every parameter by its path, such as `layers.0.w`; one that stands in two places has the first name.
+        """Return all parameters by path, for example `layers.0.w`. A shared parameter has the first of its paths.
 
-        Raises ValueError if two have one path.
+        Raises: ValueError if two parameters have the same path.
         """
         return _by_name((part.name, part.value) for part in _parts(self) if isinstance(part.value, Parameter))
 
     def parameters(self) -> list[Parameter]:
-        """Return every parameter once, in the order of `named_parameters`."""
+        """Return all parameters, each once, in the order of `named_parameters`."""
         return list(self.named_parameters().values())
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of its first parameter, which `astype` gives to all of them; without any, float64."""
-        first = _first_parameter(vars(self), {id(self)})
+        """The dtype of the first parameter; float64 if there are no parameters."""
+        first = next((part.value for part in _parts(self) if isinstance(part.value, Parameter)), None)
         return np.dtype(np.float64) if first is None else first.dtype
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Give every parameter this dtype, in place, and return the module.
+        """Convert all parameters to a floating-point dtype, in place, and return the module.
 
-        Constants stay: they are to be float32 (or integers), which every computation promotes to its parameters' dtype.
-        Raises TypeError if the dtype is not a floating-point one.
+        Constants keep their dtype. They should be float32 or integers, which are promoted to the parameters' dtype.
+
+        Raises: TypeError if the dtype is not a floating-point dtype.
         """
         if np.dtype(dtype).kind != "f":
-            raise TypeError(
-                f"astype: dtype {np.dtype(dtype)} is not a floating-point dtype, parameters could not learn"
-            )
+            raise TypeError(f"astype: expected a floating-point dtype, got {np.dtype(dtype)}")
         for parameter in self.parameters():
             parameter.assign(parameter.value, dtype)
         return self
 
     def state(self) -> State:
-        """Return copies of every parameter and every constant by their paths.
+        """Return copies of all parameters and constants by path.
 
-        Constants belong to it since many are drawn at random, such as a permutation: parameters alone would be
-        loaded into another model than they were learned in.
+        Constants are included because many are random, for example a permutation: a model restored without them would
+        not be the model that was trained.
         """
         return {name: value.copy() for name, value in self._arrays().items()}
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Restore what `state` returned, into the parameters' own dtypes.
+        """Restore a result of `state`, cast to the dtypes of this module. If it raises, nothing has been changed.
 
-        Raises ValueError, having changed nothing, if a name is missing or unknown or a shape differs; also if a
-        constant differs that stands in a tuple, where it cannot be replaced.
+        Raises: ValueError if a name is missing or unknown, if a shape differs, or if a constant in a tuple differs,
+            since it cannot be replaced.
         """
         own = self._arrays()
         check_fit(type(self).__name__, own, state)
@@ -90,7 +98,8 @@ class Module:
         for part in parts:
             if isinstance(part.holder, tuple) and not np.array_equal(own[part.name], state[part.name]):
                 raise ValueError(
-                    f"{type(self).__name__}: constant {part.name} differs and, in a tuple, cannot be replaced"
+                    f"{type(self).__name__}: constant {part.name} differs from the state and cannot be replaced, since "
+                    f"it is in a tuple; store it in a list"
                 )
         for part in parts:
             value = np.array(state[part.name], own[part.name].dtype)
@@ -108,7 +117,7 @@ class Module:
 
 
 class _Part(NamedTuple):
-    """Where something stands: holder[key] is value. The holder of a module's attribute is the dict `vars(module)`."""
+    """One step of the walk: holder[key] is value. The holder of a module's attributes is the dict `vars(module)`."""
 
     name: str
     holder: Holder
@@ -117,7 +126,7 @@ class _Part(NamedTuple):
 
 
 def _parts(module: Module) -> Iterator[_Part]:
-    """Walk through everything below a module: parameters, modules and containers once, constants wherever they are."""
+    """Walk through everything below a module: parameters and modules once, constants at every occurrence."""
     return _walk(vars(module), "", {id(module)}, into_modules=True)
 
 
@@ -137,30 +146,17 @@ def _walk(holder: Holder, prefix: str, seen: set[int], into_modules: bool) -> It
                 yield from _walk(value, f"{name}.", seen, into_modules)
 
 
-def _first_parameter(holder: Holder, seen: set[int]) -> Parameter | None:
-    """The first that `_parts` comes to, without a walk through the rest: samplers ask for its dtype at each call."""
-    for value in holder.values() if isinstance(holder, dict) else holder:
-        if isinstance(value, Parameter):
-            return value
-        below = vars(value) if isinstance(value, Module) else value
-        if isinstance(below, dict | list | tuple) and id(value) not in seen:
-            seen.add(id(value))
-            if (found := _first_parameter(below, seen)) is not None:
-                return found
-    return None
-
-
 def _by_name(named: Iterator[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in named:
         if name in found:
-            raise ValueError(f"Module: two parts have the path {name!r}; give one another attribute or key")
+            raise ValueError(f"Module: expected distinct paths, got {name!r} twice; rename an attribute or a key")
         found[name] = value
     return found
 
 
 def _tree(module: Module, name: str) -> Iterator[str]:
-    """Lines of a repr: a module with its own shapes, then, indented, the modules directly below it."""
+    """Yield the lines of a repr: the module with the shapes of its arrays, then its submodules, indented."""
     parts = list(_walk(vars(module), "", {id(module)}, into_modules=False))
     shapes = ", ".join(f"{part.name} {part.value.shape}" for part in parts if not isinstance(part.value, Module))
     count = sum(parameter.size for parameter in module.parameters())

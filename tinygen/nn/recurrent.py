@@ -1,4 +1,4 @@
-"""The LSTM: a layer that carries a state along a sequence, evaluated over all of it at once or position by position.
+"""The LSTM, evaluated over a whole sequence or one time step at a time.
 
 Checked by: tests/nn/test_recurrent.py
 """
@@ -15,25 +15,32 @@ from ..checks import at_least
 from .init import glorot_uniform, orthogonal
 from .module import Module
 
-State: TypeAlias = tuple[TensorLike, TensorLike]  # h, what is seen from outside, and c, the cell
+State: TypeAlias = tuple[TensorLike, TensorLike]  # the hidden state h and the cell state c
 
 
 class LSTM(Module):
-    """(h_t, c_t) = lstm_cell(x_t w + h_{t−1} u + b, c_{t−1}), from h_0 = c_0 = 0
+    """Long short-term memory layer.
 
-        i, f, o = σ(…),   g = tanh(…),   c_t = f c_{t−1} + i g,   h_t = o tanh(c_t)
+        i, f, o = σ(…),   g = tanh(…)                 of the four parts of x_t w + h_{t−1} u + b
+        c_t = f c_{t−1} + i g,   h_t = o tanh(c_t)    from h_0 = c_0 = 0
 
-    `lstm(x)` gives h at all positions of a sequence, `lstm.step(x, state)` the state after one more of them. The four
-    gates stand side by side in w, u and b in the order i, f, g, o, so each of the two products is one for all gates.
+    `lstm(x)` returns h at all time steps, `lstm.step(x, state)` the state after one more step. The weights of the gates
+    are concatenated in the order i, f, g, o, so that all gates share one matrix product.
 
-    The forget gate's bias starts at 1, so that f ≈ 0.73: with 0 the cell, and the gradient with it, would be halved at
-    every step, and nothing would be learned over more than a few. Each gate's part of u starts orthogonal, which
-    neither stretches nor shrinks h.
+    The bias of the forget gate is initialised to 1, so that f ≈ 0.73. With 0, the cell state and its gradient would be
+    halved at every step. The four blocks of u are initialised to orthogonal matrices, which preserve the norm of h.
 
-    Shapes: x (N, T, n_in), h (N, T, n_out); in a step x (N, n_in), h and c (N, n_out); w (n_in, 4 n_out),
-    u (n_out, 4 n_out), b (4 n_out,).  Raises ValueError if n_in or n_out is below 1 or x does not fit.
-    Source: as that of `autograd.lstm_cell`; the bias: Jozefowicz, Zaremba & Sutskever, "An empirical exploration of
+    Shapes: x (N, T, n_in), h (N, T, n_out); for a step x (N, n_in), h and c (N, n_out); w (n_in, 4 n_out),
+    u (n_out, 4 n_out), b (4 n_out,).
+    Raises: ValueError if n_in or n_out is below 1 or x has the wrong shape.
+    Source: as for `autograd.lstm_cell`; the bias: Jozefowicz, Zaremba & Sutskever, "An empirical exploration of
     recurrent network architectures", 2015.
+
+    Example:
+        >>> lstm = LSTM(3, 8, np.random.default_rng(0))
+        >>> lstm(np.zeros((5, 20, 3))).shape
+        (5, 20, 8)
+        >>> h, c = lstm.step(np.zeros((5, 3)), lstm.initial_state(5))
     """
 
     def __init__(self, n_in: int, n_out: int, rng: np.random.Generator) -> None:
@@ -44,16 +51,16 @@ class LSTM(Module):
 
     def __call__(self, x: TensorLike) -> Tensor:
         self._check(x, ("N", "T"))
-        return lstm(linear(x, self.w, self.b), self.u)  # the inputs' product is one for all positions
+        return lstm(linear(x, self.w, self.b), self.u)  # x w for all time steps is one product
 
     def step(self, x: TensorLike, state: State) -> tuple[Tensor, Tensor]:
-        """Return the state (h, c) at the next position, whose input is x."""
+        """Return the state (h, c) after the time step with input x."""
         self._check(x, ("N",))
         h, c = state
         return lstm_cell(linear(x, self.w, self.b) + matmul(h, self.u), c)
 
-    def start(self, n: int) -> State:
-        """Return the state before the first position of n sequences: zeros."""
+    def initial_state(self, n: int) -> State:
+        """Return the state of n sequences before the first time step: zeros."""
         zeros = np.zeros((n, self.u.shape[0]), self.u.dtype)
         return zeros, zeros
 

@@ -1,4 +1,4 @@
-"""A state is named arrays: what a module, an optimiser or an average of parameters is saved as and restored from.
+"""State dictionaries: the named arrays that a module, an optimiser or a parameter average is saved as.
 
 Checked by: tests/nn/test_module.py, tests/optim/test_optimizers.py
 """
@@ -16,14 +16,17 @@ State: TypeAlias = dict[str, Array]
 
 
 def check_fit(owner: str, own: Mapping[str, Array], state: Mapping[str, Array]) -> None:
-    """Raise ValueError, naming every array that is missing, unknown, or of another shape or kind than the owner's."""
+    """Check that `state` has the names, shapes and kinds of dtype of `own`.
+
+    Raises: ValueError that lists every array which is missing, unknown or of the wrong shape or kind of dtype.
+    """
     faults = [f"{name} of shape {own[name].shape} is missing" for name in own if name not in state]
     faults += [f"{name} is unknown" for name in state if name not in own]
     for name in own.keys() & state.keys():
-        here, there = own[name], np.asarray(state[name])
-        if there.shape != here.shape:
-            faults.append(f"{name}: expected shape {here.shape}, got {there.shape}")
-        elif not np.can_cast(there.dtype, here.dtype, "same_kind"):
-            faults.append(f"{name}: expected dtype {here.dtype}, got {there.dtype}")
+        expected, got = own[name], np.asarray(state[name])
+        if got.shape != expected.shape:
+            faults.append(f"{name}: expected shape {expected.shape}, got {got.shape}")
+        elif not np.can_cast(got.dtype, expected.dtype, "same_kind"):
+            faults.append(f"{name}: expected dtype {expected.dtype}, got {got.dtype}")
     if faults:
-        raise ValueError(f"{owner}: the state does not fit, nothing was loaded: " + "; ".join(sorted(faults)))
+        raise ValueError(f"{owner}: the state does not match, nothing was loaded: " + "; ".join(sorted(faults)))

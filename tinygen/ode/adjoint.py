@@ -18,11 +18,11 @@ import numpy as np
 
 from ..autograd import Array, Tensor, concatenate, grad, no_grad, node, reshape
 from ..autograd.tensor import array_of, set_taping, taping
-from .solvers import Field, Solution, Solver, State
+from .solvers import Solution, Solver, State, VectorField
 
 
 def solve_with_adjoint(
-    f: Field, y: State, t0: float, t1: float, *, solver: Solver, inputs: Sequence[Tensor]
+    f: VectorField, y: State, t0: float, t1: float, *, solver: Solver, inputs: Sequence[Tensor]
 ) -> Solution:
     """Solve as solver(f, y, t0, t1) does; derivatives by y and by `inputs` are those of the adjoint method.
 

@@ -23,7 +23,7 @@ from ..autograd.tensor import array_of, node
 from ..checks import at_least
 
 State: TypeAlias = tuple[Any, ...]  # of arrays or of tensors
-Field: TypeAlias = Callable[[float, State], State]
+VectorField: TypeAlias = Callable[[float, State], State]
 
 
 class IntegrationError(ArithmeticError):
@@ -79,7 +79,7 @@ class Solution:
 class Solver(Protocol):
     """A way from y(t0) to y(t1)."""
 
-    def __call__(self, f: Field, y: State, t0: float, t1: float) -> Solution:
+    def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
         """Follow dy/dt = f(t, y) from y at t0 to t1."""
 
 
@@ -96,7 +96,7 @@ class FixedStep:
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
 
-    def __call__(self, f: Field, y: State, t0: float, t1: float) -> Solution:
+    def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
         counted, h = _Counted(f), (t1 - t0) / self.steps
         with _quiet():
             for step in range(self.steps):
@@ -132,7 +132,7 @@ class Adaptive:
         if not self.tableau.error:
             raise ValueError("tableau: expected one with an embedded method for the error, got none")
 
-    def __call__(self, f: Field, y: State, t0: float, t1: float) -> Solution:
+    def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
         f, tableau, t, accepted, rejected, before = _Counted(f), self.tableau, t0, 0, 0, 1.0
         if t0 == t1:
             return Solution(y, 0, 0)
@@ -178,7 +178,7 @@ class Adaptive:
             total, count = total + float(np.sum(np.square(scaled, dtype=np.float64))), count + scaled.size
         return math.sqrt(total / count) if count else 0.0
 
-    def _first_step(self, f: Field, t: float, y: State, slope: State, t1: float) -> float:
+    def _first_step(self, f: VectorField, t: float, y: State, slope: State, t1: float) -> float:
         """Guess a step whose error is about a hundredth of the tolerance, from f and its change (section II.4)."""
         size, speed = self._norm(y, y, y), self._norm(slope, y, y)
         h = min(0.01 * size / speed if min(size, speed) > 1e-5 else 1e-6, abs(t1 - t))
@@ -194,7 +194,7 @@ class Adaptive:
 class _Counted:
     """f, counting how often it is evaluated, and refusing results that NumPy would broadcast."""
 
-    def __init__(self, f: Field) -> None:
+    def __init__(self, f: VectorField) -> None:
         self.f, self.evaluations = f, 0
 
     def __call__(self, t: float, y: State) -> State:
@@ -206,7 +206,7 @@ class _Counted:
         return slope
 
 
-def _step(f: Field, tableau: Tableau, t: float, y: State, h: float, slope: State) -> tuple[State, list[State]]:
+def _step(f: VectorField, tableau: Tableau, t: float, y: State, h: float, slope: State) -> tuple[State, list[State]]:
     """Go from t to t + h: y there, and the slopes on the way, of which the first is given."""
     slopes, there = [slope], y
     for row in tableau.a[1:]:

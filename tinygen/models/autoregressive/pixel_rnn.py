@@ -86,7 +86,7 @@ class PixelRNN(Autoregressive):
         """
         self.check_buffer(x, labels)
         previous = np.zeros(len(x), self.dtype)
-        states = [lstm.start(len(x)) for lstm in self.lstms]
+        states = [lstm.initial_state(len(x)) for lstm in self.lstms]
         for index, coordinates in zip(np.ndindex(self.shape), self.coordinates, strict=True):
             with no_grad():
                 h: TensorLike = self._inputs(previous[:, None], coordinates[None], labels)[:, 0]  # (n, features)

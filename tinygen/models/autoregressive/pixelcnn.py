@@ -32,7 +32,8 @@ from ...checks import at_least, check_odd, check_rate, require
 from ...distributions import Categorical, Output
 from ...nn import Conv, Module, dropout
 from ...nn.cache import ActivationCache
-from ...nn.masks import MaskedConv, MaskedLinear, masks
+from ...nn.masked import MaskedConv, MaskedLinear
+from ...nn.masks import made_masks
 from .base import Autoregressive, LabelEmbeddings, Rng
 
 
@@ -101,7 +102,7 @@ class PixelCNN(Autoregressive):
         # Degrees as in a MADE over the channels: a unit of degree g depends on the first g channels of its pixel.
         narrow, wide = (np.repeat(np.arange(groups), n // groups) for n in (channels, 2 * channels))
         degrees = [np.arange(1, groups + 1), wide, narrow, narrow, wide, narrow]
-        self.masks: list[Any] = masks(degrees, output.width) if self.ordered else [None] * len(degrees)
+        self.masks: list[Any] = made_masks(degrees, output.width) if self.ordered else [None] * len(degrees)
 
         self.earlier = Conv(shape[2], 2 * channels, taps.causal(first_size), rng)
         self.here = MaskedLinear(shape[2], 2 * channels, rng, bias=False) if self.ordered else None
@@ -120,7 +121,7 @@ class PixelCNN(Autoregressive):
         The network is evaluated once per channel of a pixel, or once per pixel if the channels are independent.
         """
         self.check_buffer(x, labels)
-        cache = ActivationCache(len(x), self.shape[:2], again=True)
+        cache = ActivationCache(len(x), self.shape[:2], overwrite=True)
         embeddings, dtype = self.embeddings(labels, 0), self.dtype
         for i, j, c in np.ndindex(self.shape):
             cache.position = i, j

@@ -36,7 +36,7 @@ from ...bijections import ContinuousFlow, Flow
 from ...checks import at_least, check_rng
 from ...distributions import StandardNormal
 from ...nn import Module
-from ...nn.init import centred, glorot_uniform, normal
+from ...nn.init import glorot_uniform, hyperplane_bias, normal
 from ...ode import Adaptive, FixedStep, Solver
 
 Rng = np.random.Generator
@@ -63,15 +63,15 @@ class TimedLinear(Module):
 class TimedMLP(Module):
     """The velocity f(x, t): a network of two hidden layers of tanh, whose weights depend on time.
 
-    The first layer starts as steps all over the data, see `centred`, that are as steep as is asked for: on data of
-    variance 1 its sums have about that standard deviation.
+    The first layer starts as steps all over the data (`hyperplane_bias`). On data of variance 1, the standard deviation
+    of its sums is about `steepness`.
     """
 
     def __init__(self, dim: int, rng: Rng, hidden: int, context: int, steepness: float) -> None:
         self.dim, self.context = dim, context
         self.layers = [TimedLinear(a, b, rng) for a, b in ((dim + context, hidden), (hidden, hidden), (hidden, dim))]
         w = normal((dim + context, hidden), steepness / math.sqrt(2 * (dim + context)), rng)
-        self.layers[0].w, self.layers[0].b = Parameter(w), Parameter(centred(w, rng))
+        self.layers[0].w, self.layers[0].b = Parameter(w), Parameter(hyperplane_bias(w, rng))
 
     def at(self, t: float) -> InstantMLP:
         """Return the network as it is at time t."""

@@ -23,7 +23,7 @@ from ...autograd import Parameter
 from ...bijections import AffineTransformer, Chain, Flow, MaskedAutoregressive, Transformer
 from ...checks import at_least
 from ...distributions import StandardNormal
-from ...nn.masks import MaskedMLP
+from ...nn.masked import MaskedMLP
 
 Rng = np.random.Generator
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...autograd import Parameter, Tensor, TensorLike, relu, taps
 from ...checks import at_least, check_context
-from ..init import centred, he_normal, zeros
+from ..init import he_normal, hyperplane_bias, zeros
 from ..layers import Activation, Conv, Linear
 from ..module import Module
 
@@ -46,7 +46,7 @@ class CouplingNetwork(Module):
 class CouplingMLP(CouplingNetwork):
     """Fully connected layers: a (N, n_in) to (N, n_out).
 
-    In the plane a half is one number: what bends a function of it is where the units' kinks are, see `centred`.
+    In the plane a half is one number: what bends a function of it is where the units' kinks are, see `hyperplane_bias`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CouplingMLP(CouplingNetwork):
         super().__init__(hidden, depth, context, activation, rng)
         sizes = [n_in, *[hidden] * depth]
         self.layers = [Linear(a, b, rng, init=he_normal) for a, b in pairwise(sizes)]
-        self.layers[0].b = Parameter(centred(self.layers[0].w.value, rng))
+        self.layers[0].b = Parameter(hyperplane_bias(self.layers[0].w.value, rng))
         self.last = Linear(hidden, n_out, rng, init=zeros)
 
     def __call__(self, a: Tensor, context: TensorLike | None = None) -> Tensor:
