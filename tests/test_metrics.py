@@ -1,4 +1,4 @@
-"""Inception Score and Fréchet distance: their identities, and closed forms that a wrong formula would miss."""
+"""Inception Score, Fréchet distance and bootstrap: identities and closed forms that a wrong formula would violate."""
 
 from typing import Any
 
@@ -22,14 +22,15 @@ def test_inception_score_is_a_mutual_information(n: int, classes: int, spread: f
     assert 1 - 1e-12 <= score <= classes + 1e-9
 
 
-def test_inception_score_of_known_cases() -> None:
+def test_inception_score_has_known_values() -> None:
     assert inception_score(np.tile(np.eye(5), (3, 1))) == pytest.approx(5, rel=1e-12)  # sharp and balanced
-    assert inception_score(np.tile([0.2, 0.3, 0.5], (4, 1))) == pytest.approx(1, rel=1e-12)  # tells nothing
+    assert inception_score(np.tile([0.2, 0.3, 0.5], (4, 1))) == pytest.approx(1, rel=1e-12)  # no information
     logits = np.array([[1, 2, 3], [-1, 5, 3.1]])
     assert inception_score(softmax(logits).value) == pytest.approx(1.24358, abs=5e-6)
 
 
 def covariance(d: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a random positive definite matrix (d, d)."""
     a = rng.normal(size=(d, d))
     return a @ a.T + 0.1 * np.eye(d)
 
@@ -39,61 +40,63 @@ def test_frechet_distance_is_a_metric_of_gaussians(d: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     (m, s), (n, t), (o, u) = ((rng.normal(size=d), covariance(d, rng)) for _ in range(3))
     scale = np.trace(s) + np.trace(t)
-    there = frechet_distance(m, s, n, t)
+    distance = frechet_distance(m, s, n, t)
     assert frechet_distance(m, s, m, s) == pytest.approx(0, abs=1e-10 * scale)
-    assert there == pytest.approx(frechet_distance(n, t, m, s), rel=1e-8, abs=1e-10 * scale)
-    assert there <= (np.sqrt(frechet_distance(m, s, o, u)) + np.sqrt(frechet_distance(o, u, n, t))) ** 2 + 1e-9 * scale
+    assert distance == pytest.approx(frechet_distance(n, t, m, s), rel=1e-8, abs=1e-10 * scale)
+    assert (
+        distance <= (np.sqrt(frechet_distance(m, s, o, u)) + np.sqrt(frechet_distance(o, u, n, t))) ** 2 + 1e-9 * scale
+    )
     rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
-    turned = [rotation @ m, rotation @ s @ rotation.T, rotation @ n, rotation @ t @ rotation.T]
-    assert frechet_distance(*turned) == pytest.approx(there, rel=1e-8, abs=1e-10 * scale)
+    rotated = [rotation @ m, rotation @ s @ rotation.T, rotation @ n, rotation @ t @ rotation.T]
+    assert frechet_distance(*rotated) == pytest.approx(distance, rel=1e-8, abs=1e-10 * scale)
 
 
 @given(d=st.integers(1, 6), s=st.floats(0.1, 3), seed=SEEDS)
-def test_frechet_distance_from_the_standard_normal(d: int, s: float, seed: int) -> None:
+def test_frechet_distance_from_standard_normal_matches_closed_form(d: int, s: float, seed: int) -> None:
     m = np.random.default_rng(seed).normal(size=d)
     found = frechet_distance(np.zeros(d), np.eye(d), m, s**2 * np.eye(d))
     assert found == pytest.approx(m @ m + d * (1 - s) ** 2, rel=1e-9, abs=1e-12)
 
 
-def test_frechet_distance_of_covariances_that_do_not_commute() -> None:
-    # Here the root of Σ_a Σ_b taken number by number, or Σ_a^½ Σ_b^½ without symmetry, is another number.
+def test_frechet_distance_is_right_for_covariances_that_do_not_commute() -> None:
+    # For these, the elementwise root of Σ_a Σ_b gives another value.
     a, b = np.array([[2.0, 1.0], [1.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 9.0]])
-    product = a @ b  # of two by two: tr √M = √(tr M + 2 √det M)
+    product = a @ b  # a 2×2 matrix: tr √M = √(tr M + 2 √det M)
     expected = np.trace(a) + np.trace(b) - 2 * np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
     assert frechet_distance(np.zeros(2), a, np.zeros(2), b) == pytest.approx(expected, rel=1e-12)
     wrong = np.trace(a) + np.trace(b) - 2 * np.trace(np.sqrt(np.abs(product)))
     assert abs(wrong - expected) > 0.1
 
 
-def test_a_singular_covariance_gives_no_complex_number(rng: np.random.Generator) -> None:
+def test_fid_of_singular_covariances_is_finite_and_real(rng: np.random.Generator) -> None:
     flat = rng.normal(size=(50, 2)) @ rng.normal(size=(2, 5))
-    assert fid(flat, flat) == pytest.approx(0, abs=1e-6)  # √ε ‖Σ‖, as the docstring says
+    assert fid(flat, flat) == pytest.approx(0, abs=1e-6)  # rounding error √ε ‖Σ‖
     assert np.isfinite(fid(flat, rng.normal(size=(50, 5))))
 
 
-def test_fid_of_samples_comes_near_the_gaussians_own(rng: np.random.Generator) -> None:
+def test_fid_of_samples_approximates_that_of_their_gaussians(rng: np.random.Generator) -> None:
     a, b = rng.normal(size=(20_000, 3)), rng.normal(size=(20_000, 3)) * 2 + [1, 0, 0]
-    assert fid(a, b) == pytest.approx(1 + 3, rel=0.05)  # about three standard errors of 20,000 draws
+    assert fid(a, b) == pytest.approx(1 + 3, rel=0.05)  # about three standard errors for 20,000 samples
     assert fid(a, a) == pytest.approx(0, abs=1e-9)
 
 
-def test_fid_of_one_feature_is_exact(rng: np.random.Generator) -> None:
+def test_fid_of_one_feature_matches_closed_form(rng: np.random.Generator) -> None:
     a, b = rng.normal(size=(7, 1)), 2 * rng.normal(size=(5, 1)) + 1
     exact = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
     assert fid(a, b) == pytest.approx(exact, rel=1e-9)
 
 
-def test_bootstrap_interval_of_a_mean(rng: np.random.Generator) -> None:
+def test_bootstrap_interval_of_a_mean_has_its_coverage(rng: np.random.Generator) -> None:
     covered = 0
     for _ in range(100):
         x = rng.normal(size=100)
         value, low, high = bootstrap(lambda x: float(x.mean()), x, rng=rng, rounds=200)
-        assert value == pytest.approx(x.mean(), abs=0.05)  # has no bias; 0.1/√200 is the error of 200 rounds
+        assert value == pytest.approx(x.mean(), abs=0.05)  # unbiased; 200 rounds give a standard error of 0.1/√200
         covered += low < 0 < high
-    assert 85 <= covered <= 100  # 95 ± 4 standard errors, and the interval is a little narrow
+    assert 85 <= covered <= 100  # 95, with four standard errors and a slightly narrow interval
 
 
-def test_bootstrap_draws_each_set_by_itself_and_as_large_as_it_is(rng: np.random.Generator) -> None:
+def test_bootstrap_resamples_each_set_independently_at_its_size(rng: np.random.Generator) -> None:
     x = rng.normal(size=400)
 
     def difference(a: Any, b: Any) -> float:
@@ -102,12 +105,12 @@ def test_bootstrap_draws_each_set_by_itself_and_as_large_as_it_is(rng: np.random
 
     _, low, high = bootstrap(difference, x, x[:100], rng=rng, rounds=400)
     expected = 2 * 1.96 * np.sqrt(x.var() / 400 + x[:100].var() / 100)
-    assert high - low == pytest.approx(expected, rel=0.25)  # three standard errors of the two quantiles
+    assert high - low == pytest.approx(expected, rel=0.25)  # three standard errors of the quantiles
     same = bootstrap(lambda a, b: float(a.mean() - b.mean()), x, x, rng=rng, rounds=50)
-    assert same.high - same.low > 0.1  # not 0, as it were if both had the same rows
+    assert same.high - same.low > 0.1  # it would be 0 if both sets had the same rows
 
 
-def test_bootstrap_covers_what_it_is_asked_to(rng: np.random.Generator) -> None:
+def test_bootstrap_interval_width_depends_on_the_coverage(rng: np.random.Generator) -> None:
     x = rng.normal(size=100)
     widths = []
     for coverage in (0.5, 0.95):
@@ -118,11 +121,11 @@ def test_bootstrap_covers_what_it_is_asked_to(rng: np.random.Generator) -> None:
     assert widths[0] / widths[1] == pytest.approx(0.6745 / 1.96, rel=0.1)
 
 
-def test_bootstrap_takes_the_bias_from_an_fid(rng: np.random.Generator) -> None:
-    d, spread = 8, 1.3
-    truth, plain, corrected, basic, percentile = d * (1 - spread) ** 2, [], [], 0, 0
+def test_bootstrap_corrects_the_bias_of_fid(rng: np.random.Generator) -> None:
+    d, sigma = 8, 1.3
+    truth, plain, corrected, basic, percentile = d * (1 - sigma) ** 2, [], [], 0, 0
     for _ in range(60):
-        a, b = rng.normal(size=(100, d)), spread * rng.normal(size=(100, d))
+        a, b = rng.normal(size=(100, d)), sigma * rng.normal(size=(100, d))
         value, low, high = bootstrap(fid, a, b, rng=rng, rounds=60)
         plain.append(fid(a, b))
         corrected.append(value)
@@ -131,10 +134,10 @@ def test_bootstrap_takes_the_bias_from_an_fid(rng: np.random.Generator) -> None:
     assert np.mean(plain) > 1.5 * truth
     assert np.mean(corrected) == pytest.approx(truth, abs=0.2 * truth)  # four standard errors
     assert basic >= 50  # 57 ± 1.7 of 60
-    assert percentile < 10  # the wrong interval is found out
+    assert percentile < 10  # negative control: the percentile interval fails
 
 
-BAD_INPUT: list[tuple[Any, str]] = [
+INVALID: list[tuple[Any, str]] = [
     (lambda: inception_score([[1.0, 2.0], [0.0, 1.0]]), "probabilities: expected rows"),
     (lambda: inception_score([[0.5, 0.49]]), "probabilities: expected rows"),
     (lambda: inception_score([[1.5, -0.5]]), "probabilities: expected rows"),
@@ -153,7 +156,7 @@ BAD_INPUT: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "message"), BAD_INPUT)
-def test_bad_input(call: Any, message: str) -> None:
+@pytest.mark.parametrize(("call", "message"), INVALID)
+def test_rejects_invalid_input(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""The data folder and the download: what is in the folder is whole and verified, whatever the server does."""
+"""The data folder: every file in it is complete and verified, even if a download fails or is wrong."""
 
 import hashlib
 import http.server
@@ -17,7 +17,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT whole, cut short, altered, or not at all, by the first part of the path."""
+    """Serves CONTENT complete, truncated, altered, or not at all, depending on the first part of the path."""
 
     requests: list[str]
 
@@ -33,12 +33,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write({"truncated": CONTENT[:-100], "altered": CONTENT[::-1]}.get(behaviour, CONTENT))
 
     def log_message(self, *args: object) -> None:
-        """Keep the test's output clean."""
+        """Suppress log messages."""
 
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
-    """A local server: its address and the paths it was asked for."""
+    """A local server: its address and the list of requested paths."""
     Handler.requests = []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
@@ -58,7 +58,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def verified(content: bytes) -> bytes:
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise ValueError("its SHA-256 is another")
+        raise ValueError("wrong SHA-256")
     return content
 
 
@@ -68,38 +68,38 @@ def fetch(address: str, behaviour: str) -> bytes:
     )
 
 
-def test_a_download_is_kept_and_asked_for_once(server: tuple[str, list[str]], tree: Path) -> None:
+def test_file_is_downloaded_once_and_kept(server: tuple[str, list[str]], tree: Path) -> None:
     address, requests = server
-    assert fetch(address, "whole") == CONTENT
-    assert fetch(address, "whole") == CONTENT
-    assert requests == ["/whole/source.bin"]
+    assert fetch(address, "complete") == CONTENT
+    assert fetch(address, "complete") == CONTENT
+    assert requests == ["/complete/source.bin"]
     assert [p.name for p in tree.iterdir()] == ["kept.bin"]
     assert (tree / "kept.bin").read_bytes() == CONTENT
 
 
-def test_a_source_is_converted_before_it_is_read_and_kept(server: tuple[str, list[str]], tree: Path) -> None:
+def test_download_is_converted_before_it_is_read_and_kept(server: tuple[str, list[str]], tree: Path) -> None:
     file = folder.RemoteFile("kept.bin", f"{server[0]}/altered/source.bin", "")
     assert folder.load(file, verified, convert=lambda content: content[::-1]) == CONTENT
     assert (tree / "kept.bin").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("behaviour", ["truncated", "altered", "missing"])
-def test_a_bad_download_leaves_nothing(server: tuple[str, list[str]], tree: Path, behaviour: str) -> None:
+def test_bad_download_leaves_no_file(server: tuple[str, list[str]], tree: Path, behaviour: str) -> None:
     with pytest.raises(DataFileError) as error:
         fetch(server[0], behaviour)
-    for part in ("kept.bin", f"put source.bin from {server[0]}/{behaviour}/source.bin into {tree}", SHA256):
+    for part in ("kept.bin", f"put source.bin from {server[0]}/{behaviour}/source.bin into {tree} ", SHA256):
         assert part in str(error.value)
     assert list(tree.iterdir()) == []
-    assert fetch(server[0], "whole") == CONTENT, "a later attempt must not find anything in its way"
+    assert fetch(server[0], "complete") == CONTENT, "a later attempt must succeed"
 
 
-def test_a_refused_connection_leaves_nothing(tree: Path) -> None:
-    with pytest.raises(DataFileError, match=r"To go on, put source\.bin from http://127\.0\.0\.1:0/any/source\.bin"):
+def test_refused_connection_leaves_no_file(tree: Path) -> None:
+    with pytest.raises(DataFileError, match=r"put source\.bin from http://127\.0\.0\.1:0/any/source\.bin"):
         fetch("http://127.0.0.1:0", "any")
     assert list(tree.iterdir()) == []
 
 
-def test_a_file_put_there_by_hand_is_used_and_left_alone(tree: Path) -> None:
+def test_manually_added_file_is_used_and_unchanged(tree: Path) -> None:
     tree.mkdir()
     for name in ("kept.bin", "source.bin"):
         (tree / name).write_bytes(CONTENT)
@@ -108,19 +108,19 @@ def test_a_file_put_there_by_hand_is_used_and_left_alone(tree: Path) -> None:
         (tree / name).unlink()
 
 
-def test_a_bad_file_put_there_by_hand_is_told_and_left_alone(server: tuple[str, list[str]], tree: Path) -> None:
+def test_bad_manually_added_file_is_reported_and_unchanged(server: tuple[str, list[str]], tree: Path) -> None:
     tree.mkdir()
     (tree / "kept.bin").write_bytes(CONTENT[:-1])
-    with pytest.raises(DataFileError, match="in place of any bad copy"):
-        fetch(server[0], "whole")
+    with pytest.raises(DataFileError, match=r"wrong SHA-256; .* delete any bad copy of kept\.bin"):
+        fetch(server[0], "complete")
     assert (tree / "kept.bin").read_bytes() == CONTENT[:-1]
     assert server[1] == []
 
 
-def test_a_read_only_folder_works_if_it_has_the_file(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_folder_with_the_file_works(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree.mkdir()
     (tree / "kept.bin").write_bytes(CONTENT)
-    # Permissions do not bind every user who may run this, so writing is forbidden here as well.
+    # Root may write despite the permissions, so the functions that write are replaced as well.
     monkeypatch.setattr(Path, "mkdir", forbidden)
     monkeypatch.setattr(folder, "write_atomically", forbidden)
     tree.chmod(0o555)
@@ -131,32 +131,32 @@ def test_a_read_only_folder_works_if_it_has_the_file(tree: Path, monkeypatch: py
 
 
 def forbidden(*_: object, **__: object) -> None:
-    raise AssertionError("nothing may be written")
+    raise AssertionError("wrote to a read-only folder")
 
 
-def test_a_read_only_folder_without_it_is_told_before_downloading(
+def test_read_only_folder_without_the_file_is_reported_before_downloading(
     server: tuple[str, list[str]], tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(DataFileError, match=r"is read-only and has no kept\.bin"):
-        fetch(server[0], "whole")
+        fetch(server[0], "complete")
     assert server[1] == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(server: tuple[str, list[str]], tree: Path) -> None:
-    tree.write_bytes(b"a file where the folder should be")
+def test_folder_that_cannot_be_created_is_reported(server: tuple[str, list[str]], tree: Path) -> None:
+    tree.write_bytes(b"a file instead of a folder")
     with pytest.raises(DataFileError, match="TINYGEN_DATA"):
-        fetch(server[0], "whole")
+        fetch(server[0], "complete")
 
 
 @pytest.mark.parametrize("module", ["pooch", "tqdm"])
-def test_without_the_extra_it_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+def test_missing_extra_error_says_how_to_install_it(tree: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf'needs {module}; install it with: pip install -e "\.\[examples\]"'):
         fetch("http://127.0.0.1:0", "any")
 
 
-def test_where_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_folder_follows_the_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

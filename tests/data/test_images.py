@@ -1,4 +1,4 @@
-"""The image sets: what they hold, and that a broken or foreign file is told from a good one."""
+"""Image data sets: their content, and rejection of damaged or wrong files."""
 
 import gzip
 import hashlib
@@ -27,15 +27,15 @@ def idx(values: NDArray[np.uint8]) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data folder, and sources nobody answers at."""
+    """An empty data folder, and URLs that cannot be reached."""
     monkeypatch.setenv("TINYGEN_DATA", str(tmp_path))
-    # Port 0 can be neither bound nor reached: the connection is refused without a network.
+    # Connections to port 0 are always refused, even without a network.
     monkeypatch.setattr(images, "MNIST_URL", "http://127.0.0.1:0/")
     monkeypatch.setattr(images, "BINARIZED_MNIST_URL", "http://127.0.0.1:0/")
     return tmp_path
 
 
-def test_digits_are_the_bundle_split_in_order() -> None:
+def test_digits_are_those_of_scikit_learn_split_in_order() -> None:
     train, test = digits("train"), digits("test")
     assert (train.pixels.shape, test.pixels.shape, train.levels) == ((1437, 8, 8, 1), (360, 8, 8, 1), 17)
     assert train.labels is not None
@@ -52,7 +52,7 @@ def test_digits_are_the_bundle_split_in_order() -> None:
 
 
 @pytest.mark.parametrize("threshold", [1, 8, 16])
-def test_a_threshold_leaves_two_levels(threshold: int) -> None:
+def test_threshold_gives_binary_pixels(threshold: int) -> None:
     grey, binary = digits("test"), digits("test", threshold=threshold)
     assert binary.levels == 2
     np.testing.assert_array_equal(binary.pixels == 1, grey.pixels >= threshold)
@@ -60,12 +60,12 @@ def test_a_threshold_leaves_two_levels(threshold: int) -> None:
 
 
 @pytest.mark.parametrize("threshold", [0, 17, -1, 7.5, "8"])
-def test_a_bad_threshold_is_named(threshold: int) -> None:
+def test_digits_rejects_invalid_thresholds(threshold: int) -> None:
     with pytest.raises(ValueError, match=r"threshold: expected None or one of 1, …, 16, got"):
         digits("train", threshold=threshold)
 
 
-def test_an_unknown_split_is_named() -> None:
+def test_unknown_splits_are_rejected() -> None:
     with pytest.raises(ValueError, match="split: expected one of 'train', 'test', got 'valid'"):
         digits("valid")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="split: expected one of 'train', 'test', got 'dev'"):
@@ -74,14 +74,14 @@ def test_an_unknown_split_is_named() -> None:
         binarized_mnist("")  # type: ignore[arg-type]
 
 
-def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_scikit_learn_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ImportError, match=r'digits needs sklearn.*pip install -e "\.\[examples\]"'):
         digits("train")
 
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)))
-def test_idx_comes_back(values: NDArray[np.uint8]) -> None:
+def test_decode_idx_restores_encoded_values(values: NDArray[np.uint8]) -> None:
     decoded = decode_idx(idx(values))
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, values)
@@ -91,28 +91,28 @@ GOOD_IDX = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
-        (b"", "not an IDX file|not a whole gzip file"),
-        (b"<html>404</html>", "not a whole gzip file"),
-        (GOOD_IDX[:-9], "not a whole gzip file"),
+        (b"", "not an IDX file|not a complete gzip file"),
+        (b"<html>404</html>", "not a complete gzip file"),
+        (GOOD_IDX[:-9], "not a complete gzip file"),
         (gzip.compress(b"\0\0"), "not an IDX file"),
         (gzip.compress(b"\x08\0\0\x01"), "not an IDX file"),
         (gzip.compress(b"\0\0\x0d\x01" + struct.pack(">If", 1, 0.5)), "unsigned bytes .type 8., got type 13"),
         (gzip.compress(b"\0\0\x08\x03\0\0\0\x02"), "expected 16 bytes for rank 3, got 8"),
         (gzip.compress(gzip.decompress(GOOD_IDX)[:-1]), "expected 24 for shape .*, got 23"),
         (gzip.compress(gzip.decompress(GOOD_IDX) + b"\0"), "expected 24 for shape .*, got 25"),
-        # 2³² · 2³² values, which an int64 product would take for none
+        # 2⁶⁴ values; this product would be 0 in int64
         (gzip.compress(b"\0\0\x08\x04" + struct.pack(">4I", *[1 << 16] * 4)), "IDX values: expected .*, got 0"),
     ],
 )
-def test_a_broken_idx_file_is_told(content: bytes, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
+def test_decode_idx_rejects_damaged_files(content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         decode_idx(content)
 
 
 @given(st.data())
-def test_a_damaged_idx_file_is_never_anything_else_than_a_value_error(data: st.DataObject) -> None:
+def test_decode_idx_raises_only_value_errors_for_random_damage(data: st.DataObject) -> None:
     damaged = bytearray(GOOD_IDX)
     damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
     try:
@@ -123,7 +123,7 @@ def test_a_damaged_idx_file_is_never_anything_else_than_a_value_error(data: st.D
 
 @pytest.fixture
 def small_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Images:
-    """A test split of three images, published under its own hashes and present in the folder."""
+    """A test split of three images in the data folder, with patched hashes."""
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (3, 28, 28), np.uint8), np.array([7, 2, 1], np.uint8)
     files = {"t10k-images-idx3-ubyte.gz": idx(pixels), "t10k-labels-idx1-ubyte.gz": idx(labels)}
@@ -134,7 +134,7 @@ def small_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Images:
     return Images(pixels[..., None], labels.astype(np.int64), levels=256)
 
 
-def test_mnist_reads_what_is_there(small_mnist: Images) -> None:
+def test_mnist_reads_the_files_in_the_folder(small_mnist: Images) -> None:
     test = mnist("test")
     np.testing.assert_array_equal(test.pixels, small_mnist.pixels)
     np.testing.assert_array_equal(test.labels, small_mnist.labels)
@@ -142,7 +142,7 @@ def test_mnist_reads_what_is_there(small_mnist: Images) -> None:
     assert test.pixels.dtype == np.uint8
 
 
-def test_mnist_rejects_another_file_of_the_same_form(small_mnist: Images, folder: Path) -> None:
+def test_mnist_rejects_other_data_of_the_same_shape(small_mnist: Images, folder: Path) -> None:
     path = folder / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(idx(small_mnist.pixels[::-1, ..., 0]))
     with pytest.raises(DataFileError, match="MD5: expected") as error:
@@ -154,7 +154,7 @@ def test_mnist_rejects_another_file_of_the_same_form(small_mnist: Images, folder
 def test_mnist_rejects_a_truncated_file(small_mnist: Images, folder: Path) -> None:
     path = folder / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(DataFileError, match="not a whole gzip file"):
+    with pytest.raises(DataFileError, match="not a complete gzip file"):
         mnist("test")
 
 
@@ -167,11 +167,12 @@ def test_mnist_rejects_a_file_of_another_length(
 
 
 def amat(pixels: NDArray[np.uint8]) -> bytes:
-    """Write binary images as the published text: a line of 784 numbers each."""
+    """Write binary images in the published text format: a line of 784 numbers each."""
     return b"".join(b" ".join(b"%d" % v for v in row) + b" \n" for row in pixels.reshape(len(pixels), 784).tolist())
 
 
 def npz(**arrays: NDArray[np.generic]) -> bytes:
+    """Encode arrays as a compressed .npz file."""
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     return content.getvalue()
@@ -179,14 +180,14 @@ def npz(**arrays: NDArray[np.generic]) -> bytes:
 
 @pytest.fixture
 def four(folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
-    """Four images as the whole of the "valid" split, published under their own hash."""
+    """Four images as the "valid" split, with a patched hash; no file is in the folder."""
     pixels = np.random.default_rng(0).integers(0, 2, (4, 28, 28, 1), np.uint8)
     sha256 = hashlib.sha256(np.packbits(pixels.reshape(4, 784), axis=1).tobytes()).hexdigest()
     monkeypatch.setitem(images.BINARIZED_MNIST_FILES, "valid", (4, sha256))
     return pixels
 
 
-def test_binarized_mnist_reads_the_packed_file_or_the_text(four: NDArray[np.uint8], folder: Path) -> None:
+def test_binarized_mnist_reads_packed_files_and_text(four: NDArray[np.uint8], folder: Path) -> None:
     packed = np.packbits(four.reshape(4, 784), axis=1)
     for name, content in {"npz": npz(packed=packed), "amat": amat(four)}.items():
         path = folder / f"binarized_mnist_valid.{name}"
@@ -200,33 +201,35 @@ def test_binarized_mnist_reads_the_packed_file_or_the_text(four: NDArray[np.uint
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
-        (b"", "not a whole .npz"),
-        (b"PK\x03\x04", "not a whole .npz"),
-        (npz(packed=np.zeros((4, 98), np.uint8))[:-30], "not a whole .npz"),
-        (npz(unpacked=np.zeros((4, 98), np.uint8)), "not a whole .npz with a key 'packed'"),
+        (b"", "not a complete .npz"),
+        (b"PK\x03\x04", "not a complete .npz"),
+        (npz(packed=np.zeros((4, 98), np.uint8))[:-30], "not a complete .npz"),
+        (npz(unpacked=np.zeros((4, 98), np.uint8)), "not a complete .npz file with a key 'packed'"),
         (npz(packed=np.zeros((4, 98), np.int8)), r"uint8 of shape \(4, 98\), got int8"),
         (npz(packed=np.zeros((2, 196), np.uint8)), r"got uint8 of shape \(2, 196\)"),
         (npz(packed=np.zeros((4, 98), np.uint8)), "SHA-256 of the packed pixels: expected"),
         (npz(packed=np.array([[None]], object)), "allow_pickle=False"),
     ],
 )
-def test_a_bad_packed_file_is_told(four: NDArray[np.uint8], folder: Path, content: bytes, complaint: str) -> None:
+def test_binarized_mnist_rejects_bad_packed_files(
+    four: NDArray[np.uint8], folder: Path, content: bytes, message: str
+) -> None:
     path = folder / "binarized_mnist_valid.npz"
     path.write_bytes(content)
-    with pytest.raises(DataFileError, match=complaint) as error:
+    with pytest.raises(DataFileError, match=message) as error:
         binarized_mnist("valid")
-    # The remedy names the folder, the text and its address, and the hash that will be asked for.
+    # The message has the folder, the URL and the expected hash.
     sha256 = images.BINARIZED_MNIST_FILES["valid"][1]
     for part in (str(folder), "http://127.0.0.1:0/binarized_mnist_valid.amat", sha256):
         assert part in str(error.value)
-    assert path.read_bytes() == content, "a user's file must be left as it is"
+    assert path.read_bytes() == content, "the user's file must not change"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_a_damaged_packed_file_is_never_read_as_something_else(
+def test_binarized_mnist_never_returns_wrong_pixels_for_random_damage(
     four: NDArray[np.uint8], folder: Path, data: st.DataObject
 ) -> None:
     damaged = bytearray(npz(packed=np.packbits(four.reshape(4, 784), axis=1)))
@@ -240,7 +243,7 @@ def test_a_damaged_packed_file_is_never_read_as_something_else(
 
 
 @pytest.mark.parametrize("damage", [b"0 1 2 ", b"0 1 0", b"0.0 1.0 ", b"\xff"])
-def test_a_bad_text_is_told(four: NDArray[np.uint8], folder: Path, damage: bytes) -> None:
+def test_binarized_mnist_rejects_bad_text(four: NDArray[np.uint8], folder: Path, damage: bytes) -> None:
     (folder / "binarized_mnist_valid.amat").write_bytes(amat(four) + damage)
     with pytest.raises(DataFileError, match="lines of 784 numbers 0 or 1"):
         binarized_mnist("valid")
@@ -250,7 +253,7 @@ def test_a_bad_text_is_told(four: NDArray[np.uint8], folder: Path, damage: bytes
 @pytest.mark.parametrize(
     ("name", "fraction"), [("binarized_mnist_train", 0.1306), ("binarized_mnist_valid", 0.1311), ("t10k", 0.1325)]
 )
-def test_the_published_files(name: str, fraction: float) -> None:
+def test_published_files_have_known_means(name: str, fraction: float) -> None:
     if not any(Path(os.environ["TINYGEN_DATA"]).glob(f"{name}*")):
         pytest.skip(f"no {name} in TINYGEN_DATA")
     if name == "t10k":

@@ -1,4 +1,4 @@
-"""The toy densities: each figure against a computation that shares nothing with it, samplers against densities."""
+"""Toy densities: normalisation and entropy against independent computations, and samplers against densities."""
 
 import math
 from collections.abc import Callable
@@ -29,7 +29,7 @@ every_density = pytest.mark.parametrize("density", [make() for make in DENSITIES
 
 
 def cell_masses(density: ToyDensity, cells: int, points: int) -> Reals:
-    """Return the mass in each of cells² boxes by the midpoint rule with points² points each; index (x1, x2)."""
+    """Return the mass of each of cells² boxes by the midpoint rule with points² points per box; indices (x1, x2)."""
     x1_from, x1_to, x2_from, x2_to = density.box
     n = cells * points
     middles = (np.arange(n) + 0.5) / n
@@ -41,12 +41,12 @@ def cell_masses(density: ToyDensity, cells: int, points: int) -> Reals:
 
 
 def chi_square_score(x: Reals, density: ToyDensity, cells: int = 16) -> float:
-    """Return (χ² − k) / √2k of sample counts on a grid: standard normal, roughly, if the density is theirs."""
+    """Return (χ² − k) / √2k of sample counts on a grid: approximately standard normal if x follows the density."""
     box = density.box
     counts = np.histogram2d(x[:, 0], x[:, 1], bins=cells, range=[box[:2], box[2:]])[0]
     expected = len(x) * cell_masses(density, cells, points=40)
     large = expected >= 5
-    # The rare cells together, with what fell outside, are one more cell.
+    # The cells with small expected counts and the outside form one more cell.
     e = np.append(expected[large], len(x) - expected[large].sum() + 1e-9)
     c = np.append(counts[large], len(x) - counts[large].sum())
     if e[-1] < 5:
@@ -56,14 +56,14 @@ def chi_square_score(x: Reals, density: ToyDensity, cells: int = 16) -> float:
 
 
 def entropy_score(x: Reals, density: ToyDensity, entropy: float) -> float:
-    """Return how many standard errors a claimed entropy is away from the Monte-Carlo mean of −log p over x."""
+    """Return the distance of a claimed entropy from the mean of −log p over x, in standard errors."""
     nll = -density.log_prob(x)
     return float((nll.mean() - entropy) / (nll.std() / math.sqrt(len(nll)) + 1e-12))
 
 
 @every_density
-def test_integrates_to_one(density: ToyDensity) -> None:
-    # The box leaves out up to 1e-8.
+def test_density_integrates_to_one(density: ToyDensity) -> None:
+    # The mass outside the box is at most 1e-8.
     assert cell_masses(density, cells=16, points=40).sum() == pytest.approx(1, abs=2e-8)
 
 
@@ -74,7 +74,7 @@ def test_entropy_is_the_mean_of_minus_log_prob(density: ToyDensity) -> None:
 
 
 @every_density
-def test_sampler_draws_from_the_density(density: ToyDensity) -> None:
+def test_samples_follow_the_density(density: ToyDensity) -> None:
     x = density.sample(40_000, np.random.default_rng(2))
     assert np.isfinite(density.log_prob(x)).all()
     assert abs(chi_square_score(x, density)) < 4
@@ -86,7 +86,7 @@ def test_sampler_draws_from_the_density(density: ToyDensity) -> None:
         (Checkerboard(), math.log(32), 0),
         (eight_gaussians(), 2.833, 0.002),
         (TwoMoons(), 1.00758, 0.0001),
-        # Far apart, a point tells which Gaussian it came from.
+        # These Gaussians do not overlap.
         (ring_of_gaussians(), math.log(8) + math.log(2 * math.pi * math.e * 0.02**2), 1e-6),
         (grid_of_gaussians(), math.log(25) + math.log(2 * math.pi * math.e * 0.05**2), 1e-6),
         (GaussianMixture(np.array([[3.0, -1.0]]), 0.7), math.log(2 * math.pi * math.e * 0.7**2), 1e-6),
@@ -96,8 +96,8 @@ def test_entropy_has_its_known_value(density: ToyDensity, entropy: float, tolera
     assert density.entropy == pytest.approx(entropy, rel=0, abs=tolerance)
 
 
-def test_two_moons_by_brute_force() -> None:
-    # Every t in the definition as written, by the midpoint rule; then −∫ p log p with another grid than the library's.
+def test_two_moons_matches_brute_force_integration() -> None:
+    # The integral over t by the midpoint rule, then −∫ p log p on another grid than that of the library.
     sigma, n, middles = 0.1, 3000, (np.arange(3000) + 0.5) / 3000 * np.pi
     x1, x2 = np.linspace(-1.7, 2.7, 111), np.linspace(-1.2, 1.7, 73)
     p = np.zeros((111, 73))
@@ -113,7 +113,7 @@ def test_two_moons_by_brute_force() -> None:
     assert moons.entropy == pytest.approx(entropy, abs=1e-5)
 
 
-def test_checkerboard_is_half_open_and_nan_stays() -> None:
+def test_checkerboard_cells_are_half_open_and_nan_gives_nan() -> None:
     board, h = Checkerboard(), -math.log(32)
     x = np.array([[-4, -4], [0, 0], [2, 0], [0, 2], [4, 0], [3.9, 3.9], [np.inf, 0], [0, np.nan], [np.inf, -np.inf]])
     log_p = [h, h, -np.inf, -np.inf, -np.inf, h, -np.inf, np.nan, -np.inf]
@@ -121,15 +121,15 @@ def test_checkerboard_is_half_open_and_nan_stays() -> None:
 
 
 @pytest.mark.parametrize("density", [eight_gaussians(), TwoMoons()])
-def test_far_away_is_minus_infinity_and_nan_stays(density: ToyDensity) -> None:
+def test_log_prob_is_minus_infinity_far_away_and_nan_gives_nan(density: ToyDensity) -> None:
     x = [[np.inf, 0], [1e200, 0], [np.nan, 0], [1e4, 0]]
     log_p = density.log_prob(x)
     np.testing.assert_array_equal(log_p[:3], [-np.inf, -np.inf, np.nan])
-    assert -1e11 < log_p[3] < -1e8  # far out in the tail, not underflowed to −∞
+    assert -1e11 < log_p[3] < -1e8  # in the tail, without underflow to −∞
 
 
 @every_density
-def test_none_one_and_the_same_seed(density: ToyDensity) -> None:
+def test_empty_samples_and_reproducibility(density: ToyDensity) -> None:
     assert density.sample(0, np.random.default_rng(0)).shape == (0, 2)
     assert density.log_prob(np.empty((0, 2))).shape == (0,)
     x = density.sample(5, np.random.default_rng(0))
@@ -138,28 +138,28 @@ def test_none_one_and_the_same_seed(density: ToyDensity) -> None:
     np.testing.assert_array_equal(x, density.sample(5, np.random.default_rng(0)))
 
 
-# Negative controls: what each check above has to reject.
+# Negative controls: each check above must reject a wrong density or sampler.
 
 
-def test_a_wrong_entropy_fails() -> None:
+def test_wrong_entropy_is_rejected() -> None:
     moons = TwoMoons()
     x = moons.sample(40_000, np.random.default_rng(1))
-    assert abs(entropy_score(x, moons, moons.entropy / 2)) > 50  # nats per dimension taken for nats per point
+    assert abs(entropy_score(x, moons, moons.entropy / 2)) > 50  # nats per dimension instead of nats per point
     assert abs(entropy_score(x, moons, moons.entropy + 0.02)) > 4
 
 
-def test_a_wrong_sampler_fails() -> None:
+def test_wrong_samplers_are_rejected() -> None:
     rng = np.random.default_rng(2)
     circle = eight_gaussians()
-    wider = GaussianMixture(circle.centres, 0.5)  # √2 forgotten in σ
+    wider = GaussianMixture(circle.centres, 0.5)  # σ without the factor 1/√2
     assert chi_square_score(wider.sample(40_000, rng), circle) > 10
     assert chi_square_score(circle.sample(40_000, rng)[:, ::-1] * [1.05, 1], circle) > 10
     board = Checkerboard().sample(40_000, rng)
-    assert chi_square_score(np.stack([board[:, 0] + 2, board[:, 1]], axis=1), Checkerboard()) > 10  # colours swapped
-    assert chi_square_score(board[board[:, 1] > -2], Checkerboard()) > 10  # a row that is never drawn
+    assert chi_square_score(np.stack([board[:, 0] + 2, board[:, 1]], axis=1), Checkerboard()) > 10  # the other parity
+    assert chi_square_score(board[board[:, 1] > -2], Checkerboard()) > 10  # one row is missing
 
 
-def test_an_unnormalised_density_fails() -> None:
+def test_unnormalised_density_is_detected() -> None:
     class Doubled(Checkerboard):
         def log_prob(self, x: object) -> Reals:
             return super().log_prob(np.asarray(x)) + math.log(2)
@@ -169,26 +169,26 @@ def test_an_unnormalised_density_fails() -> None:
 
 @pytest.mark.parametrize("n", [-1, 2.0, "3", None])
 @every_density
-def test_a_bad_count_is_named(density: ToyDensity, n: int) -> None:
+def test_sample_rejects_invalid_counts(density: ToyDensity, n: int) -> None:
     with pytest.raises(ValueError, match=r"n: expected (an integer|at least 0), got"):
         density.sample(n, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("x", [0.0, [1.0, 2.0], [[1.0, 2.0, 3.0]]])
 @every_density
-def test_bad_points_are_named(density: ToyDensity, x: object) -> None:
+def test_log_prob_rejects_invalid_points(density: ToyDensity, x: object) -> None:
     with pytest.raises(ValueError, match=r"x: expected \(n, 2\), got shape"):
         density.log_prob(np.asarray(x))
 
 
 @pytest.mark.parametrize("sigma", [0, -1, math.inf, math.nan])
-def test_a_bad_width_is_named(sigma: float) -> None:
+def test_rejects_invalid_widths(sigma: float) -> None:
     for make in (TwoMoons, lambda s: GaussianMixture(np.zeros((1, 2)), s)):
-        with pytest.raises(ValueError, match="sigma: expected a positive and finite number, got"):
+        with pytest.raises(ValueError, match="sigma: expected a positive number, got"):
             make(sigma)
 
 
 @pytest.mark.parametrize("centres", [np.zeros((0, 2)), np.zeros(2), np.zeros((2, 3)), np.full((1, 2), np.nan)])
-def test_bad_centres_are_named(centres: Reals) -> None:
+def test_mixture_rejects_invalid_centres(centres: Reals) -> None:
     with pytest.raises(ValueError, match="centres: expected"):
         GaussianMixture(centres, 1)

@@ -1,10 +1,10 @@
-"""Data as plain NumPy arrays: images in levels, toy densities whose entropy is known, and (in `audio`) sounds.
+"""Data sets as NumPy arrays: images, two-dimensional densities with known entropy, and (in `audio`) sounds.
 
     train, test = digits("train", threshold=8), digits("test", threshold=8)    # offline
-    binarized_mnist("valid").pixels                                            # (10000, 28, 28, 1), fetched once
+    binarized_mnist("valid").pixels                                            # (10000, 28, 28, 1), downloaded once
     Checkerboard().entropy                                                     # ln 32 nats
 
-No model of a density with entropy H has an expected negative log-likelihood below H; the gap is KL(p‖model).
+The expected negative log-likelihood of any model is at least the entropy H of the data; the gap is KL(p‖model).
 """
 
 from .folder import DataFileError, data_folder

@@ -1,4 +1,7 @@
-"""The folder of downloaded files: each is whole and verified, or an error says what to put where."""
+"""The folder of downloaded files. Files are complete and verified; otherwise an error says which file to put there.
+
+Checked by: tests/data/test_folder.py
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,17 @@ T = TypeVar("T")
 
 
 class DataFileError(OSError):
-    """A data file is missing, unreadable or not the published one; the message names file, folder, URL and hash."""
+    """A data file is missing, unreadable or not the published one. The message has the file, folder, URL and hash."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: the name it is kept under, where it comes from, and what it must hash to.
+    """A published file.
 
-    `url` is the source and `name` the file kept of it; they end alike unless the source is converted on arrival.
-    `digest` is for the reader of an error; the check itself belongs to the function that reads the file.
-    Checked by: tests/data/test_folder.py
+    Args:
+        name: of the file in the data folder.
+        url: where it is downloaded from. The last part differs from `name` if the download is converted.
+        digest: its hash, for error messages; the function that reads the file verifies it.
     """
 
     name: str
@@ -34,31 +38,32 @@ class RemoteFile:
 
     @property
     def source_name(self) -> str:
-        """The last part of the URL: what a browser would save the source as."""
+        """The last part of the URL, under which a browser would save the download."""
         return self.url.rpartition("/")[2]
 
 
 def data_folder() -> Path:
-    """Return the folder of data files: $TINYGEN_DATA, else tinygen/ in $XDG_CACHE_HOME, else ~/.cache/tinygen.
+    """Return the folder of data files: $TINYGEN_DATA, or else $XDG_CACHE_HOME/tinygen, or else ~/.cache/tinygen.
 
-    It need not exist, and it may be read-only if what is asked for is in it.
-    Checked by: tests/data/test_folder.py
+    It need not exist, and it may be read-only if the requested files are in it.
     """
     if named := os.environ.get("TINYGEN_DATA"):
         return Path(named).expanduser()
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification has a relative path ignored.
+    # The XDG specification says that relative paths must be ignored.
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "tinygen"
 
 
 def load(file: RemoteFile, read: Callable[[bytes], T], convert: Callable[[bytes], bytes] = bytes) -> T:
-    """Return read(content) of a file in the data folder, downloading it on the first call.
+    """Return read(content) of a file in the data folder. The first call downloads the file if it is not there.
 
-    Looks for `file.name`, then for its source as a browser would have saved it, then on the network. `read` decodes and
-    verifies, raising ValueError; only what it has accepted is written, whole. `convert` makes the file from its source.
+    The folder is searched for `file.name`, then for `file.source_name`, saved by a browser.
 
-    Raises DataFileError if the file cannot be had or is not the published one, ImportError if a download lacks pooch.
-    Checked by: tests/data/test_folder.py
+    Args:
+        read: decodes and verifies the content, or raises ValueError. Only content that it accepts is written.
+        convert: maps the content of the download to that of the file.
+
+    Raises: DataFileError if the file is not available or not the published one; ImportError if pooch is missing.
     """
     folder = data_folder()
     kept, source = folder / file.name, folder / file.source_name
@@ -75,30 +80,29 @@ def load(file: RemoteFile, read: Callable[[bytes], T], convert: Callable[[bytes]
         write_atomically(kept, content)
     except (OSError, ValueError) as error:
         raise DataFileError(
-            f"{file.name}: {error}. To go on, put {file.source_name} from {file.url} into {folder} "
-            f"(or the folder that TINYGEN_DATA names), in place of any bad copy. Expected {file.digest}."
+            f"{file.name}: {error}; put {file.source_name} from {file.url} into {folder} (or set TINYGEN_DATA to "
+            f"its folder), and delete any bad copy of {file.name}; expected {file.digest}"
         ) from error
     return value
 
 
 def download(url: str) -> bytes:
-    """Return the body behind a URL, with a progress bar; nothing touches the disk.
+    """Return the content of a URL, with a progress bar. Nothing is written to disk.
 
-    Raises OSError if the server cannot be reached, refuses, or stops early; ImportError if pooch or tqdm is missing.
-    Checked by: tests/data/test_folder.py
+    Raises: OSError if the download fails or is incomplete; ImportError if pooch or tqdm is missing.
     """
     purpose = f"downloading {url}"
     pooch = optional("pooch", purpose)
     optional("tqdm", purpose)
     body = io.BytesIO()
-    # pooch raises on a refusal without closing the response, whose socket then stays open until it is collected.
+    # On an HTTP error, pooch raises without closing the response, which would leave its socket open.
     hooks = {"response": lambda response, **_: None if response.ok else response.close()}
     pooch.HTTPDownloader(progressbar=True, timeout=30, hooks=hooks)(url, body, None)
     return body.getvalue()
 
 
 def optional(module: str, purpose: str) -> Any:
-    """Import a module of the `examples` extra, or raise an ImportError that says how to get it."""
+    """Import a module of the `examples` extra. Raises ImportError with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

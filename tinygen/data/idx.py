@@ -1,4 +1,7 @@
-"""IDX, the file format of MNIST."""
+"""IDX, the file format of MNIST.
+
+Checked by: tests/data/test_images.py
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,16 @@ def decode_idx(content: bytes) -> NDArray[np.uint8]:
 
         0, 0, type, d  |  d big-endian uint32 sizes  |  prod(sizes) values, the last axis fastest
 
-    Shapes: the result has the d sizes; it is a fresh array.
-    Raises ValueError if the content is not gzip, not IDX, not of unsigned bytes (type 8), or not as long as it says.
+    Shapes: the result has the d sizes of the header.
+    Raises ValueError if the content is not gzip, not IDX, not of type 8 (unsigned bytes), or has the wrong length.
     Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
-    Checked by: tests/data/test_images.py
     """
     try:
         raw = gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"not a whole gzip file: {error}") from error
+        raise ValueError(f"not a complete gzip file: {error}") from error
     if len(raw) < 4 or raw[:2] != b"\0\0":
-        raise ValueError(f"not an IDX file: expected two zero bytes, type and rank, got {raw[:4]!r}")
+        raise ValueError(f"not an IDX file: expected two zero bytes, the type and the rank, got {raw[:4]!r}")
     kind, rank = raw[2:4]
     if kind != 8:
         raise ValueError(f"IDX type: expected unsigned bytes (type 8), got type {kind}")

@@ -1,4 +1,7 @@
-"""Three sets of handwritten digits, from the smallest up: 8×8 digits, binarised MNIST, MNIST."""
+"""Three data sets of handwritten digits: 8×8 digits, binarised MNIST and MNIST.
+
+Checked by: tests/data/test_images.py
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import require
 from .folder import RemoteFile, load, optional
 from .idx import decode_idx
 
@@ -30,10 +34,9 @@ BINARIZED_MNIST_FILES = {  # split: (number of images, SHA-256 of the packed pix
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """One split of an image data set: pixels in levels 0 … levels − 1, and labels if it has any.
+    """One split of an image data set: pixels in 0 … levels − 1, and the labels if there are any.
 
     Shapes: pixels (N, H, W, C) uint8; labels (N,) int64 or None.
-    Checked by: tests/data/test_images.py
     """
 
     pixels: NDArray[np.uint8]
@@ -45,18 +48,22 @@ class Images:
 
 
 def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> Images:
-    """Load one split of the 8×8 digits that come with scikit-learn: 17 levels, or 2 after a threshold. Offline.
+    """Return one split of the 8×8 digits that scikit-learn includes: 17 levels, or 2 if there is a threshold.
 
         pixel ← 1 if pixel ≥ threshold else 0
 
     Shapes: pixels (1437, 8, 8, 1) and labels (1437,), the first of the set, in "train"; the last 360 in "test".
-    Raises ValueError for an unknown split or a threshold outside 1 … 16, ImportError without scikit-learn.
+    Raises: ValueError for an unknown split or a threshold outside 1 … 16; ImportError without scikit-learn.
     Source: Alpaydin & Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998 (its test part).
-    Checked by: tests/data/test_images.py
+
+    Example:
+        >>> train = digits("train", threshold=8)
+        >>> train.pixels.shape, train.levels, train.labels[:5]
+        ((1437, 8, 8, 1), 2, array([0, 1, 2, 3, 4]))
     """
-    part = {"train": slice(None, 1437), "test": slice(1437, None)}[_known(split, ("train", "test"))]
-    if threshold is not None and threshold not in range(1, 17):
-        raise ValueError(f"threshold: expected None or one of 1, …, 16, got {threshold!r}")
+    part = {"train": slice(None, 1437), "test": slice(1437, None)}[_check_split(split, ("train", "test"))]
+    valid = threshold is None or threshold in range(1, 17)
+    require(valid, "threshold", "None or one of 1, …, 16", repr(threshold))
     bundle = optional("sklearn.datasets", "digits").load_digits()
     pixels = bundle.images[part, :, :, None].astype(np.uint8)
     labels = bundle.target[part].astype(np.int64)
@@ -66,78 +73,71 @@ def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> 
 
 
 def mnist(split: Literal["train", "test"]) -> Images:
-    """Load one split of MNIST: 28×28 digits in 256 levels. Downloaded on first use, into `data_folder()`.
+    """Return one split of MNIST, 28×28 digits in 256 levels. The first call downloads it into `data_folder()`.
 
     Shapes: pixels (60000, 28, 28, 1) and labels (60000,) in "train"; 10000 in "test".
-    Raises ValueError for an unknown split, DataFileError if a file cannot be had or is not the published one.
+    Raises: ValueError for an unknown split; DataFileError if a file is not available or not the published one.
     Source: LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition", 1998.
-    Checked by: tests/data/test_images.py
     """
-    prefix, n, pixels_md5, labels_md5 = MNIST_FILES[_known(split, tuple(MNIST_FILES))]
+    prefix, n, pixels_md5, labels_md5 = MNIST_FILES[_check_split(split, tuple(MNIST_FILES))]
     pixels = _load_idx(f"{prefix}-images-idx3-ubyte.gz", pixels_md5, (n, 28, 28))
     labels = _load_idx(f"{prefix}-labels-idx1-ubyte.gz", labels_md5, (n,))
     return Images(pixels[..., None], labels.astype(np.int64), levels=256)
 
 
 def binarized_mnist(split: Literal["train", "valid", "test"]) -> Images:
-    """Load one split of static binarised MNIST: every pixel drawn once as a Bernoulli of its grey value, then fixed.
+    """Return one split of static binarised MNIST: each pixel was sampled once from a Bernoulli with its grey value.
 
-    Without labels. Downloaded as text on first use (up to 78 MB) and kept packed in `data_folder()` (up to 1.6 MB).
+    There are no labels. The first call downloads text (up to 78 MB), and packs it into `data_folder()` (1.6 MB).
 
     Shapes: pixels (50000, 28, 28, 1) of 0 and 1 in "train"; 10000 each in "valid" and "test".
-    Raises ValueError for an unknown split, DataFileError if a file cannot be had or is not the published one.
+    Raises: ValueError for an unknown split; DataFileError if a file is not available or not the published one.
     Source: Larochelle & Murray, "The neural autoregressive distribution estimator", 2011, after
     Salakhutdinov & Murray, "On the quantitative analysis of deep belief networks", 2008.
-    Checked by: tests/data/test_images.py
     """
-    n, sha256 = BINARIZED_MNIST_FILES[_known(split, tuple(BINARIZED_MNIST_FILES))]
+    n, sha256 = BINARIZED_MNIST_FILES[_check_split(split, tuple(BINARIZED_MNIST_FILES))]
     stem = f"binarized_mnist_{split}"
     file = RemoteFile(f"{stem}.npz", f"{BINARIZED_MNIST_URL}{stem}.amat", f"SHA-256 {sha256} of its packed pixels")
     pixels = load(file, partial(_unpack, n=n, sha256=sha256), _pack)
     return Images(pixels, None, levels=2)
 
 
-def _known(split: str, splits: tuple[str, ...]) -> str:
-    if split not in splits:
-        raise ValueError(f"split: expected one of {', '.join(map(repr, splits))}, got {split!r}")
+def _check_split(split: str, splits: tuple[str, ...]) -> str:
+    require(split in splits, "split", f"one of {', '.join(map(repr, splits))}", repr(split))
     return split
 
 
 def _load_idx(name: str, md5: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     def read(content: bytes) -> NDArray[np.uint8]:
-        # A broken file is told apart from a foreign one by what decoding it says, so the hash comes second.
+        # Decode before comparing the hash, so that the error for a damaged file says what is wrong with it.
         values = decode_idx(content)
-        _verify("MD5", hashlib.md5(content, usedforsecurity=False).hexdigest(), md5)
-        if values.shape != shape:
-            raise ValueError(f"shape: expected {shape}, got {values.shape}")
+        got = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        require(got == md5, "MD5", md5, got)
+        require(values.shape == shape, "shape", shape, values.shape)
         return values
 
     return load(RemoteFile(name, MNIST_URL + name, f"MD5 {md5}"), read)
 
 
 def _pack(text: bytes) -> bytes:
-    """Turn lines of 784 numbers 0 or 1 into an .npz of them, eight to a byte."""
+    """Convert lines of 784 numbers 0 or 1 to an .npz file with eight of them per byte."""
     bits = np.frombuffer(text.translate(None, delete=b" \t\r\n"), np.uint8) - ord("0")
-    if bits.size % 784 or (bits > 1).any():  # a character before "0" has wrapped around to a large number
-        raise ValueError(f"source: expected lines of 784 numbers 0 or 1, got {bits.size} characters besides blanks")
+    if bits.size % 784 or (bits > 1).any():  # characters below "0" wrap around to large numbers
+        raise ValueError(f"source: expected lines of 784 numbers 0 or 1, got {bits.size} characters without spaces")
     content = io.BytesIO()
     np.savez_compressed(content, packed=np.packbits(bits.reshape(-1, 784), axis=1))
     return content.getvalue()
 
 
 def _unpack(content: bytes, n: int, sha256: str) -> NDArray[np.uint8]:
-    """Return the (n, 28, 28, 1) pixels of such an .npz."""
+    """Return the pixels (n, 28, 28, 1) of an .npz file written by _pack."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             packed = archive["packed"]
-    except Exception as error:  # whatever a damaged file makes zipfile, zlib or NumPy stumble over
-        raise ValueError(f"not a whole .npz with a key 'packed': {error}") from error
-    if packed.dtype != np.uint8 or packed.shape != (n, 98):
-        raise ValueError(f"packed: expected uint8 of shape ({n}, 98), got {packed.dtype} of shape {packed.shape}")
-    _verify("SHA-256 of the packed pixels", hashlib.sha256(packed.tobytes()).hexdigest(), sha256)
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors for damaged files
+        raise ValueError(f"not a complete .npz file with a key 'packed': {error}") from error
+    fits = packed.dtype == np.uint8 and packed.shape == (n, 98)
+    require(fits, "packed", f"uint8 of shape ({n}, 98)", f"{packed.dtype} of shape {packed.shape}")
+    got = hashlib.sha256(packed.tobytes()).hexdigest()
+    require(got == sha256, "SHA-256 of the packed pixels", sha256, got)
     return np.unpackbits(packed, axis=1).reshape(n, 28, 28, 1)
-
-
-def _verify(what: str, got: str, expected: str) -> None:
-    if got != expected:
-        raise ValueError(f"{what}: expected {expected}, got {got}")
