@@ -1,4 +1,4 @@
-"""Networks from images and to images: shapes, every pixel is connected, evenly, examples are not; derivatives."""
+"""Networks for images: shapes, connectivity, independence of the examples, gradients, initialisation, errors."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ from tinygen.testing import check_parameter_grads
 
 LATENT = 3
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "mlp": (MLPEncoder, MLPDecoder, {"hidden": (6, 5), "activation": tanh}),
+    "mlp": (MLPEncoder, MLPDecoder, {"hidden": (6, 5)}),
     "linear": (MLPEncoder, MLPDecoder, {"hidden": ()}),
     "conv": (ConvEncoder, ConvDecoder, {"channels": (2, 3), "activation": tanh}),  # tanh has no kinks
 }
 
 
-def vae(kind: str, shape: tuple[int, int, int], rng: np.random.Generator, output: Any = None, context: int = 0) -> VAE:
-    """A VAE in float64 whose biases are random, too."""
+def make_vae(
+    kind: str, shape: tuple[int, int, int], rng: np.random.Generator, output: Any = None, context: int = 0
+) -> VAE:
+    """Return a VAE in float64 with random biases."""
     encoder, decoder, settings = KINDS[kind]
     output = Bernoulli() if output is None else output
     model = VAE(
@@ -57,9 +59,9 @@ def vae(kind: str, shape: tuple[int, int, int], rng: np.random.Generator, output
     output=st.sampled_from([Bernoulli(), Categorical(3)]),
     n=st.integers(1, 3),
 )
-def test_shapes(kind: str, height: int, width: int, channels: int, output: Any, n: int) -> None:
+def test_vae_shapes(kind: str, height: int, width: int, channels: int, output: Any, n: int) -> None:
     rng, shape = np.random.default_rng(0), (height, width, channels)
-    model = vae(kind, shape, rng, output, context=2)
+    model = make_vae(kind, shape, rng, output, context=2)
     x = rng.integers(0, output.levels, (n, *shape))
     assert model.encoder(x).shape == (n, 2 * LATENT + 2)
     assert model.decoder(rng.normal(size=(n, LATENT))).shape == (n, *shape, output.width)
@@ -69,19 +71,19 @@ def test_shapes(kind: str, height: int, width: int, channels: int, output: Any, 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(8, 8, 1), (5, 7, 2)])
-def test_every_pixel_tells_the_code_and_is_told_by_it(
+def test_every_pixel_is_connected_to_the_latent_code(
     kind: str, shape: tuple[int, int, int], rng: np.random.Generator
 ) -> None:
-    model = vae(kind, shape, rng)
+    model = make_vae(kind, shape, rng)
     x, z = Tensor(rng.random((1, *shape))), rng.normal(size=(1, LATENT))
-    (slope,) = grad(model.encoder(x)[0, 0], [x])
-    assert np.all(slope.value != 0)
+    (gradient,) = grad(model.encoder(x)[0, 0], [x])
+    assert np.all(gradient.value != 0)
     assert np.all(model.decoder(z).value != model.decoder(z + 1).value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_examples_are_independent(kind: str, rng: np.random.Generator) -> None:
-    model = vae(kind, (6, 5, 1), rng)
+    model = make_vae(kind, (6, 5, 1), rng)
     x = rng.integers(0, 2, (3, 6, 5, 1))
     changed = x.copy()
     changed[1:] = 1 - changed[1:]
@@ -91,36 +93,37 @@ def test_examples_are_independent(kind: str, rng: np.random.Generator) -> None:
         return z.value, model.decoder(z.reshape(-1, LATENT)).value.reshape(2, 3, 6, 5, 1, 1)
 
     for before, after in zip(codes(x), codes(changed), strict=True):
-        np.testing.assert_allclose(before[:, 0], after[:, 0], rtol=1e-12)  # BLAS may sum other rows in another order
+        # BLAS may use a different summation order for other values.
+        np.testing.assert_allclose(before[:, 0], after[:, 0], rtol=1e-12)
         assert all(np.any(before[:, i] != after[:, i]) for i in (1, 2))
 
 
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
-def test_levels_reach_from_minus_one_to_one(kind: str, rng: np.random.Generator) -> None:
+def test_levels_are_rescaled_to_minus_one_to_one(kind: str, rng: np.random.Generator) -> None:
     encoder, _, settings = KINDS[kind]
     x = rng.integers(0, 3, (2, 4, 4, 1))
-    contexts = encoder((4, 4, 1), 2, np.random.default_rng(1), levels=3, **settings)
-    plain = encoder((4, 4, 1), 2, np.random.default_rng(1), **settings)
-    np.testing.assert_array_equal(contexts(x.astype(np.float32)).value, plain((x - 1).astype(np.float32)).value)
+    with_levels = encoder((4, 4, 1), 2, np.random.default_rng(1), levels=3, **settings)
+    without = encoder((4, 4, 1), 2, np.random.default_rng(1), **settings)
+    np.testing.assert_array_equal(with_levels(x.astype(np.float32)).value, without((x - 1).astype(np.float32)).value)
     with pytest.raises(ValueError, match="levels: expected at least 2"):
         encoder((4, 4, 1), 2, rng, levels=1)
 
 
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
-def test_gradients(kind: str, k: int, rng: np.random.Generator) -> None:
-    model, x = vae(kind, (5, 4, 1), rng), rng.integers(0, 2, (2, 5, 4, 1))
+def test_vae_gradients_match_finite_differences(kind: str, k: int, rng: np.random.Generator) -> None:
+    model, x = make_vae(kind, (5, 4, 1), rng), rng.integers(0, 2, (2, 5, 4, 1))
     check_parameter_grads(lambda: model.loss(x, rng=np.random.default_rng(3), k=k), model.parameters(), rng=rng)
 
 
-def test_float32_throughout(rng: np.random.Generator) -> None:
+def test_float32_is_preserved(rng: np.random.Generator) -> None:
     shape = (4, 4, 1)
     model = VAE(shape, 2, ConvEncoder(shape, 4, rng, levels=2), ConvDecoder(2, (*shape, 1), rng), Bernoulli())
     assert model.loss(rng.integers(0, 2, (3, *shape)), rng=rng).dtype == np.float32
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (4, 12, 3), (5, 7, 2)])
-def test_shapes_and_range_of_a_generator_and_its_critic(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_generator_and_critic_shapes_and_range(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     x = ImageGenerator(shape, 3, rng, width=4)(rng.normal(size=(5, 3)).astype(np.float32))
     assert x.shape == (5, *shape)
     assert x.dtype == np.float32
@@ -129,7 +132,7 @@ def test_shapes_and_range_of_a_generator_and_its_critic(shape: tuple[int, ...], 
 
 
 @pytest.mark.parametrize(("window", "even"), [(WINDOW, True), (taps.square(3), False)])
-def test_a_window_that_the_stride_divides_leaves_no_checkerboard(window: taps.Taps, even: bool) -> None:
+def test_taps_per_pixel_are_even_only_if_the_stride_divides_the_window(window: taps.Taps, even: bool) -> None:
     layer = ConvTranspose(1, 1, window, np.random.default_rng(0), stride=2)
     layer.w.assign(np.ones(layer.w.shape))
     counts = layer(np.ones((1, 6, 6, 1), np.float32)).value[0, 2:-2, 2:-2]  # away from the border
@@ -137,20 +140,20 @@ def test_a_window_that_the_stride_divides_leaves_no_checkerboard(window: taps.Ta
 
 
 @pytest.mark.parametrize("player", ["critic", "generator"])
-def test_gradients_through_the_penalty(player: str, rng: np.random.Generator) -> None:
+def test_gradients_through_the_gradient_penalty(player: str, rng: np.random.Generator) -> None:
     shape = (8, 4, 2)
     generator, critic = ImageGenerator(shape, 3, rng, width=2), ImageCritic(shape, rng, width=2)
     gan, x = GAN(shape, 3, generator, critic, "wasserstein").astype(np.float64), rng.normal(size=(3, *shape))
     for parameter in gan.parameters():
         parameter.assign(0.5 * rng.normal(size=parameter.shape))
-    critic.activation = tanh  # which has no kinks
-    loss, own = gan.generator_loss, generator.parameters()
+    critic.activation = tanh  # has no kinks
+    loss, parameters = gan.generator_loss, generator.parameters()
     if player == "critic":
-        loss, own = gan.critic_loss, critic.parameters()[:-1]  # the last bias cancels between data and samples
-    check_parameter_grads(lambda: loss(x, rng=np.random.default_rng(1)), own, rng=rng)
+        loss, parameters = gan.critic_loss, critic.parameters()[:-1]  # the last bias cancels in the loss
+    check_parameter_grads(lambda: loss(x, rng=np.random.default_rng(1)), parameters, rng=rng)
 
 
-def test_the_layer_before_the_output_starts_by_glorot_whatever_the_others_do(rng: np.random.Generator) -> None:
+def test_init_does_not_apply_to_the_last_layer(rng: np.random.Generator) -> None:
     def ones(shape: tuple[int, ...], fans: tuple[int, int], rng: np.random.Generator) -> Array:
         return np.ones(shape, np.float32)
 
@@ -175,36 +178,38 @@ def test_the_layer_before_the_output_starts_by_glorot_whatever_the_others_do(rng
         (lambda rng: ImageGenerator((8, 8, 1), 2, rng, width=0), "n_out: expected at least 1"),
     ],
 )
-def test_bad_input(call: Any, message: str, rng: np.random.Generator) -> None:
+def test_rejects_invalid_arguments(call: Any, message: str, rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match=message):
         call(rng)
 
 
-def test_an_activation_follows_every_layer_but_the_last(rng: np.random.Generator) -> None:
-    calls: list[tuple[int, ...]] = []
+def test_activation_follows_every_layer_except_the_last(rng: np.random.Generator) -> None:
+    shapes: list[tuple[int, ...]] = []
 
-    def counted(x: Any) -> Tensor:
-        calls.append(x.shape)
+    def recording_tanh(x: Any) -> Tensor:
+        shapes.append(x.shape)
         return tanh(x)
 
-    settings: Any = {"channels": (2, 3, 4), "activation": counted}
+    settings: Any = {"channels": (2, 3, 4), "activation": recording_tanh}
     ConvEncoder((8, 8, 1), 2, rng, **settings)(np.zeros((1, 8, 8, 1)))
-    assert calls == [(1, 4, 4, 2), (1, 2, 2, 3), (1, 1, 1, 4)]
-    calls.clear()
+    assert shapes == [(1, 4, 4, 2), (1, 2, 2, 3), (1, 1, 1, 4)]
+    shapes.clear()
     ConvDecoder(2, (8, 8, 1), rng, **settings)(np.zeros((1, 2)))
-    assert calls == [(1, 4), (1, 2, 2, 3), (1, 4, 4, 2)]
+    assert shapes == [(1, 4), (1, 2, 2, 3), (1, 4, 4, 2)]
 
 
-def test_a_critic_is_leaky_and_starts_at_the_scale_for_relus(rng: np.random.Generator) -> None:
-    critic = ImageCritic((8, 8, 1), rng, width=32)
-    for conv in critic.convs:
+def test_critic_has_he_initialisation(rng: np.random.Generator) -> None:
+    for conv in ImageCritic((8, 8, 1), rng, width=32).convs:
         fan_in = conv.w.shape[0] * conv.w.shape[1]
         assert conv.w.value.std() == pytest.approx(np.sqrt(2 / fan_in), rel=0.15)  # four standard errors of 512 weights
-    x = Tensor(rng.normal(size=(1, 8, 8, 1)))
-    slopes = []
-    for sign in (1, -1):  # far above 0, then far below it, where a relu would be dead
+
+
+def test_critic_has_leaky_relu(rng: np.random.Generator) -> None:
+    critic, x = ImageCritic((8, 8, 1), rng, width=32), Tensor(rng.normal(size=(1, 8, 8, 1)))
+    gradients = []
+    for sign in (1, -1):  # all units far above 0, then far below it, where the gradient of relu would be 0
         for conv, size in zip(critic.convs, (100, 10_000), strict=True):
             assert conv.b is not None
             conv.b.assign(np.full(conv.b.shape, sign * size))
-        slopes.append(grad(critic(x).sum(), [x])[0].value)
-    np.testing.assert_allclose(slopes[1], 0.2**2 * slopes[0], rtol=1e-4, atol=1e-6)
+        gradients.append(grad(critic(x).sum(), [x])[0].value)
+    np.testing.assert_allclose(gradients[1], 0.2**2 * gradients[0], rtol=1e-4, atol=1e-6)

@@ -1,1 +1,1 @@
-"""Networks that models take as arguments: for couplings of flows, and for images."""
+"""Networks that are passed to models as arguments: `couplings` for flows, `images` for VAEs and GANs."""

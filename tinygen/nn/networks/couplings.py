@@ -1,7 +1,7 @@
-"""The networks inside couplings: functions of one half that nobody has to invert.
+"""Networks for coupling layers: from the part a of the input that is passed through, to the parameters for the rest.
 
-The last layer of each starts at zero, so every coupling, and with it the flow, starts as the identity (of the rest of
-its layers): training departs from the base distribution. A check of a flow in that state checks nothing.
+A coupling never inverts its network, so any network will do. The last layer of each network is initialised to zero, so
+that a coupling starts as the identity. A check of a flow in this state is vacuous; randomise the parameters first.
 
 Checked by: tests/models/flows/test_realnvp.py, tests/models/flows/test_glow.py
 """
@@ -22,20 +22,19 @@ Rng = np.random.Generator
 
 
 class CouplingNetwork(Module):
-    """What all of them do with the context (N, C): it adds a linear function of itself to the first layer's output.
+    """Base class: a linear function of the context (N, C) is added to the output of the first layer.
 
-    Raises ValueError if depth is below 1, or if a context of another shape is given, or none where one is expected.
+    Raises: ValueError if a size is below 1, or if the context is missing, unexpected or of the wrong shape.
     """
 
     def __init__(self, hidden: int, depth: int, context: int, activation: Activation, rng: Rng) -> None:
         at_least(1, hidden=hidden, depth=depth)
         at_least(0, context=context)
-        self.context = context
+        self.context, self.activation = context, activation
         self.context_layer = Linear(context, hidden, rng, bias=False) if context else None
-        self.activation = activation
 
     def _context(self, context: TensorLike | None, x: Tensor) -> TensorLike:
-        """Return what the context adds, with ones for the axes between: (N, 1, 1, hidden) beside images."""
+        """Return the term to add to the first layer's output: 0 or, for example for images, (N, 1, 1, hidden)."""
         check_context(context, len(x), self.context)
         if self.context_layer is None or context is None:
             return 0.0
@@ -44,17 +43,17 @@ class CouplingNetwork(Module):
 
 
 class CouplingMLP(CouplingNetwork):
-    """Fully connected layers: a (N, n_in) to (N, n_out).
+    """Multilayer perceptron: a (N, n_in) to (N, n_out), with `depth` hidden layers.
 
-    In the plane a half is one number: what bends a function of it is where the units' kinks are, see `hyperplane_bias`.
+    The biases of the first layer spread the kinks of its units over the data (`hyperplane_bias`). This matters most
+    when a is a single number, as in the couplings of a flow in the plane.
     """
 
     def __init__(
         self, n_in: int, n_out: int, rng: Rng, *, hidden: int, depth: int, context: int = 0, activation: Activation
     ) -> None:
         super().__init__(hidden, depth, context, activation, rng)
-        sizes = [n_in, *[hidden] * depth]
-        self.layers = [Linear(a, b, rng, init=he_normal) for a, b in pairwise(sizes)]
+        self.layers = [Linear(a, b, rng, init=he_normal) for a, b in pairwise([n_in, *[hidden] * depth])]
         self.layers[0].b = Parameter(hyperplane_bias(self.layers[0].w.value, rng))
         self.last = Linear(hidden, n_out, rng, init=zeros)
 
@@ -68,7 +67,7 @@ class CouplingMLP(CouplingNetwork):
 
 
 class ResidualNet(CouplingNetwork):
-    """A small residual network: a 3×3 convolution, `depth` blocks h + conv(relu(conv(relu(h)))), a 1×1 one.
+    """Residual network: a 3×3 convolution, `depth` blocks h + conv(act(conv(act(h)))) and a 1×1 convolution.
 
     Source: He, Zhang, Ren & Sun, "Identity mappings in deep residual networks", 2016, without batch normalisation.
     """
@@ -88,13 +87,14 @@ class ResidualNet(CouplingNetwork):
     def __call__(self, a: Tensor, context: TensorLike | None = None) -> Tensor:
         h = self.first(a, residual=self._context(context, a))
         for inner, outer in self.blocks:
-            then = self.activation if outer is self.blocks[-1][1] else None  # which the last layer sees
-            h = outer(inner(self.activation(h), activation=self.activation), residual=h, activation=then)
+            # The activation that precedes the last layer is part of the last block's convolution.
+            activation = self.activation if outer is self.blocks[-1][1] else None
+            h = outer(inner(self.activation(h), activation=self.activation), residual=h, activation=activation)
         return self.last(h)
 
 
 class GlowNet(CouplingNetwork):
-    """3×3, 1×1 and 3×3 convolutions with relus between: the network of Glow's couplings."""
+    """The network of Glow's couplings: 3×3, 1×1 and 3×3 convolutions with activations between them."""
 
     def __init__(
         self, n_in: int, n_out: int, rng: Rng, *, hidden: int, context: int = 0, activation: Activation = relu

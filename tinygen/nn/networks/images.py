@@ -1,10 +1,11 @@
-"""From an image to numbers and back: the encoders and decoders of a VAE, the critic and generator of a GAN.
+"""Networks from images to vectors and back: encoders and decoders for a VAE, a critic and a generator for a GAN.
 
-    encoder, critic       x (N, *shape) → (N, n_out)      n_out = 2·latent, and what a posterior flow is told; 1
-    decoder, generator    z (N, latent) → (N, *out)       out = (*shape, width), as the likelihood takes; shape
+    encoder, critic       x (N, *shape) → (N, n_out)      n_out = 2·latent (plus a context) for a VAE, 1 for a critic
+    decoder, generator    z (N, latent) → (N, *out)       out = (*shape, width of the likelihood) for a VAE, or shape
 
-Strides and not pooling change the scale. With windows of 4×4, a size that the stride 2 divides, every pixel of a finer
-image is a sum over as many taps as any other, but for the border (3×3 would leave a checkerboard).
+Convolutions with stride 2, not pooling, change the resolution. Their windows are 4×4, a multiple of the stride, so that
+in a transposed convolution every pixel away from the border sums over equally many taps. With 3×3 windows, the counts
+alternate, which produces checkerboard artifacts.
 
 Source: Kingma & Welling, "Auto-encoding variational Bayes", 2014; Radford, Metz & Chintala, "Unsupervised
 representation learning with deep convolutional generative adversarial networks", 2016; Odena, Dumoulin & Olah,
@@ -30,116 +31,107 @@ from ..mlp import MLP
 from ..module import Module
 
 Rng = np.random.Generator
+Shape = tuple[int, ...]
+Sizes = Sequence[int]
 
 WINDOW = taps.square(4, start=-1)
 
 
 class Encoder(Module):
-    """What all encoders do with x (N, *shape): check it, and let the levels of its pixels, if any, reach from −1 to 1.
+    """Base class: check the shape of x and, if `levels` is given, rescale pixel values 0…levels−1 to −1…1.
 
-    Told of `levels`, it sees x·2/(levels − 1) − 1 of pixels 0…levels−1; otherwise x enters as it is.
-    Raises ValueError, naming the argument, if x has another shape or levels are below 2.
+    Raises: ValueError if x has the wrong shape or levels is below 2.
     """
 
-    def __init__(self, shape: tuple[int, ...], levels: int | None) -> None:
+    def __init__(self, shape: Shape, levels: int | None) -> None:
         at_least(2, levels=2 if levels is None else levels)
         self.shape, self.levels = tuple(shape), levels
 
-    def centred(self, x: TensorLike) -> TensorLike:
-        """Return x as the first layer takes it."""
+    def rescale(self, x: TensorLike) -> TensorLike:
         check_event("x", x, self.shape)
         return x if self.levels is None else multiply(x, 2 / (self.levels - 1)) - 1
 
 
 class MLPEncoder(Encoder):
-    """Fully connected layers: x (N, *shape) to (N, n_out), of examples of any shape."""
+    """Multilayer perceptron with tanh: x (N, *shape), of any shape, to (N, n_out)."""
 
     def __init__(
-        self,
-        shape: tuple[int, ...],
-        n_out: int,
-        rng: Rng,
-        *,
-        hidden: Sequence[int] = (200, 200),
-        activation: Activation = tanh,
-        levels: int | None = None,
+        self, shape: Shape, n_out: int, rng: Rng, *, hidden: Sizes = (200, 200), levels: int | None = None
     ) -> None:
         super().__init__(shape, levels)
-        self.mlp = MLP(math.prod(shape), hidden, n_out, rng, activation=activation, init=glorot_uniform)
+        self.mlp = MLP(math.prod(shape), hidden, n_out, rng, activation=tanh, init=glorot_uniform)
 
     def __call__(self, x: TensorLike) -> Tensor:
-        return self.mlp(reshape(self.centred(x), (-1, math.prod(self.shape))))
+        return self.mlp(reshape(self.rescale(x), (-1, math.prod(self.shape))))
 
 
 class MLPDecoder(Module):
-    """Fully connected layers: z (N, latent) to (N, *out), of examples of any shape."""
+    """Multilayer perceptron with tanh: z (N, latent) to (N, *out), of any shape."""
 
-    def __init__(
-        self,
-        latent: int,
-        out: tuple[int, ...],
-        rng: Rng,
-        *,
-        hidden: Sequence[int] = (200, 200),
-        activation: Activation = tanh,
-    ) -> None:
+    def __init__(self, latent: int, out: Shape, rng: Rng, *, hidden: Sizes = (200, 200)) -> None:
         self.out = tuple(out)
-        self.mlp = MLP(latent, hidden, math.prod(out), rng, activation=activation, init=glorot_uniform)
+        self.mlp = MLP(latent, hidden, math.prod(out), rng, activation=tanh, init=glorot_uniform)
 
     def __call__(self, z: TensorLike) -> Tensor:
         return self.mlp(z).reshape(-1, *self.out)
 
 
 class ConvEncoder(Encoder):
-    """Convolutions of stride 2, each halving the image, and a linear layer: x (N, H, W, C) to (N, n_out).
+    """Convolutions of stride 2, each halving the resolution, and a linear layer: x (N, H, W, C) to (N, n_out).
 
-    Raises ValueError as Encoder does, if shape is not (H, W, C), or if there are no channels.
+    Args:
+        channels: number of output channels of each convolution.
+        init: initialiser of the convolutions.
+        levels: number of pixel values, which are rescaled to −1…1; None if x is already scaled.
+
+    Raises: ValueError as for Encoder, or if shape is not (H, W, C) or channels is empty.
     """
 
     def __init__(
         self,
-        shape: tuple[int, ...],
+        shape: Shape,
         n_out: int,
         rng: Rng,
         *,
-        channels: Sequence[int] = (32, 64),
+        channels: Sizes = (32, 64),
         activation: Activation = relu,
         init: Initialiser = glorot_uniform,
         levels: int | None = None,
     ) -> None:
         super().__init__(shape, levels)
-        coarse = _sizes(shape, channels)[-1]
+        coarsest = _resolutions(shape, channels)[-1]
         self.convs = [Conv(a, b, WINDOW, rng, stride=2, init=init) for a, b in pairwise([shape[2], *channels])]
-        self.last = Linear(math.prod(coarse) * channels[-1], n_out, rng)
+        self.last = Linear(math.prod(coarsest) * channels[-1], n_out, rng)
         self.activation = activation
 
     def __call__(self, x: TensorLike) -> Tensor:
-        h = self.centred(x)  # (N, H, W, C)
+        h = self.rescale(x)  # (N, H, W, C)
         for conv in self.convs:
             h = conv(h, activation=self.activation)  # (N, ⌈H/2⌉, ⌈W/2⌉, channels)
         return self.last(reshape(h, (len(array_of(h)), -1)))
 
 
 class ConvDecoder(Module):
-    """The way back: a linear layer, then transposed convolutions of stride 2: z (N, latent) to (N, H, W, C, …).
+    """A linear layer and transposed convolutions of stride 2: z (N, latent) to (N, H, W, C, …).
 
-    `channels` are listed as in the encoder, from the finest image to the coarsest. Nothing follows the last layer.
-    Raises ValueError if out is not (H, W, C) or more, or if there are no channels.
+    `channels` are in the order of the encoder, from the finest resolution to the coarsest. The last layer is linear.
+
+    Raises: ValueError if out does not start with (H, W, C), or if channels is empty.
     """
 
     def __init__(
         self,
         latent: int,
-        out: tuple[int, ...],
+        out: Shape,
         rng: Rng,
         *,
-        channels: Sequence[int] = (32, 64),
+        channels: Sizes = (32, 64),
         activation: Activation = relu,
         init: Initialiser = glorot_uniform,
     ) -> None:
-        *finer, coarse = _sizes(out[:3], channels)
+        *finer, coarsest = _resolutions(out[:3], channels)
         self.out, self.activation = tuple(out), activation
-        self.sizes, self.coarse = finer[::-1], (*coarse, channels[-1])
+        self.sizes, self.coarse = finer[::-1], (*coarsest, channels[-1])
         self.first = Linear(latent, math.prod(self.coarse), rng, init=init)
         *inner, (a, b) = pairwise([math.prod(out[2:]), *channels][::-1])
         self.convs = [ConvTranspose(n_in, n_out, WINDOW, rng, stride=2, init=init) for n_in, n_out in inner]
@@ -147,32 +139,31 @@ class ConvDecoder(Module):
 
     def __call__(self, z: TensorLike) -> Tensor:
         h = self.first(z, self.activation).reshape(-1, *self.coarse)  # (N, ⌈H/2ⁿ⌉, ⌈W/2ⁿ⌉, channels)
-        *inner, last = zip(self.convs, self.sizes, strict=True)
-        for conv, size in inner:
-            h = self.activation(conv(h, size))
-        return last[0](h, last[1]).reshape(-1, *self.out)
+        for conv, size in zip(self.convs[:-1], self.sizes, strict=False):
+            h = self.activation(conv(h, size))  # twice the resolution
+        return self.convs[-1](h, self.sizes[-1]).reshape(-1, *self.out)
 
 
 class ImageCritic(ConvEncoder):
-    """Two leaky convolutions and one number of each image (N, *shape): (N, 1).
+    """Two convolutions with leaky relu and a linear layer: x (N, *shape) to (N, 1).
 
-    There is no batch normalisation: a penalty on the critic's slope is about each example by itself.
+    There is no batch normalisation, since a gradient penalty is defined for each example separately.
     """
 
-    def __init__(self, shape: tuple[int, ...], rng: Rng, *, width: int = 32) -> None:
+    def __init__(self, shape: Shape, rng: Rng, *, width: int = 32) -> None:
         leaky = partial(leaky_relu, slope=0.2)
         super().__init__(shape, 1, rng, channels=(width, 2 * width), activation=leaky, init=he_normal)
 
 
 class ImageGenerator(Sequential):
-    """The critic's way back, from noise (N, latent) to images (N, *shape) within (−1, 1)."""
+    """The counterpart of the critic, with tanh: noise (N, latent) to images (N, *shape) in (−1, 1)."""
 
-    def __init__(self, shape: tuple[int, ...], latent: int, rng: Rng, *, width: int = 32) -> None:
+    def __init__(self, shape: Shape, latent: int, rng: Rng, *, width: int = 32) -> None:
         super().__init__(ConvDecoder(latent, shape, rng, channels=(width, 2 * width), init=he_normal), tanh)
 
 
-def _sizes(shape: tuple[int, ...], channels: Sequence[int]) -> list[tuple[int, int]]:
-    """List height and width before and after each of so many convolutions of stride 2: ⌈H/2ⁿ⌉, ⌈W/2ⁿ⌉."""
+def _resolutions(shape: Shape, channels: Sizes) -> list[tuple[int, int]]:
+    """Return height and width before and after each of len(channels) convolutions of stride 2: ⌈H/2ⁿ⌉, ⌈W/2ⁿ⌉."""
     at_least(1, **{"len(channels)": len(channels)})
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"shape: expected (height, width, channels), got {shape}")
