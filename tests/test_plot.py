@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 
 from tinygen import plot
@@ -15,8 +16,9 @@ from tinygen import plot
 
 def rendered(figure: Any) -> NDArray[np.uint8]:
     """Return the figure's screen pixels (H, W, 3), from top to bottom."""
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def test_grid_shows_every_pixel_in_its_place() -> None:
@@ -216,5 +218,5 @@ def test_global_state_of_matplotlib_is_unchanged(tmp_path: Path) -> None:
 
 def test_missing_matplotlib_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'needs matplotlib; install it with: pip install -e "\.\[examples\]"'):
+    with pytest.raises(ImportError, match=r'needs matplotlib.figure; install it with: pip install -e "\.\[examples\]"'):
         plot.sample_grid(np.zeros((1, 2, 2)))

@@ -1,13 +1,15 @@
-"""Atomic file replacement.
+"""Atomic file replacement, and imports of optional dependencies.
 
 Checked by: tests/test_files.py
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -26,3 +28,11 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def import_optional(module: str, purpose: str) -> Any:
+    """Import a module of the `examples` extra. Raises ImportError with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f'{purpose} needs {module}; install it with: pip install -e ".[examples]"') from error

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .checks import at_least, require
-from .files import write_atomically
+from .files import import_optional, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,15 +210,9 @@ def _grey(images: ArrayLike, levels: int) -> NDArray[np.float64]:
 
 
 def _figure(width: float, height: float, **options: Any) -> Figure:
-    """Return an empty white figure of this size in inches, with an in-memory canvas."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('tinygen.plot needs matplotlib; install it with: pip install -e ".[examples]"') from error
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", **options)
-    FigureCanvasAgg(figure)
-    return figure
+    """Return an empty white figure of this size in inches."""
+    figure_class = import_optional("matplotlib.figure", "tinygen.plot").Figure
+    return figure_class(figsize=(width, height), dpi=DPI, facecolor="white", **options)  # type: ignore[no-any-return]
 
 
 def _style(axes: Axes, title: str | None) -> None:

@@ -63,9 +63,7 @@ def verified(content: bytes) -> bytes:
 
 
 def fetch(address: str, behaviour: str) -> bytes:
-    return folder.load(
-        folder.RemoteFile("kept.bin", f"{address}/{behaviour}/source.bin", f"SHA-256 {SHA256}"), verified
-    )
+    return folder.load("kept.bin", f"{address}/{behaviour}/source.bin", f"SHA-256 {SHA256}", verified)
 
 
 def test_file_is_downloaded_once_and_kept(server: tuple[str, list[str]], tree: Path) -> None:
@@ -78,8 +76,8 @@ def test_file_is_downloaded_once_and_kept(server: tuple[str, list[str]], tree: P
 
 
 def test_download_is_converted_before_it_is_read_and_kept(server: tuple[str, list[str]], tree: Path) -> None:
-    file = folder.RemoteFile("kept.bin", f"{server[0]}/altered/source.bin", "")
-    assert folder.load(file, verified, convert=lambda content: content[::-1]) == CONTENT
+    url = f"{server[0]}/altered/source.bin"
+    assert folder.load("kept.bin", url, "", verified, convert=lambda content: content[::-1]) == CONTENT
     assert (tree / "kept.bin").read_bytes() == CONTENT
 
 
@@ -138,7 +136,7 @@ def test_read_only_folder_without_the_file_is_reported_before_downloading(
     server: tuple[str, list[str]], tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(DataFileError, match=r"is read-only and has no kept\.bin"):
+    with pytest.raises(DataFileError, match=r"is read-only and does not contain kept\.bin"):
         fetch(server[0], "complete")
     assert server[1] == []
 

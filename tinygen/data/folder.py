@@ -5,41 +5,19 @@ Checked by: tests/data/test_folder.py
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from ..files import write_atomically
+from ..files import import_optional, write_atomically
 
 T = TypeVar("T")
 
 
 class DataFileError(OSError):
     """A data file is missing, unreadable or not the published one. The message has the file, folder, URL and hash."""
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A published file.
-
-    Args:
-        name: of the file in the data folder.
-        url: where it is downloaded from. The last part differs from `name` if the download is converted.
-        digest: its hash, for error messages; the function that reads the file verifies it.
-    """
-
-    name: str
-    url: str
-    digest: str
-
-    @property
-    def source_name(self) -> str:
-        """The last part of the URL, under which a browser would save the download."""
-        return self.url.rpartition("/")[2]
 
 
 def data_folder() -> Path:
@@ -54,34 +32,35 @@ def data_folder() -> Path:
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "tinygen"
 
 
-def load(file: RemoteFile, read: Callable[[bytes], T], convert: Callable[[bytes], bytes] = bytes) -> T:
+def load(name: str, url: str, digest: str, read: Callable[[bytes], T], convert: Callable[[bytes], bytes] = bytes) -> T:
     """Return read(content) of a file in the data folder. The first call downloads the file if it is not there.
 
-    The folder is searched for `file.name`, then for `file.source_name`, saved by a browser.
-
     Args:
+        name: of the file.
+        url: of the download. A copy of it in the folder, saved by a browser, is used as well.
+        digest: hash of the file for error messages; `read` verifies it.
         read: decodes and verifies the content, or raises ValueError. Only content that it accepts is written.
         convert: maps the content of the download to that of the file.
 
     Raises: DataFileError if the file is not available or not the published one; ImportError if pooch is missing.
     """
-    folder = data_folder()
-    kept, source = folder / file.name, folder / file.source_name
+    folder, source_name = data_folder(), url.rpartition("/")[2]
+    file, source = folder / name, folder / source_name
     try:
-        if kept.exists():
-            return read(kept.read_bytes())
+        if file.exists():
+            return read(file.read_bytes())
         if source.exists():
             return read(convert(source.read_bytes()))
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder} is read-only and has no {file.name}")
-        content = convert(download(file.url))
+            raise PermissionError(f"{folder} is read-only and does not contain {name}")
+        content = convert(download(url))
         value = read(content)
-        write_atomically(kept, content)
+        write_atomically(file, content)
     except (OSError, ValueError) as error:
         raise DataFileError(
-            f"{file.name}: {error}; put {file.source_name} from {file.url} into {folder} (or set TINYGEN_DATA to "
-            f"its folder), and delete any bad copy of {file.name}; expected {file.digest}"
+            f"{name}: {error}; put {source_name} from {url} into {folder} (or set TINYGEN_DATA to its folder), and "
+            f"delete any bad copy of {name}; expected {digest}"
         ) from error
     return value
 
@@ -92,18 +71,10 @@ def download(url: str) -> bytes:
     Raises: OSError if the download fails or is incomplete; ImportError if pooch or tqdm is missing.
     """
     purpose = f"downloading {url}"
-    pooch = optional("pooch", purpose)
-    optional("tqdm", purpose)
+    pooch = import_optional("pooch", purpose)
+    import_optional("tqdm", purpose)
     body = io.BytesIO()
     # On an HTTP error, pooch raises without closing the response, which would leave its socket open.
     hooks = {"response": lambda response, **_: None if response.ok else response.close()}
     pooch.HTTPDownloader(progressbar=True, timeout=30, hooks=hooks)(url, body, None)
     return body.getvalue()
-
-
-def optional(module: str, purpose: str) -> Any:
-    """Import a module of the `examples` extra. Raises ImportError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f'{purpose} needs {module}; install it with: pip install -e ".[examples]"') from error

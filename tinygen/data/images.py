@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import require
-from .folder import RemoteFile, load, optional
+from ..files import import_optional
+from .folder import load
 from .idx import decode_idx
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -64,7 +65,7 @@ def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> 
     part = {"train": slice(None, 1437), "test": slice(1437, None)}[_check_split(split, ("train", "test"))]
     valid = threshold is None or threshold in range(1, 17)
     require(valid, "threshold", "None or one of 1, …, 16", repr(threshold))
-    bundle = optional("sklearn.datasets", "digits").load_digits()
+    bundle = import_optional("sklearn.datasets", "digits").load_digits()
     pixels = bundle.images[part, :, :, None].astype(np.uint8)
     labels = bundle.target[part].astype(np.int64)
     if threshold is None:
@@ -97,8 +98,8 @@ def binarized_mnist(split: Literal["train", "valid", "test"]) -> Images:
     """
     n, sha256 = BINARIZED_MNIST_FILES[_check_split(split, tuple(BINARIZED_MNIST_FILES))]
     stem = f"binarized_mnist_{split}"
-    file = RemoteFile(f"{stem}.npz", f"{BINARIZED_MNIST_URL}{stem}.amat", f"SHA-256 {sha256} of its packed pixels")
-    pixels = load(file, partial(_unpack, n=n, sha256=sha256), _pack)
+    url, digest = f"{BINARIZED_MNIST_URL}{stem}.amat", f"SHA-256 {sha256} of its packed pixels"
+    pixels = load(f"{stem}.npz", url, digest, partial(_unpack, n=n, sha256=sha256), _pack)
     return Images(pixels, None, levels=2)
 
 
@@ -116,7 +117,7 @@ def _load_idx(name: str, md5: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         require(values.shape == shape, "shape", shape, values.shape)
         return values
 
-    return load(RemoteFile(name, MNIST_URL + name, f"MD5 {md5}"), read)
+    return load(name, MNIST_URL + name, f"MD5 {md5}", read)
 
 
 def _pack(text: bytes) -> bytes:

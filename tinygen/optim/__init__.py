@@ -11,9 +11,9 @@ A step assigns new arrays to the parameters; it does not modify the old ones in 
 from .clipping import NonFiniteGradientError, clip_by_global_norm
 from .ema import EMA
 from .optimizers import SGD, Adam, AdamW, Optimizer
-from .schedules import Schedule, constant, cosine, exponential
+from .schedules import Schedule, constant, cosine
 
 __all__ = [
     "EMA", "SGD", "Adam", "AdamW", "NonFiniteGradientError", "Optimizer", "Schedule", "clip_by_global_norm",
-    "constant", "cosine", "exponential",
+    "constant", "cosine",
 ]  # fmt: skip

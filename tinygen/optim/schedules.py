@@ -19,16 +19,6 @@ def constant(lr: float) -> Schedule:
     return lambda step: lr
 
 
-def exponential(lr: float, rate: float) -> Schedule:
-    """Return a schedule with exponential decay: lr · rateᵗ at step t.
-
-    Raises ValueError unless lr > 0 and 0 < rate ≤ 1.
-    """
-    require(0 < lr < math.inf, "lr", "a positive number", lr)
-    require(0 < rate <= 1, "rate", "above 0 and at most 1", rate)
-    return lambda step: lr * rate**step
-
-
 def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
     """Return a schedule with linear warm-up to lr and cosine decay to 0.
 

@@ -28,8 +28,6 @@ class CheckpointError(ValueError):
 def save_checkpoint(path: str | Path, module: Module) -> None:
     """Save the parameters and constants of a module. An existing file is replaced atomically.
 
-    Raises OSError if the file cannot be written.
-
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from tinygen.nn import Linear
@@ -44,12 +42,10 @@ def save_checkpoint(path: str | Path, module: Module) -> None:
 
 
 def load_checkpoint(path: str | Path, module: Module) -> None:
-    """Restore a module from a file written by save_checkpoint or by `fit`.
+    """Restore a module from a file written by save_checkpoint, or by `fit` (with the parameters that `fit` ends with).
 
-    From a checkpoint of `fit` it loads the parameters that `fit` returns: the best validated ones, or the averages.
-
-    Raises: FileNotFoundError if there is no file; CheckpointError if the file is damaged or the names or shapes of its
-    arrays are not those of the module, which then is unchanged.
+    Raises: FileNotFoundError if there is no file; CheckpointError, without a change of the module, if the file is
+    damaged or the names or shapes of its arrays are not those of the module.
     """
     groups, _ = read_checkpoint(path)
     state = groups.get("best", groups.get("module"))

@@ -17,7 +17,7 @@ from ..optim import EMA, Optimizer
 from .history import History
 from .interrupt import deferred_interrupt
 from .progress import progress_bar
-from .resume import resume_or_start, save_run
+from .resume import load_run, save_run
 from .run import Loss, Run
 
 
@@ -63,8 +63,8 @@ def fit(
         turns: order in which the players take steps, repeated: [0, 0, 1] gives player 0 two steps for each of
             player 1. By default the players alternate.
         checkpoint: file written at every record. If it exists, training resumes from it with the same bits as if it
-            had not been interrupted. Only `epochs` or `steps`, `every` and `validate` may differ from the first call
-            (`cosine` over more steps is another schedule).
+            had not been interrupted. The data, the seed and the other settings must be the same, but `epochs` or
+            `steps` may increase (`cosine` over more steps is another schedule).
         history: file for the records, as lines of JSON.
         resume: if False, start again and overwrite the checkpoint.
 
@@ -91,14 +91,15 @@ def fit(
     optimizers = list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
     turns = list(range(len(losses)) if turns is None else turns)
     _check_lengths(epochs, steps, every=every, batch_size=batch_size)
+    _check_paths(checkpoint=checkpoint, history=history)
     require(validate is None or callable(validate), "validate", "a function that returns a number", repr(validate))
-    for name, path in {"checkpoint": checkpoint, "history": history}.items():  # fail before training, not after it
-        require(path is None or Path(path).parent.is_dir(), name, "a file in a folder that exists", path)
     run = Run(losses, optimizers, turns, module, arrays, rng, int(batch_size), ema, clip, shards, unit)
     total = steps if steps is not None else run.steps_per_epoch * (epochs or 0)
     every = every or run.steps_per_epoch
     if checkpoint is not None:
-        resume_or_start(run, checkpoint, total, resume)
+        # A run that fails before its first record resumes from the checkpoint that is saved here.
+        (load_run if resume and Path(checkpoint).exists() else save_run)(run, checkpoint)
+        require(run.step <= total, "epochs, steps", f"at least {run.step} steps, which {checkpoint} has taken", total)
     with deferred_interrupt() as interrupted, progress_bar(total, run.step, progress) as show:
         while run.step < total and not interrupted():
             run.advance()
@@ -106,9 +107,8 @@ def fit(
             if run.step % every == 0 or run.step == total:
                 run.record(validate)
                 _save(run, checkpoint, history)
-        if interrupted():
+        if interrupted():  # then this block ends with KeyboardInterrupt, so the module is left as it is
             _save(run, checkpoint, None)
-        # The module is left as it is after an interrupt, since this block then ends with KeyboardInterrupt.
         elif best := run.best_record():
             show(run.step, f"restored the best, {best.valid:.4g} {unit} at step {best.step}")
     _save(run, None, history)
@@ -126,3 +126,8 @@ def _save(run: Run, checkpoint: str | Path | None, history: str | Path | None) -
 def _check_lengths(epochs: int | None, steps: int | None, **others: int | None) -> None:
     require((epochs is None) != (steps is None), "epochs, steps", "exactly one of the two", f"{epochs}, {steps}")
     at_least(1, **{name: n for name, n in {"epochs": epochs, "steps": steps, **others}.items() if n is not None})
+
+
+def _check_paths(**paths: str | Path | None) -> None:
+    for name, path in paths.items():
+        require(path is None or Path(path).parent.is_dir(), name, "a file in a folder that exists", path)

@@ -16,20 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import require
 from .checkpoint import CheckpointError, read_checkpoint, to_json, write_checkpoint
 from .history import Record
 from .run import Run
-
-
-def resume_or_start(run: Run, path: str | Path, total: int, resume: bool) -> None:
-    """Restore the run if `resume` is true and the checkpoint exists, otherwise write its first checkpoint."""
-    if resume and Path(path).exists():
-        load_run(run, path)
-        wanted = f"at least {run.step} steps, which {path} has taken"
-        require(run.step <= total, "epochs, steps", wanted, f"{total}; pass resume=False to start again")
-    else:
-        save_run(run, path)  # the one to resume from if the run fails before its first record
 
 
 def save_run(run: Run, path: str | Path) -> None:

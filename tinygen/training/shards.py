@@ -1,12 +1,9 @@
 """Data parallelism on threads: parts (shards) of a minibatch are differentiated in parallel, each on one thread.
 
-The gradient of a mean over examples is the mean of the shards' gradients, weighted by their sizes:
-
     ∂ (1/N) Σ ℓₙ = Σₛ (Nₛ/N) ∂ (1/Nₛ) Σ_{n in s} ℓₙ
 
-Threads that split every operation synchronise after each one; threads that split the batch synchronise once per step,
-and operations that NumPy runs on one core are parallelised too. More shards than threads pay off if the intermediate
-results of a shard then fit into the cache.
+Threads that split the batch synchronise once per step, not after every operation, and also parallelise the operations
+that NumPy runs on one core. More shards than threads are faster if the intermediate results then fit into the cache.
 
 Checked by: tests/training/test_shards.py
 """
@@ -31,10 +28,8 @@ def sharded(derivative: Derivative, shards: int) -> Derivative:
 
     Args:
         derivative: maps (*batch, rng=rng) to the value and gradients of a mean over the examples of the batch.
-        shards: number of shards. Each gets a generator seeded from rng, so the result depends on the number of
-            shards, but not on the number of threads.
-
-    Raises ValueError if shards is less than 1.
+        shards: at least 1. Each shard gets a generator seeded from rng, so the result depends on their number, but
+            not on the number of threads.
 
     Example:
         >>> from tinygen.autograd import Parameter, value_and_grad
