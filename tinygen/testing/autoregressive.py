@@ -1,7 +1,4 @@
-"""Does my network see only what it may, and all of that? Masks, receptive fields, orders.
-
-Checked by: tests/testing/test_autoregressive.py
-"""
+"""Check which inputs each output of a network depends on: masks, receptive fields, orders."""
 
 from __future__ import annotations
 
@@ -12,6 +9,8 @@ import numpy as np
 
 from ..autograd import Array, Tensor
 from ..autograd.taps import Taps
+from ..autograd.tensor import array_of
+from ..checks import require
 
 
 def check_autoregressive(
@@ -25,38 +24,46 @@ def check_autoregressive(
     rng: np.random.Generator,
     draws: int = 3,
 ) -> None:
-    """Check which inputs each output depends on, by changing the input at one position at a time.
+    """Check that the output at each position depends on all inputs that precede it in the order, and on no others.
 
-        output at position i = function of x at the positions that come before i in the order,
-                               with `inclusive` also of x at i itself (what mask B and hidden layers may see)
+    The input is changed at one position at a time. Outputs that must not see it have to keep all of their bits: a leak
+    of one rounding error is a leak. Outputs that should see it have to change in at least one example and draw, so
+    that a network that ignores its input is rejected. Examples of the batch must not affect each other.
 
-    An output must keep every bit (but the sign of a zero) when an input that it may not see changes: a leak of one
-    rounding error is a leak. And it must change, in one of the draws and examples, when an input changes that it may
-    see, or a network that ignores its input would pass. It may see all earlier positions, or those that
-    `receptive_field` allows. Nor may it see another example of the batch. One evaluation of f for each position and
-    draw, always on an array of x's shape.
+    Args:
+        f: the network, evaluated about draws × positions times.
+        x: the inputs. Floats are changed by adding noise, integers and booleans to other values in the range of x.
+        axes: the number of axes in `space`; by default all but the last one of x, and 1 for x (N, D).
+        order: a permutation of the positions, the first one generated first; by default raster order.
+        inclusive: whether an output also sees the input at its own position, as after mask B.
+        receptive_field: boolean, [i, j] is true if output i should see input j; by default all that the order allows.
+        draws: how often each position is changed; more draws help if units, such as those of relu, are often inactive.
 
-    Shapes: x (N, *space, *channels), f(x) (N, *space, …); `space` is the first `axes` axes after N, by default all but
-    the last, (N, D) being D positions; positions are counted in raster order. order: a permutation of the positions,
-    the first one drawn first. receptive_field (positions, positions), boolean, [i, j]: output i may see input j.
-    x of a floating type is changed by adding noise; of an integer or boolean type, to other values within its range.
-    Raises AssertionError with the pairs that are wrong and the likely fault; ValueError if the request makes no sense.
+    Shapes: x (N, *space, *channels), f(x) (N, *space, …), receptive_field (positions, positions) in raster order.
+    Raises: AssertionError with the wrong pairs and the likely fault; ValueError if the arguments are inconsistent.
     Checked by: tests/testing/test_autoregressive.py
+
+    Example:
+        >>> rng, mask = np.random.default_rng(0), np.tril(np.ones((3, 3)), -1)
+        >>> x = rng.normal(size=(2, 3))
+        >>> check_autoregressive(lambda x: x @ mask.T, x, rng=rng)
+        >>> check_autoregressive(lambda x: x @ mask, x, rng=rng)
+        Traceback (most recent call last):
+        AssertionError: ... an output changes with an input that it must not see in 3 of 9 pairs: ...
     """
     axes = max(1, x.ndim - 2) if axes is None else axes
     space = x.shape[1 : 1 + axes]
     allowed = _allowed(math.prod(space), order, inclusive, receptive_field)
     y = _outputs(f, x, space)
     if not np.array_equal(y, _outputs(f, x, space)):
-        raise AssertionError("check_autoregressive: f called twice gives two values; seed it, or turn off its dropout")
+        raise AssertionError("check_autoregressive: f is random: seed it or disable its dropout")
     if len(x) > 1:
         others = x.copy()
         for j in range(len(allowed)):
             others[:1] = _with_another(others, j, axes, rng)[:1]
         if not np.array_equal(_outputs(f, others, space)[1:], y[1:]):
             raise AssertionError(
-                "check_autoregressive: examples 1… change when only example 0 is changed; a normalisation or a mean "
-                "over the batch, or rows in another order?"
+                "check_autoregressive: changing example 0 changes others; does f average over the batch, or reorder it?"
             )
     depends = np.zeros(allowed.shape, bool)
     for _ in range(draws):
@@ -65,19 +72,30 @@ def check_autoregressive(
             depends[:, j] |= changed.any(axis=(0, 2))
     if np.any(depends & ~allowed):
         raise AssertionError(
-            _report(depends & ~allowed, space, "changes with", "it must not see") + _leak(depends, allowed)
+            _report(depends & ~allowed, space, "changes with an input that it must not see") + _leak(depends, allowed)
         )
     if np.any(allowed & ~depends):
-        raise AssertionError(_report(allowed & ~depends, space, "ignores", "it should see") + _gap(depends, allowed))
+        raise AssertionError(
+            _report(allowed & ~depends, space, "ignores an input that it should see") + _gap(depends, allowed)
+        )
 
 
 def receptive_field(space: tuple[int, ...], *layers: Taps) -> Array:
-    """Work out what a stack of convolutions (stride 1) sees, from their taps alone.
+    """Return the receptive field of a stack of convolutions with stride 1, computed from their taps.
 
         R = R_L … R₂ R₁,   (R_l)ᵢⱼ = 1 if position j is position i plus a tap of layer l
 
-    Shapes: (positions, positions), boolean, in raster order, [i, j] true if output i sees input j.
+    Args:
+        space: the size of the image or sequence.
+        layers: the taps of each convolution, the first layer first.
+
+    Shapes: (positions, positions), boolean, positions in raster order; [i, j] is true if output i sees input j.
     Checked by: tests/testing/test_autoregressive.py
+
+    Example:
+        >>> from tinygen.autograd import taps
+        >>> receptive_field((3,), taps.dilated(2)).tolist()
+        [[True, False, False], [True, True, False], [False, True, True]]
     """
     positions = np.stack(np.unravel_index(np.arange(math.prod(space)), space), axis=-1)
     offsets = positions[None, :, :] - positions[:, None, :]  # (i, j, axis): from i to j
@@ -89,63 +107,53 @@ def receptive_field(space: tuple[int, ...], *layers: Taps) -> Array:
 
 
 def _allowed(positions: int, order: Sequence[int] | Array | None, inclusive: bool, field: Array | None) -> Array:
-    """Work out which outputs i may see which inputs j, at [i, j]."""
-    places = np.arange(positions) if order is None else np.asarray(order)
-    if not np.array_equal(np.sort(places), np.arange(positions)):
-        raise ValueError(f"check_autoregressive: order {places} is no permutation of the {positions} positions of x")
-    rank = np.argsort(places)
+    """Return which outputs i should see which inputs j, at [i, j]."""
+    permutation = np.arange(positions) if order is None else np.asarray(order)
+    valid = np.array_equal(np.sort(permutation), np.arange(positions))
+    require(valid, "order", f"a permutation of 0 … {positions - 1}", permutation)
+    rank = np.argsort(permutation)
     allowed = rank[None, :] <= rank[:, None] if inclusive else rank[None, :] < rank[:, None]
     if field is not None:
-        if field.shape != allowed.shape:
-            raise ValueError(
-                f"check_autoregressive: receptive_field has shape {field.shape}, needed is {allowed.shape}, "
-                f"[output position, input position]"
-            )
-        if np.any(field & ~allowed):
-            raise ValueError("check_autoregressive: receptive_field allows what comes later in the order")
+        require(field.shape == allowed.shape, "receptive_field", f"shape {allowed.shape}", field.shape)
+        later = np.count_nonzero(field & ~allowed)
+        require(later == 0, "receptive_field", "only inputs that the order allows", f"{later} pairs that it does not")
         allowed = np.asarray(field, bool)
     if not np.any(allowed):
-        raise ValueError("check_autoregressive: no output may see any input, there is nothing to check")
+        raise ValueError("check_autoregressive: no output may see any input, so there is nothing to check")
     return allowed
 
 
 def _outputs(f: Callable[[Array], Array | Tensor], x: Array, space: tuple[int, ...]) -> Array:
     """Evaluate f on a copy of x. Shape: (N, positions, everything else)"""
-    y = f(x.copy())
-    y = y.value if isinstance(y, Tensor) else y
+    y = array_of(f(x.copy()))
     if y.shape[: 1 + len(space)] != (len(x), *space):
         raise AssertionError(
-            f"check_autoregressive: f takes x {x.shape} to {y.shape}, which should begin with {(len(x), *space)}; "
-            f"the positions are {len(space)} axes, pass axes=… if there are more or fewer"
+            f"check_autoregressive: f(x): expected a shape that starts with {(len(x), *space)}, got {y.shape}; pass "
+            f"axes=… if x has not {len(space)} axes of positions"
         )
     if not np.all(np.isfinite(y)):
-        raise AssertionError("check_autoregressive: f(x) is not finite, so a change cannot be seen")
+        raise AssertionError("check_autoregressive: f(x): expected finite values, got NaN or infinity")
     return y.reshape(len(x), math.prod(space), -1)
 
 
 def _with_another(x: Array, position: int, axes: int, rng: np.random.Generator) -> Array:
-    """Copy x, with every number at one position changed."""
+    """Return a copy of x in which every entry at one position is changed."""
     changed = x.reshape(len(x), math.prod(x.shape[1 : 1 + axes]), -1).copy()
     old = changed[:, position]
     if x.dtype.kind == "f":
         changed[:, position] = old + rng.normal(size=old.shape)
     else:
         low, levels = int(x.min()), int(x.max()) - int(x.min()) + 1
-        if levels == 1:
-            raise ValueError(
-                "check_autoregressive: x is an integer constant; pass one that shows the range of its levels"
-            )
+        require(levels > 1, "x", "integers with at least two values, which give the range to draw from", "a constant")
         changed[:, position] = low + (old.astype(int) - low + rng.integers(1, levels, old.shape)) % levels
     return changed.reshape(x.shape)
 
 
-def _report(wrong: Array, space: tuple[int, ...], does: str, rule: str) -> str:
+def _report(wrong: Array, space: tuple[int, ...], fault: str) -> str:
     pairs = np.argwhere(wrong)
-    shown = ", ".join("{} on {}".format(*(_place(p, space) for p in pair)) for pair in pairs[:4])
-    return (
-        f"check_autoregressive: in {len(pairs)} of {wrong.size} pairs (output on input) the output {does} an input "
-        f"that {rule}: {shown}{', …' if len(pairs) > 4 else ''}. "
-    )
+    shown = ", ".join("(output {}, input {})".format(*(_place(p, space) for p in pair)) for pair in pairs[:4])
+    more = ", …" if len(pairs) > 4 else ""
+    return f"check_autoregressive: an output {fault} in {len(pairs)} of {wrong.size} pairs: {shown}{more}. "
 
 
 def _place(position: int, space: tuple[int, ...]) -> str:
@@ -156,21 +164,21 @@ def _place(position: int, space: tuple[int, ...]) -> str:
 def _leak(depends: Array, allowed: Array) -> str:
     leaks = depends & ~allowed
     if np.all(leaks <= np.eye(len(leaks), dtype=bool)):
-        return "It is their own input: mask B in the first layer, or A and B the wrong way round?"
+        return "Each is the output's own input: mask B in the first layer, or masks A and B swapped?"
     if np.array_equal(depends, allowed.T):
-        return "Exactly what it should see is seen the other way round: is the order reversed?"
+        return "The dependencies are exactly the transpose of the right ones: is the order reversed?"
     if np.mean(leaks) < 0.05:
-        return "Few pairs only: a border, a padding or a wrap-around?"
-    return "Is a mask missing, transposed, or made for another order?"
+        return "Only a few pairs are wrong: is it a border, padding or a wrap-around?"
+    return "Is a mask missing, transposed, or built for another order?"
 
 
 def _gap(depends: Array, allowed: Array) -> str:
     gaps = allowed & ~depends
     if not np.any(depends):
-        return "It ignores all of its input: is it initialised to zero, or is the input not used?"
+        return "All inputs are ignored: is a layer initialised to zero, or is the input not used?"
     if np.all(gaps <= np.eye(len(gaps), dtype=bool)):
-        return "It is their own input: mask A where B belongs?"
+        return "Each is the output's own input: mask A instead of mask B?"
     return (
-        "Fewer taps or layers than promised (a kernel width that is ignored), a blind spot, or dead units? If it is "
-        "meant to see less, pass receptive_field."
+        "Are there fewer taps or layers than expected (a kernel width that is ignored), a blind spot, or dead units? "
+        "If the network is meant to see less, pass receptive_field."
     )

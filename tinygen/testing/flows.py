@@ -1,7 +1,4 @@
-"""Is my bijection invertible, and is its log-determinant that of its Jacobian?
-
-Checked by: tests/testing/test_flows.py
-"""
+"""Check that a bijection is invertible, and that its log-determinant is that of its Jacobian."""
 
 from __future__ import annotations
 
@@ -9,32 +6,44 @@ import math
 
 import numpy as np
 
-from ..autograd import Array, Tensor
+from ..autograd import Array
+from ..autograd.tensor import array_of
 from ..bijections import Bijection
+from ..checks import require
 
-# Of fourth-order central differences: truncation is of order step⁴ ≈ 2·10⁻¹⁶, rounding ε/step ≈ 2·10⁻¹².
+# Of the fourth-order central differences: the truncation error is of order step⁴ ≈ 2·10⁻¹⁶, rounding ε/step ≈ 2·10⁻¹².
 _STEP = 2.0**-13
 
 
 def check_invertible(
     bijection: Bijection, x: Array, *, context: Array | None = None, rng: np.random.Generator, tolerance: float = 1e-9
 ) -> None:
-    """Check that forward and inverse undo each other, from either side.
+    """Check that forward and inverse are inverses of each other.
 
-        inverse(forward(x)) = x,   forward(inverse(z)) = z,   and the log_dets of there and back add up to 0
+        inverse(forward(x)) = x,   forward(inverse(z)) = z,   and the log_dets of the two directions add up to 0
 
-    z are points halfway between the images of two examples, so the range is to be convex, as are all numbers and the
-    cube. The errors allowed are `tolerance` · max(1, |x|), and that of the log_det times the number of dimensions.
-    That the log_det is right it cannot see: with the wrong sign in both directions it adds up to 0 as well, see
-    `check_log_det`.
+    The points z are halfway between the images of two examples, so the range of the bijection must be convex, as are
+    all of ℝᴰ and the cube. A log_det with the wrong sign in both directions passes; `check_log_det` rejects it.
+    Examples of the batch must not affect each other. Checks that any map would pass are rejected: of the identity, or
+    with parameters or a context that change nothing, such as the parameters before a layer initialised to zero.
 
-    Refused is what would hold of anything: a map that leaves x as it is, a parameter that changes nothing (those
-    behind a layer initialised to zero: randomise the parameters first), a context that changes nothing. Nor may one
-    example of the batch change another by more than the tolerance.
+    Args:
+        bijection: float64; randomise its parameters first.
+        x: at least two examples in its domain, float64.
+        context: one row for each example, not all equal.
+        tolerance: relative to max(1, |x|); for log_det, it is multiplied by the number of dimensions.
 
-    Shapes: x (N, …) of float64, N ≥ 2, inside the map's domain; context (N, C), not all rows alike; log_det (N,).
-    Raises AssertionError with the likely fault; ValueError if the request makes no sense.
+    Shapes: x (N, …), context (N, C), log_det (N,).
+    Raises: AssertionError with the likely fault; ValueError if the arguments are unsuitable.
     Checked by: tests/testing/test_flows.py
+
+    Example:
+        >>> from tinygen.bijections import Affine
+        >>> rng, x = np.random.default_rng(0), np.linspace(-1.0, 1.0, 12).reshape(4, 3)
+        >>> check_invertible(Affine(2.0), x, rng=rng)
+        >>> check_invertible(Affine(1.0), x, rng=rng)
+        Traceback (most recent call last):
+        AssertionError: check_invertible: the map is the identity to within 1e-3, for which every check passes. ...
     """
     name = "check_invertible"
     z, _ = _checked_map(name, bijection, x, context, rng)
@@ -43,26 +52,22 @@ def check_invertible(
         image, out = _apply(name, bijection, there, start, context)
         returned, home = _apply(name, bijection, back, image, context)
         if returned.shape != start.shape:
-            raise AssertionError(f"{name}: {back}({there}(·)) takes {start.shape} to {returned.shape}")
+            raise AssertionError(f"{name}: {back}({there}(·)): expected shape {start.shape}, got {returned.shape}")
         error = np.abs(returned - start) / np.maximum(1, np.abs(start))
         if not error.max() <= tolerance:
             place = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
             raise AssertionError(
-                f"{name}: {back}({there}(·)) is {returned[place]:.9g} instead of {start[place]:.9g} at {place}, "
+                f"{name}: {back}({there}(·)) is {returned[place]:.9g} instead of {start[place]:.9g} at {place}, and "
                 f"wrong at {np.count_nonzero(error > tolerance)} of {error.size} entries; allowed is {tolerance:g}. "
                 + _round_trip_hint(bijection, image, returned, there, context)
             )
         gap = np.abs(out + home)
         if not np.all(gap <= tolerance * max(1, math.prod(x.shape[1:])) * np.maximum(1, np.abs(out))):
             i = int(gap.argmax())
+            cause = "Is one that of the other direction?" if np.allclose(out, home) else "Is a term in only one?"
             raise AssertionError(
-                f"{name}: the log_dets of {there} and {back} should be opposite, at example {i} they are {out[i]:.9g} "
-                f"and {home[i]:.9g}. "
-                + (
-                    "One of them is that of the other direction?"
-                    if np.allclose(out, home)
-                    else "Is a term in one only?"
-                )
+                f"{name}: the log_dets of {there} and {back} should add up to 0, but at example {i} they are "
+                f"{out[i]:.9g} and {home[i]:.9g}. {cause}"
             )
 
 
@@ -75,18 +80,32 @@ def check_log_det(
     tolerance: float = 1e-6,
     step: float = _STEP,
 ) -> None:
-    """Hold the log-determinants of forward and inverse against Jacobians of finite differences.
+    """Compare the log-determinants of forward and inverse with Jacobians from finite differences.
 
-        log_det = ln|det ∂z/∂x| of the flattened map,   ∂z/∂xⱼ ≈ (8 [f(x + h eⱼ) − f(x − h eⱼ)]
-                                                                 − f(x + 2h eⱼ) + f(x − 2h eⱼ)) / 12 h
+        log_det = ln|det ∂z/∂x|,   ∂z/∂xⱼ ≈ (8 [f(x + h eⱼ) − f(x − h eⱼ)] − f(x + 2h eⱼ) + f(x − 2h eⱼ)) / 12 h
 
-    The engine has no part in it. Of forward at x and of inverse at forward(x), each by itself, sign included. What
-    would hold of anything is refused, as by `check_invertible`. The step may be greater where f is solved for rather
-    than computed, and then so must be the tolerance.
+    No automatic differentiation is involved. forward is checked at x and inverse at forward(x), each with its sign.
 
-    Shapes: x (N, …) of float64, N ≥ 2, two steps inside the map's domain; context (N, C), not all rows alike.
-    Raises AssertionError with the likely fault; ValueError if the request makes no sense.
+    Args:
+        bijection, x, context: as for `check_invertible`; x must be at least two steps inside the domain.
+        tolerance: relative to max(1, |log_det|).
+        step: h; a bijection that is computed by an iterative solver needs a larger step and tolerance.
+
+    Shapes: x (N, …), context (N, C), log_det (N,).
+    Raises: AssertionError with the likely fault; ValueError if the arguments are unsuitable.
     Checked by: tests/testing/test_flows.py
+
+    Example:
+        >>> from tinygen.bijections import Affine
+        >>> class WrongSign(Affine):
+        ...     def forward(self, x, context=None):
+        ...         z, log_det = super().forward(x, context)
+        ...         return z, -log_det
+        >>> rng, x = np.random.default_rng(0), np.linspace(-1.0, 1.0, 12).reshape(4, 3)
+        >>> check_log_det(Affine(2.0), x, rng=rng)
+        >>> check_log_det(WrongSign(2.0), x, rng=rng)
+        Traceback (most recent call last):
+        AssertionError: check_log_det: the log_det of forward is -2.07... at example 0, but ... The sign is flipped: ...
     """
     name = "check_log_det"
     z, log_det = _checked_map(name, bijection, x, context, rng)
@@ -99,10 +118,11 @@ def check_log_det(
         i = int(error.argmax())
         doubt = float(np.abs(measured - coarse)[i])
         raise AssertionError(
-            f"{name}: the log_det of {direction} is {claimed[i]:.9g} at example {i}, the Jacobian by differences has "
-            f"ln|det| = {measured[i]:.9g}; allowed is {tolerance:g}. "
+            f"{name}: the log_det of {direction} is {claimed[i]:.9g} at example {i}, but finite differences give "
+            f"{measured[i]:.9g}; allowed is {tolerance:g}. "
             + (
-                f"The differences have not settled, to {doubt:.2g}: a kink, or an inverse that has not converged?"
+                f"The finite differences have converged only to within {doubt:.2g}: is there a kink, or an inverse "
+                f"that has not converged?"
                 if not doubt < error[i] / 10
                 else _log_det_hint(claimed, measured, start, image)
             )
@@ -112,19 +132,23 @@ def check_log_det(
 def _checked_map(
     name: str, bijection: Bijection, x: Array, context: Array | None, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Return forward(x), having refused what makes a check of it vacuous, and examples that influence each other."""
-    if x.dtype != np.float64 or x.ndim < 1 or len(x) < 2 or not np.all(np.isfinite(x)):
-        raise ValueError(f"{name}: x: expected at least 2 examples of finite float64, got {x.dtype} of {x.shape}")
-    for path, parameter in bijection.named_parameters().items():
-        if parameter.dtype != np.float64:
-            raise ValueError(f"{name}: parameter {path} is {parameter.dtype}, too coarse: .astype(np.float64) first")
+    """Return forward(x), after rejecting vacuous checks and maps whose examples affect each other."""
+    valid = x.dtype == np.float64 and x.ndim >= 1 and len(x) >= 2 and bool(np.all(np.isfinite(x)))
+    require(valid, "x", "at least 2 examples of finite float64", f"{x.dtype} of shape {x.shape}")
+    if context is not None:
+        valid = len(context) == len(x) and not np.array_equal(context, np.roll(context, 1, 0))
+        require(valid, "context", f"{len(x)} rows that are not all equal", f"shape {context.shape}")
+    parameters = bijection.named_parameters()
+    for path, parameter in parameters.items():
+        hint = "; use bijection.astype(np.float64)"
+        require(parameter.dtype == np.float64, f"parameter {path}", "float64", f"{parameter.dtype}{hint}")
     z, log_det = _apply(name, bijection, "forward", x, context)
     if z.shape == x.shape and np.abs(z - x).max() <= 1e-3 * np.abs(x).max():
         raise AssertionError(
-            f"{name}: the map is the identity to within 1e-3, of which any check holds. Is it initialised to that? "
-            f"Randomise its parameters first"
+            f"{name}: the map is the identity to within 1e-3, for which every check passes. Randomise its parameters "
+            f"first if it is initialised to the identity"
         )
-    for path, parameter in bijection.named_parameters().items():
+    for path, parameter in parameters.items():
         value = parameter.value
         parameter.assign(value + 1e-3 * rng.normal(size=value.shape))
         try:
@@ -133,52 +157,47 @@ def _checked_map(
             parameter.assign(value)
         if value.size and np.array_equal(moved, z) and np.array_equal(moved_log_det, log_det):
             raise AssertionError(
-                f"{name}: parameter {path} changes nothing. Is a layer after it initialised to zero, so that part of "
-                f"the map is the identity? Randomise the parameters first; or it is not used"
+                f"{name}: parameter {path} changes nothing. Is it unused, or is a layer after it initialised to zero, "
+                f"so that part of the map is the identity? Randomise the parameters first"
             )
-    if context is not None:
-        if len(context) != len(x) or np.array_equal(context, np.roll(context, 1, 0)):
-            raise ValueError(f"{name}: context: expected {len(x)} rows, not all alike, got {context.shape}")
-        if np.array_equal(_apply(name, bijection, "forward", x, np.roll(context, 1, 0))[0], z):
-            raise AssertionError(f"{name}: forward ignores its context; is it passed on to every layer?")
+    if context is not None and np.array_equal(_apply(name, bijection, "forward", x, np.roll(context, 1, 0))[0], z):
+        raise AssertionError(f"{name}: forward ignores its context; is it passed on to every layer?")
     others = x.copy()
-    others[0] = (x[0] + x[1]) / 2  # another one, certainly inside of a convex domain
+    others[0] = (x[0] + x[1]) / 2  # a different example, inside the domain if that is convex
     moved, moved_log_det = _apply(name, bijection, "forward", others, context)
-    # Not bit for bit: an iteration for the whole batch may take a step more.
+    # Not bit for bit: an iterative solver may take another step for the whole batch.
     if not (np.allclose(moved[1:], z[1:], 1e-9, 1e-9) and np.allclose(moved_log_det[1:], log_det[1:], 1e-9, 1e-9)):
-        raise AssertionError(
-            f"{name}: examples 1… change when only example 0 is changed; a mean or a normalisation over the batch?"
-        )
+        raise AssertionError(f"{name}: changing example 0 changes others; is there an average over the batch?")
     return z, log_det
 
 
 def _apply(name: str, bijection: Bijection, direction: str, x: Array, context: Array | None) -> tuple[Array, Array]:
-    """Apply forward or inverse to a copy of x; check what can be said of the result without knowing it."""
+    """Apply forward or inverse to a copy of x, and check the dtypes, shapes and finiteness of the results."""
     given = x.copy()
-    z, log_det = (t.value if isinstance(t, Tensor) else t for t in getattr(bijection, direction)(given, context))
+    z, log_det = map(array_of, getattr(bijection, direction)(given, context))
     if not np.array_equal(given, x):
-        raise AssertionError(f"{name}: {direction} writes into its argument")
+        raise AssertionError(f"{name}: {direction} modifies its argument in place")
     if z.dtype != np.float64:
-        raise AssertionError(f"{name}: {direction} takes float64 to {z.dtype}; model.astype(np.float64) first")
+        raise AssertionError(f"{name}: {direction}: expected float64, got {z.dtype}; use bijection.astype(np.float64)")
     if len(z) != len(x) or z.size != x.size:
-        raise AssertionError(f"{name}: {direction} takes {x.shape} to {z.shape}; a bijection keeps the dimensions")
+        raise AssertionError(f"{name}: {direction} maps {x.shape} to {z.shape}; a bijection keeps the dimensions")
     if log_det.shape != (len(x),):
-        cause = "one number per example, not summed over the batch" if not log_det.ndim else "summed over dimensions"
-        raise AssertionError(f"{name}: the log_det of {direction} is {log_det.shape}, not ({len(x)},): {cause}")
+        cause = "sum over dimensions" if log_det.ndim else "return one number per example, not a sum over the batch"
+        raise AssertionError(f"{name}: log_det of {direction}: expected ({len(x)},), got {log_det.shape}; {cause}")
     if not (np.all(np.isfinite(z)) and np.all(np.isfinite(log_det))):
-        raise AssertionError(f"{name}: {direction} gives NaN or inf; is x inside of its domain?")
+        raise AssertionError(f"{name}: {direction} returns NaN or infinity; is x inside its domain?")
     return z, log_det
 
 
 def _measured(
     bijection: Bijection, direction: str, x: Array, context: Array | None, step: float
 ) -> tuple[Array, Array]:
-    """ln|det| of each example's Jacobian, of fourth and of second order in the step. Shapes: (N,), (N,)"""
+    """Return ln|det ∂z/∂x| of each example, from differences of fourth and of second order. Shapes: (N,), (N,)"""
     n, dims = len(x), math.prod(x.shape[1:])
     tiled = None if context is None else np.repeat(context, dims, 0)
 
     def difference(h: float) -> Array:
-        """(f(x + h eⱼ) − f(x − h eⱼ)) / 2h for all j at once. Shape: (N, j, dims)"""
+        """Return (f(x + h eⱼ) − f(x − h eⱼ)) / 2h for all j. Shape: (N, j, dims)"""
         moves = h * np.eye(dims)
         ends = [(x.reshape(n, 1, dims) + sign * moves).reshape(n * dims, *x.shape[1:]) for sign in (1, -1)]
         high, low = (_apply("check_log_det", bijection, direction, end, tiled)[0] for end in ends)
@@ -194,13 +213,13 @@ def _round_trip_hint(bijection: Bijection, image: Array, returned: Array, there:
         if again.shape == returned.shape and np.allclose(again, returned, rtol=1e-6):
             return f"It is {there} applied twice: both methods compute the same map."
     return (
-        "Are the parts inverted in the reverse order, scale and shift undone in theirs, and is the network of a "
-        "coupling given what has not changed?"
+        "Are the layers inverted in reverse order, scale and shift undone in reverse order, and is the network of a "
+        "coupling layer applied to the part that does not change?"
     )
 
 
 def _log_det_hint(claimed: Array, measured: Array, x: Array, z: Array) -> str:
-    """Name the fault that explains every example's number, if there is one."""
+    """Return the fault that explains the log_det of every example, or the most likely faults."""
     dims, off = math.prod(x.shape[1:]), claimed - measured
 
     def explains(other: Array) -> bool:
@@ -209,29 +228,31 @@ def _log_det_hint(claimed: Array, measured: Array, x: Array, z: Array) -> str:
     if explains(-measured):
         return "The sign is flipped: is it that of the other direction?"
     if explains(measured / dims):
-        return "It is a mean over dimensions, where the sum belongs."
+        return "It is a mean over dimensions instead of a sum."
     if explains(np.full_like(claimed, measured.mean())) or explains(np.full_like(claimed, measured.sum())):
-        return "It is the same for all examples: a mean or a sum over the batch?"
+        return "It is the same for all examples: is it a mean or a sum over the batch?"
     if explains(measured / math.log(2)):
         return "It is in bits: multiply it by ln 2."
     if explains(np.exp(measured)):
         return "It is the determinant: take its logarithm."
     for what, term in _logistic_terms(x, z).items():
-        for sign, word in ((1, "too much"), (-1, "missing")):
+        for sign, fault in ((1, "is superfluous"), (-1, "is missing")):
             if explains(measured + sign * term):
-                return f"{what} is {word}: the Jacobian of a sigmoid or logit, of which it is half or all?"
+                return f"The term {what} {fault}: is it part of the Jacobian of a sigmoid or logit?"
             if explains(measured - sign * 2 * term):
-                return f"{what} has the wrong sign: the Jacobian of a sigmoid or logit?"
+                return f"The term {what} has the wrong sign: is it part of the Jacobian of a sigmoid or logit?"
     if np.allclose(off, off[0], rtol=1e-5):
         return (
             f"It is off by {off[0]:.6g} at every example, a factor of {math.exp(off[0] / dims):.6g} per dimension: a "
-            f"constant scaling left out, or something added twice?"
+            f"constant scale left out, or a term added twice?"
         )
-    return "Is a layer's log_det left out, or taken at the wrong point, before its map instead of after?"
+    return (
+        "Is the log_det of a layer missing, or evaluated at the wrong point, such as its input instead of its output?"
+    )
 
 
 def _logistic_terms(x: Array, z: Array) -> dict[str, Array]:
-    """The terms that the log-derivatives of sigmoid and logit consist of, for both ends of the map."""
+    """Return the terms of the log-derivatives of sigmoid and logit, at the input and at the output of the map."""
     terms: dict[str, Array] = {}
     for name, v in (("input", x.reshape(len(x), -1)), ("output", z.reshape(len(z), -1))):
         if np.all((v > 0) & (v < 1)):

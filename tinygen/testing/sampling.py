@@ -1,30 +1,134 @@
-"""The slow sampler of autoregressive models, which every fast one must equal.
-
-Checked by: tests/models/autoregressive/test_gated_pixelcnn.py
-"""
+"""Check that a sampler follows its density."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 
 import numpy as np
 
-from ..autograd import Array, Tensor, no_grad
-from ..distributions import Output
+from ..autograd import Array, Tensor
+from ..autograd.tensor import array_of
+from .densities import LogProb, evaluate
+
+Sample = Callable[[int, np.random.Generator], Array | Tensor]
 
 
-def draw_naively(
-    net: Callable[[Array], Tensor], output: Output, x: Array, rng: np.random.Generator, order: Array | None = None
-) -> Iterator[Array]:
-    """Fill x (N, *shape) in place, evaluating the whole network anew for every variable.
+def check_sampler(
+    sample: Sample,
+    log_prob: LogProb,
+    support: Array,
+    n: int = 20_000,
+    *,
+    rng: np.random.Generator,
+    p_value: float = 1e-6,
+) -> None:
+    """Check that samples follow a discrete density, by Pearson's χ² test over its support.
 
-    Shapes: net(x) (N, *shape, output.width); yields what each variable was drawn from, (N, output.width). The
-    variables are drawn in raster order or, with `order` (D,), a permutation of their indices, as it says.
+        χ² = Σ (observed − expected)² / expected,   expected = n exp log_prob(x)
+
+    Values that are expected fewer than 5 times are counted together. A probability p that is off by a factor 1 + δ is
+    detected if n p δ² exceeds about 40 and the values are few. Counts that are too even are rejected as well, except
+    for fewer than 5 values, where exactly even counts are not improbable. The samples must depend on the seed of rng
+    and on nothing else, and NumPy's global random state must not be used.
+
+    Args:
+        log_prob: maps values to their log-probabilities, in nats.
+        support: all values, each once, as from `enumerate_support`.
+        n: the number of samples.
+        p_value: the probability of rejecting a correct sampler, in each tail.
+
+    Shapes: support (values, …), sample(n, rng) (n, …), log_prob(support) (values,).
+    Raises: AssertionError with the likely fault; ValueError if n is too small for a test.
+    Checked by: tests/testing/test_sampling.py
+
+    Example:
+        >>> coin, fair = np.array([[0], [1]]), lambda x: np.full(len(x), np.log(0.5))
+        >>> check_sampler(lambda n, rng: rng.integers(0, 2, (n, 1)), fair, coin, rng=np.random.default_rng(0))
+        >>> check_sampler(lambda n, rng: rng.integers(0, 3, (n, 1)) % 2, fair, coin, rng=np.random.default_rng(0))
+        Traceback (most recent call last):
+        AssertionError: check_sampler: χ² = ... The largest term is [1]: drawn ... times, expected 10000. ...
     """
-    indices = list(np.ndindex(x.shape[1:]))
-    for variable in range(len(indices)) if order is None else order:
-        here = (slice(None), *indices[variable])
-        with no_grad():
-            parameters = net(x)[here]
-        x[here] = output.sample(parameters, rng)
-        yield parameters.value
+    samples, constant = _draw(sample, n, support, rng)
+    probabilities = np.exp(evaluate("check_sampler", log_prob, support))
+    if constant and np.count_nonzero(probabilities > 0) > 1:
+        raise AssertionError("check_sampler: another seed gives the same samples; is rng ignored?")
+    total = math.fsum(probabilities)
+    if not abs(total - 1) < 1e-5:  # float32 reaches this, and it is below what the test can resolve
+        raise AssertionError(f"check_sampler: log_prob sums to {total:.9g}, but should sum to 1; see check_normalised")
+    observed = _count(samples, support)
+    impossible = np.flatnonzero((probabilities == 0) & (observed > 0))
+    if len(impossible):
+        raise AssertionError(f"check_sampler: {support[impossible[0]].tolist()} was drawn, but its probability is 0")
+
+    expected = n * probabilities / probabilities.sum()
+    rare = expected < 5
+    if expected[rare].sum() < 5:  # still too few together: add the rarest of the others
+        rare[np.argmin(np.where(rare, np.inf, expected))] = True
+    counts = np.append(observed[~rare], observed[rare].sum())
+    means = np.append(expected[~rare], expected[rare].sum())
+    if len(means) < 2:
+        raise ValueError(f"check_sampler: n = {n} samples of {len(support)} values are too few to compare two groups")
+    terms = (counts - means) ** 2 / means
+    statistic, freedom = float(terms.sum()), len(means) - 1
+    upper = _chi_square_tail(statistic, freedom)
+    too_even = freedom > 3 and upper > 1 - p_value
+    if not upper >= p_value or too_even:
+        worst = int(np.argmax(terms))
+        value = support[~rare][worst].tolist() if worst < len(means) - 1 else f"the {rare.sum()} rarest values"
+        cause = (
+            "The counts are too even: are the samples independent?"
+            if too_even
+            else f"The largest term is {value}: drawn {counts[worst]:g} times, expected {means[worst]:.6g}. Another "
+            f"temperature, shifted levels, or conditioning on the wrong pixels?"
+        )
+        raise AssertionError(
+            f"check_sampler: χ² = {statistic:.6g} with {freedom} degrees of freedom, P(χ² larger) = {upper:.3g}, "
+            f"allowed is {p_value:g} … 1 − {p_value:g}. {cause}"
+        )
+
+
+def _draw(sample: Sample, n: int, support: Array, rng: np.random.Generator) -> tuple[Array, bool]:
+    """Draw n samples, check where their randomness comes from, and return whether another seed gives the same ones."""
+    seeds = rng.integers(1 << 62, size=2)
+    before = np.random.get_state()  # noqa: NPY002  to detect its use by others
+    first, again, other = (array_of(sample(n, np.random.default_rng(seed))) for seed in (seeds[0], *seeds))
+    if not all(map(np.array_equal, before, np.random.get_state())):  # noqa: NPY002
+        raise AssertionError("check_sampler: sample uses NumPy's global random state instead of its rng")
+    if first.shape != (shape := (n, *support.shape[1:])):
+        raise AssertionError(f"check_sampler: sample({n}, rng): expected shape {shape}, got {first.shape}")
+    if not np.array_equal(first, again):
+        raise AssertionError("check_sampler: the same seed gives different samples; is there another generator?")
+    return first, np.array_equal(first, other)
+
+
+def _count(samples: Array, support: Array) -> Array:
+    """Return how often each value of the support was drawn."""
+    both = np.concatenate([support, samples]).reshape(len(support) + len(samples), -1)
+    _, which = np.unique(both, axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    counts = np.bincount(which)
+    stray = np.flatnonzero(~np.isin(which, which[: len(support)]))
+    if len(stray):
+        raise AssertionError(
+            f"check_sampler: {len(stray)} of {len(samples)} samples are not in the support, such as "
+            f"{both[stray[0]].reshape(support.shape[1:]).tolist()}; shifted levels, or 0 … 255 instead of 0 … 1?"
+        )
+    return np.asarray(counts[which[: len(support)]] - 1)  # the value itself in the support is counted too
+
+
+def _chi_square_tail(statistic: float, freedom: int) -> float:
+    """Return P(χ² > statistic), to an absolute error of 1e-12.
+
+        P(χ² > 2x) = 1 − Σₖ xᵃ⁺ᵏ e⁻ˣ / Γ(a + k + 1) over k ≥ 0,   a = freedom / 2
+
+    Source: Press et al., "Numerical Recipes", section 6.2, the series of the incomplete gamma function.
+    """
+    a, x = freedom / 2, statistic / 2
+    if x == 0:
+        return 1.0
+    if statistic > freedom + 20 * math.sqrt(freedom) + 200:  # Laurent & Massart, 2000: the tail is below e⁻¹⁰⁰
+        return 0.0
+    k = np.arange(1, int(x + 12 * math.sqrt(x)) + 40)
+    log_terms = a * math.log(x) - x - math.lgamma(a + 1) + np.append(0, np.cumsum(np.log(x / (a + k))))
+    return max(0.0, 1 - float(np.exp(log_terms).sum()))

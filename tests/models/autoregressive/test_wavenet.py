@@ -65,7 +65,7 @@ def test_check_rejects_ignored_dilation(rng: np.random.Generator) -> None:
     model = small_wavenet(channels=8)
     for block in model.blocks:
         block.dilated.taps = taps.dilated(2)
-    with pytest.raises(AssertionError, match="Fewer taps or layers than promised"):
+    with pytest.raises(AssertionError, match="fewer taps or layers than expected"):
         check_dependencies(model, rng)
 
 

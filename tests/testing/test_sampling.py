@@ -1,0 +1,131 @@
+"""check_sampler accepts correct samplers and rejects samplers with one fault each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from helpers.discrete_model import DIMS, LEVELS, SUPPORT, log_prob, log_softmax, sample
+
+from tinygen.autograd import Array, Tensor
+from tinygen.testing import check_sampler, enumerate_support
+from tinygen.testing.sampling import _chi_square_tail
+
+Sampler = Callable[[int, np.random.Generator], Array]
+
+
+def test_accepts_correct_samplers() -> None:
+    for seed in range(20):
+        check_sampler(sample, log_prob, SUPPORT, rng=np.random.default_rng(seed))
+    check_sampler(lambda n, rng: Tensor(1.0 * sample(n, rng)), log_prob, SUPPORT, rng=np.random.default_rng(0))
+
+
+def ignores_rng(n: int, rng: np.random.Generator) -> Array:
+    return sample(n, np.random.default_rng(7))
+
+
+def uses_global_state(n: int, rng: np.random.Generator) -> Array:
+    return sample(n, rng) + int(np.random.random())  # noqa: NPY002  the fault
+
+
+def too_even(n: int, rng: np.random.Generator) -> Array:
+    """Each value exactly as often as expected: the samples are not independent."""
+    expected = np.round(n * np.exp(log_prob(SUPPORT))).astype(int)
+    expected[np.argmax(expected)] += n - expected.sum()
+    return np.asarray(rng.permutation(np.repeat(SUPPORT, expected, axis=0)))
+
+
+OTHER_RNG = np.random.default_rng(5)
+WRONG_SAMPLERS: dict[str, tuple[Sampler, str]] = {
+    "temperature 1.05": (lambda n, rng: sample(n, rng, 1.05), "Another temperature"),
+    "temperature 0.95": (lambda n, rng: sample(n, rng, 0.95), "Another temperature"),
+    "levels shifted cyclically": (lambda n, rng: (sample(n, rng) + 1) % LEVELS, "shifted levels"),
+    "levels shifted by one": (lambda n, rng: sample(n, rng) + 1, "not in the support"),
+    "scaled to 0 … 1": (lambda n, rng: sample(n, rng) / 2, "not in the support"),
+    "variables reversed": (lambda n, rng: sample(n, rng)[:, ::-1], "conditioning on the wrong pixels"),
+    "mode": (lambda n, rng: sample(n, rng, 1e-9), "another seed gives the same|Another temperature"),
+    "uniform": (lambda n, rng: rng.integers(0, LEVELS, (n, DIMS)), "χ²"),
+    "2 % replaced by zeros": (lambda n, rng: np.where(rng.random((n, 1)) < 0.02, 0, sample(n, rng)), "χ²"),
+    "rng ignored": (ignores_rng, "another seed gives the same"),
+    "another generator": (lambda n, rng: sample(n, OTHER_RNG), "the same seed gives different samples"),
+    "global state": (uses_global_state, "global random state"),
+    "too even": (too_even, "too even"),
+    "wrong number of samples": (
+        lambda n, rng: sample(n + 1, rng),
+        r"sample\(100000, rng\): expected shape \(100000, 4\), got \(100001, 4\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SAMPLERS)
+def test_rejects_wrong_samplers(name: str, rng: np.random.Generator) -> None:
+    wrong, message = WRONG_SAMPLERS[name]
+    with pytest.raises(AssertionError, match=message):
+        check_sampler(wrong, log_prob, SUPPORT, 100_000, rng=rng)
+
+
+def test_rejects_a_biased_coin_with_one_degree_of_freedom(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match="with 1 degrees of freedom"):
+        check_sampler(
+            lambda n, rng: (rng.random((n, 1)) < 0.45).astype(int),
+            lambda x: np.full(len(x), -math.log(2)),
+            enumerate_support(2, (1,)),
+            rng=rng,
+        )
+
+
+def test_rejects_samples_of_probability_zero(rng: np.random.Generator) -> None:
+    def never_two(x: Array) -> Array:
+        return np.where(x[:, 0] == 2, -np.inf, -math.log(2))
+
+    support = enumerate_support(3, (1,))
+    check_sampler(lambda n, rng: rng.integers(0, 2, (n, 1)), never_two, support, rng=rng)
+    with pytest.raises(AssertionError, match=r"\[2\] was drawn, but its probability is 0"):
+        check_sampler(lambda n, rng: rng.integers(0, 3, (n, 1)), never_two, support, rng=rng)
+
+
+def test_rejects_an_unnormalised_density_and_too_few_samples(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match=r"log_prob sums to .*; see check_normalised"):
+        check_sampler(sample, lambda x: log_prob(x) / 2, SUPPORT, rng=rng)
+    with pytest.raises(ValueError, match="too few"):
+        check_sampler(sample, log_prob, SUPPORT, n=3, rng=rng)
+
+
+def test_accepts_exactly_even_counts_of_two_values(rng: np.random.Generator) -> None:
+    """A fair coin gives as many heads as tails with a probability of 0.6 %."""
+    check_sampler(
+        lambda n, rng: rng.permutation(np.repeat([[0], [1]], n // 2, 0)),
+        lambda x: np.full(len(x), -math.log(2)),
+        np.array([[0], [1]]),
+        rng=rng,
+    )
+
+
+@pytest.mark.parametrize("freedom", [2, 4, 10, 80, 1000])
+@pytest.mark.parametrize("ratio", [0.01, 0.5, 0.9, 1.0, 1.1, 2.0, 5.0, 100.0])
+def test_chi_square_tail_matches_a_poisson_sum(freedom: int, ratio: float) -> None:
+    """For an even number of degrees of freedom, the tail is a sum of Poisson probabilities."""
+    half = ratio * freedom / 2
+    exact = math.fsum(math.exp(k * math.log(half) - half - math.lgamma(k + 1)) for k in range(freedom // 2))
+    assert _chi_square_tail(ratio * freedom, freedom) == pytest.approx(exact, rel=0, abs=1e-12)
+
+
+def test_chi_square_tail_of_one_degree_of_freedom() -> None:
+    for z in (0.1, 1.0, 2.0, 5.0, 10.0, 1e4):
+        assert _chi_square_tail(z * z, 1) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0, abs=1e-12)
+    assert _chi_square_tail(0.0, 3) == 1
+
+
+def test_rejects_a_density_with_a_softmax_over_the_batch(rng: np.random.Generator) -> None:
+    """The sampler agrees with it; only evaluating an example alone reveals the fault."""
+
+    def over_the_batch(x: Array) -> Array:
+        return log_softmax(x @ np.array([0.5, -1.0, 2.0, 0.1]), axis=0)
+
+    def sample(n: int, rng: np.random.Generator) -> Array:
+        return SUPPORT[rng.choice(len(SUPPORT), n, p=np.exp(over_the_batch(SUPPORT)))]
+
+    with pytest.raises(AssertionError, match=r"in the batch but .* alone"):
+        check_sampler(sample, over_the_batch, SUPPORT, rng=rng)
