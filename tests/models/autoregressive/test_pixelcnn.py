@@ -90,7 +90,7 @@ def wrong(name: str, rng: np.random.Generator) -> PixelCNN:
     [
         ("mask B in the first layer", "own input"),
         ("A and B swapped", "must not see|ignores"),
-        ("G before R", r"\(0, 0, 0\) on \(0, 0, 1\)"),
+        ("G before R", r"output \(0, 0, 0\), input \(0, 0, 1\)"),
         ("no mask at the pixel", "must not see"),
         ("mask B in the taps", "must not see"),
     ],
