@@ -67,9 +67,7 @@ LONG_FILES = {
     "tinygen/autograd/tensor.py": "Tensor and the backward pass, to be split",
     "tinygen/kernels/convolution.py": "three kernels, their references and their dispatch, to be split",
 }
-LONG_FUNCTIONS = {
-    "tinygen/kernels/convolution.py: _convolve": "one Numba kernel with all of its loops",
-}
+LONG_FUNCTIONS = {"tinygen/kernels/convolution.py: _convolve": "one Numba kernel with all of its loops"}
 
 
 def modules() -> dict[str, Path]:
