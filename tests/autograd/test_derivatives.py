@@ -157,7 +157,7 @@ def test_gradient_penalty_is_differentiable_in_the_parameters() -> None:
 
 
 def test_a_tensor_passed_twice_is_differentiated_per_argument() -> None:
-    """Each argument is a variable in its own right, also if its tensor is another argument or is captured by f."""
+    """The arguments are independent variables, even if one tensor is passed twice or is also captured by f."""
     x = Tensor(X)
     (gradient,) = ag.grad(cubic(x), [x], create_graph=True)
     for y in (

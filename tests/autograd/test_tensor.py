@@ -77,10 +77,10 @@ def test_grad_runs_only_vjps_on_a_path_to_the_inputs() -> None:
 def test_grad_skips_edges_that_do_not_lead_to_an_input() -> None:
     a, b = Tensor(2.0), Tensor(3.0)
 
-    def refuse(g: Tensor, y: Tensor) -> Tensor:
+    def fail(g: Tensor, y: Tensor) -> Tensor:
         raise AssertionError("the VJP of an edge that leads to no input was called")
 
-    y = node("pair", a.value + b.value, (a, refuse), (b, lambda g, y: g))
+    y = node("pair", a.value + b.value, (a, fail), (b, lambda g, y: g))
     assert grad(y, [b])[0].item() == 1
 
 
@@ -239,7 +239,7 @@ def test_grad_rejects_a_parameter_assigned_after_use() -> None:
 
 
 def test_assigning_a_parameter_that_no_vjp_reads_is_allowed() -> None:
-    """As when a GAN's critic is differentiated after the generator's update: only the stored images are read."""
+    """A GAN's critic may be differentiated after the generator's update: its VJPs read only the stored images."""
     g, d = Parameter([3.0]), Parameter([5.0])
     loss = (g * 2 * d).sum()
     g.assign(np.array([7.0]))
@@ -323,7 +323,7 @@ def test_value_and_grad_frees_activations_during_the_backward_pass() -> None:
             x = ag.tanh(x)
         return x.sum()
 
-    def held() -> None:
+    def keeping_the_graph() -> None:
         y = f(x)
         gc.collect()
         grad(y, [x])
@@ -349,7 +349,7 @@ def test_value_and_grad_frees_activations_during_the_backward_pass() -> None:
     assert alive == [0]
     with without_collector():
         assert peak(lambda: value_and_grad(f)(x)) < (layers + 8) * x.value.nbytes
-        assert peak(held) < (layers + 8) * x.value.nbytes
+        assert peak(keeping_the_graph) < (layers + 8) * x.value.nbytes
 
 
 def test_grad_frees_intermediate_gradients() -> None:

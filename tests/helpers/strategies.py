@@ -108,7 +108,7 @@ def taps(draw: DrawFn, axes: int | None = None, reach: int = 2, max_size: int = 
 
 
 def masks(shape: ShapeLike) -> SearchStrategy[Array]:
-    """Boolean arrays; on average half of the entries are true, and at least one."""
+    """Boolean arrays in which about half of the entries are true, and at least one."""
 
     def fill(rng: np.random.Generator, size: Shape) -> Array:
         mask = rng.uniform(size=size) < 0.5

@@ -163,7 +163,7 @@ def _checked_map(
     if context is not None and np.array_equal(_apply(name, bijection, "forward", x, np.roll(context, 1, 0))[0], z):
         raise AssertionError(f"{name}: forward ignores its context; is it passed on to every layer?")
     others = x.copy()
-    others[0] = (x[0] + x[1]) / 2  # a different example, inside the domain if that is convex
+    others[0] = (x[0] + x[1]) / 2  # if the domain is convex, this is inside it
     moved, moved_log_det = _apply(name, bijection, "forward", others, context)
     # Not bit for bit: an iterative solver may take another step for the whole batch.
     if not (np.allclose(moved[1:], z[1:], 1e-9, 1e-9) and np.allclose(moved_log_det[1:], log_det[1:], 1e-9, 1e-9)):

@@ -91,7 +91,7 @@ def check_sampler(
 def _draw(sample: Sample, n: int, support: Array, rng: np.random.Generator) -> tuple[Array, bool]:
     """Draw n samples, check where their randomness comes from, and return whether another seed gives the same ones."""
     seeds = rng.integers(1 << 62, size=2)
-    before = np.random.get_state()  # noqa: NPY002  to detect its use by others
+    before = np.random.get_state()  # noqa: NPY002  to detect whether `sample` uses it
     first, again, other = (array_of(sample(n, np.random.default_rng(seed))) for seed in (seeds[0], *seeds))
     if not all(map(np.array_equal, before, np.random.get_state())):  # noqa: NPY002
         raise AssertionError("check_sampler: sample uses NumPy's global random state instead of its rng")
