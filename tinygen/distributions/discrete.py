@@ -9,40 +9,46 @@ import math
 
 import numpy as np
 
-from ..autograd import (
-    Array,
-    Tensor,
-    TensorLike,
-    bernoulli_log_prob,
-    log_sigmoid,
-    log_softmax,
-    reshape,
-    sigmoid,
-    take_along_axis,
-)
+from ..autograd import Array, Tensor, TensorLike, bernoulli_log_prob, log_softmax, reshape, take_along_axis
+from ..autograd.elementwise import log_sigmoid, sigmoid
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_integers
-from .distribution import Likelihood, check_width
+from ..checks import at_least, check_integers, require
+from .distribution import DIVERGED, Likelihood, check_width
 
 
 class Categorical:
-    """p(k) = softmax(logits)ₖ: any distribution over the levels, which are told nothing of their order."""
+    """Categorical distribution: p(k) = softmax(logits)ₖ.
+
+    Shapes: logits (…, levels), k (…) integers in 0…levels−1, log_prob (…) in nats, samples (…).
+    Raises: ValueError if a shape is wrong or k is out of range; when sampling, if the logits have no finite maximum.
+
+    Example:
+        >>> logits = np.log([[0.25, 0.75]])
+        >>> Categorical(2).log_prob(logits, np.array([1])).value.round(4)  # ln 0.75
+        array([-0.2877])
+    """
 
     def __init__(self, levels: int) -> None:
         at_least(2, levels=levels)
         self.levels = self.width = levels
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        return categorical_log_prob(check_width(self.width, parameters), k)
+        check_integers("k", k, array_of(check_width(self.width, parameters)).shape[:-1], self.levels)
+        return take_along_axis(log_softmax(parameters), k[..., None], axis=-1).reshape(*k.shape)
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         return sample_categorical(check_width(self.width, parameters), rng)
 
 
 class Bernoulli:
-    """p(1) = σ(logit), p(0) = σ(−logit): the two levels by one number, where `Categorical` takes two.
+    """Bernoulli distribution: p(1) = σ(logit), p(0) = σ(−logit).
 
-    Raises ValueError as `Categorical` does, if k is no level or a logit is NaN.
+    Shapes: logits (…, 1), k (…) integers 0 or 1, log_prob (…) in nats, samples (…).
+    Raises: ValueError if a shape is wrong or k is not 0 or 1; when sampling, if a logit is NaN.
+
+    Example:
+        >>> Bernoulli().log_prob(np.zeros((3, 1)), np.array([0, 1, 1])).value.round(4)  # ln ½
+        array([-0.6931, -0.6931, -0.6931])
     """
 
     levels, width = 2, 1
@@ -54,15 +60,14 @@ class Bernoulli:
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         v = array_of(check_width(1, parameters))[..., 0].astype(np.float64)
-        if np.any(np.isnan(v)):
-            raise ValueError(f"logits: expected numbers, got NaN in shape {v.shape}: has the model diverged?")
+        require(not np.any(np.isnan(v)), "logits", "numbers", DIVERGED)
         return (rng.random(v.shape) < sigmoid(v).value).astype(np.int64)
 
 
 def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
-    """Σᵢ ln p(xᵢ) over all variables of each example, in nats; that of bits in one pass over their logits.
+    """Return Σᵢ ln p(xᵢ) over all variables of each example, in nats; for Bernoulli outputs, in one fused operation.
 
-    Shapes: parameters (N, …, width), x (N, …), result (N,).  Raises ValueError as the output does.
+    Shapes: parameters (N, …, width), x (N, …), result (N,).
     """
     if not isinstance(output, Bernoulli):
         return output.log_prob(parameters, x).sum(tuple(range(1, x.ndim)))
@@ -71,23 +76,14 @@ def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
     return bernoulli_log_prob(parameters.reshape(flat), x.reshape(flat))
 
 
-def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:
-    """ln softmax(logits)ₖ in nats. Shapes: logits (…, K), k (…) integers in 0…K−1, else ValueError; result (…)."""
-    shape, levels = np.shape(array_of(logits))[:-1], np.shape(array_of(logits))[-1]
-    check_integers("k", k, shape, levels)
-    picked = take_along_axis(log_softmax(logits), k[..., None], axis=-1)
-    return picked.reshape(*k.shape)
-
-
 def sample_categorical(logits: TensorLike, rng: np.random.Generator) -> Array:
-    """Draw k ~ softmax(logits) by inverting the cumulative distribution. Shapes: logits (…, K), result (…) of int64.
+    """Draw k ~ softmax(logits) by inverting the cumulative distribution. Shapes: logits (…, K), k (…) of int64.
 
-    Raises ValueError if a logit is NaN or +inf, or all of a row are −inf.
+    Raises: ValueError if a logit is NaN or +∞, or if all logits of a distribution are −∞.
     """
     v = array_of(logits)
-    most = v.max(-1, keepdims=True)
-    if not np.isfinite(most).all():
-        raise ValueError(f"logits: expected a finite maximum in each row of shape {v.shape}: has the model diverged?")
-    cumulative = np.exp(v - most, dtype=np.float64).cumsum(-1)
+    maximum = v.max(-1, keepdims=True)
+    require(np.isfinite(maximum).all(), "logits", "a finite maximum along the last axis", DIVERGED)
+    cumulative = np.exp(v - maximum, dtype=np.float64).cumsum(-1)
     u = rng.random((*v.shape[:-1], 1)) * cumulative[..., -1:]
     return (cumulative[..., :-1] <= u).sum(-1)  # type: ignore[no-any-return]

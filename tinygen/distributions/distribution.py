@@ -1,4 +1,4 @@
-"""The protocols: a distribution, a likelihood of one variable, an output with discrete levels.
+"""Protocols: distributions of whole examples, and likelihoods of single variables given a network's output.
 
 Checked by: tests/distributions/test_distributions.py, tests/models/test_every_model.py
 """
@@ -12,29 +12,29 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.tensor import array_of
-from ..checks import at_least
+from ..checks import at_least, require
 
 X = TypeVar("X", contravariant=True)
+DIVERGED = "NaN or infinity; check whether the model has diverged"
 
 
 class Distribution(Protocol[X]):
-    """What can be evaluated and drawn from: every model with a likelihood, and the noise that flows begin with.
+    """A distribution of examples: every model with a likelihood, and the base distributions of flows.
 
-    Distribution[Array] is one of levels or other data, Distribution[TensorLike] also of numbers that a network
-    computes: its density has derivatives by x.
+    Distribution[Array] is for data; Distribution[TensorLike] also accepts tensors and is differentiable in x.
     """
 
     shape: tuple[int, ...]
 
     def log_prob(self, x: X) -> Tensor:
-        """Return ln p(x) of each example in nats, in which nothing is random: x (N, *shape), result (N,)."""
+        """Return ln p(x) of each example, in nats: x (N, *shape), result (N,). It is deterministic."""
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n examples, as an array (n, *shape)."""
+        """Draw n examples, (n, *shape)."""
 
 
 class Likelihood(Protocol):
-    """The distribution of one variable, given `width` numbers that a network computes."""
+    """The distribution of one variable, given `width` parameters that a network computes."""
 
     width: int
 
@@ -46,19 +46,19 @@ class Likelihood(Protocol):
 
 
 class Output(Likelihood, Protocol):
-    """The distribution of a variable with values 0…levels−1, which are drawn as int64."""
+    """A likelihood of discrete values 0…levels−1, the output of an autoregressive model. Samples are int64."""
 
     levels: int
 
 
 def check_width(width: int, parameters: TensorLike) -> TensorLike:
-    shape = np.shape(array_of(parameters))
-    if shape[-1:] != (width,):
-        raise ValueError(f"parameters: expected (…, {width}), got shape {shape}")
+    """Return the parameters. Raises ValueError unless they have shape (…, width)."""
+    shape = array_of(parameters).shape
+    require(shape[-1:] == (width,), "parameters", f"shape (…, {width})", shape)
     return parameters
 
 
 def bits_per_dim(nats: float, dims: int) -> float:
-    """A negative log-likelihood of `nats` per example, in bits for each of its dimensions: nats / (dims ln 2)."""
+    """Convert a negative log-likelihood per example from nats to bits per dimension: nats / (dims ln 2)."""
     at_least(1, dims=dims)
     return nats / (dims * math.log(2))

@@ -1,4 +1,4 @@
-"""Continuous distributions: the Gaussian likelihood, the standard normal and the standard uniform.
+"""Continuous distributions: Gaussian likelihood, standard normal and standard uniform.
 
 Checked by: tests/distributions/test_distributions.py
 """
@@ -11,45 +11,51 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, exp, index, log_normal, reshape
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_event, check_rng
-from .distribution import check_width
+from ..checks import at_least, check_event, check_rng, require
+from .distribution import DIVERGED, check_width
 
 
 class Gaussian:
-    """ln p(x) = −½ ((x − μ)/σ)² − ln σ − ½ ln 2π of real x, given μ and ln σ, or μ alone where σ is fixed.
+    """Gaussian likelihood: ln p(x) = −½ ((x − μ)/σ)² − ln σ − ½ ln 2π.
 
-    Raises ValueError if the fixed scale is not positive or the values are not of the parameters' shape.
+    Shapes: parameters (μ, ln σ) (…, 2), or only μ (…, 1) if σ is fixed by `scale`; x, log_prob and samples (…).
+    Raises: ValueError if the scale is not positive or a shape is wrong; when sampling, if a parameter is NaN.
+
+    Example:
+        >>> Gaussian(scale=1.0).log_prob(np.zeros((1, 1)), np.zeros(1)).value.round(4)  # −½ ln 2π
+        array([-0.9189])
     """
 
     def __init__(self, scale: float | None = None) -> None:
-        if scale is not None and not 0 < scale < math.inf:
-            raise ValueError(f"scale: expected a positive number or None, got {scale}")
+        require(scale is None or 0 < scale < math.inf, "scale", "a positive number or None", scale)
         self.scale, self.width = scale, 2 if scale is None else 1
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
         mean, log_scale = self._mean_and_log_scale(parameters)
-        if np.shape(k) != mean.shape:
-            raise ValueError(f"k: expected numbers of shape {mean.shape}, got {np.shape(k)}")
+        require(np.shape(k) == mean.shape, "k", f"numbers of shape {mean.shape}", np.shape(k))
         return log_normal((mean - k) * exp(-log_scale)) - log_scale
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         mean, log_scale = self._mean_and_log_scale(parameters)
-        if np.any(np.isnan(array_of(parameters))):
-            raise ValueError(f"parameters: expected numbers, got NaN in shape {mean.shape}: has the model diverged?")
+        require(not np.any(np.isnan(array_of(parameters))), "parameters", "numbers", DIVERGED)
         return mean.value + np.exp(log_scale.value) * rng.standard_normal(mean.shape)
 
     def _mean_and_log_scale(self, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        shape = array_of(check_width(self.width, parameters)).shape
+        v = array_of(check_width(self.width, parameters))
         if self.scale is None:
             return index(parameters, (..., 0)), index(parameters, (..., 1))
-        dtype = array_of(parameters).dtype
-        return reshape(parameters, shape[:-1]), Tensor(np.asarray(math.log(self.scale), dtype))
+        return reshape(parameters, v.shape[:-1]), Tensor(np.asarray(math.log(self.scale), v.dtype))
 
 
 class StandardNormal:
-    """ln p(z) = −½ ‖z‖² − ½ D ln 2π: independent normal numbers, the noise that flows and decoders begin with.
+    """Standard normal distribution: ln p(z) = −½ ‖z‖² − ½ D ln 2π, a base distribution of flows.
 
-    Shapes: z (N, *shape), also as a tensor, else ValueError; log_prob (N,) in nats, sample (n, *shape) in float64.
+    Shapes: z (N, *shape), log_prob (N,) in nats, samples (n, *shape) of float64.
+    Raises: ValueError if z has the wrong shape, n is negative or rng is not a Generator.
+
+    Example:
+        >>> StandardNormal((2,)).log_prob(np.zeros((3, 2))).value.round(4)  # −ln 2π
+        array([-1.8379, -1.8379, -1.8379])
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -66,7 +72,7 @@ class StandardNormal:
 
 
 class StandardUniform:
-    """p(z) = 1 on the unit cube [0, 1]^D, 0 outside. Shapes as those of `StandardNormal`."""
+    """Uniform distribution on the unit cube: p(z) = 1 in [0, 1]^D, else 0. Shapes and errors as StandardNormal."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = tuple(shape)

@@ -1,4 +1,4 @@
-"""A mixture of logistics over levels that have an order, where a softmax is told nothing of it.
+"""A discretised mixture of logistics: a likelihood of ordered levels, such as pixel intensities.
 
 Checked by: tests/distributions/test_logistics.py
 """
@@ -9,41 +9,33 @@ import math
 
 import numpy as np
 
-from ..autograd import (
-    Array,
-    Tensor,
-    TensorLike,
-    clip,
-    exp,
-    log,
-    log_sigmoid,
-    log_softmax,
-    logsumexp,
-    softplus,
-    split,
-    tanh,
-    where,
-)
+from ..autograd import Array, Tensor, TensorLike, log_softmax, logsumexp, split
+from ..autograd.elementwise import clip, exp, log, log_sigmoid, softplus, tanh, where
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_integers
+from ..checks import at_least, check_integers, require
 from .discrete import sample_categorical
+from .distribution import DIVERGED, check_width
 
 
 class DiscretizedLogistics:
-    """A mixture of logistics, rounded to the levels; the first and the last level have all that lies beyond them.
+    """Mixture of logistic distributions, rounded to the nearest of L levels; the outer levels include the tails.
 
         p(k) = Σⱼ softmax(π)ⱼ [σ((k⁺ − μⱼ) / sⱼ) − σ((k⁻ − μⱼ) / sⱼ)],   k^± = (2k ± 1) / (L − 1) − 1
-        but  k⁻ = −∞ at k = 0  and  k⁺ = ∞ at k = L − 1
+        with  k⁻ = −∞ for k = 0  and  k⁺ = ∞ for k = L − 1
 
-    Levels 0…L−1 stand at −1…1, as the means μ do. The parameters are (π, μ, ln s), K of each: width = 3K.
-    ln s is kept between that of 2e⁻⁴/(L−1), where all but 10⁻¹¹ of a logistic at a level is in that level, and 7, where
-    all but 10⁻³ is in the first and the last.
+    Levels 0…L−1 are at −1…1, in the units of the means. ln s is clipped to [ln(2e⁻⁴/(L − 1)), 7]: at the lower
+    bound, all but 10⁻¹¹ of a logistic centred on a level is in that level; at the upper bound, all but 10⁻³ is in the
+    outer two levels.
 
-    Shapes: parameters (…, 3K), k (…) of integers 0…L−1, log_prob (…) in nats, sample (…) of int64.
-    Raises ValueError for fewer than 2 levels or no components, other shapes, another k; in `sample`, for NaN.
+    Shapes: parameters (π, μ, ln s) (…, 3 · components), k (…) integers 0…L−1, log_prob (…) in nats, samples (…).
+    Raises: ValueError if an argument is invalid or has the wrong shape; when sampling, if a parameter is not finite.
     Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture
-    Likelihood and Other Modifications", 2017, section 2.1 (with one range of scales for every number of levels).
-    Checked by: tests/distributions/test_logistics.py
+    Likelihood and Other Modifications", 2017, section 2.1 (here the range of scales depends on the number of levels).
+
+    Example:
+        >>> parameters = np.zeros((1, 3))  # one component: π = 0, μ = 0, s = 1
+        >>> DiscretizedLogistics(2, 1).log_prob(parameters, np.array([1])).value.round(4)  # ln ½
+        array([-0.6931])
     """
 
     def __init__(self, levels: int, components: int) -> None:
@@ -52,7 +44,10 @@ class DiscretizedLogistics:
         self.levels, self.components, self.width = levels, components, 3 * components
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        """Return ln p(k) in nats, by σ(b) − σ(a) = σ(b) σ(−a) (1 − e^−(b−a)): nothing near 1 is subtracted from 1."""
+        """Return ln p(k) in nats.
+
+        The difference of two sigmoids is computed as σ(b) − σ(a) = σ(b) σ(−a) (1 − e^−(b−a)), which does not cancel.
+        """
         weights, means, log_scales = self._split(parameters)
         check_integers("k", k, weights.shape[:-1], self.levels)
         last = self.levels - 1
@@ -60,25 +55,22 @@ class DiscretizedLogistics:
         precision = exp(-log_scales)
         below = ((2 * level - 1) / last - 1 - means) * precision
         above = ((2 * level + 1) / last - 1 - means) * precision
-        width = 2 / last * precision  # above − below, without the rounding
-        left, right = log_sigmoid(above), log_sigmoid(-below)  # ln of the mass below k⁺, and above k⁻
+        width = 2 / last * precision  # above − below, without its rounding error
+        left, right = log_sigmoid(above), log_sigmoid(-below)  # ln of the mass below k⁺ and above k⁻
         inside = left + right + log(tanh(width / 2)) + softplus(-width)  # 1 − e^−w = tanh(w/2) (1 + e^−w)
         each = where(level == 0, left, where(level == last, right, inside))
         return logsumexp(log_softmax(weights) + each, -1)
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
-        """Draw a component, a number from it, and round that to the nearest level."""
+        """Draw a component, then a number from it, and round to the nearest level."""
         weights, means, log_scales = (part.value for part in self._split(array_of(parameters)))
         component = sample_categorical(weights, rng)[..., None]
         mean, log_scale = (np.take_along_axis(part, component, -1)[..., 0] for part in (means, log_scales))
         x = mean + np.exp(log_scale, dtype=np.float64) * rng.logistic(size=mean.shape)
-        if not np.all(np.isfinite(x)):
-            raise ValueError("parameters: expected finite means and scales: has the model diverged?")
+        require(np.all(np.isfinite(x)), "parameters", "finite numbers", DIVERGED)
         levels: Array = np.rint((x + 1) * ((self.levels - 1) / 2))
         return levels.clip(0, self.levels - 1).astype(np.int64)
 
     def _split(self, parameters: TensorLike) -> list[Tensor]:
-        if np.shape(array_of(parameters))[-1:] != (self.width,):
-            raise ValueError(f"parameters: expected (…, {self.width}), got {np.shape(array_of(parameters))}")
-        weights, means, log_scales = split(parameters, 3, axis=-1)
+        weights, means, log_scales = split(check_width(self.width, parameters), 3, axis=-1)
         return [weights, means, clip(log_scales, math.log(2 / (self.levels - 1)) - 4, 7)]
