@@ -60,9 +60,8 @@ def test_labels_and_title_are_inside_the_figure_and_outside_the_images() -> None
     height = 4 * 21  # of a row in screen pixels; the gap is 6
     for row, label in enumerate(figure.texts[:2]):
         middle = screen.shape[0] - label.get_window_extent().get_points()[:, 1].mean()
-        assert middle == pytest.approx(
-            rows[0] + row * (height + 6) + height / 2, abs=1
-        )  # text is placed on whole pixels
+        expected = rows[0] + row * (height + 6) + height / 2
+        assert middle == pytest.approx(expected, abs=1)  # text is placed on whole pixels
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Argument checks that several modules share. They raise ValueError with a message "name: expected …, got …".
+"""Shared argument checks. They raise ValueError with a message of the form "name: expected …, got …".
 
 Checked by: tests/test_checks.py
 """
@@ -21,7 +21,7 @@ def require(holds: bool | np.bool_, name: str, expected: object, got: object) ->
 
 
 def at_least(least: int, **counts: int) -> None:
-    """Raise ValueError unless every count is an integer ≥ `least`; its keyword is its name in the message."""
+    """Raise ValueError unless every count is an integer ≥ `least`. The keywords are the names in the message."""
     for name, count in counts.items():
         require(isinstance(count, int | np.integer), name, "an integer", repr(count))
         require(count >= least, name, f"at least {least}", count)
@@ -77,7 +77,7 @@ def as_finite(name: str, x: TensorLike, shape: tuple[int, ...], dtype: DTypeLike
 def check_context(context: TensorLike | None, n: int, size: int | None = None) -> None:
     """Raise ValueError unless the context has shape (n, size), or is None if size is 0.
 
-    Without a size, None and any array of n rows pass.
+    If size is None, None and any array with n rows are valid.
     """
     got = None if context is None else array_of(context).shape
     if size is None:

@@ -58,9 +58,9 @@ def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov
     s_a, s_b = (np.asarray(s, np.float64) for s in (cov_a, cov_b))
     d = m_a.size
     for name, m in {"mean_a": m_a, "mean_b": m_b}.items():
-        require(m.shape == (d,) and bool(np.all(np.isfinite(m))), name, f"finite numbers ({d},)", f"shape {m.shape}")
+        require(m.shape == (d,) and np.all(np.isfinite(m)), name, f"finite numbers ({d},)", f"shape {m.shape}")
     for name, s in {"cov_a": s_a, "cov_b": s_b}.items():
-        fits = s.shape == (d, d) and bool(np.all(np.isfinite(s)))
+        fits = s.shape == (d, d) and np.all(np.isfinite(s))
         require(fits, name, f"finite numbers ({d}, {d})", f"shape {s.shape}")
         symmetric = np.allclose(s, s.T, rtol=1e-8, atol=1e-8 * np.abs(s).max(initial=0))
         require(symmetric, name, "a symmetric matrix", "one that differs from its transpose")
@@ -130,7 +130,7 @@ def bootstrap(
     at_least(2, rounds=rounds)
     require(0 < coverage < 1, "coverage", "a number in (0, 1)", coverage)
     lengths = [len(array) for array in arrays]
-    require(bool(lengths) and all(lengths), "samples", "one or more sets, none of them empty", f"lengths {lengths}")
+    require(len(lengths) > 0 and all(lengths), "samples", "one or more sets, none of them empty", f"lengths {lengths}")
     found = statistic(*arrays)
     again = [statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays)) for _ in range(rounds)]
     high, low = 2 * found - np.quantile(again, [(1 - coverage) / 2, (1 + coverage) / 2])

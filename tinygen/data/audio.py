@@ -112,7 +112,7 @@ def sounds(n: int, rng: np.random.Generator, rate: int = 4000, seconds: float = 
     Raises ValueError if n < 0, a sound has no sample, or rate ≤ 1600.
     """
     at_least(0, n=n)
-    _check_frequency("a chirp's frequency", 800, rate)
+    require(rate > 1600, "rate", "above 1600 Hz, twice the highest frequency of a chirp", rate)
     kinds, waves = rng.integers(0, len(KINDS), n), np.empty((n, _length(seconds, rate)))
     for i, kind in enumerate(kinds):
         pitch, start, end = 100 * np.array([2, 8, 8]) ** rng.random(3)
@@ -172,4 +172,4 @@ def _length(seconds: float, rate: int) -> int:
 
 
 def _check_frequency(name: str, frequency: Any, rate: int) -> None:
-    require(0 < frequency < rate / 2, name, f"above 0 and below half of {rate} Hz", frequency)
+    require(0 < frequency < rate / 2, name, f"above 0 and below rate / 2 = {rate / 2:g} Hz", frequency)

@@ -36,8 +36,8 @@ def load(name: str, url: str, digest: str, read: Callable[[bytes], T], convert: 
     """Return read(content) of a file in the data folder. The first call downloads the file if it is not there.
 
     Args:
-        name: of the file.
-        url: of the download. A copy of it in the folder, saved by a browser, is used as well.
+        name: file name in the data folder.
+        url: where the file is downloaded from. A copy saved by a browser into the folder is used instead.
         digest: hash of the file for error messages; `read` verifies it.
         read: decodes and verifies the content, or raises ValueError. Only content that it accepts is written.
         convert: maps the content of the download to that of the file.

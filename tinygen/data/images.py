@@ -89,7 +89,7 @@ def mnist(split: Literal["train", "test"]) -> Images:
 def binarized_mnist(split: Literal["train", "valid", "test"]) -> Images:
     """Return one split of static binarised MNIST: each pixel was sampled once from a Bernoulli with its grey value.
 
-    There are no labels. The first call downloads text (up to 78 MB), and packs it into `data_folder()` (1.6 MB).
+    There are no labels. The first call downloads up to 78 MB of text; `data_folder()` keeps it in up to 1.6 MB.
 
     Shapes: pixels (50000, 28, 28, 1) of 0 and 1 in "train"; 10000 each in "valid" and "test".
     Raises: ValueError for an unknown split; DataFileError if a file is not available or not the published one.

@@ -107,7 +107,7 @@ class GaussianMixture:
         object.__setattr__(self, "centres", np.asarray(self.centres, np.float64))
         shape = self.centres.shape
         require(len(shape) == 2 and shape[0] > 0 and shape[1] == 2, "centres", "(K, 2) with K ≥ 1", f"shape {shape}")
-        require(bool(np.isfinite(self.centres).all()), "centres", "finite numbers", "NaN or infinite ones")
+        require(np.isfinite(self.centres).all(), "centres", "finite numbers", "NaN or infinite ones")
 
     @cached_property
     def entropy(self) -> float:
@@ -159,7 +159,7 @@ def grid_of_gaussians() -> GaussianMixture:
 class TwoMoons:
     """Two interleaved half circles with Gaussian noise.
 
-        c(t) = (cos t, sin t)  or  (1 − cos t, ½ − sin t),  with probability ½;   t ~ U[0, π];   x = c(t) + N(0, σ²I)
+        c(t) = (cos t, sin t)  or  (1 − cos t, ½ − sin t),  each with probability ½;  t ~ U[0, π];  x = c(t) + N(0, σ²I)
 
     There is no closed form. log p integrates over t by Gauss–Legendre quadrature; the relative error of p is below
     1e-9 in `box`. H is computed by quadrature with an error below 1e-6; it is 1.0076 nats for σ = 0.1.

@@ -19,7 +19,7 @@ from .schedules import Schedule, constant
 
 
 class Optimizer:
-    """Base class. A subclass names the arrays it keeps per parameter in `slots` and defines `_new_values`.
+    """Base class. Subclasses name their per-parameter buffers in `slots` and define `_new_values`.
 
     Args:
         parameters: one or more distinct Parameters, such as model.parameters().
@@ -84,7 +84,8 @@ class Optimizer:
         arrays = []
         for i, (gradient, parameter) in enumerate(zip(gradients, self.parameters, strict=True)):
             g = gradient.value if isinstance(gradient, Tensor) else np.asarray(gradient)
-            require(g.shape == parameter.shape, f"gradients[{i}]", f"the parameter's shape {parameter.shape}", g.shape)
+            if g.shape != parameter.shape:
+                raise ValueError(f"gradients[{i}]: expected the parameter's shape {parameter.shape}, got {g.shape}")
             arrays.append(g.astype(parameter.dtype, copy=False))
         self._check_range(arrays, [finite_norm(i, g) for i, g in enumerate(arrays)])
         return arrays

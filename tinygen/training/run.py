@@ -59,9 +59,9 @@ class Run:
 
     def _check(self) -> None:
         shapes = [array.shape for array in self.arrays]
-        equal = shapes and () not in shapes and len({shape[0] for shape in shapes}) == 1 and shapes[0][0] > 0
+        equal = len(shapes) > 0 and () not in shapes and len({shape[0] for shape in shapes}) == 1 and shapes[0][0] > 0
         hint = "; pass the arrays of a data set, such as images.pixels" if () in shapes else ""
-        require(bool(equal), "data", "nonempty arrays of equal length", f"shapes {shapes}{hint}")
+        require(equal, "data", "nonempty arrays of equal length", f"shapes {shapes}{hint}")
         n = len(self.losses)
         require(len(self.optimizers) == n, "optimizer", f"one for each of {n} losses", len(self.optimizers))
         require(set(self.turns) == set(range(n)), "turns", f"each of the players 0…{n - 1} at least once", self.turns)
