@@ -16,7 +16,6 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from tinygen.data import DataFileError, Images, binarized_mnist, digits, images, mnist
-from tinygen.data.idx import decode_idx
 
 
 def idx(values: NDArray[np.uint8]) -> bytes:
@@ -82,43 +81,9 @@ def test_missing_scikit_learn_error_says_how_to_install_it(monkeypatch: pytest.M
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)))
 def test_decode_idx_restores_encoded_values(values: NDArray[np.uint8]) -> None:
-    decoded = decode_idx(idx(values))
+    decoded = images._decode_idx(idx(values))
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, values)
-
-
-GOOD_IDX = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "not an IDX file|not a complete gzip file"),
-        (b"<html>404</html>", "not a complete gzip file"),
-        (GOOD_IDX[:-9], "not a complete gzip file"),
-        (gzip.compress(b"\0\0"), "not an IDX file"),
-        (gzip.compress(b"\x08\0\0\x01"), "not an IDX file"),
-        (gzip.compress(b"\0\0\x0d\x01" + struct.pack(">If", 1, 0.5)), "unsigned bytes .type 8., got type 13"),
-        (gzip.compress(b"\0\0\x08\x03\0\0\0\x02"), "expected 16 bytes for rank 3, got 8"),
-        (gzip.compress(gzip.decompress(GOOD_IDX)[:-1]), "expected 24 for shape .*, got 23"),
-        (gzip.compress(gzip.decompress(GOOD_IDX) + b"\0"), "expected 24 for shape .*, got 25"),
-        # 2⁶⁴ values; this product would be 0 in int64
-        (gzip.compress(b"\0\0\x08\x04" + struct.pack(">4I", *[1 << 16] * 4)), "IDX values: expected .*, got 0"),
-    ],
-)
-def test_decode_idx_rejects_damaged_files(content: bytes, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        decode_idx(content)
-
-
-@given(st.data())
-def test_decode_idx_raises_only_value_errors_for_random_damage(data: st.DataObject) -> None:
-    damaged = bytearray(GOOD_IDX)
-    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
-    try:
-        decode_idx(bytes(damaged)[: data.draw(st.integers(0, len(damaged)))])
-    except ValueError:
-        return
 
 
 @pytest.fixture
@@ -130,7 +95,7 @@ def small_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Images:
     for name, content in files.items():
         (folder / name).write_bytes(content)
     md5s = [hashlib.md5(content, usedforsecurity=False).hexdigest() for content in files.values()]
-    monkeypatch.setitem(images.MNIST_FILES, "test", ("t10k", 3, *md5s))
+    monkeypatch.setitem(images.MNIST_FILES, "test", ("t10k", *md5s))
     return Images(pixels[..., None], labels.astype(np.int64), levels=256)
 
 
@@ -147,22 +112,18 @@ def test_mnist_rejects_other_data_of_the_same_shape(small_mnist: Images, folder:
     path.write_bytes(idx(small_mnist.pixels[::-1, ..., 0]))
     with pytest.raises(DataFileError, match="MD5: expected") as error:
         mnist("test")
-    for part in (path.name, f"http://127.0.0.1:0/{path.name}", str(folder), images.MNIST_FILES["test"][2]):
+    for part in (path.name, f"http://127.0.0.1:0/{path.name}", str(folder), images.MNIST_FILES["test"][1]):
         assert part in str(error.value)
 
 
-def test_mnist_rejects_a_truncated_file(small_mnist: Images, folder: Path) -> None:
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_mnist_rejects_damaged_files(small_mnist: Images, folder: Path, data: st.DataObject) -> None:
     path = folder / "t10k-labels-idx1-ubyte.gz"
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(DataFileError, match="not a complete gzip file"):
-        mnist("test")
-
-
-def test_mnist_rejects_a_file_of_another_length(
-    small_mnist: Images, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(images.MNIST_FILES, "test", ("t10k", 4, *images.MNIST_FILES["test"][2:]))
-    with pytest.raises(DataFileError, match=r"shape: expected \(4, 28, 28\), got \(3, 28, 28\)"):
+    content = bytearray(idx(np.array([7, 2, 1], np.uint8)))
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(content)[: data.draw(st.integers(0, len(content)))])
+    with pytest.raises(DataFileError, match="MD5: expected"):
         mnist("test")
 
 

@@ -5,8 +5,10 @@ Checked by: tests/data/test_images.py
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import struct
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -17,12 +19,11 @@ from numpy.typing import NDArray
 from ..checks import require
 from ..files import import_optional
 from .folder import load
-from .idx import decode_idx
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-MNIST_FILES = {  # split: (prefix, number of images, MD5 of the images, MD5 of the labels)
-    "train": ("train", 60_000, "f68b3c2dcbeaaa9fbdd348bbdeb94873", "d53e105ee54ea40749a09fcbcd1e9432"),
-    "test": ("t10k", 10_000, "9fb629c4189551a2d022fa330f9573f3", "ec29112dd5afa0611ce80d1b7f02629c"),
+MNIST_FILES = {  # split: (prefix, MD5 of the images, MD5 of the labels)
+    "train": ("train", "f68b3c2dcbeaaa9fbdd348bbdeb94873", "d53e105ee54ea40749a09fcbcd1e9432"),
+    "test": ("t10k", "9fb629c4189551a2d022fa330f9573f3", "ec29112dd5afa0611ce80d1b7f02629c"),
 }
 
 BINARIZED_MNIST_URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
@@ -80,9 +81,9 @@ def mnist(split: Literal["train", "test"]) -> Images:
     Raises: ValueError for an unknown split; DataFileError if a file is not available or not the published one.
     Source: LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition", 1998.
     """
-    prefix, n, pixels_md5, labels_md5 = MNIST_FILES[_check_split(split, tuple(MNIST_FILES))]
-    pixels = _load_idx(f"{prefix}-images-idx3-ubyte.gz", pixels_md5, (n, 28, 28))
-    labels = _load_idx(f"{prefix}-labels-idx1-ubyte.gz", labels_md5, (n,))
+    prefix, pixels_md5, labels_md5 = MNIST_FILES[_check_split(split, tuple(MNIST_FILES))]
+    pixels = _load_idx(f"{prefix}-images-idx3-ubyte.gz", pixels_md5)
+    labels = _load_idx(f"{prefix}-labels-idx1-ubyte.gz", labels_md5)
     return Images(pixels[..., None], labels.astype(np.int64), levels=256)
 
 
@@ -108,16 +109,24 @@ def _check_split(split: str, splits: tuple[str, ...]) -> str:
     return split
 
 
-def _load_idx(name: str, md5: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _load_idx(name: str, md5: str) -> NDArray[np.uint8]:
     def read(content: bytes) -> NDArray[np.uint8]:
-        # Decode before comparing the hash, so that the error for a damaged file says what is wrong with it.
-        values = decode_idx(content)
         got = hashlib.md5(content, usedforsecurity=False).hexdigest()
         require(got == md5, "MD5", md5, got)
-        require(values.shape == shape, "shape", shape, values.shape)
-        return values
+        return _decode_idx(content)
 
     return load(name, MNIST_URL + name, f"MD5 {md5}", read)
+
+
+def _decode_idx(content: bytes) -> NDArray[np.uint8]:
+    """Decode a gzipped IDX file of unsigned bytes, whose content has been verified.
+
+    0, 0, 8, d  |  d big-endian uint32 sizes  |  prod(sizes) values, the last axis fastest
+    """
+    raw = gzip.decompress(content)
+    start = 4 + 4 * raw[3]
+    shape = struct.unpack(f">{raw[3]}I", raw[4:start])
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
 
 
 def _pack(text: bytes) -> bytes:
