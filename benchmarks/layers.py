@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as tf
 
+import tinygen
 from benchmarks.timing import medians
 from tinygen import kernels
 
@@ -219,7 +220,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="only the layers whose name contains this")
     arguments = parser.parse_args()
-    kernels.set_threads(arguments.threads)
+    tinygen.set_num_threads(arguments.threads)
     torch.set_num_threads(arguments.threads)
     rounds, seconds = (1, 0.0) if arguments.quick else (5, 0.1)
     print(f"{arguments.threads} threads, PyTorch {torch.__version__}, NumPy {np.__version__}; milliseconds\n")

@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen.kernels.runtime.pool import threads
+from tinygen.kernels.runtime.pool import get_num_threads
 from tinygen.models import MADE
 from tinygen.nn.masked import MaskedLinear
 from tinygen.nn.masks import made_masks
@@ -52,7 +52,7 @@ def training_step(variables: int, hidden: tuple[int, ...], batch: int, seconds: 
     def loss() -> torch.Tensor:
         return F.binary_cross_entropy_with_logits(twin(torch_x * 2 - 1), torch_x, reduction="sum") / batch
 
-    ours = {"tinygen": our_step(model, x, rng=rng), "in shards": our_step(model, x, rng=rng, shards=threads())}
+    ours = {"tinygen": our_step(model, x, rng=rng), "in shards": our_step(model, x, rng=rng, shards=get_num_threads())}
     steps = {**ours, "PyTorch": torch_step(loss, twin)}
     check_same_descent(steps)
     times = medians(steps, rounds=7, seconds=seconds)

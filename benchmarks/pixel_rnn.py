@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen.kernels.runtime.pool import threads
+from tinygen.kernels.runtime.pool import get_num_threads
 from tinygen.models import PixelRNN
 
 
@@ -67,7 +67,7 @@ def training_step(batch: int, side: int, hidden: int, layers: int, seconds: floa
 
     steps = {
         "tinygen": our_step(model, x, rng=rng),
-        "tinygen, shards": our_step(model, x, rng=rng, shards=threads()),
+        "tinygen, shards": our_step(model, x, rng=rng, shards=get_num_threads()),
         "torch": torch_step(loss, twin),
     }
     check_same_descent(steps)

@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen.kernels.runtime.pool import threads
+from tinygen.kernels.runtime.pool import get_num_threads
 from tinygen.models import GatedPixelCNN, PixelCNN
 from tinygen.models.autoregressive.gated_pixelcnn import GatedLayer
 from tinygen.models.autoregressive.pixelcnn import Block
@@ -169,7 +169,7 @@ def training_step(kind: str, batch: int, side: int, channels: int, layers: int, 
             return F.cross_entropy(twin(image), target, reduction="sum") / batch
 
         theirs[name] = torch_step(loss, twin)
-    shards = max(threads(), batch * side**2 // PIXELS_OF_A_SHARD)
+    shards = max(get_num_threads(), batch * side**2 // PIXELS_OF_A_SHARD)
     ours = {"tinygen": our_step(model, x, rng=rng), "tinygen, shards": our_step(model, x, rng=rng, shards=shards)}
     steps = {**ours, **theirs}
     check_same_descent(steps)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tinygen import value_and_grad
-from tinygen.kernels.runtime.pool import set_threads
+from tinygen.kernels.runtime.pool import set_num_threads
 from tinygen.optim import Adam
 from tinygen.training import sharded
 
@@ -25,7 +25,7 @@ def arguments(doc: str | None, quick: str = "one small row") -> argparse.Namespa
     parser.add_argument("--quick", action="store_true", help=quick)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    set_threads(given.threads)
+    set_num_threads(given.threads)
     return given
 
 

@@ -22,7 +22,7 @@ from benchmarks.timing import medians
 from tinygen import value_and_grad
 from tinygen.autograd import Tensor
 from tinygen.distributions import Bernoulli
-from tinygen.kernels.runtime.pool import threads
+from tinygen.kernels.runtime.pool import get_num_threads
 from tinygen.models import VAE
 from tinygen.nn import MLP
 from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
@@ -83,7 +83,7 @@ def training_step(k: int, batch: int, seconds: float, pixels: int = 784, hidden:
     for _ in range(3):  # the same descent, so the same networks and the same bound
         same = torch_step(lambda shape: torch.from_numpy(theirs.standard_normal(shape).astype(np.float32)))
         np.testing.assert_allclose(step(whole, ours), same, rtol=1e-4)
-    tinygen = {"tinygen": partial(step, whole, rng), "in shards": partial(step, sharded(whole, threads()), rng)}
+    tinygen = {"tinygen": partial(step, whole, rng), "in shards": partial(step, sharded(whole, get_num_threads()), rng)}
     times = medians({**tinygen, "PyTorch": torch_step}, rounds=7, seconds=seconds)
     figures = [f"{times[n]:.2f}" for n in times] + [f"{times[n] / times['PyTorch']:.2f}" for n in tinygen]
     return f"| {'VAE' if k == 1 else f'IWAE, k = {k}'}, batch {batch} | {' | '.join(figures)} |"

@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from benchmarks.side_by_side import arguments, check_same_descent, our_step, torch_step
 from benchmarks.timing import medians
-from tinygen.kernels.runtime.pool import threads
+from tinygen.kernels.runtime.pool import get_num_threads
 from tinygen.models import WaveNet
 from tinygen.models.autoregressive.wavenet import Block
 from tinygen.nn import Conv
@@ -76,7 +76,10 @@ def training_step(batch: int, length: int, channels: int, layers: int, seconds: 
     def loss() -> torch.Tensor:
         return F.cross_entropy(twin(torch_x), torch_x, reduction="sum") / batch
 
-    ours = {"tinygen": our_step(model, x, rng=rng), "tinygen, shards": our_step(model, x, rng=rng, shards=threads())}
+    ours = {
+        "tinygen": our_step(model, x, rng=rng),
+        "tinygen, shards": our_step(model, x, rng=rng, shards=get_num_threads()),
+    }
     steps = {**ours, "torch": torch_step(loss, twin)}
     check_same_descent(steps)
     times = medians(steps, seconds=seconds)

@@ -25,9 +25,8 @@ import numpy as np
 from common.mode_coverage import Coverage, Points, plot_coverage, verdict
 from common.reporting import parse_arguments, report
 
-from tinygen import plot
+from tinygen import plot, set_num_threads
 from tinygen.data import grid_of_gaussians, ring_of_gaussians
-from tinygen.kernels.runtime.pool import set_threads
 from tinygen.models import GAN
 from tinygen.nn import MLP
 from tinygen.optim import EMA, Adam, cosine
@@ -70,7 +69,7 @@ def train_all(density: str, seeds: range, steps: int) -> dict[str, Coverage]:
     """Train every setting with every seed, in one single-threaded process per core: the networks are small."""
     samples: dict[str, list[Points]] = {setting: [] for setting in SETTINGS}
     total = len(SETTINGS) * len(seeds)
-    with ProcessPoolExecutor(initializer=set_threads, initargs=(1,)) as pool, progress_bar(total, 0, True) as show:
+    with ProcessPoolExecutor(initializer=set_num_threads, initargs=(1,)) as pool, progress_bar(total, 0, True) as show:
         runs = [setting for setting in SETTINGS for _ in seeds]
         results = pool.map(partial(train, density, steps=steps), runs, list(seeds) * len(SETTINGS))
         for done, (setting, x) in enumerate(zip(runs, results, strict=True), start=1):

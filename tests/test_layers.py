@@ -14,6 +14,7 @@ PACKAGE = ROOT / "tinygen"
 # From top to bottom, as names below tinygen. An entry covers the modules below it unless they have an entry themselves.
 LAYERS = [
     {"kernels.runtime"},
+    {"kernels.reference"},
     {"kernels"},
     {"autograd.taps", "autograd.tensor"},
     {
@@ -63,11 +64,8 @@ FUNCTION_LIMIT = 50  # not counting the docstring
 AUTOGRAD_LIMIT = 1800
 PACKAGE_LIMIT = 13_100  # the goal is 11,000: lower this limit whenever the package has shrunk
 
-LONG_FILES = {
-    "tinygen/autograd/tensor.py": "Tensor and the backward pass, to be split",
-    "tinygen/kernels/convolution.py": "three kernels, their references and their dispatch, to be split",
-}
-LONG_FUNCTIONS = {"tinygen/kernels/convolution.py: _convolve": "one Numba kernel with all of its loops"}
+LONG_FILES = {"tinygen/autograd/tensor.py": "Tensor and the backward pass, to be split"}
+LONG_FUNCTIONS: dict[str, str] = {}
 
 
 def modules() -> dict[str, Path]:

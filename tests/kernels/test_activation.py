@@ -1,4 +1,4 @@
-"""gated_activation, relu, leaky_relu and their VJPs: accuracy, limits, shapes and memory layouts."""
+"""gated_activation, relu and their VJPs: accuracy, limits, shapes and memory layouts."""
 
 from typing import Any
 
@@ -8,15 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.kernels.activation import (
-    gated_activation,
-    gated_activation_vjp,
-    leaky_relu,
-    leaky_relu_vjp,
-    relu,
-    relu_vjp,
-    tanh_vjp,
-)
+from tinygen.kernels.activation import gated_activation, gated_activation_vjp, relu, relu_vjp, tanh_vjp
 
 SPECIAL = [0.0, np.inf, -np.inf, np.nan]
 
@@ -104,7 +96,7 @@ def test_shapes_and_strides_and_inputs_are_not_modified(dtype: Any) -> None:
 def test_rejects_odd_sizes_and_wrong_cotangent_shapes() -> None:
     with pytest.raises(ValueError, match="even number"):
         gated_activation(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="cotangent"):
+    with pytest.raises(ValueError, match="g: expected shape"):
         gated_activation_vjp(np.zeros((2, 4)), np.zeros((2, 4)))
 
 
@@ -123,16 +115,11 @@ def test_tanh_vjp_for_any_layout(dtype: Any) -> None:
         np.float32, hnp.array_shapes(max_dims=3), elements=st.floats(-9, 9, width=32) | st.sampled_from(SPECIAL)
     )
 )
-def test_relu_and_leaky_relu_match_numpy(dtype: Any, x: Any) -> None:
+def test_relu_and_its_vjp_match_numpy(dtype: Any, x: Any) -> None:
     x = x.astype(dtype)
     large = np.resize(x, (64, 80))  # large enough for the compiled kernel
     for view in (x, x.T, x[::-1], large, large.T):
         y, g = relu(view), np.arange(1, view.size + 1, dtype=dtype).reshape(view.shape)
         np.testing.assert_array_equal(y, np.maximum(view, 0))
         np.testing.assert_array_equal(relu_vjp(y, g), np.where(view > 0, g, 0))
-        np.testing.assert_array_equal(relu_vjp(y, g, 3 * g), np.where(view > 0, 4 * g, 3 * g))
         assert y.dtype == relu_vjp(y, g).dtype == dtype
-        slope = dtype(0.3)
-        np.testing.assert_array_equal(leaky_relu(view, 0.3), np.where(view > 0, view, slope * view))
-        np.testing.assert_array_equal(leaky_relu_vjp(view, g, 0.3), np.where(view > 0, g, slope * g))
-        assert leaky_relu(view, 0.3).dtype == leaky_relu_vjp(view, g, 0.3).dtype == dtype

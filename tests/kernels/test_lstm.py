@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tinygen.kernels.lstm import lstm, lstm_vjp
-from tinygen.kernels.runtime.pool import set_threads, threads
+from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 
 pytestmark = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT), reason="without the JIT, autograd does not call these kernels"
@@ -20,14 +20,14 @@ def inputs(n: int = 21, length: int = 3, size: int = 10) -> list[np.ndarray]:
 
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
     x, u, g = inputs()
-    before, results = threads(), []
+    before, results = get_num_threads(), []
     try:
         for number in (1, 2, 3):
-            set_threads(number)
+            set_num_threads(number)
             h, c, gates = lstm(x, u)
             results.append([h, c, gates, lstm_vjp(g, u, c, gates)])
     finally:
-        set_threads(before)
+        set_num_threads(before)
     for other in results[1:]:
         for one, another in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(one, another)

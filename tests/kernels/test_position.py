@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tinygen.kernels import position
 from tinygen.kernels.position import AtPosition
-from tinygen.kernels.runtime.pool import set_threads, threads
+from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 
 # Sums of up to 5 · 9 products of order 1, in different orders.
 TOLERANCE: dict[Any, Any] = {np.float32: {"rtol": 1e-4, "atol": 1e-5}, np.float64: {"rtol": 1e-11, "atol": 1e-13}}
@@ -18,10 +18,10 @@ TOLERANCE: dict[Any, Any] = {np.float32: {"rtol": 1e-4, "atol": 1e-5}, np.float6
 
 @pytest.fixture
 def three_threads() -> Iterator[None]:
-    before = threads()
-    set_threads(3)
+    before = get_num_threads()
+    set_num_threads(3)
     yield
-    set_threads(before)
+    set_num_threads(before)
 
 
 def case(n: int, taps: int, channels_in: int, channels: int, dtype: Any, rng: np.random.Generator) -> Any:
@@ -50,21 +50,18 @@ def reference(w: Any, b: Any, x: Any, starts: Any, residual: Any) -> Any:
     dtype=st.sampled_from([np.float32, np.float64]),
     bias=st.booleans(),
     added=st.booleans(),
-    rectified=st.booleans(),
+    relu=st.booleans(),
     seed=st.integers(0, 2**32),
 )
 def test_kernel_and_plain_form_match_numpy(
-    n: int, taps: int, channels_in: int, channels: int, dtype: Any, bias: bool, added: bool, rectified: bool, seed: int
+    n: int, taps: int, channels_in: int, channels: int, dtype: Any, bias: bool, added: bool, relu: bool, seed: int
 ) -> None:
     w, b, x, starts, residual = case(n, taps, channels_in, channels, dtype, np.random.default_rng(seed))
     b, residual = b if bias else None, residual if added else None
     expected = reference(w, b, x, starts, np.zeros((n, channels)) if residual is None else residual)
-    expected = np.maximum(expected, 0) if rectified else expected
-    layer = AtPosition(w, b, rectified)
-    for y in (
-        layer(x, starts, n, residual),
-        layer.plain(x, starts, n, layer.nothing if residual is None else residual),
-    ):
+    expected = np.maximum(expected, 0) if relu else expected
+    layer = AtPosition(w, b, relu)
+    for y in (layer(x, starts, n, residual), layer.plain(x, starts, n, layer.zeros if residual is None else residual)):
         assert y.dtype == dtype
         np.testing.assert_allclose(y, expected, **TOLERANCE[dtype])
 
@@ -72,10 +69,10 @@ def test_kernel_and_plain_form_match_numpy(
 def test_images_split_over_threads_match_numpy(
     three_threads: None, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr(position, "_GRAIN", 1)
+    monkeypatch.setattr(position, "GRAIN", 1)
     for n in (2, 3, 25, 40):
         w, b, x, starts, residual = case(n, 3, 4, 40, np.float32, rng)
-        y = AtPosition(w, b, rectified=True)(x, starts, n, residual)
+        y = AtPosition(w, b, relu=True)(x, starts, n, residual)
         np.testing.assert_allclose(y, np.maximum(reference(w, b, x, starts, residual), 0), **TOLERANCE[np.float32])
 
 
@@ -87,8 +84,8 @@ def test_residual_may_be_a_view(rng: np.random.Generator) -> None:
     )
 
 
-@pytest.mark.parametrize("rectified", [False, True])
-def test_nan_propagates(rectified: bool) -> None:
+@pytest.mark.parametrize("relu", [False, True])
+def test_nan_propagates(relu: bool) -> None:
     x = np.array([[np.nan], [-1.0], [2.0]], np.float32)
-    y = AtPosition(np.ones((1, 1, 3), np.float32), None, rectified)(x, np.zeros(1, np.int64), 3)
-    np.testing.assert_array_equal(y[:, 0], [np.nan, 0 if rectified else -1, 2])
+    y = AtPosition(np.ones((1, 1, 3), np.float32), None, relu)(x, np.zeros(1, np.int64), 3)
+    np.testing.assert_array_equal(y[:, 0], [np.nan, 0 if relu else -1, 2])

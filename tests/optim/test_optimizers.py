@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Array, Parameter, Tensor, value_and_grad
-from tinygen.kernels.runtime.pool import set_threads, threads
+from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 from tinygen.nn import Linear
 from tinygen.optim import EMA, SGD, Adam, AdamW, NonFiniteGradientError, Optimizer
 
@@ -124,18 +124,18 @@ def test_step_replaces_values_and_does_not_modify_arrays_in_place(make: Callable
 
 
 def test_adam_gives_the_same_bits_for_any_number_of_threads() -> None:
-    before, results = threads(), []
+    before, results = get_num_threads(), []
     value, g = np.random.default_rng(0).normal(size=(2, 300_001))
     try:
         for number in (1, 2, 3):
-            set_threads(number)
+            set_num_threads(number)
             p = Parameter(value)
             adam = Adam([p])
             adam.step([g])
             adam.step([-g])
             results.append(p.value)
     finally:
-        set_threads(before)
+        set_num_threads(before)
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinygen import nn, value_and_grad
 from tinygen.autograd import Array, Tensor, tanh
-from tinygen.kernels.runtime.pool import set_threads, threads
+from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 from tinygen.optim import Adam
 from tinygen.training import fit
 from tinygen.training.shards import sharded
@@ -74,17 +74,17 @@ def test_shards_have_different_random_generators(rng: np.random.Generator) -> No
 
 
 def test_number_of_threads_does_not_change_any_bit(rng: np.random.Generator) -> None:
-    net, before = Net(), threads()
+    net, before = Net(), get_num_threads()
     x, y = rng.normal(size=(7, 2)), rng.normal(size=(7, 1))
     derivative = sharded(value_and_grad(net.loss_with_dropout, net.parameters()), 3)
     results = []
     try:
         for number in (1, 2, 3):
-            set_threads(number)
+            set_num_threads(number)
             _, gradients = derivative(x, y, rng=np.random.default_rng(5))
             results.append([gradient.value for gradient in gradients])
     finally:
-        set_threads(before)
+        set_num_threads(before)
     for result in results[1:]:
         for actual, expected in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(actual, expected)

@@ -10,7 +10,6 @@ from .elementwise import (
 )  # fmt: skip
 from .fused import bernoulli_log_prob, gated_activation, lstm, lstm_cell, mixture_cdf
 from .graph import to_dot
-from ..kernels.runtime.allocator import keep_freed_memory
 from .linalg import inv, linear, logabsdet, matmul, slogdet, solve
 from .special import log_ndtr, log_normal, ndtri_sigmoid
 from .reduce import log_softmax, logsumexp, max, mean, min, softmax, sum
@@ -20,7 +19,6 @@ from .shape import (
 )  # fmt: skip
 from .tensor import PRIMITIVES, Array, Parameter, Tensor, TensorLike, grad, no_grad, node, primitive
 
-keep_freed_memory()
 
 __all__ = [
     "PRIMITIVES", "Array", "Parameter", "Tensor", "TensorLike", "abs", "add", "astype", "bernoulli_log_prob",

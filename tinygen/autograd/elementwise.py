@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import activation
-from .tensor import Array, Onto, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
 
 
 @primitive
@@ -147,15 +147,9 @@ def relu(x: TensorLike) -> Tensor:
     return node("relu", activation.relu(array_of(x)), (x, relu_vjp))
 
 
-def _relu_vjp(g: Tensor, y: Tensor, residual: TensorLike) -> Tensor:
-    """residual + (g where y > 0, else 0): linear in g, so its rule is itself"""
-    if taping() or not isinstance(residual, Tensor):
-        masked = node("relu_vjp", activation.relu_vjp(y.value, g.value), (g, lambda h, _: _relu_vjp(h, y, 0.0)))
-        return masked + residual if isinstance(residual, Tensor) else masked
-    return node("relu_vjp", activation.relu_vjp(y.value, g.value, residual.value))
-
-
-relu_vjp = Onto(_relu_vjp)  # the rule of whatever ends in a relu
+def relu_vjp(g: Tensor, y: Tensor) -> Tensor:
+    """x̄ = g where y > 0, else 0: linear in g, so it is its own VJP."""
+    return node("relu_vjp", activation.relu_vjp(y.value, g.value), (g, lambda h, _: relu_vjp(h, y)))
 
 
 @primitive
@@ -164,9 +158,9 @@ def leaky_relu(x: TensorLike, slope: float = 0.01) -> Tensor:
     v = array_of(x)
 
     def rule(g: Tensor, y: Tensor) -> Tensor:  # linear in g, so its rule is itself
-        return node("leaky_relu_vjp", activation.leaky_relu_vjp(v, g.value, slope), (g, rule))
+        return node("leaky_relu_vjp", np.where(v > 0, g.value, slope * g.value), (g, rule))
 
-    return node("leaky_relu", activation.leaky_relu(v, slope), (x, rule))
+    return node("leaky_relu", np.where(v > 0, v, slope * v), (x, rule))
 
 
 @primitive
@@ -197,9 +191,9 @@ def clip(x: TensorLike, low: float | Array, high: float | Array) -> Tensor:
 
 
 @primitive
-def where(context: Any, a: TensorLike, b: TensorLike) -> Tensor:
+def where(condition: Any, a: TensorLike, b: TensorLike) -> Tensor:
     """y = a where the condition holds, b elsewhere"""
-    c = array_of(context).astype(bool)
+    c = array_of(condition).astype(bool)
     y = attempt("where", np.where, [c, a, b])
     return node("where", y, (a, lambda g, y: where(c, g, 0)), (b, lambda g, y: where(c, 0, g)))
 

@@ -1,22 +1,26 @@
-"""Activations where NumPy makes too many passes over memory: the gate and relu, and the tanh that kernels call.
+"""Activations in one pass over memory: tanh, relu, the gated activation, and their VJPs.
 
-float32 runs in Numba over the thread pool; float64, which is for checking gradients, is plain NumPy at full precision.
+Kernels are float32 only. Every other dtype, such as the float64 of gradient checks, is computed by reference.py.
+
+Checked by: tests/kernels/test_activation.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .runtime.arrays import Array, as_contiguous, fast, rows_of
-from .runtime.pool import parts, share
+from . import reference
+from .runtime.arrays import Array, as_contiguous, as_rows, compiles
+from .runtime.pool import parallel_for, split
 from .runtime.tile import compiled
 
-# A thread is worth calling for this many numbers (about 20 µs on one core).
-_GRAIN = 1 << 15
-# Fewer numbers than this are done by NumPy before the kernel has been reached.
-_FEW = 1 << 12
+# Elements in a part of about 200 µs: of tanh, and of arithmetic that memory bandwidth limits.
+_TANH_GRAIN, _GRAIN = 1 << 18, 1 << 19
+_FEW = 1 << 12  # NumPy computes fewer elements before the kernel has been called
 f32 = np.float32
 
 # tanh x ≈ x P(x²)/Q(x²) on |x| ≤ 7.9, ±1 beyond (1 - tanh 7.9 is 4 units in the last place): a rational function
@@ -92,132 +96,63 @@ def _relu_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
         out[i] = cotangent[i] if part[i] > 0 else f32(0)
 
 
-@compiled
-def _relu_vjp_residual(y: Array, g: Array, residual: Array, dx: Array, start: int, stop: int) -> None:
-    part, cotangent, before, out = y[start:stop], g[start:stop], residual[start:stop], dx[start:stop]
-    for i in range(part.size):
-        out[i] = before[i] + (cotangent[i] if part[i] > 0 else f32(0))
-
-
-@compiled
-def _leaky_relu(x: Array, slope: Array, y: Array, start: int, stop: int) -> None:
-    part, out, below = x[start:stop], y[start:stop], slope[0]
-    for i in range(part.size):
-        v = part[i]
-        out[i] = v if v > 0 else below * v
-
-
-@compiled
-def _leaky_relu_vjp(x: Array, g: Array, slope: Array, dx: Array, start: int, stop: int) -> None:
-    part, cotangent, out, below = x[start:stop], g[start:stop], dx[start:stop], slope[0]
-    for i in range(part.size):
-        out[i] = cotangent[i] if part[i] > 0 else below * cotangent[i]
-
-
-def plain_sigmoid(x: Array) -> Array:
-    """σ(x), also where it is tiny: ½ + ½ tanh ½x would cancel to 0, 1/(1 + exp(-x)) overflow."""
-    e = np.exp(-np.abs(x))
-    return np.asarray(np.where(x < 0, e, 1) / (1 + e))
-
-
-def _halves(x: Array) -> tuple[Array, Array]:
-    if x.ndim == 0 or x.shape[-1] % 2:
-        raise ValueError(f"a gate needs an even number of channels, got shape {x.shape}")
-    channels = x.shape[-1] // 2
-    return x[..., :channels], x[..., channels:]
-
-
 def gated_activation(x: Array) -> Array:
-    """Gated activation of the two halves of the last axis.
+    """Gated activation of the two halves of the last axis: y = tanh(a) · σ(b), x = [a, b].
 
-        y = tanh(a) · σ(b),   x = [a, b]
-
-    Shapes: x (…, 2C); y (…, C).  float32: absolute error below 3e-7; other dtypes as NumPy computes them.
-    Raises ValueError if the last axis is odd.
+    Shapes: x (…, 2C); y (…, C).  float32: absolute error below 3e-7.
+    Raises: ValueError if the last axis of x is odd.
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
-    Checked by: tests/kernels/test_activation.py
     """
-    a, b = _halves(x)
-    if not fast(x):
-        return np.tanh(a) * plain_sigmoid(b)
-    y = np.empty(a.shape, x.dtype)
-    rows, flat = rows_of(x), y.reshape(-1, a.shape[-1])
-    share(_gate, (rows, flat), parts(len(rows), _GRAIN // rows.shape[1] + 1))
+    if x.ndim == 0 or x.shape[-1] % 2:
+        raise ValueError(f"x: expected an even number of channels, got shape {x.shape}")
+    if not compiles(x):
+        return reference.gated_activation(x)
+    y = np.empty((*x.shape[:-1], x.shape[-1] // 2), x.dtype)
+    rows = as_rows(x)
+    parallel_for(partial(_gate, rows, as_rows(y)), split(len(rows), 1 + _TANH_GRAIN // rows.shape[1]))
     return y
 
 
 def gated_activation_vjp(x: Array, g: Array) -> Array:
-    """VJP of `gate`, which computes tanh and σ anew instead of keeping them.
+    """VJP of `gated_activation`, which recomputes tanh and σ.
 
-        da = g σ(b) (1 - tanh² a),   db = g tanh(a) σ(b) (1 - σ(b)),   dx = [da, db]
+        ā = g σ(b) (1 − tanh² a),   b̄ = g tanh(a) σ(b) (1 − σ(b)),   x̄ = [ā, b̄]
 
-    Shapes: x, dx (…, 2C); g (…, C).  Raises ValueError if the last axis of x is odd or g does not fit.
-    Checked by: tests/kernels/test_activation.py
+    Shapes: x, x̄ (…, 2C); g (…, C).
+    Raises: ValueError if the last axis of x is odd or g has the wrong shape.
     """
-    a, b = _halves(x)
-    if g.shape != a.shape:
-        raise ValueError(f"the cotangent of a gate of {x.shape} has shape {a.shape}, got {g.shape}")
-    if not (fast(x) and g.dtype == x.dtype):
-        s = g * plain_sigmoid(b)
-        slope = 4 * plain_sigmoid(2 * a) * plain_sigmoid(-2 * a)  # 1 - tanh² a = 4 σ(2a) σ(-2a), which does not cancel
-        return np.concatenate([s * slope, s * np.tanh(a) * plain_sigmoid(-b)], axis=-1)  # 1 - σ(b) = σ(-b)
+    if x.ndim == 0 or x.shape[-1] % 2:
+        raise ValueError(f"x: expected an even number of channels, got shape {x.shape}")
+    if g.shape != (wanted := (*x.shape[:-1], x.shape[-1] // 2)):
+        raise ValueError(f"g: expected shape {wanted}, got {g.shape}")
+    if not compiles(x, g):
+        return reference.gated_activation_vjp(x, g)
     dx = np.empty(x.shape, x.dtype)
-    rows, cotangents, flat = rows_of(x), rows_of(g), dx.reshape(-1, x.shape[-1])
-    share(_gate_vjp, (rows, cotangents, flat), parts(len(rows), _GRAIN // rows.shape[1] + 1))
+    rows = as_rows(x)
+    parallel_for(partial(_gate_vjp, rows, as_rows(g), as_rows(dx)), split(len(rows), 1 + _TANH_GRAIN // rows.shape[1]))
     return dx
+
+
+def _elementwise(kernel: Callable[..., None], *arrays: Array) -> Array:
+    """Run a kernel over flat arrays, the last one being its output."""
+    y = np.empty(arrays[0].shape, arrays[0].dtype)
+    flat = [as_contiguous(array).reshape(-1) for array in arrays]
+    parallel_for(partial(kernel, *flat, y.reshape(-1)), split(y.size, _GRAIN))
+    return y
 
 
 def tanh_vjp(y: Array, g: Array) -> Array:
-    """VJP of tanh by its value y: g (1 − y²). Shapes: y, g and the result (…)."""
-    if not (fast(y) and g.dtype == y.dtype) or y.size < _FEW:
-        return np.asarray(g * (1 - y * y))
-    flat, cotangent, dx = as_contiguous(y).reshape(-1), as_contiguous(g).reshape(-1), np.empty(y.shape, y.dtype)
-    out = dx.reshape(-1)
-    share(_tanh_vjp, (flat, cotangent, out), parts(y.size, _GRAIN))
-    return dx
+    """VJP of tanh in terms of its output y: x̄ = g (1 − y²). Shapes: all (…)."""
+    return _elementwise(_tanh_vjp, y, g) if compiles(y, g) and y.size >= _FEW else reference.tanh_vjp(y, g)
 
 
 def relu(x: Array) -> Array:
-    """y = max(x, 0), for many numbers three times faster than NumPy's maximum with one number. Shapes: x, y (…)."""
-    if not fast(x):
-        return np.maximum(x, 0)
-    if x.size < _FEW:
-        return np.maximum(x, _ZERO)  # of a few numbers, half the time goes into making an array of a 0
-    flat, y = as_contiguous(x).reshape(-1), np.empty(x.shape, x.dtype)
-    out = y.reshape(-1)
-    share(_relu, (flat, out), parts(x.size, _GRAIN))
-    return y
+    """y = max(x, 0), three times as fast as np.maximum with a scalar. Shapes: x, y (…)."""
+    if compiles(x):  # np.maximum with an array of 0 is faster than with the integer 0
+        return _elementwise(_relu, x) if x.size >= _FEW else np.maximum(x, _ZERO)
+    return reference.relu(x)
 
 
-def relu_vjp(y: Array, g: Array, residual: Array | None = None) -> Array:
-    """VJP of `relu` by its value y: g where that is positive, else 0, added to `residual`. Shapes: all (…)."""
-    if not (fast(y) and g.dtype == y.dtype and (residual is None or residual.dtype == y.dtype)):
-        masked = np.asarray(g * (y > 0))
-        return masked if residual is None else masked + residual
-    flat, cotangent, dx = as_contiguous(y).reshape(-1), as_contiguous(g).reshape(-1), np.empty(y.shape, y.dtype)
-    out, cuts = dx.reshape(-1), parts(y.size, _GRAIN)
-    if residual is None:
-        share(_relu_vjp, (flat, cotangent, out), cuts)
-    else:
-        share(_relu_vjp_residual, (flat, cotangent, as_contiguous(residual).reshape(-1), out), cuts)
-    return dx
-
-
-def leaky_relu(x: Array, slope: float) -> Array:
-    """y = x where x > 0, slope · x elsewhere. Shapes: x, y (…)."""
-    if not fast(x):
-        return np.asarray(np.where(x > 0, x, slope * x))
-    flat, y = as_contiguous(x).reshape(-1), np.empty(x.shape, x.dtype)
-    out = y.reshape(-1)
-    share(_leaky_relu, (flat, np.array([slope], f32), out), parts(x.size, _GRAIN))
-    return y
-
-
-def leaky_relu_vjp(x: Array, g: Array, slope: float) -> Array:
-    """VJP of `leaky_relu`: g where x > 0, slope · g elsewhere. Shapes: x, g and the result (…)."""
-    if not (fast(x) and g.dtype == x.dtype):
-        return np.asarray(np.where(x > 0, g, slope * g))
-    flat, cotangent, dx = as_contiguous(x).reshape(-1), as_contiguous(g).reshape(-1), np.empty(x.shape, x.dtype)
-    out = dx.reshape(-1)
-    share(_leaky_relu_vjp, (flat, cotangent, np.array([slope], f32), out), parts(x.size, _GRAIN))
-    return dx
+def relu_vjp(y: Array, g: Array) -> Array:
+    """VJP of `relu` in terms of its output y: x̄ = g where y > 0, else 0. Shapes: all (…)."""
+    return _elementwise(_relu_vjp, y, g) if compiles(y, g) else reference.relu_vjp(y, g)

@@ -1,4 +1,4 @@
-"""A step of Adam in one pass over memory, where NumPy would make ten.
+"""One step of Adam in a single pass over memory, where NumPy would need ten.
 
 Checked by: tests/optim/test_optimizers.py
 """
@@ -6,22 +6,23 @@ Checked by: tests/optim/test_optimizers.py
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numba
 import numpy as np
 
 from .runtime.arrays import Array, as_contiguous
-from .runtime.pool import parts, share
+from .runtime.pool import parallel_for, split
 
-_GRAIN = 1 << 15  # a part smaller than this is done before it has been handed over
+_GRAIN = 1 << 18  # parameters in a part of about 200 µs
 
 
-# No fastmath, as `compiled` has: entries are independent, so there is nothing to gain, and the same bits come out
-# compiled or not, on any number of threads.
+# Without the fastmath flags of `compiled`: the entries are independent, so there is nothing to gain, and the compiled
+# and the plain function give the same bits.
 @numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _adam(numbers: Any, value: Any, g: Any, m: Any, v: Any, new: Any, start: int, stop: int) -> None:
-    a, b, scale, root, eps, keep = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
+def _adam(scalars: Any, value: Any, g: Any, m: Any, v: Any, new: Any, start: int, stop: int) -> None:
+    a, b, scale, root, eps, keep = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4], scalars[5]
     value, g, m, v, new = value[start:stop], g[start:stop], m[start:stop], v[start:stop], new[start:stop]
     for i in range(value.size):
         m[i] += a * (g[i] - m[i])
@@ -29,14 +30,14 @@ def _adam(numbers: Any, value: Any, g: Any, m: Any, v: Any, new: Any, start: int
         new[i] = keep * value[i] - scale * m[i] / (root * np.sqrt(v[i]) + eps)
 
 
-def adam(value: Array, g: Array, m: Array, v: Array, numbers: Sequence[float]) -> Array:
-    """Move the means m and v, in place, and return the new value; the numbers are a, b, scale, root, ε and keep.
+def adam(value: Array, g: Array, m: Array, v: Array, scalars: Sequence[float]) -> Array:
+    """Update the moments m and v in place and return the new value; the scalars are a, b, scale, root, ε and keep.
 
         m ← m + a (g − m),   v ← v + b (g² − v),   θ ← keep · θ − scale · m / (root √v + ε)
 
-    Shapes: value θ, gradient g, m and v as the parameter, all of its dtype; m and v in C order.
+    Shapes: value θ, gradient g, m and v all have the parameter's shape and dtype; m and v are C-contiguous.
     """
-    new, rounded = np.empty(value.shape, value.dtype), np.array(numbers, value.dtype)
+    new, rounded = np.empty(value.shape, value.dtype), np.array(scalars, value.dtype)
     flat = [array.reshape(-1) for array in (as_contiguous(value), as_contiguous(g), m, v, new)]
-    share(_adam, (rounded, *flat), parts(value.size, _GRAIN))
+    parallel_for(partial(_adam, rounded, *flat), split(value.size, _GRAIN))
     return new

@@ -1,27 +1,31 @@
-"""A Bernoulli's log-likelihood of bits in one pass over their logits, where NumPy makes many passes over memory.
+"""The Bernoulli log-likelihood of bits, in one pass over their logits.
 
-float32 runs in Numba over the thread pool; float64, which is for checking gradients, is plain NumPy at full precision.
+float32 only. Every other dtype is computed by reference.py.
+
+Checked by: tests/kernels/test_likelihood.py
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from .activation import HALF, ONE, fast_tanh, plain_sigmoid
-from .runtime.arrays import Array, as_contiguous, fast
-from .runtime.pool import parts, share
+from . import reference
+from .activation import HALF, ONE, fast_tanh
+from .runtime.arrays import Array, as_contiguous, compiles
+from .runtime.pool import parallel_for, split
 from .runtime.tile import compiled
 
-# A thread is worth calling for this many numbers (about 20 µs on one core).
-_GRAIN = 1 << 15
+_GRAIN = 1 << 18  # logits in a part of about 200 µs
 f32 = np.float32
 
 
 @compiled
 def _bernoulli(x: Array, k: Array, y: Array, start: int, stop: int) -> None:
-    """y[i] = Σⱼ ln σ(±x[i, j]) for rows start … stop, with ln σ(v) = min(v, 0) + ln σ(|v|).
+    """y[i] = Σⱼ ln σ(±x[i, j]) for rows start … stop, where ln σ(v) = min(v, 0) + ln σ(|v|).
 
-    A sum of logarithms is the logarithm of a product: σ(|v|) ≥ ½, so that of 64 is at least 2⁻⁶⁴, and one call is left.
+    The logarithm of a product replaces 64 logarithms: σ(|v|) ≥ ½, so the product is at least 2⁻⁶⁴.
     """
     for i in range(start, stop):
         row, bits = x[i], k[i]
@@ -48,31 +52,32 @@ def _bernoulli_vjp(x: Array, k: Array, g: Array, dx: Array, start: int, stop: in
 def bernoulli(x: Array, k: Array) -> Array:
     """Log-likelihood in nats of bits k under logits x, summed over each row.
 
-        yᵢ = Σⱼ ln σ(xᵢⱼ) where kᵢⱼ is 1, ln σ(−xᵢⱼ) where it is 0
+        yᵢ = Σⱼ ln σ(xᵢⱼ) where kᵢⱼ = 1, ln σ(−xᵢⱼ) where kᵢⱼ = 0
 
-    Shapes: x (N, D) and k (N, D) of uint8 0 and 1; y (N,).  float32: error below 2e-7 (1 + |y|) of a single number, and
-    what sums round; other dtypes as NumPy computes them.
-    Checked by: tests/kernels/test_likelihood.py
+    Shapes: x (N, D) and k (N, D), uint8 0 and 1; y (N,).  float32: the error of each term is below 2e-7 (1 + |term|).
+    Raises: ValueError if x and k are not matrices of one shape.
     """
-    x, k = as_contiguous(x), as_contiguous(k)
-    if not fast(x):
-        v = np.where(k, x, -x)
-        return np.asarray(np.sum(np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v))), 1))
+    if x.ndim != 2 or k.shape != x.shape:
+        raise ValueError(f"x, k: expected two matrices of one shape, got {x.shape} and {k.shape}")
+    if not compiles(x):
+        return reference.bernoulli(x, k)
     y = np.empty(len(x), x.dtype)
-    share(_bernoulli, (x, k, y), parts(len(x), _GRAIN // x.shape[1] + 1))
+    kernel = partial(_bernoulli, as_contiguous(x), as_contiguous(k), y)
+    parallel_for(kernel, split(len(x), _GRAIN // x.shape[1] + 1))
     return y
 
 
 def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
-    """VJP of `bernoulli` by the logits, which computes σ anew instead of keeping it.
+    """VJP of `bernoulli` with respect to the logits, which recomputes σ: x̄ᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ)).
 
-        dxᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ))
-
-    Shapes: x, dx (N, D); k (N, D) of uint8; g (N,).
-    Checked by: tests/kernels/test_likelihood.py
+    Shapes: x, x̄ (N, D); k (N, D), uint8; g (N,).
+    Raises: ValueError if the shapes do not match.
     """
-    if not (fast(x) and g.dtype == x.dtype):
-        return np.asarray(g[:, None] * np.where(k, plain_sigmoid(-x), -plain_sigmoid(x)))
-    dx, rows, bits, cotangents = np.empty(x.shape, x.dtype), as_contiguous(x), as_contiguous(k), as_contiguous(g)
-    share(_bernoulli_vjp, (rows, bits, cotangents, dx), parts(len(x), _GRAIN // x.shape[1] + 1))
+    if x.ndim != 2 or k.shape != x.shape or g.shape != x.shape[:1]:
+        raise ValueError(f"x, k, g: expected shapes (N, D), (N, D) and (N,), got {x.shape}, {k.shape} and {g.shape}")
+    if not compiles(x, g):
+        return reference.bernoulli_vjp(x, k, g)
+    dx = np.empty(x.shape, x.dtype)
+    kernel = partial(_bernoulli_vjp, as_contiguous(x), as_contiguous(k), as_contiguous(g), dx)
+    parallel_for(kernel, split(len(x), _GRAIN // x.shape[1] + 1))
     return dx

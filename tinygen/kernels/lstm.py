@@ -1,12 +1,12 @@
-"""The recurrence of an LSTM over whole sequences, forward and backward: what cannot be one product for all times.
+"""The recurrence of an LSTM over whole sequences, forward and backward.
 
     a_t = x_t + h_{t-1} u,   i, f, o = σ(a_i), σ(a_f), σ(a_o),   g = tanh a_g
     c_t = f c_{t-1} + i g,   h_t = o tanh c_t
 
-Examples do not meet, so each thread takes some of them through all times, in one call and without the GIL. The product
-with u, packed once, runs on register tiles of 8 examples × 2 registers; BLAS would pack u anew at each time.
+Examples are independent, so each thread runs some of them through all time steps in one call. The product with u runs
+on register tiles; u is packed once, where BLAS would pack it at every step.
 
-Only for float32: what is checked in float64 is the same recurrence in tensor operations (tinygen/autograd/fused.py).
+float32 only. Every other dtype runs the same recurrence in tensor operations (tinygen/autograd/fused.py).
 
 Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forget gate of Gers, Schmidhuber & Cummins,
 "Learning to forget: continual prediction with LSTM", 2000.
@@ -15,6 +15,7 @@ Checked by: tests/kernels/test_lstm.py
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,11 @@ import numpy as np
 from .activation import HALF, ONE, fast_tanh
 from .convolution import pack
 from .runtime.arrays import Array, as_contiguous
-from .runtime.pool import parts, share
-from .runtime.tile import compiled, fma, lanes, store, zeros
+from .runtime.pool import parallel_for, split
+from .runtime.tile import TILE_ROWS, compiled, fma, lanes, store, zeros
 
-_TILE = (0,) * 8, (0,) * 2  # examples, registers: the lengths are what counts
-_EXAMPLES = len(_TILE[0])  # a thread takes no fewer: it would only have zeros to multiply instead
+_TILE = (0,) * TILE_ROWS[0], (0,) * 2  # examples and vectors of a tile: only the lengths matter
+_EXAMPLES = len(_TILE[0])  # of one part at least, since a tile computes as many
 
 
 @compiled
@@ -45,13 +46,13 @@ def _product(examples: Any, vectors: Any, x: Array, w: Array, y: Array) -> None:
 
 
 @compiled
-def _sigmoids(x: Array, z: Array, y: Array) -> None:
+def _sigmoid_of_sum(x: Array, z: Array, y: Array) -> None:
     for j in range(y.size):
         y[j] = HALF + HALF * fast_tanh(HALF * (x[j] + z[j]))
 
 
 @compiled
-def _tanhs(x: Array, z: Array, y: Array) -> None:
+def _tanh_of_sum(x: Array, z: Array, y: Array) -> None:
     for j in range(y.size):
         y[j] = fast_tanh(x[j] + z[j])
 
@@ -60,7 +61,7 @@ def _tanhs(x: Array, z: Array, y: Array) -> None:
 def _forward(
     examples: Any, vectors: Any, x: Array, u: Array, y: Array, cells: Array, gates: Array, start: int, stop: int
 ) -> None:
-    """Examples start … stop. Loops over few arrays each: LLVM vectorises only what it can prove, or test, disjoint."""
+    """Run examples start … stop. Short loops over few arrays: LLVM vectorises what it can prove, or test, disjoint."""
     size = y.shape[2]
     n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
     h, z = np.zeros((n, size), x.dtype), np.zeros((n, 4 * size), x.dtype)
@@ -70,9 +71,9 @@ def _forward(
         for row in range(stop - start):
             x_row, z_row, gate = x[start + row, t], z[row], gates[start + row, t]
             before, cell = cells[start + row, t], cells[start + row, t + 1]
-            _sigmoids(x_row[: 2 * size], z_row[: 2 * size], gate[: 2 * size])
-            _tanhs(x_row[2 * size : 3 * size], z_row[2 * size : 3 * size], gate[2 * size : 3 * size])
-            _sigmoids(x_row[3 * size :], z_row[3 * size :], gate[3 * size :])
+            _sigmoid_of_sum(x_row[: 2 * size], z_row[: 2 * size], gate[: 2 * size])
+            _tanh_of_sum(x_row[2 * size : 3 * size], z_row[2 * size : 3 * size], gate[2 * size : 3 * size])
+            _sigmoid_of_sum(x_row[3 * size :], z_row[3 * size :], gate[3 * size :])
             i, f, g, o = gate[:size], gate[size : 2 * size], gate[2 * size : 3 * size], gate[3 * size :]
             for j in range(size):
                 cell[j] = f[j] * before[j] + i[j] * g[j]
@@ -87,7 +88,7 @@ def _forward(
 def _backward(
     examples: Any, vectors: Any, dy: Array, u: Array, cells: Array, gates: Array, dx: Array, start: int, stop: int
 ) -> None:
-    """Examples start … stop; u is packed transposed."""
+    """Run examples start … stop backwards; u is transposed and packed."""
     size = dy.shape[2]
     n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
     dh, dc, da = np.zeros((n, size), dy.dtype), np.zeros((n, size), dy.dtype), np.zeros((n, 4 * size), dy.dtype)
@@ -120,29 +121,35 @@ def _backward(
 
 
 def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:
-    """Run an LSTM over what its inputs add to the gates; return h, c and the gates after their activation.
+    """Run an LSTM from zero states; return h, c and the activated gates.
 
-    Shapes: x and gates (N, T, 4H), in the order i, f, g, o; u (H, 4H); h (N, T, H); c (N, T+1, H), the first one zero.
-    All of float32; the gates are as precise as `gate`.
-    Checked by: tests/kernels/test_lstm.py
+    Args:
+        x: the inputs' contribution to the gates, for all time steps.
+
+    Shapes: x and gates (N, T, 4H), in the order i, f, g, o; u (H, 4H); h (N, T, H); c (N, T+1, H), which starts with
+    zeros. All float32.
     """
     n, length, _ = x.shape
     h, c, gates = (np.empty(shape, x.dtype) for shape in ((n, length, len(u)), (n, length + 1, len(u)), x.shape))
     c[:, 0] = 0
     inputs, matrix = as_contiguous(x), _tiled(u)
-    share(_forward, (*_TILE, inputs, matrix, h, c, gates), parts(n, _EXAMPLES))
+    parallel_for(partial(_forward, *_TILE, inputs, matrix, h, c, gates), split(n, _grain(length, u)))
     return h, c, gates
 
 
 def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
-    """VJP of `lstm` from its h to its x, given what it returned.
+    """VJP of `lstm` from the cotangent of h to that of x, given the c and gates that it returned.
 
-    Shapes: dh (N, T, H); u (H, 4H); c (N, T+1, H); gates and the result (N, T, 4H).  All of float32.
-    Checked by: tests/kernels/test_lstm.py
+    Shapes: dh (N, T, H); u (H, 4H); c (N, T+1, H); gates and the result (N, T, 4H). All float32.
     """
     dx, cotangents, matrix = np.empty(gates.shape, gates.dtype), as_contiguous(dh), _tiled(u.T)
-    share(_backward, (*_TILE, cotangents, matrix, c, gates, dx), parts(len(dh), _EXAMPLES))
+    parallel_for(partial(_backward, *_TILE, cotangents, matrix, c, gates, dx), split(len(dh), _grain(dh.shape[1], u)))
     return dx
+
+
+def _grain(length: int, u: Array) -> int:
+    """Return how many examples are about 200 µs of work: 2¹⁸ elements of tanh or 2²³ multiply-adds."""
+    return int(max(_EXAMPLES, (1 << 18) // (length * (u.shape[1] + u.size // 32) + 1)))
 
 
 def _tiled(w: Array) -> Array:

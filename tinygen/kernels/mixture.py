@@ -11,18 +11,19 @@ Checked by: tests/kernels/test_mixture.py
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .runtime.arrays import Array, as_contiguous
-from .runtime.pool import parts, share
+from .runtime.pool import parallel_for, split
 from .runtime.tile import compiled
 from .special import LOG_ROOT_2PI, log_ndtr_of, ndtr_slope_of, ndtri_sigmoid_of
 
 _TINY = 1e-290  # of a sum below it, terms have lost digits or are lost
 # A thread is worth calling for so many components (at about 40 ns each).
-_GRAIN = 1 << 11
+_GRAIN = 1 << 12
 # The rows of a mixture's workspace, (8, K): w, 1/s, a, h = (ln C′)′(a), the responsibilities,
 # and the shares p of the slope of logit F, pₖ = wₖ C′(aₖ)/sₖ (1/F + 1/(1 − F))
 _W, _RATE, _A, _H, _U, _R, _D, _P = range(8)
@@ -190,7 +191,7 @@ def mixture(x: Array, parameters: Array, normal: bool) -> Array:
     """
     rows, y = _rows(parameters, x.shape), np.empty((2, x.size), np.result_type(x, parameters))
     flat = as_contiguous(x).reshape(-1)
-    share(_forward, (flat, rows, normal, y), parts(x.size, _grain(rows)))
+    parallel_for(partial(_forward, flat, rows, normal, y), split(x.size, _grain(rows)))
     return y.reshape(2, *x.shape)
 
 
@@ -201,7 +202,7 @@ def mixture_vjp(x: Array, parameters: Array, normal: bool, g: Array) -> Array:
     """
     rows, flat, both = _rows(parameters, x.shape), as_contiguous(x).reshape(-1), as_contiguous(g).reshape(2, -1)
     cotangent = np.empty((x.size, 1 + rows.shape[1]), g.dtype)
-    share(_vjp, (flat, rows, normal, both, cotangent), parts(x.size, _grain(rows)))
+    parallel_for(partial(_vjp, flat, rows, normal, both, cotangent), split(x.size, _grain(rows)))
     return cotangent.reshape(*x.shape, 1 + rows.shape[1])
 
 
@@ -212,5 +213,5 @@ def mixture_quantile(logit: Array, parameters: Array, normal: bool) -> Array:
     """
     rows, flat, x = _rows(parameters, logit.shape), as_contiguous(logit).reshape(-1), np.empty(logit.size)
     # some eight evaluations of each
-    share(_quantile, (flat, rows, normal, x), parts(x.size, 1 + _grain(rows) // 8))
+    parallel_for(partial(_quantile, flat, rows, normal, x), split(x.size, 1 + _grain(rows) // 8))
     return x.reshape(logit.shape)

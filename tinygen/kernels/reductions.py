@@ -1,45 +1,49 @@
-"""Sums over rows in one pass over memory, by which the cotangent of a bias is computed."""
+"""Sums over rows in one pass over memory: the cotangent of a bias.
+
+Checked by: tests/kernels/test_reductions.py
+"""
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from .runtime.arrays import Array, fast, rows_of
-from .runtime.pool import parts, share
+from . import reference
+from .runtime.arrays import Array, as_rows, compiles
+from .runtime.pool import parallel_for, split
 from .runtime.tile import compiled
 
-# A thread is worth calling for this many numbers (about 20 µs on one core).
-_GRAIN = 1 << 15
+_CHUNK = 1 << 12  # rows that are summed into one row of partial sums, whatever the number of threads
+_GRAIN = 1 << 20  # elements in a part of about 200 µs
 
 
 @compiled
-def _sum_rows(x: Array, total: Array, start: int, stop: int) -> None:
-    """total[j] += Σ x[i, j] for rows start … stop: 64 rows at a time in x's precision, their sums in total's."""
+def _sum_chunks(x: Array, sums: Array, start: int, stop: int) -> None:
+    """sums[chunk, j] = Σ x[i, j] over the rows of each chunk: 64 rows in the dtype of x, their sums in float64."""
     block = np.zeros(x.shape[1], x.dtype)
-    for first in range(start, stop, 64):
-        block[:] = 0
-        for i in range(first, min(first + 64, stop)):
-            row = x[i]
-            for j in range(row.size):
-                block[j] += row[j]
-        for j in range(block.size):
-            total[j] += block[j]
+    for chunk in range(start, stop):
+        for first in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(x)), 64):
+            block[:] = 0
+            for i in range(first, min(first + 64, len(x))):
+                row = x[i]
+                for j in range(row.size):
+                    block[j] += row[j]
+            for j in range(block.size):
+                sums[chunk, j] += block[j]
 
 
 def sum_rows(x: Array) -> Array:
-    """Sum over all axes but the last: the cotangent of a bias.
+    """Sum over all axes but the last: y(c) = Σₚ x(p, c).
 
-        y(c) = Σₚ x(p, c)
+    float32 is summed in blocks of 64 rows whose sums are added in float64, so the error does not grow with the number
+    of rows. Other dtypes are summed by NumPy.
 
-    Shapes: x (…, C); y (C,), of x's dtype. float32 is summed in blocks of 64 whose sums are added in float64, so the
-    error does not grow with the number of rows; without the JIT, in float64 at once. Other dtypes: as NumPy sums.
-    Checked by: tests/kernels/test_reductions.py
+    Shapes: x (…, C); y (C,), in the dtype of x.
     """
-    if not fast(x):
-        precision = np.float64 if x.dtype == np.float32 else None
-        return np.asarray(x.sum(tuple(range(x.ndim - 1)), precision), x.dtype)
-    rows = rows_of(x)
-    cuts = parts(len(rows), _GRAIN // rows.shape[1] + 1)
-    sums = [np.zeros(rows.shape[1]) for _ in cuts]  # one for each thread
-    share(_sum_rows, (rows,), [(total, *cut) for total, cut in zip(sums, cuts, strict=True)])
-    return np.asarray(sum(sums[1:], sums[0]), x.dtype)
+    if not compiles(x):
+        return reference.sum_rows(x)
+    rows = as_rows(x)
+    sums = np.zeros((-(-len(rows) // _CHUNK), rows.shape[1]))
+    parallel_for(partial(_sum_chunks, rows, sums), split(len(sums), 1 + _GRAIN // (_CHUNK * rows.shape[1])))
+    return np.asarray(sums.sum(0), x.dtype)

@@ -8,18 +8,19 @@ Checked by: tests/kernels/test_special.py, tests/autograd/test_special.py
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .runtime.arrays import Array, as_contiguous
-from .runtime.pool import parts, share
+from .runtime.pool import parallel_for, split
 from .runtime.tile import compiled
 
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _FAR = -37.0  # below it Φ is nearly too small for a float64, and four terms of the asymptotic series are all of it
 # A thread is worth calling for this many numbers (at about 50 ns each).
-_GRAIN = 1 << 11
+_GRAIN = 1 << 12
 
 
 @compiled
@@ -83,7 +84,7 @@ def _of_each(which: int, x: Array, y: Array, start: int, stop: int) -> None:
 
 def _computed(which: int, x: Array) -> Array:
     flat, y = as_contiguous(x.astype(np.float64)).reshape(-1), np.empty(x.size)
-    share(_of_each, (which, flat, y), parts(x.size, _GRAIN))
+    parallel_for(partial(_of_each, which, flat, y), split(x.size, _GRAIN))
     return y.reshape(x.shape).astype(x.dtype if x.dtype.kind == "f" else np.float64, copy=False)
 
 

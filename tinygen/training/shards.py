@@ -18,7 +18,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor
 from ..checks import at_least
-from ..kernels.runtime.pool import parallel
+from ..kernels.runtime.pool import parallel_for
 
 Derivative = Callable[..., tuple[Tensor, Any]]
 
@@ -50,12 +50,11 @@ def sharded(derivative: Derivative, shards: int) -> Derivative:
         bounds = [shard * n // count for shard in range(count + 1)]
         results: list[Any] = [None] * count
 
-        def run(start: int, stop: int) -> None:
-            for shard in range(start, stop):
-                rows = slice(bounds[shard], bounds[shard + 1])
-                results[shard] = derivative(*(array[rows] for array in batch), rng=generators[shard])
+        def run(shard: int) -> None:
+            rows = slice(bounds[shard], bounds[shard + 1])
+            results[shard] = derivative(*(array[rows] for array in batch), rng=generators[shard])
 
-        parallel(run, count)
+        parallel_for(run, [(shard,) for shard in range(count)])
         return _weighted_mean(results, [(b - a) / n for a, b in pairwise(bounds)])
 
     return sharded_derivative

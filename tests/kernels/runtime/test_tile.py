@@ -1,4 +1,4 @@
-"""Kernels agree with the oracle at every register width and on a plain CPU, and the cache tells them apart."""
+"""Kernels equal the reference at every register width and on a generic CPU; each width has its own cached kernels."""
 
 import os
 import subprocess
@@ -7,25 +7,26 @@ from pathlib import Path
 
 import pytest
 
-# One image and one dtype, so that each kernel is compiled as seldom as possible; 35 and 20 channels fill no vector.
+# One image and one dtype, so that few kernels are compiled; 35 and 20 channels leave the last vector partly empty.
 PROGRAM = """
 from itertools import product
 import numpy as np
-from tinygen.kernels import convolution as kernels
-from tinygen.kernels.runtime import tile as intrinsics
+from tinygen import kernels
+from tinygen.kernels import reference, tile_loops
+from tinygen.kernels.runtime import tile
 
 rng, taps, size = np.random.default_rng(0), tuple(product((-1, 0, 1), repeat=2)), (7, 7)
 x, y = (rng.standard_normal((2, *size, c)).astype(np.float32) for c in (20, 35))
 w = rng.standard_normal((9, 20, 35)).astype(np.float32)
-for ours, plain, args in (
-    (kernels.conv, kernels.plain_conv, (x, w, taps, 1, size)),
-    (kernels.conv_transpose, kernels.plain_conv_transpose, (y, w, taps, 1, size)),
-    (kernels.conv_weight, kernels.plain_conv_weight, (x, y, taps, 1)),
+for name, args in (
+    ("conv", (x, w, taps, 1, size)),
+    ("conv_transpose", (y, w, taps, 1, size)),
+    ("conv_weight", (x, y, taps, 1)),
 ):
     # Sums of up to 320 products of numbers of about 1, in float32 and in another order.
-    np.testing.assert_allclose(ours(*args), plain(*args), rtol=1e-5, atol=1e-4)
-hits = sum(sum(kernel.stats.cache_hits.values()) for kernel in (kernels._convolve, kernels._correlate))
-print(intrinsics.VECTOR_BYTES, "hits" if hits else "misses")
+    np.testing.assert_allclose(getattr(kernels, name)(*args), getattr(reference, name)(*args), rtol=1e-5, atol=1e-4)
+hits = sum(sum(kernel.stats.cache_hits.values()) for kernel in (tile_loops.convolve, tile_loops.correlate))
+print(tile.VECTOR_BYTES, "hits" if hits else "misses")
 """
 
 
@@ -35,7 +36,7 @@ def run(cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_every_width_agrees_with_the_oracle_and_has_its_own_cache(tmp_path: Path) -> None:
+def test_kernels_equal_the_reference_at_every_width_and_have_separate_caches(tmp_path: Path) -> None:
     for width in "16", "32", "16":
         result = run(tmp_path, TINYGEN_VECTOR_BYTES=width)
         assert result.returncode == 0, result.stderr
@@ -44,13 +45,13 @@ def test_every_width_agrees_with_the_oracle_and_has_its_own_cache(tmp_path: Path
         (tmp_path / width).touch()
 
 
-def test_a_cpu_without_wide_registers(tmp_path: Path) -> None:
-    """LLVM takes apart what the CPU cannot do: registers that are too wide, masked loads, fused multiply-adds."""
+def test_kernels_run_on_a_cpu_without_wide_registers(tmp_path: Path) -> None:
+    """LLVM splits what the CPU lacks: wide registers, masked loads, fused multiply-adds."""
     result = run(tmp_path, NUMBA_CPU_NAME="generic")
     assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("value", ["8", "128", "wide", ""])
-def test_a_width_that_does_not_exist_is_named(tmp_path: Path, value: str) -> None:
+def test_rejects_other_widths(tmp_path: Path, value: str) -> None:
     result = run(tmp_path, TINYGEN_VECTOR_BYTES=value)
-    assert f"ValueError: TINYGEN_VECTOR_BYTES must be 16, 32 or 64, got {value!r}" in result.stderr
+    assert f"ValueError: TINYGEN_VECTOR_BYTES: expected 16, 32 or 64, got {value!r}" in result.stderr

@@ -1,1 +1,1 @@
-"""The machinery below the kernels: SIMD register tiles, a worker pool, array layout. A reader may skip it."""
+"""What kernels are built on: SIMD register tiles, the worker pool, memory layout, the allocator."""

@@ -1,8 +1,8 @@
-"""Keep freed memory for the next step instead of handing it back to the system.
+"""Keep freed memory in the process for the next training step.
 
 A training step allocates the same large arrays as the step before. The C library returns them to the system when they
-are freed at the end of a step, and the system clears every page anew when it is touched again: a fifth of the time of a
-Gated PixelCNN's training step (`python -m benchmarks.allocator`). glibc's `mallopt` changes that for the whole process.
+are freed, and the system clears every page again at its next use: a fifth of the time of a Gated PixelCNN step
+(`python -m benchmarks.allocator`). glibc's `mallopt` changes that for the whole process; `fit` calls it.
 
 Checked by: tests/kernels/runtime/test_allocator.py
 """
@@ -18,20 +18,21 @@ _M_MMAP_THRESHOLD = -3
 
 
 def keep_freed_memory() -> bool:
-    """Let the process keep up to TINYGEN_KEEP_MEMORY MiB (1024 if not set) that it has freed. Returns whether it does.
+    """Let the process keep freed memory, and return whether it does.
 
-    Arrays of up to 32 MiB then come from the kept memory; larger ones are mapped and unmapped one by one, as before.
-    0 leaves the C library as it is, and nothing changes where it is not glibc.
-    Raises ValueError if TINYGEN_KEEP_MEMORY is not a whole number of at least 0.
+    The environment variable TINYGEN_KEEP_MEMORY limits what is kept, in MiB (default 1024); 0 disables it. Arrays of up
+    to 32 MiB are served from this memory; larger ones are mapped and unmapped one by one. Only glibc supports it.
+
+    Raises: ValueError if TINYGEN_KEEP_MEMORY is not a non-negative integer.
     """
     wanted = os.environ.get("TINYGEN_KEEP_MEMORY", "1024")
     if not wanted.isdecimal():
-        raise ValueError(f"TINYGEN_KEEP_MEMORY must be a whole number of MiB, at least 0, got {wanted!r}")
+        raise ValueError(f"TINYGEN_KEEP_MEMORY: expected a non-negative integer (MiB), got {wanted!r}")
     if int(wanted) == 0:
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library; TypeError is Windows' for CDLL(None)
+    except (AttributeError, OSError, TypeError):  # not glibc; on Windows CDLL(None) raises TypeError
         return False
     limit = min(int(wanted) << 20, 2**31 - 1)  # mallopt takes a C int
     return bool(mallopt(_M_MMAP_THRESHOLD, 32 << 20) and mallopt(_M_TRIM_THRESHOLD, limit))

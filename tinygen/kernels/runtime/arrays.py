@@ -1,6 +1,6 @@
-"""Arrays as the kernels want them.
+"""Arrays in the memory layout that kernels are compiled for.
 
-Checked by: tests/kernels/test_convolution.py, test_activation.py, test_sums.py
+Checked by: tests/kernels/test_convolution.py, tests/kernels/test_activation.py
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ Array = npt.NDArray[Any]
 
 
 def as_contiguous(x: Array) -> Array:
-    """x as the kernels know it (one compiled variant): C-contiguous, aligned, writable; a copy where it is not."""
+    """Return x, copied if it is not C-contiguous, aligned and writeable: kernels are compiled for such arrays only."""
     return x if x.flags.carray else x.copy(order="C")
 
 
-def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Zeros that start on a cache line: packed weights that straddle two lines cost 25 %."""
+def as_rows(x: Array) -> Array:
+    """Return x as a contiguous matrix (rows, channels)."""
+    return as_contiguous(x).reshape(-1, x.shape[-1])
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Zeros that start on a cache line: loading packed weights that straddle two lines is slower."""
     size = math.prod(shape) * dtype.itemsize
     buffer = np.zeros(size + 64, np.uint8)
-    skip = -buffer.__array_interface__["data"][0] % 64  # .ctypes.data says the same four times slower
+    skip = -buffer.__array_interface__["data"][0] % 64  # .ctypes.data gives the same, four times slower
     return buffer[skip : skip + size].view(dtype).reshape(shape)
 
 
-def fast(x: Array) -> bool:
-    """Whether x is for a kernel of float32: not of another dtype, not empty, not without the JIT."""
-    return bool(x.dtype == np.float32 and x.size and not numba.config.DISABLE_JIT)
-
-
-def rows_of(x: Array) -> Array:
-    """x, behaved, as (rows, channels)"""
-    return as_contiguous(x).reshape(-1, x.shape[-1])
+def compiles(*arrays: Array) -> bool:
+    """Return whether a float32 kernel applies: all arrays are float32, none is empty, and the JIT is enabled."""
+    return all(x.dtype == np.float32 and x.size for x in arrays) and not numba.config.DISABLE_JIT

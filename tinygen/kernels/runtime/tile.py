@@ -1,29 +1,29 @@
-"""Register tiles in LLVM's own terms: five operations, and `compiled`, which makes a kernel of a function.
+"""SIMD register tiles: five operations for kernels, and the decorator `compiled`.
 
 A tile is rows × vectors SIMD registers: one row per pixel (or input channel), its columns consecutive output channels.
-LLVM keeps a tile in registers because it is *one value* of a Numba type; a small ordinary array would live in memory
-(5-23 GFLOP/s on a core that reaches 100 this way).
+LLVM keeps a tile in registers because it is *one value* of a Numba type; a small array would stay in memory (5–23
+GFLOP/s on a core that reaches 100 with tiles).
 
-    acc = zeros(rows, vectors, y)                acc[r, c]  = 0, of y's dtype
+    acc = zeros(rows, vectors, y)                acc[r, c]  = 0, in the dtype of y
     acc = fma(acc, x, p, stride, w, q)           acc[r, c] += x[p + r·stride] · w[q + c]
     acc = add(acc, y, q, stride, width)          acc[r, c] += y[q + r·stride + c]  where c < width
-    acc = relu(acc)                              acc[r, c]  = 0 where acc[r, c] < 0
+    acc = relu(acc)                              acc[r, c]  = max(acc[r, c], 0)
     store(y, q, stride, width, acc)              y[q + r·stride + c] = acc[r, c]   where c < width
 
-`rows` and `vectors` are tuples whose *lengths* are the shape: lengths are types, so kernels stay at module level, where
+`rows` and `vectors` are tuples whose *lengths* are the shape. Lengths are types, so kernels stay at module level, where
 Numba's cache finds them (a kernel that closes over an intrinsic is compiled anew in every process). Arrays are flat and
-C-contiguous, float32 or float64; addresses are counted in elements and are not checked.
+C-contiguous, float32 or float64; addresses count elements and are not checked.
 
-Numba's cache looks for changes only in the file of the kernel itself, which may call what stands in another; `compiled`
-puts a digest of all files of this package and the width of a register into the kernel's name, which is part of the name
-of its cache file, so that no change is answered by stale code.
+Numba's cache looks for changes only in the file of the kernel itself. `compiled` therefore adds a digest of all files
+of this package and the register width to the kernel's name, and with it to the name of its cache file.
 
-Checked by: tests/kernels/runtime/test_tile.py, test_convolution.py
+Checked by: tests/kernels/runtime/test_tile.py, tests/kernels/test_convolution.py
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -38,30 +38,33 @@ from numba.extending import intrinsic, models, register_model
 
 
 def _bytes_per_vector() -> int:
-    """The width of a SIMD register: TINYGEN_VECTOR_BYTES, else the widest of this CPU; LLVM splits what is too wide."""
+    """Return the width of a SIMD register: TINYGEN_VECTOR_BYTES, else the widest that this CPU has."""
     wanted = os.environ.get("TINYGEN_VECTOR_BYTES")
     if wanted is not None:
         if wanted not in ("16", "32", "64"):
-            raise ValueError(f"TINYGEN_VECTOR_BYTES must be 16, 32 or 64, got {wanted!r}")
+            raise ValueError(f"TINYGEN_VECTOR_BYTES: expected 16, 32 or 64, got {wanted!r}")
         return int(wanted)
     features = llvm.get_host_cpu_features()
     return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
 
 
 VECTOR_BYTES = _bytes_per_vector()
+# Rows of a tile of two vectors, most first. It needs 2 registers per row, 2 for the operand vectors and 1 for the
+# broadcast scalar: 8 rows fit into 32 registers (AVX-512, AArch64) and 6 into 16 (AVX2, SSE). More would be spilled.
+TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 4, 1)
 _FILES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.parent.rglob("*.py")))
 _SOURCE = f"_{zlib.crc32(_FILES):08x}_{VECTOR_BYTES}"
 
-_operation: Callable[[Callable[..., Any]], Any] = intrinsic  # Numba has no types: name one for its decorator
+_operation: Callable[[Callable[..., Any]], Any] = intrinsic  # numba.extending.intrinsic is not typed
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a kernel: serial (threads.py shares out the work), without the GIL, cached on disk.
+    """Compile a serial kernel that releases the GIL and is cached on disk.
 
-    error_model="numpy": a check for division by zero blocks vectorisation (ten times slower).
-    fastmath stays below True: NaN and inf pass through.
+    error_model="numpy", because a check for division by zero prevents vectorisation (ten times slower). The fastmath
+    flags allow reordering and contraction only, so NaN and inf propagate.
     """
     function.__qualname__ += _SOURCE
     options = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -69,12 +72,12 @@ def compiled(function: Function) -> Function:
 
 
 def lanes(dtype: np.dtype[Any]) -> int:
-    """Numbers of this dtype in one SIMD register."""
+    """Return the number of elements of this dtype in one SIMD register."""
     return VECTOR_BYTES // dtype.itemsize
 
 
 class Tile(types.Type):
-    """The Numba type of rows × vectors registers of one dtype."""
+    """The Numba type of a tile: rows × vectors registers of one dtype."""
 
     def __init__(self, rows: int, vectors: int, dtype: Any) -> None:
         self.rows, self.vectors, self.dtype = rows, vectors, dtype
@@ -83,7 +86,7 @@ class Tile(types.Type):
 
     @property
     def scalar(self) -> Any:
-        """The LLVM type of one number."""
+        """The LLVM type of one element."""
         return ir.FloatType() if self.dtype == types.float32 else ir.DoubleType()
 
     @property
@@ -92,13 +95,13 @@ class Tile(types.Type):
         return ir.VectorType(self.scalar, self.lanes)
 
     def mangled(self, operation: str) -> str:
-        """Name an LLVM intrinsic for this tile's registers, e.g. llvm.fmuladd.v16f32."""
+        """Return the name of an LLVM intrinsic for this tile's registers, such as llvm.fmuladd.v16f32."""
         return f"llvm.{operation}.v{self.lanes}f{self.dtype.bitwidth}"
 
 
 @register_model(Tile)
-class TileModel(models.PrimitiveModel):  # type: ignore[misc]  # Numba has no types
-    """A tile is passed around as one LLVM array of vectors, which LLVM takes apart into registers."""
+class TileModel(models.PrimitiveModel):  # type: ignore[misc]  # numba is not typed
+    """The data model of a tile: one LLVM array of vectors, which LLVM splits into registers."""
 
     def __init__(self, manager: Any, tile: Tile) -> None:
         super().__init__(manager, tile, ir.ArrayType(tile.vector, tile.rows * tile.vectors))
@@ -113,7 +116,7 @@ def _register_address(context: Any, builder: Any, tile: Tile, array_type: Any, a
 
 
 def _registers(builder: Any, tile: Tile, base: Any, stride: Any) -> Any:
-    """Yield (number, vector, element address) of every register of a tile that lies in memory at base."""
+    """Yield (index, vector, element address) of every register of a tile stored at base."""
     for row in range(tile.rows):
         at = builder.add(base, builder.mul(stride, base.type(row)))
         for vector in range(tile.vectors):
@@ -121,7 +124,7 @@ def _registers(builder: Any, tile: Tile, base: Any, stride: Any) -> Any:
 
 
 def _masks(builder: Any, tile: Tile, width: Any) -> list[Any]:
-    """One mask per vector of a row: which of its lanes are columns below width."""
+    """Return one mask per vector of a row: which of its lanes are columns below width."""
     wide = ir.VectorType(width.type, tile.lanes)
     empty, first = ir.Constant(wide, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), tile.lanes), None)
     limit = builder.shuffle_vector(builder.insert_element(empty, width, ir.IntType(32)(0)), empty, first)
@@ -135,9 +138,14 @@ def _masked(builder: Any, tile: Tile, operation: str, result: Any, arguments: li
     return builder.call(function, arguments)
 
 
+def _if_full(builder: Any, tile: Tile, width: Any) -> Any:
+    """Branch on whether all columns of a tile are below width: a masked store takes tens of cycles on AVX2."""
+    return builder.if_else(builder.icmp_signed(">=", width, width.type(tile.lanes * tile.vectors)), likely=True)
+
+
 @_operation
 def zeros(typing: Any, rows: Any, vectors: Any, like: Any) -> Any:
-    """acc[r, c] = 0, of the dtype of an array."""
+    """acc[r, c] = 0, in the dtype of an array."""
     tile = Tile(rows.count, vectors.count, like.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -148,16 +156,32 @@ def zeros(typing: Any, rows: Any, vectors: Any, like: Any) -> Any:
 
 @_operation
 def add(typing: Any, acc: Any, y: Any, q: Any, stride: Any, width: Any) -> Any:
-    """acc[r, c] += y[q + r·stride + c] where c < width; what lies beyond width is not read."""
+    """acc[r, c] += y[q + r·stride + c] where c < width; elements beyond width are not read."""
     tile = acc
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         acc, array, q, stride, width = arguments
-        masks, nothing = _masks(builder, tile, width), ir.Constant(tile.vector, None)
-        for number, vector, at in _registers(builder, tile, q, stride):
-            pointer = _register_address(context, builder, tile, y, array, at)
-            align = ir.IntType(32)(tile.dtype.bitwidth // 8)
-            value = _masked(builder, tile, "masked.load", tile.vector, [pointer, align, masks[vector], nothing])
+        align = tile.dtype.bitwidth // 8
+        addresses = [
+            _register_address(context, builder, tile, y, array, at) for _, _, at in _registers(builder, tile, q, stride)
+        ]
+        with _if_full(builder, tile, width) as (full, partial):
+            with full:
+                loaded = [builder.load(pointer, align=align) for pointer in addresses]
+                after_full = builder.block
+            with partial:
+                masks, nothing = _masks(builder, tile, width), ir.Constant(tile.vector, None)
+                some = [
+                    _masked(builder, tile, "masked.load", tile.vector, [pointer, ir.IntType(32)(align), mask, nothing])
+                    for pointer, mask in zip(addresses, masks * tile.rows, strict=True)
+                ]
+                after_partial = builder.block
+        for number, (value, other) in enumerate(zip(loaded, some, strict=True)):
+            either = builder.phi(tile.vector)
+            either.add_incoming(value, after_full)
+            either.add_incoming(other, after_partial)
+            loaded[number] = either
+        for number, value in enumerate(loaded):
             acc = builder.insert_value(acc, builder.fadd(builder.extract_value(acc, number), value), number)
         return acc
 
@@ -166,7 +190,7 @@ def add(typing: Any, acc: Any, y: Any, q: Any, stride: Any, width: Any) -> Any:
 
 @_operation
 def relu(typing: Any, acc: Any) -> Any:
-    """acc[r, c] = 0 where acc[r, c] < 0; NaN passes."""
+    """acc[r, c] = max(acc[r, c], 0); NaN propagates."""
     tile = acc
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -182,16 +206,24 @@ def relu(typing: Any, acc: Any) -> Any:
 
 @_operation
 def store(typing: Any, y: Any, q: Any, stride: Any, width: Any, acc: Any) -> Any:
-    """y[q + r·stride + c] = acc[r, c] where c < width; what lies beyond width is not touched."""
+    """y[q + r·stride + c] = acc[r, c] where c < width; elements beyond width are not written."""
     tile = acc
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, q, stride, width, acc = arguments
-        masks = _masks(builder, tile, width)
-        for number, vector, at in _registers(builder, tile, q, stride):
-            pointer = _register_address(context, builder, tile, y, array, at)
-            align, value = ir.IntType(32)(tile.dtype.bitwidth // 8), builder.extract_value(acc, number)
-            _masked(builder, tile, "masked.store", ir.VoidType(), [value, pointer, align, masks[vector]])
+        align = tile.dtype.bitwidth // 8
+        registers = [
+            (builder.extract_value(acc, number), _register_address(context, builder, tile, y, array, at))
+            for number, _, at in _registers(builder, tile, q, stride)
+        ]
+        with _if_full(builder, tile, width) as (full, partial):
+            with full:
+                for value, pointer in registers:
+                    builder.store(value, pointer, align=align)
+            with partial:
+                masks = _masks(builder, tile, width) * tile.rows
+                for (value, pointer), mask in zip(registers, masks, strict=True):
+                    _masked(builder, tile, "masked.store", ir.VoidType(), [value, pointer, ir.IntType(32)(align), mask])
         return context.get_dummy_value()
 
     return types.void(y, types.intp, types.intp, types.intp, tile), generate
@@ -199,12 +231,12 @@ def store(typing: Any, y: Any, q: Any, stride: Any, width: Any, acc: Any) -> Any
 
 @_operation
 def fma(typing: Any, acc: Any, x: Any, p: Any, stride: Any, w: Any, q: Any) -> Any:
-    """acc[r, c] += x[p + r·stride] · w[q + c]; w is read a whole register at a time."""
+    """acc[r, c] += x[p + r·stride] · w[q + c]; w is read in whole registers."""
     tile = acc
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         acc, scalars, p, stride, vectors, q = arguments
-        # fmuladd, not fma: a CPU without the instruction multiplies and adds instead of calling the C library.
+        # fmuladd, not fma: a CPU without the instruction then multiplies and adds instead of calling the C library.
         operation = ir.FunctionType(tile.vector, [tile.vector] * 3)
         fused = cgutils.get_or_insert_function(builder.module, operation, tile.mangled("fmuladd"))
         empty = ir.Constant(tile.vector, ir.Undefined)

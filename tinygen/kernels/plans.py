@@ -1,0 +1,169 @@
+"""The geometry of a convolution: which addresses the tile loops visit, computed once per taps, stride and shapes.
+
+A plan turns taps into *runs*: taps that are neighbours in a row of x, and whose weights are neighbours in memory, are
+read as one longer sequence of channels. Strides and addresses count array elements, not bytes.
+
+Checked by: tests/kernels/test_convolution.py
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from itertools import product as cartesian
+from typing import NamedTuple
+
+import numpy as np
+
+from .reference import Taps, overlap
+from .runtime.arrays import Array
+from .runtime.tile import TILE_ROWS
+
+Shape = tuple[int, ...]
+Phase = tuple[int, int]
+
+
+class Layout(NamedTuple):
+    """Sizes and strides that `convolve` loops over."""
+
+    rows: int  # of y, per image
+    columns: int  # of y
+    channels: int  # of y
+    stride: int  # of the convolution
+    strips: int  # per row of y: the pixels whose inputs stay in the first-level cache
+    strip: int  # pixels in a strip
+    x_rows: int
+    x_row: int  # elements in one row of x
+    x_pixel: int  # elements in one pixel of x
+    left: int  # zeros in front of a row of x where taps reach beyond it
+    padded_row: int  # elements in a row of x with its zeros, or 0 if x is read in place
+    min_row_offset: int  # the smallest row offset of a tap
+    max_row_offset: int
+    y_first: int
+    y_image: int
+    y_row: int
+    y_pixel: int
+
+
+class Plan(NamedTuple):
+    """What `convolve` needs to know besides its arrays; only the lengths of `pixels` and `vectors` matter."""
+
+    pixels: tuple[int, ...]
+    vectors: tuple[int, ...]
+    runs: Array  # per run: row offset, address, length, first row of w
+    layout: Layout
+    work: int  # multiply-adds in one strip
+
+
+def _tile_pixels(columns: int) -> int:
+    """Choose the number of pixels in a tile: the one that covers a row with the least overlap (28 = 4·7)."""
+    efficiency = {pixels: 0.5 if pixels == 1 else 0.9 if pixels == 4 else 1.0 for pixels in TILE_ROWS}
+    fitting = [pixels for pixels in TILE_ROWS if pixels <= columns]
+    return min(fitting, key=lambda pixels: (-(-columns // pixels) * pixels / efficiency[pixels], -pixels))
+
+
+@lru_cache(maxsize=4096)
+def plan(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, step: int, lanes: int) -> Plan | None:
+    """Plan y(step·p + phase) = Σₜ x(s·p + oₜ) Wₜ for images x, y of shapes (H, W, C); None if there is no such p."""
+    (x_rows, x_columns, channels_in), (y_rows, y_columns, channels) = shape_x, shape_y
+    rows, columns = -((phase[0] - y_rows) // step), -((phase[1] - y_columns) // step)
+    if rows <= 0 or columns <= 0:
+        return None
+    if taps == ((0, 0),) and stride == step == 1 and (x_rows, x_columns) == (rows, columns):
+        x_rows, x_columns, rows, columns = 1, rows * columns, 1, rows * columns  # pointwise: an image is one long row
+        y_columns = columns
+    live = []
+    for t, (dy, dx) in enumerate(taps):
+        (i, j), _ = overlap((dy, dx), stride, (x_rows, x_columns), (rows, columns))
+        if i.stop and j.stop:
+            live.append((t, dy, dx))
+    left = max(0, *(-dx for _, _, dx in live), 0)
+    right = max(0, *(stride * (columns - 1) + dx - (x_columns - 1) for _, _, dx in live), 0)
+    runs: list[list[int]] = []
+    following = (-1, 0, 0)  # the tap that would extend the current run: its index and offset
+    for t, dy, dx in live:
+        if (t, dy, dx) == following:
+            runs[-1][2] += channels_in
+        else:
+            runs.append([dy, (left + dx) * channels_in, channels_in, t * channels_in])
+        following = (t + 1, dy, dx + 1)
+    pixels = _tile_pixels(columns)
+    strip = 8 * pixels
+    layout = Layout(
+        rows=rows,
+        columns=columns,
+        channels=channels,
+        stride=stride,
+        strips=-(-columns // strip),
+        strip=strip,
+        x_rows=x_rows,
+        x_row=x_columns * channels_in,
+        x_pixel=channels_in,
+        left=left * channels_in,
+        padded_row=(left + x_columns + right) * channels_in if left or right else 0,
+        min_row_offset=min((dy for _, dy, _ in live), default=0),
+        max_row_offset=max((dy for _, dy, _ in live), default=0),
+        y_first=(phase[0] * y_columns + phase[1]) * channels,
+        y_image=math.prod(shape_y),
+        y_row=step * y_columns * channels,
+        y_pixel=step * channels,
+    )
+    work = 1 + min(columns, strip) * len(live) * channels_in * channels
+    vectors = 1 if channels <= lanes else 2
+    return Plan((0,) * pixels, (0,) * vectors, np.array(runs, np.int64).reshape(-1, 4), layout, work)
+
+
+class Strides(NamedTuple):
+    """The strides with which `correlate` and `fold` walk over two images a and b at once."""
+
+    rows: int
+    columns: int
+    a_image: int
+    a_row: int
+    a_pixel: int
+    b_image: int
+    b_row: int
+    b_pixel: int
+
+
+@lru_cache(maxsize=4096)
+def spans(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, y_per_tap: int = 0) -> tuple[Array, Strides]:
+    """Return where each tap overlaps the image, and the strides of x and y.
+
+    Each span is: first row, last row, first column, last column, and the addresses of pixel (0, 0) in x and in y. In y,
+    the elements of tap t start at t · y_per_tap.
+    """
+    (height, width, channels_x), (rows, columns, channels_y) = shape_x, shape_y
+    table = np.zeros((len(taps), 6), np.int64)
+    for t, (dy, dx) in enumerate(taps):
+        (i, j), _ = overlap((dy, dx), stride, (height, width), (rows, columns))
+        table[t] = i.start, i.stop, j.start, j.stop, (dy * width + dx) * channels_x, t * y_per_tap
+    x = (height * width * channels_x, stride * width * channels_x, stride * channels_x)
+    y = (rows * columns * channels_y, columns * channels_y, channels_y)
+    return table, Strides(rows, columns, *x, *y)
+
+
+def swapped(table: Array, strides: Strides) -> tuple[Array, Strides]:
+    """Return the same spans with the roles of a and b exchanged."""
+    rows, columns, *rest = strides
+    return np.ascontiguousarray(table[:, [0, 1, 2, 3, 5, 4]]), Strides(rows, columns, *rest[3:], *rest[:3])
+
+
+@lru_cache(maxsize=4096)
+def phases(taps: Taps, stride: int) -> tuple[tuple[Phase, tuple[int, ...], Taps], ...]:
+    """Split a transposed convolution by phase: return per phase φ its taps and their offsets on the coarse grid.
+
+    s·p + o = s·m + φ has a solution p = m + (φ - o)/s only if s divides φ - o.
+    """
+    found = []
+    for row, column in cartesian(range(stride), repeat=2):
+        live = tuple(t for t, (dy, dx) in enumerate(taps) if (row - dy) % stride == 0 and (column - dx) % stride == 0)
+        offsets = tuple(((row - taps[t][0]) // stride, (column - taps[t][1]) // stride) for t in live)
+        found.append(((row, column), live, offsets))
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def planar(taps: Taps) -> Taps:
+    """Return the taps of a sequence as those of images with a single row."""
+    return tuple(offset if len(offset) == 2 else (0, *offset) for offset in taps)

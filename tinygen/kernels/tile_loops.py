@@ -1,0 +1,157 @@
+"""The loops of a convolution over register tiles: gather (`convolve`), correlate, and scatter (`fold`).
+
+A tile of 7 or 8 pixels × 32 output channels (6 × 16 on a CPU with 16 registers) stays in registers while the products
+of all taps and input channels are added to it, so every element of y is written once. `convolve` is the convolution
+and, with negated offsets and transposed weights, its adjoint in x. `correlate` is the adjoint in w: the same tile over
+input channels × output channels.
+
+Arrays are flat; addresses come from a plan (plans.py) and are not checked here.
+
+Checked by: tests/kernels/test_convolution.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .plans import Layout, Strides
+from .runtime.arrays import Array
+from .runtime.tile import VECTOR_BYTES, add, compiled, fma, relu, store, zeros
+
+
+@compiled
+def _pad_rows(padded: Array, x: Array, base: int, z: Layout, first: int, last: int) -> None:
+    """Copy the rows of x that strips first … last of an image read, with zeros at both ends for taps to reach into.
+
+    Rows above and below the image need no copy: their taps are skipped. Row views, because a flat index is checked for
+    being negative, five times slower; a loop, because assigning a slice takes Numba another second to compile.
+    """
+    top = first // z.strips * z.stride + z.min_row_offset
+    bottom = (last - 1) // z.strips * z.stride + z.max_row_offset
+    for row in range(max(top, 0), min(bottom + 1, z.x_rows)):
+        target, source = padded[row * z.padded_row + z.left :], x[base + row * z.x_row :]
+        for k in range(z.x_row):
+            target[k] = source[k]
+
+
+@compiled
+def convolve(
+    pixels: Any,
+    vectors: Any,
+    x: Array,
+    w: Array,
+    runs: Array,
+    residual: Array,
+    bias: Array,
+    rectify: int,
+    y: Array,
+    z: Layout,
+    start: int,
+    stop: int,
+    first_block: int,
+    last_block: int,
+) -> None:
+    """y = residual + bias + Σ x w over strips start … stop of all rows of all images; if `rectify`, max(y, 0).
+
+    x, y: flat images; residual: likewise, or empty.
+    w: (blocks, taps · channels_in, lanes), one block of output channels after another; only first … last are computed.
+    runs: per run of neighbouring taps: row offset, address, length, first row of w.
+    """
+    tile_pixels, lanes, depth = len(pixels), w.shape[2], w.shape[1]
+    x_step, per_image, flat_w = z.stride * z.x_pixel, z.rows * z.strips, w.reshape(-1)
+    source, x_row = x, z.x_row
+    if z.padded_row:
+        source, x_row = np.zeros(z.x_rows * z.padded_row, x.dtype), z.padded_row
+    for image in range(start // per_image, (stop + per_image - 1) // per_image):
+        first, last = max(start - image * per_image, 0), min(stop - image * per_image, per_image)
+        base = image * z.x_rows * z.x_row
+        if z.padded_row:
+            _pad_rows(source, x, base, z, first, last)
+            base = 0
+        for unit in range(first, last):
+            i, left = unit // z.strips, unit % z.strips * z.strip
+            for block in range(first_block, last_block):  # the strip of x stays in the first-level cache
+                channel = block * lanes
+                width = z.channels - channel
+                for j in range(left, min(left + z.strip, z.columns), tile_pixels):
+                    j = min(j, z.columns - tile_pixels)  # the last tile may overlap the one before
+                    at = z.y_first + image * z.y_image + i * z.y_row + j * z.y_pixel
+                    acc = zeros(pixels, vectors, y)
+                    for run in range(runs.shape[0]):
+                        row = i * z.stride + runs[run, 0]
+                        if 0 <= row < z.x_rows:
+                            p = base + row * x_row + j * x_step + runs[run, 1]
+                            q = (block * depth + runs[run, 3]) * lanes
+                            for k in range(runs[run, 2]):
+                                acc = fma(acc, source, p + k, x_step, flat_w, q + k * lanes)
+                    # Added last: a sum that started from residual would wait for its load; so the next tile overlaps.
+                    if residual.size:
+                        acc = add(acc, residual, at + channel, z.y_pixel, width)
+                    acc = add(acc, bias, channel, 0, width)
+                    if rectify:
+                        acc = relu(acc)
+                    store(y, at + channel, z.y_pixel, width, acc)
+
+
+@compiled
+def correlate(
+    height: Any,
+    vectors: Any,
+    a: Array,
+    b: Array,
+    spans: Array,
+    z: Strides,
+    images: int,
+    first_channel: int,
+    groups: int,
+    w: Array,
+    start: int,
+    stop: int,
+) -> None:
+    """w[t, k, n] += Σ a(k) b(n) over all images and the pixels in tap t's span.
+
+    a, b: flat images.  w: (taps, channels_a, channels_b). Per tap, the channels k from first_channel on are divided
+    into `groups` of one tile's height each; start … stop count these groups over all taps.
+    """
+    tile_height, channels_a, channels_b = len(height), w.shape[1], w.shape[2]
+    lanes = (len(vectors) * VECTOR_BYTES) // w.itemsize
+    flat_w = w.reshape(-1)
+    # About 128 pixels of a and b stay in the first-level cache while all tiles of w pass over them.
+    block_columns = min(z.columns, 128)
+    block_rows = max(1, 128 // block_columns)
+    for image in range(images):
+        for top in range(0, z.rows, block_rows):
+            for left in range(0, z.columns, block_columns):
+                for n in range(0, channels_b, lanes):
+                    for t in range(start // groups, (stop + groups - 1) // groups):
+                        i_first, i_last = max(top, spans[t, 0]), min(top + block_rows, spans[t, 1])
+                        j_first, j_last = max(left, spans[t, 2]), min(left + block_columns, spans[t, 3])
+                        if i_first >= i_last or j_first >= j_last:
+                            continue
+                        for group in range(max(start - t * groups, 0), min(stop - t * groups, groups)):
+                            k = first_channel + group * tile_height
+                            at = (t * channels_a + k) * channels_b + n
+                            acc = zeros(height, vectors, w)
+                            for i in range(i_first, i_last):
+                                p = image * z.a_image + i * z.a_row + spans[t, 4] + k
+                                q = image * z.b_image + i * z.b_row + spans[t, 5] + n
+                                for j in range(j_first, j_last):
+                                    acc = fma(acc, a, p + j * z.a_pixel, 1, b, q + j * z.b_pixel)
+                            acc = add(acc, flat_w, at, channels_b, lanes)
+                            store(flat_w, at, channels_b, lanes, acc)
+
+
+@compiled
+def fold(a: Array, b: Array, spans: Array, z: Strides, channels: int, start: int, stop: int) -> None:
+    """a(p) += b(q) for every tap and the pixels in its span, in images start … stop; the channels are few."""
+    for image in range(start, stop):
+        for i in range(z.rows):  # outside the loop over taps, so that a row of b stays in the first-level cache
+            for t in range(spans.shape[0]):
+                if spans[t, 0] <= i < spans[t, 1]:
+                    p = image * z.a_image + i * z.a_row + spans[t, 4]
+                    q = image * z.b_image + i * z.b_row + spans[t, 5]
+                    for c in range(channels):
+                        for j in range(spans[t, 2], spans[t, 3]):
+                            a[p + j * z.a_pixel + c] += b[q + j * z.b_pixel + c]
