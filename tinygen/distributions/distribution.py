@@ -12,7 +12,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.tensor import array_of
-from ..checks import at_least, require
+from ..checks import at_least
 
 X = TypeVar("X", contravariant=True)
 DIVERGED = "NaN or infinity; check whether the model has diverged"
@@ -54,7 +54,8 @@ class Output(Likelihood, Protocol):
 def check_width(width: int, parameters: TensorLike) -> TensorLike:
     """Return the parameters. Raises ValueError unless they have shape (…, width)."""
     shape = array_of(parameters).shape
-    require(shape[-1:] == (width,), "parameters", f"shape (…, {width})", shape)
+    if shape[-1:] != (width,):
+        raise ValueError(f"parameters: expected shape (…, {width}), got {shape}")
     return parameters
 
 

@@ -1,9 +1,9 @@
-"""Derivatives of the solution of dy/dt = f(t, y; θ) that remember none of its steps: the adjoint method.
+"""Gradients through the solution of dy/dt = f(t, y; θ) by the adjoint method, which stores no steps of the solver.
 
     a(t) = ∂L/∂y(t),   da/dt = −aᵀ ∂f/∂y,   ∂L/∂θ = −∫ aᵀ ∂f/∂θ dt  from t1 to t0
 
-y and a are solved for together, backwards in time from t1. Memory does not grow with the number of steps; the price is
-the second solution, and that the derivative is exact only as far as both are.
+y, a and the integral are solved together, backwards in time from t1. Memory does not grow with the number of steps; in
+return, a second problem is solved, and the gradients are only as accurate as the two solutions.
 
 Source: Chen, Rubanova, Bettencourt & Duvenaud, "Neural ordinary differential equations", 2018, algorithm 1.
 Checked by: tests/ode/test_adjoint.py
@@ -24,39 +24,40 @@ from .solvers import Solution, Solver, State, VectorField
 def solve_with_adjoint(
     f: VectorField, y: State, t0: float, t1: float, *, solver: Solver, inputs: Sequence[Tensor]
 ) -> Solution:
-    """Solve as solver(f, y, t0, t1) does; derivatives by y and by `inputs` are those of the adjoint method.
+    """Return solver(f, y, t0, t1), with gradients with respect to y and `inputs` by the adjoint method.
 
-    Shapes: y a tuple of arrays or tensors of one dtype, f(t, y) a tuple of tensors of its shapes; `inputs` are the
-    tensors that f is computed from besides, such as the parameters of a network: by others there is no derivative.
-    Raises as the solver does, here and when the derivative is taken; RuntimeError if the derivative is to be
-    differentiated again, for which the graph through the solver is there.
+    `inputs` are the other tensors that f depends on, such as parameters; no gradient reaches one that is not listed.
+    All parts of y have one dtype.
+
+    Raises: as the solver, here and when gradients are computed; RuntimeError for second derivatives.
     """
     with no_grad():
         solution = solver(f, tuple(Tensor(array_of(part)) for part in y), t0, t1)
     end = [array_of(part) for part in solution.y]
-    # One tensor in and one out, so that there is one rule, and one solution backwards.
+    # A single input and output make a single node, whose VJP solves one problem for all gradients.
     packed = concatenate([reshape(part, -1) for part in (*y, *inputs)])
 
-    def rule(g: Tensor, _: Tensor) -> Tensor:
+    def vjp(g: Tensor, _: Tensor) -> Tensor:
         if taping():
-            raise RuntimeError("solve_with_adjoint: its derivative has none; differentiate through the solver twice")
+            raise RuntimeError("solve_with_adjoint: second derivatives need the graph of the solver; call it directly")
 
-        def backwards(t: float, state: State) -> State:
-            here, adjoint = [Tensor(part) for part in state[: len(end)]], state[len(end) : 2 * len(end)]
+        def backward_field(t: float, state: State) -> State:
+            y, adjoint = [Tensor(part) for part in state[: len(end)]], state[len(end) : 2 * len(end)]
             with set_taping(True):
-                slope = f(t, tuple(here))
-                along = sum((k * a).sum() for k, a in zip(slope, adjoint, strict=True))
-            pulled = grad(along, [*here, *inputs], allow_unreached=True)
-            return (*(k.value for k in slope), *(-p.value for p in pulled))
+                k = f(t, tuple(y))
+                product = sum((part * a).sum() for part, a in zip(k, adjoint, strict=True))  # aᵀ f
+            gradients = grad(product, [*y, *inputs], allow_unreached=True)
+            return (*(part.value for part in k), *(-gradient.value for gradient in gradients))
 
-        start = (*end, *_unpacked(g.value, end), *(np.zeros_like(x.value) for x in inputs))
-        back = solver(backwards, start, t1, t0).y
-        return Tensor(np.concatenate([part.ravel() for part in back[len(end) :]]))
+        start = (*end, *_unpack(g.value, end), *(np.zeros_like(x.value) for x in inputs))
+        gradients = solver(backward_field, start, t1, t0).y[len(end) :]
+        return Tensor(np.concatenate([part.ravel() for part in gradients]))
 
-    flat = node("solve_with_adjoint", np.concatenate([part.ravel() for part in end]), (packed, rule))
-    return replace(solution, y=tuple(_unpacked(flat, end)))
+    flat = node("solve_with_adjoint", np.concatenate([part.ravel() for part in end]), (packed, vjp))
+    return replace(solution, y=tuple(_unpack(flat, end)))
 
 
-def _unpacked(flat: Tensor | Array, like: Sequence[Array]) -> list[Tensor | Array]:
+def _unpack(flat: Tensor | Array, like: Sequence[Array]) -> list[Tensor | Array]:
+    """Split a flat array into arrays with the shapes of `like`."""
     ends = np.cumsum([part.size for part in like]).tolist()
     return [flat[stop - part.size : stop].reshape(part.shape) for stop, part in zip(ends, like, strict=True)]

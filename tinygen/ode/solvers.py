@@ -1,9 +1,9 @@
-"""Initial value problems dy/dt = f(t, y) by explicit Runge–Kutta methods, in equal steps or steps that fit a tolerance.
+"""Initial value problems dy/dt = f(t, y), solved by explicit Runge–Kutta methods with fixed or adaptive step size.
 
     kᵢ = f(t + cᵢ h, y + h Σⱼ aᵢⱼ kⱼ),   y(t + h) ≈ y + h Σᵢ bᵢ kᵢ,   cᵢ = Σⱼ aᵢⱼ
 
-A state is a tuple of arrays or tensors, and f(t, y) a tuple of the same shapes. Of tensors, the solution is a tensor
-that can be differentiated: the graph has every step that was taken. Time may run backwards, t1 < t0.
+The state y is a tuple of arrays or tensors, and f returns a tuple of the same shapes. If they are tensors, the solution
+is differentiable: the graph contains every accepted step. Time may run backwards, t1 < t0.
 
 Source: Hairer, Nørsett & Wanner, "Solving Ordinary Differential Equations I", 2nd edition, 1993, sections II.1–II.5.
 Checked by: tests/ode/test_solvers.py
@@ -14,27 +14,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..autograd import Tensor, no_grad
 from ..autograd.tensor import array_of, node
-from ..checks import at_least
+from ..checks import at_least, require
 
-State: TypeAlias = tuple[Any, ...]  # of arrays or of tensors
+State: TypeAlias = tuple[Any, ...]  # of arrays or tensors
 VectorField: TypeAlias = Callable[[float, State], State]
 
 
 class IntegrationError(ArithmeticError):
-    """The solution cannot be followed to its end: the message says from where on, and why."""
+    """The solver could not reach t1; the message gives the time and the reason."""
 
 
 @dataclass(frozen=True)
 class Tableau:
-    """The numbers of an explicit method: a, row by row without its zeros, and b; b − b̂ of an embedded second method.
+    """Butcher tableau of an explicit Runge–Kutta method: the rows of a below the diagonal, and the weights b.
 
-    `order` is that of the method, which goes on from the better of two.
+    For an embedded pair, `error` is b − b̂, where b̂ are the weights of the second method.
     """
 
     order: int
@@ -44,12 +44,12 @@ class Tableau:
 
     @property
     def first_same_as_last(self) -> bool:
-        """Whether the last slope of a step is the first one of the next, since it was taken at the step's result."""
+        """Whether the last stage is at the result of the step, so that it is also the first stage of the next step."""
         return self.a[-1] == self.b[: len(self.a[-1])] and not any(self.b[len(self.a[-1]) :])
 
 
 RK4 = Tableau(order=4, a=((), (1 / 2,), (0, 1 / 2), (0, 0, 1)), b=(1 / 6, 1 / 3, 1 / 3, 1 / 6))
-# Dormand & Prince, "A family of embedded Runge-Kutta formulae", 1980: order 5, with one of order 4 for the error.
+# Dormand & Prince, "A family of embedded Runge-Kutta formulae", 1980: order 5, with an embedded method of order 4.
 DORMAND_PRINCE = Tableau(
     order=5,
     a=(
@@ -68,7 +68,7 @@ DORMAND_PRINCE = Tableau(
 
 @dataclass(frozen=True)
 class Solution:
-    """y(t1), how often f was evaluated for it, and how many steps were taken and thrown away."""
+    """The solution y(t1), with the number of evaluations of f and of accepted and rejected steps."""
 
     y: State
     evaluations: int
@@ -76,18 +76,19 @@ class Solution:
     rejected: int = 0
 
 
-class Solver(Protocol):
-    """A way from y(t0) to y(t1)."""
-
-    def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
-        """Follow dy/dt = f(t, y) from y at t0 to t1."""
+Solver: TypeAlias = Callable[[VectorField, State, float, float], Solution]  # solver(f, y, t0, t1)
 
 
 @dataclass(frozen=True)
 class FixedStep:
-    """`steps` equal steps, by default of the classical method of order 4: the error falls as steps⁻⁴, and is not known.
+    """Runge–Kutta method with steps of equal size. There is no error estimate; with RK4 the error is O(steps⁻⁴).
 
-    Raises ValueError if steps is below 1, or f(t, y) has other shapes than y; IntegrationError if y(t1) is not finite.
+    Raises: ValueError if steps is below 1 or f(t, y) has other shapes than y; IntegrationError if y(t1) is not finite.
+
+    Example:
+        >>> solution = FixedStep(10)(lambda t, y: (-y[0],), (np.ones(1),), 0.0, 1.0)
+        >>> solution.y[0].round(6)  # exp(−1) = 0.367879…
+        array([0.36788])
     """
 
     steps: int
@@ -97,27 +98,36 @@ class FixedStep:
         at_least(1, steps=self.steps)
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
-        counted, h = _Counted(f), (t1 - t0) / self.steps
-        with _quiet():
+        f, h = _CheckedField(f), (t1 - t0) / self.steps
+        with np.errstate(all="ignore"):  # the solution is checked instead
             for step in range(self.steps):
                 t = t0 + step * h
-                y, _ = _step(counted, self.tableau, t, y, h, counted(t, y))
+                y, _ = _step(f, self.tableau, t, y, h, f(t, y))
         if not _finite(y):
-            raise IntegrationError(f"y({t1:g}) is not finite after {self.steps} steps from {t0:g}: take more of them?")
-        return Solution(y, counted.evaluations, self.steps)
+            raise IntegrationError(
+                f"FixedStep: y is not finite at t = {t1:g}, after {self.steps} steps from {t0:g}; increase steps"
+            )
+        return Solution(y, f.evaluations, self.steps)
 
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Steps as long as the tolerances let them be, by default of Dormand & Prince's method of order 5.
+    """Embedded Runge–Kutta pair with adaptive step size, by default Dormand & Prince's of order 5.
 
-        error = RMS over the whole state of |Σᵢ (bᵢ − b̂ᵢ) h kᵢ| / (atol + rtol · max(|y|, |y new|)),   accepted if ≤ 1
+        error = RMS over the state of |Σᵢ (bᵢ − b̂ᵢ) h kᵢ| / (atol + rtol · max(|y(t)|, |y(t + h)|))
 
-    A batch is one state: its examples share the steps, so that one of them is solved a little differently in other
-    company, within the tolerance.
+    A step is accepted if its error estimate is at most 1. The tolerances bound the local error of each step, not the
+    error of the solution. The examples of a batch share the steps, so the solution of one depends slightly on the rest
+    of the batch, within the tolerance.
 
-    Raises ValueError if a tolerance is not positive or f(t, y) has other shapes than y; IntegrationError if f(t0, y) is
-    not finite, if the steps become too small to move t, as at a singularity, and after `max_steps`.
+    Raises: ValueError if a tolerance is not positive, the tableau has no embedded method, or f(t, y) has other shapes
+        than y; IntegrationError if f(t0, y) is not finite, if the step size becomes too small to change t, as at a
+        singularity, or after `max_steps` steps, accepted or rejected.
+
+    Example:
+        >>> solution = Adaptive(rtol=1e-8, atol=1e-8)(lambda t, y: (-y[0],), (np.ones(1),), 0.0, 1.0)
+        >>> solution.y[0].round(7)  # exp(−1) = 0.36787944…
+        array([0.3678794])
     """
 
     rtol: float = 1e-5
@@ -126,113 +136,110 @@ class Adaptive:
     tableau: Tableau = DORMAND_PRINCE
 
     def __post_init__(self) -> None:
-        for name, value in {"rtol": self.rtol, "atol": self.atol}.items():
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name}: expected a positive number, got {value}")
-        if not self.tableau.error:
-            raise ValueError("tableau: expected one with an embedded method for the error, got none")
+        require(0 < self.rtol < math.inf, "rtol", "a positive number", self.rtol)
+        require(0 < self.atol < math.inf, "atol", "a positive number", self.atol)
+        require(len(self.tableau.error) > 0, "tableau", "an embedded method for the error estimate", "none")
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
-        f, tableau, t, accepted, rejected, before = _Counted(f), self.tableau, t0, 0, 0, 1.0
         if t0 == t1:
             return Solution(y, 0, 0)
-        with _quiet():
-            slope = f(t, y)
-            if not _finite((*y, *slope)):
-                raise IntegrationError(f"y({t:g}) or f({t:g}, y) is not finite")
-            h = self._first_step(f, t, y, slope, t1)
+        f, tableau, t, accepted, rejected, previous_error = _CheckedField(f), self.tableau, t0, 0, 0, 1.0
+        with np.errstate(all="ignore"):  # the solution is checked instead
+            k = f(t, y)
+            if not _finite((*y, *k)):
+                raise IntegrationError(f"Adaptive: y({t:g}) or f({t:g}, y) is not finite")
+            h = self._initial_step_size(f, t, y, k, t1)
             while t != t1:
-                if accepted + rejected >= self.max_steps:
-                    raise IntegrationError(
-                        f"{self.max_steps} steps from {t0:g} led only to t = {t:g}, not to {t1:g}: a stiff problem, or "
-                        f"too small a tolerance? {rejected} of the steps were rejected"
-                    )
-                if not abs(h) > 16 * np.finfo(float).eps * max(abs(t), abs(t1 - t0)):
-                    raise IntegrationError(
-                        f"at t = {t:g} a step of {h:.3g} is still too long for rtol {self.rtol:g}, atol {self.atol:g}: "
-                        f"a singularity?"
-                    )
-                last = abs(h) >= abs(t1 - t)
-                h = t1 - t if last else h
-                new, slopes = _step(f, tableau, t, y, h, slope)
-                doubt = tuple(_plus(0.0, h, tableau.error, slopes, i) for i in range(len(y)))
-                error = self._norm(doubt, y, new)
-                error = error if math.isfinite(error) and _finite(new) else math.inf  # too far: a shorter step may do
+                self._check_progress(t, t0, t1, h, accepted, rejected)
+                is_last = abs(h) >= abs(t1 - t)
+                h = t1 - t if is_last else h
+                y_new, ks = _step(f, tableau, t, y, h, k)
+                error = self._norm(_add_scaled((0.0,) * len(y), h, tableau.error, ks), y, y_new)
+                if not (math.isfinite(error) and _finite(y_new)):
+                    error = math.inf  # a smaller step may avoid the overflow
                 if error <= 1:
-                    t, y, accepted = t1 if last else t + h, new, accepted + 1
-                    slope = slopes[-1] if tableau.first_same_as_last else f(t, y)
-                    # PI control (section IV.2): the error before also counts, so that steps do not go up and down.
+                    t, y, accepted = t1 if is_last else t + h, y_new, accepted + 1
+                    k = ks[-1] if tableau.first_same_as_last else f(t, y)
+                    # PI control (Hairer & Wanner, volume II, section IV.2) damps oscillations of the step size.
                     error = max(error, 1e-10)
-                    h *= min(5.0, max(0.2, 0.9 * error ** (-0.7 / tableau.order) * before ** (0.4 / tableau.order)))
-                    before = error
+                    factor = 0.9 * error ** (-0.7 / tableau.order) * previous_error ** (0.4 / tableau.order)
+                    h, previous_error = h * min(5.0, max(0.2, factor)), error
                 else:
                     rejected += 1
                     h *= max(0.2, 0.9 * error ** (-1 / tableau.order))
         return Solution(y, f.evaluations, accepted, rejected)
 
-    def _norm(self, values: State, y: State, other: State) -> float:
-        """Root of the mean square of all values, each in units of what is tolerated."""
+    def _check_progress(self, t: float, t0: float, t1: float, h: float, accepted: int, rejected: int) -> None:
+        if accepted + rejected >= self.max_steps:
+            raise IntegrationError(
+                f"Adaptive: reached t = {t:g} of {t1:g} after max_steps = {self.max_steps} steps, {rejected} of them "
+                f"rejected; the problem may be stiff, or the tolerance too small"
+            )
+        if not abs(h) > 16 * np.finfo(float).eps * max(abs(t), abs(t1 - t0)):
+            raise IntegrationError(
+                f"Adaptive: at t = {t:g} a step size of {h:.3g} does not meet rtol {self.rtol:g}, atol {self.atol:g}; "
+                f"the solution may have a singularity"
+            )
+
+    def _norm(self, values: State, y: State, y_new: State) -> float:
+        """Return the root mean square of all values, each divided by its tolerance."""
         total, count = 0.0, 0
-        for part, a, b in zip(map(array_of, values), map(array_of, y), map(array_of, other), strict=True):
+        for part, a, b in zip(map(array_of, values), map(array_of, y), map(array_of, y_new), strict=True):
             scaled = part / (self.atol + self.rtol * np.maximum(np.abs(a), np.abs(b)))
             total, count = total + float(np.sum(np.square(scaled, dtype=np.float64))), count + scaled.size
         return math.sqrt(total / count) if count else 0.0
 
-    def _first_step(self, f: VectorField, t: float, y: State, slope: State, t1: float) -> float:
-        """Guess a step whose error is about a hundredth of the tolerance, from f and its change (section II.4)."""
-        size, speed = self._norm(y, y, y), self._norm(slope, y, y)
-        h = min(0.01 * size / speed if min(size, speed) > 1e-5 else 1e-6, abs(t1 - t))
-        h_signed = math.copysign(h, t1 - t)
-        with no_grad():
-            there = f(t + h_signed, tuple(_plus(part, h_signed, (1.0,), [slope], i) for i, part in enumerate(y)))
-            change = tuple(array_of(b) - array_of(a) for a, b in zip(slope, there, strict=True))
-        bend = max(speed, self._norm(change, y, y) / h)
-        guess = (0.01 / bend) ** (1 / (self.tableau.order + 1)) if bend > 1e-15 else max(1e-6, 1e-3 * h)
-        return math.copysign(min(100 * h, guess) if math.isfinite(guess) and guess > 0 else h, t1 - t)
+    def _initial_step_size(self, f: VectorField, t: float, y: State, k: State, t1: float) -> float:
+        """Estimate a step size with a local error of about 1 % of the tolerance (section II.4)."""
+        y_norm, k_norm = self._norm(y, y, y), self._norm(k, y, y)
+        h = min(0.01 * y_norm / k_norm if min(y_norm, k_norm) > 1e-5 else 1e-6, abs(t1 - t))
+        signed_h = math.copysign(h, t1 - t)
+        with no_grad():  # a step of Euler's method, to estimate the second derivative
+            k_euler = f(t + signed_h, _add_scaled(y, signed_h, (1.0,), [k]))
+            change = tuple(array_of(b) - array_of(a) for a, b in zip(k, k_euler, strict=True))
+        derivative = max(k_norm, self._norm(change, y, y) / h)
+        estimate = (0.01 / derivative) ** (1 / (self.tableau.order + 1)) if derivative > 1e-15 else max(1e-6, 1e-3 * h)
+        return math.copysign(min(100 * h, estimate) if math.isfinite(estimate) and estimate > 0 else h, t1 - t)
 
 
-class _Counted:
-    """f, counting how often it is evaluated, and refusing results that NumPy would broadcast."""
+class _CheckedField:
+    """A vector field that counts its evaluations and rejects results of the wrong shape, which might broadcast."""
 
     def __init__(self, f: VectorField) -> None:
         self.f, self.evaluations = f, 0
 
     def __call__(self, t: float, y: State) -> State:
-        slope = self.f(t, y)
+        k = self.f(t, y)
         self.evaluations += 1
-        if [np.shape(array_of(part)) for part in slope] != [np.shape(array_of(part)) for part in y]:
-            shapes = " and ".join(str([np.shape(array_of(part)) for part in state]) for state in (y, slope))
-            raise ValueError(f"f: expected a tuple of the state's shapes, got those of y and f(t, y): {shapes}")
-        return slope
+        got, expected = ([np.shape(array_of(part)) for part in state] for state in (k, y))
+        if got != expected:
+            raise ValueError(f"f: expected a tuple of arrays with the shapes of y, {expected}, got {got}")
+        return k
 
 
-def _step(f: VectorField, tableau: Tableau, t: float, y: State, h: float, slope: State) -> tuple[State, list[State]]:
-    """Go from t to t + h: y there, and the slopes on the way, of which the first is given."""
-    slopes, there = [slope], y
+def _step(f: VectorField, tableau: Tableau, t: float, y: State, h: float, k: State) -> tuple[State, list[State]]:
+    """Return y(t + h) and the stages k₁, k₂, …, of which the first is given."""
+    ks, y_stage = [k], y
     for row in tableau.a[1:]:
-        there = tuple(_plus(part, h, row, slopes, i) for i, part in enumerate(y))
-        slopes.append(f(t + sum(row) * h, there))
-    if not tableau.first_same_as_last:
-        there = tuple(_plus(part, h, tableau.b, slopes, i) for i, part in enumerate(y))
-    return there, slopes
+        y_stage = _add_scaled(y, h, row, ks)
+        ks.append(f(t + sum(row) * h, y_stage))
+    return y_stage if tableau.first_same_as_last else _add_scaled(y, h, tableau.b, ks), ks
 
 
-def _plus(part: Any, h: float, weights: tuple[float, ...], slopes: list[State], i: int) -> Any:
-    """Add h Σⱼ weightsⱼ slopesⱼ to the i-th part of the state."""
-    terms = [(slope[i], h * weight) for weight, slope in zip(weights, slopes, strict=False) if weight]
-    total = array_of(part)
-    for slope, weight in terms:
-        total = total + array_of(slope) * weight
-    if not any(isinstance(summand, Tensor) for summand in (part, *(slope for slope, _ in terms))):
-        return total
-    rules = [(slope, lambda g, y, weight=weight: g * weight) for slope, weight in terms]
-    return node("plus", total, (part, lambda g, y: g), *rules)  # one node: there are many of these sums in a solution
+def _add_scaled(y: State, h: float, weights: tuple[float, ...], ks: list[State]) -> State:
+    """Return y + h Σⱼ weightsⱼ kⱼ. Each part is a single node of the graph, since a solution has many such sums."""
+    parts = []
+    for part, *part_ks in zip(y, *ks, strict=True):
+        terms = [(k, h * weight) for weight, k in zip(weights, part_ks, strict=False) if weight]
+        total: Any = array_of(part)
+        for k, weight in terms:
+            total = total + array_of(k) * weight
+        if any(isinstance(summand, Tensor) for summand in (part, *(k for k, _ in terms))):
+            edges = [(k, lambda g, y, weight=weight: g * weight) for k, weight in terms]
+            total = node("add_scaled", total, (part, lambda g, y: g), *edges)
+        parts.append(total)
+    return tuple(parts)
 
 
 def _finite(y: State) -> bool:
     return all(np.all(np.isfinite(array_of(part))) for part in y)
-
-
-def _quiet() -> Any:
-    """No warnings: what overflows on the way is noticed by the solvers themselves."""
-    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
