@@ -1,4 +1,4 @@
-"""Neural networks: modules that are plain data, initialisers, layers."""
+"""Neural networks: modules, layers, masked layers, initialisers, and the activation cache for sampling."""
 
 from . import init
 from .cache import ActivationCache
@@ -9,18 +9,6 @@ from .module import Module
 from .recurrent import LSTM
 
 __all__ = [
-    "LSTM",
-    "MLP",
-    "ActivationCache",
-    "Conv",
-    "ConvTranspose",
-    "Embedding",
-    "Linear",
-    "MaskedConv",
-    "MaskedLinear",
-    "MaskedMLP",
-    "Module",
-    "Sequential",
-    "dropout",
-    "init",
-]
+    "LSTM", "MLP", "ActivationCache", "Conv", "ConvTranspose", "Embedding", "Linear", "MaskedConv", "MaskedLinear",
+    "MaskedMLP", "Module", "Sequential", "dropout", "init",
+]  # fmt: skip

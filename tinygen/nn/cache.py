@@ -1,24 +1,22 @@
 """Activation cache: fast sampling from autoregressive networks.
 
-An autoregressive network is sampled one position at a time, since every sampled value is an input of the later ones.
-Evaluating the whole network for each of the P positions computes O(P²) activations, most of them repeatedly: an
-activation depends only on earlier positions, so it never changes once these are sampled. With a cache, the network
-is evaluated only at the current position, and each convolution reads its other inputs from the cache:
+An autoregressive network is sampled one position at a time. Evaluating the whole network at each of P positions takes
+O(P²) activations. Most of them repeat: an activation depends only on earlier positions, so it no longer changes once
+these are sampled. With a cache, the network is evaluated at the current position only, and each convolution reads its
+inputs at earlier positions from the cache. Sampling takes O(P) activations, about as many as one forward pass:
 
     net(x)            all positions, for training             x (N, H, W, C)
     net(x, cache)     the current position, for sampling      x (n, C)
-
-Sampling then computes O(P) activations, about as many as one forward pass.
 
 Positions are visited in raster order. A position is a pixel (i, j); a row (i, slice(None)), for layers that read to the
 right in the rows above, such as the vertical stack of the Gated PixelCNN; or a time step (t,) of a sequence.
 
 What is cached, per layer:
-    inputs     of a convolution on images, at all positions so far; on sequences, in a ring buffer of the last time
-               steps that its taps reach, so that memory does not grow with the length
+    inputs     of a convolution: on images at all earlier positions, on sequences in a ring buffer of the time steps
+               that its taps reach, so that memory does not grow with the length
     weights    masked and packed for the kernel, once
 
-Pointwise functions, 1×1 convolutions and linear layers need only the current position: none of their inputs are stored.
+Pointwise functions, 1×1 convolutions and linear layers read the current position only, so no inputs are stored.
 
 Source: Ramachandran et al., "Fast Generation for Convolutional Autoregressive Models", 2017.
 Checked by: tests/nn/test_cache.py, tests/models/autoregressive/test_gated_pixelcnn.py
@@ -46,30 +44,25 @@ _FIRST_ROW = np.zeros(1, np.int64)
 
 
 class ActivationCache:
-    """The cached inputs of a network's convolutions while n images or sequences are sampled.
+    """The cached inputs of a network's layers while n images (height, width) or sequences (length,) are sampled.
 
-    Set `position`, then call the layers with the activations at that position. The input of the first layer is the
-    image itself; if that layer does not read the current pixel (mask A), call it with x = None and pass the pixel to
-    `write` once it is sampled. Use a new cache for each sampling run: the weights are those of the first evaluation.
+    Set `position`, then call the layers with the activations at that position. If the first layer does not read the
+    current pixel (mask A), call it with x = None and pass the pixel to `write` once it is sampled. Use a new cache for
+    each sampling run: the weights are those of the first evaluation.
 
-    Args:
-        n: number of images or sequences.
-        size: (height, width) or (length,).
-        overwrite: allow several evaluations at a position, as when the channels of a pixel are sampled one by one;
-            the last input replaces the others.
+    With `overwrite`, a position may be evaluated several times, as when the channels of a pixel are sampled one by one;
+    the last input replaces the others.
 
     Raises: ValueError if a layer has a stride or reads positions that are evaluated later, if it reads a position that
         was skipped or not passed to `write`, or if it gets a second input at a position without `overwrite`.
 
     Example:
-        >>> from tinygen.autograd import taps
         >>> from tinygen.nn import Conv
-        >>> rng, x = np.random.default_rng(0), np.zeros((5, 8, 8, 1), np.float32)
-        >>> layer, cache = Conv(1, 1, taps.causal(3), rng), ActivationCache(5, (8, 8))
+        >>> layer, rng = Conv(1, 1, ((0, -1), (-1, 0)), np.random.default_rng(0)), np.random.default_rng(1)
+        >>> cache = ActivationCache(5, (8, 8))
         >>> for i, j in np.ndindex(8, 8):
         ...     cache.position = i, j
-        ...     x[:, i, j] = rng.normal(layer(None, cache).value)  # a pixel given the pixels before it
-        ...     cache.write(x[:, i, j])
+        ...     cache.write(rng.normal(layer(None, cache).value))  # a pixel given its left and upper neighbours
     """
 
     def __init__(self, n: int, size: tuple[int, ...], overwrite: bool = False) -> None:

@@ -7,7 +7,7 @@
 The walk goes through `vars(self)` and through nested modules, lists, tuples and dicts, in insertion order, and visits
 every parameter, module and container once. Nothing has to be registered.
 
-Checked by: tests/nn/test_module.py
+Checked by: tests/nn/test_module.py, tests/optim/test_optimizers.py
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..autograd import Array, Parameter
-from .state import State, check_fit
 
+State: TypeAlias = dict[str, Array]  # named arrays, for saving
 Holder: TypeAlias = dict[Any, Any] | list[Any] | tuple[Any, ...]
 
 
@@ -164,3 +164,20 @@ def _tree(module: Module, name: str) -> Iterator[str]:
     for part in parts:
         if isinstance(part.value, Module):
             yield from (f"  {line}" for line in _tree(part.value, f"{part.name}: "))
+
+
+def check_fit(owner: str, own: Mapping[str, Array], state: Mapping[str, Array]) -> None:
+    """Check that `state` has the names, shapes and kinds of dtype of `own`.
+
+    Raises: ValueError that lists every array which is missing, unknown or of the wrong shape or kind of dtype.
+    """
+    faults = [f"{name} of shape {own[name].shape} is missing" for name in own if name not in state]
+    faults += [f"{name} is unknown" for name in state if name not in own]
+    for name in own.keys() & state.keys():
+        expected, got = own[name], np.asarray(state[name])
+        if got.shape != expected.shape:
+            faults.append(f"{name}: expected shape {expected.shape}, got {got.shape}")
+        elif not np.can_cast(got.dtype, expected.dtype, "same_kind"):
+            faults.append(f"{name}: expected dtype {expected.dtype}, got {got.dtype}")
+    if faults:
+        raise ValueError(f"{owner}: the state does not match, nothing was loaded: " + "; ".join(sorted(faults)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..autograd import Array, Parameter
 from ..checks import check_rate
-from ..nn.state import State, check_fit
+from ..nn.module import State, check_fit
 from .optimizers import distinct_parameters
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..autograd import Array, Parameter, Tensor
 from ..checks import check_rate, require
 from ..kernels.adam import adam
-from ..nn.state import State, check_fit
+from ..nn.module import State, check_fit
 from .clipping import NonFiniteGradientError, finite_norm
 from .schedules import Schedule, constant
 
