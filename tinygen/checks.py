@@ -15,7 +15,7 @@ from .autograd.tensor import array_of
 
 
 def require(holds: bool | np.bool_, name: str, expected: object, got: object) -> None:
-    """Raise ValueError unless the condition holds."""
+    """Raise ValueError unless the condition holds. Its arguments are evaluated at every call, so keep them cheap."""
     if not holds:
         raise ValueError(f"{name}: expected {expected}, got {got}")
 
@@ -91,11 +91,10 @@ def check_context(context: TensorLike | None, n: int, size: int | None = None) -
 def check_integers(name: str, x: Array, shape: tuple[int, ...], levels: int) -> None:
     """Raise ValueError unless x is an integer array of this shape with values in 0 … levels − 1."""
     check_array(name, x)
-    wanted = f"integers 0…{levels - 1} of shape {shape}"
-    require(x.dtype.kind in "iu" and x.shape == shape, name, wanted, f"{x.dtype} of shape {x.shape}")
-    if x.size:
-        low, high = x.min(), x.max()
-        require(low >= 0 and high < levels, name, wanted, f"values {low}…{high}")
+    fits = x.dtype.kind in "iu" and x.shape == shape
+    if not fits or (x.size and not (x.min() >= 0 and x.max() < levels)):
+        got = f"values {x.min()}…{x.max()}" if fits else f"{x.dtype} of shape {x.shape}"
+        raise ValueError(f"{name}: expected integers 0…{levels - 1} of shape {shape}, got {got}")
 
 
 def as_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:

@@ -79,8 +79,9 @@ class Optimizer:
             arrays[:] = [array.astype(p.dtype, copy=False) for array, p in zip(arrays, self.parameters, strict=True)]
 
     def _check(self, gradients: Sequence[Tensor | Array]) -> list[Array]:
-        wanted = f"one for each of {len(self.parameters)} parameters"
-        require(len(gradients) == len(self.parameters), "gradients", wanted, len(gradients))
+        n = len(self.parameters)
+        if len(gradients) != n:
+            raise ValueError(f"gradients: expected one for each of {n} parameters, got {len(gradients)}")
         arrays = []
         for i, (gradient, parameter) in enumerate(zip(gradients, self.parameters, strict=True)):
             g = gradient.value if isinstance(gradient, Tensor) else np.asarray(gradient)
