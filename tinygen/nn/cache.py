@@ -219,9 +219,10 @@ class _CachedConv(_CachedLayer):
 
 
 def _ring_buffer(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
-    """Assign time step t to slot t mod L, where L is the reach of the taps, including the current time step.
+    """Return the number of slots, the slot of each position and the slots that the taps read, (positions, taps).
 
-    Slots are zero until they are written, as the padding before the first time step must be.
+    Time step t has slot t mod L, where L is the reach of the taps, including the current time step. Slots are zero
+    until they are written, which also pads the sequence before the first time step.
     """
     offsets = np.array(taps)[:, 0]
     length = 1 - offsets.min()
@@ -230,7 +231,7 @@ def _ring_buffer(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
 
 
 def _padded_image(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
-    """Assign every pixel to a slot of an image with a border of zeros, as wide as the taps reach."""
+    """Return the same for an image, whose slots have a border of zeros as wide as the taps reach."""
     offsets = np.array(taps)
     before, after = np.maximum(0, -offsets.min(0)), np.maximum(0, offsets.max(0))
     padded = before + size + after

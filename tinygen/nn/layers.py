@@ -85,7 +85,6 @@ class Conv(_Convolution):
     Args:
         taps: offsets of the inputs that an output depends on, for example `taps.square(3)` or `taps.causal(3)`.
         stride: step s between neighbouring outputs, in input pixels.
-        init: initialiser of the weights.
 
     Shapes: x (N, H, W, n_in) or (N, T, n_in), w (taps, n_in, n_out), b (n_out,), y (N, ⌈H/s⌉, ⌈W/s⌉, n_out).
     Raises: ValueError if n_in, n_out or stride is below 1 or there are no taps.

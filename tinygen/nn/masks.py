@@ -17,9 +17,9 @@ For three variables in their natural order and one layer of four hidden units:
            d = 3           0 0 0 0              m = 2            0 0 1
                                                 m = 2            0 0 1
 
-Masks A and B of the PixelCNN act in space and on the channels. In space they are sets of taps: `taps.causal` leaves out
-the centre pixel for mask A and includes it for mask B. At the centre pixel, the channels are masked as in MADE, see
-`nn.masked.MaskedConv`.
+Masks A and B of the PixelCNN act in space and on the channels. In space they are sets of taps: `autograd.taps.causal`
+leaves out the centre pixel for mask A and includes it for mask B. At the centre pixel, the channels are masked as in
+MADE, see `nn.masked.MaskedConv`.
 
 Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution Estimation", 2015, section 4.
 Checked by: tests/nn/test_masks.py
@@ -53,10 +53,6 @@ def made_degrees(
         lowest: smallest hidden degree.
 
     Raises: ValueError if order is not a permutation or a hidden layer has no units.
-
-    Example:
-        >>> [degrees.tolist() for degrees in made_degrees([0, 1, 2], [4])]
-        [[1, 2, 3], [1, 1, 2, 2]]
     """
     if hidden:
         check_counts("hidden", hidden)
