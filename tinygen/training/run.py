@@ -103,7 +103,7 @@ class Run:
         return self.loss_sum / self.examples if self.examples else math.nan
 
     def _non_finite(self, player: int, loss: Tensor, gradients: Sequence[Tensor], otherwise: str) -> NonFiniteError:
-        """Return an error that names the first bad parameter, which spoils the rest, or else the first bad gradient."""
+        """Return an error that names the first non-finite parameter, or else the first non-finite gradient."""
         names = {id(p): name for name, p in self.module.named_parameters().items()}
         suspects = [(f"parameter {name}", p.value) for name, p in self.module.named_parameters().items()]
         for p, g in zip(self.optimizers[player].parameters, gradients, strict=True):
