@@ -17,6 +17,7 @@ LAYERS = [
     {"kernels.reference"},
     {"kernels"},
     {"autograd.taps", "autograd.tensor"},
+    {"autograd.backward"},
     {
         "autograd.elementwise",
         "autograd.normal",
@@ -61,7 +62,7 @@ FILE_LIMIT = 300
 MODEL_LIMIT = 200
 EXAMPLE_LIMIT = 100
 FUNCTION_LIMIT = 50  # not counting the docstring
-AUTOGRAD_LIMIT = 1800
+AUTOGRAD_LIMIT = 1900
 PACKAGE_LIMIT = 13_100  # the goal is 11,000: lower this limit whenever the package has shrunk
 
 LONG_FILES = {"tinygen/autograd/tensor.py": "Tensor and the backward pass, to be split"}

@@ -60,10 +60,10 @@ def test_value_and_grad_with_explicit_inputs() -> None:
 
 def test_value_and_grad_raises_the_errors_of_grad() -> None:
     unused = Parameter(np.ones(2))
-    with pytest.raises(ValueError, match=r"inputs\[0\] of shape \(2,\) does not reach"):
+    with pytest.raises(ValueError, match=r"inputs\[0\]: expected .* shape \(2,\) that does"):
         ag.value_and_grad(cubic, [unused])(Tensor(X))
     assert not ag.value_and_grad(cubic, [unused], allow_unreached=True)(Tensor(X))[1][0].value.any()
-    with pytest.raises(ValueError, match="output has shape"):
+    with pytest.raises(ValueError, match="output: expected one element"):
         ag.value_and_grad(outer)(Tensor(X))
 
 

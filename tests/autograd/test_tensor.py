@@ -167,7 +167,7 @@ def test_gradients_have_edges_only_with_create_graph() -> None:
     (once,) = grad(y, [x], create_graph=True)
     (twice,) = grad(once, [x], create_graph=True)
     assert (once.item(), twice.item(), grad(twice, [x])[0].item()) == (12, 12, 6)
-    with pytest.raises(ValueError, match="does not reach"):
+    with pytest.raises(ValueError, match="not reach it"):
         grad(grad(y, [x])[0], [x])
 
 
@@ -189,7 +189,7 @@ def test_grad_of_a_graph_of_depth_100_000() -> None:
 
 def test_unreached_inputs_raise_unless_allowed() -> None:
     x, y = Tensor(np.ones(2)), Tensor(np.ones((3, 1), np.float32))
-    with pytest.raises(ValueError, match=r"inputs\[1\] of shape \(3, 1\) does not reach"):
+    with pytest.raises(ValueError, match=r"inputs\[1\]: expected .* shape \(3, 1\) that does not reach"):
         grad(x.sum(), [x, y])
     zeros = grad(x.sum(), [x, y], allow_unreached=True)[1]
     assert zeros.dtype == np.float32
@@ -198,9 +198,9 @@ def test_unreached_inputs_raise_unless_allowed() -> None:
 
 def test_non_scalar_output_requires_a_cotangent() -> None:
     x = Tensor(np.ones((2, 3)))
-    with pytest.raises(ValueError, match=r"output has shape \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"output: expected one element, got shape \(2, 3\)"):
         grad(x * 2, [x])
-    with pytest.raises(ValueError, match=r"cotangent has shape \(3,\), the output \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"cotangent: expected shape \(2, 3\), as output has, got \(3,\)"):
         grad(x * 2, [x], np.ones(3))
     assert grad(x[:1, :1], [x])[0].shape == (2, 3)  # an output with a single element needs none
 
@@ -213,14 +213,14 @@ def test_gradients_are_differentiable_in_the_cotangent() -> None:
 
 def test_inputs_must_be_floating_tensors_in_a_sequence() -> None:
     x = Tensor(np.ones(2))
-    with pytest.raises(TypeError, match="pass a sequence"):
+    with pytest.raises(TypeError, match="expected a sequence of Tensors"):
         grad(x.sum(), x)
-    with pytest.raises(TypeError, match=r"inputs\[0\] is a ndarray"):
+    with pytest.raises(TypeError, match=r"inputs\[0\]: expected a floating-point Tensor, got ndarray"):
         grad(x.sum(), [np.ones(2)])  # type: ignore[list-item]
     integers = Tensor(np.arange(3))
     with pytest.raises(TypeError, match="int64"):
         grad(integers.sum() * 1.0, [integers])
-    with pytest.raises(TypeError, match="not a Tensor"):
+    with pytest.raises(TypeError, match="output: expected a Tensor"):
         grad(1.0, [x])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="no derivative"):
         grad(integers.sum(), [x])
@@ -233,7 +233,7 @@ def test_grad_rejects_a_parameter_assigned_after_use() -> None:
     w = Parameter(np.ones(2))
     loss = (w * w).sum()
     w.assign(np.zeros(2))
-    with pytest.raises(RuntimeError, match=r"parameter of shape \(2,\) was given a new value after 'multiply'"):
+    with pytest.raises(RuntimeError, match=r"parameter of shape \(2,\) was assigned a new value after 'multiply'"):
         grad(loss, [w])
     np.testing.assert_array_equal(grad((w * w).sum(), [w])[0].value, [0, 0])
 
@@ -244,9 +244,9 @@ def test_assigning_a_parameter_that_no_vjp_reads_is_allowed() -> None:
     loss = (g * 2 * d).sum()
     g.assign(np.array([7.0]))
     assert grad(loss, [d])[0].item() == 6
-    with pytest.raises(RuntimeError, match="after 'multiply' had used it"):
+    with pytest.raises(RuntimeError, match="after 'multiply' used it"):
         grad(loss, [g])
-    with pytest.raises(RuntimeError, match="after 'multiply' had used it"):
+    with pytest.raises(RuntimeError, match="after 'multiply' used it"):
         grad(loss, [g], allow_unreached=True)
 
 
@@ -255,7 +255,7 @@ def test_grad_rejects_a_reassigned_parameter_that_a_vjp_reads() -> None:
     g, d = Parameter([3.0]), Parameter([5.0])
     loss = (g * d).sum()
     g.assign(np.array([7.0]))
-    with pytest.raises(RuntimeError, match="after 'multiply' had used it"):
+    with pytest.raises(RuntimeError, match="after 'multiply' used it"):
         grad(loss, [d])
 
 
@@ -283,7 +283,7 @@ def test_assign_keeps_dtype_and_shape() -> None:
     w.assign(np.zeros(2, np.float64))
     assert w.dtype == np.float32
     np.testing.assert_array_equal(old, [1, 1])  # assign does not write into the old array
-    with pytest.raises(ValueError, match=r"shape \(2,\) was given a value of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"value: expected shape \(2,\), got \(3,\)"):
         w.assign(np.zeros(3))
 
 
@@ -430,13 +430,13 @@ def test_implicit_conversion_to_an_array_raises() -> None:
     for convert in (np.asarray, np.array, np.exp, lambda t: np.add(np.ones(2), t)):
         with pytest.raises(TypeError):
             convert(x)
-    with pytest.raises(TypeError, match="is a Tensor already"):
+    with pytest.raises(TypeError, match="expected an array, got a Tensor"):
         Tensor(x)
 
 
 @pytest.mark.parametrize("value", [1j, "one", None, np.array(["a"])])
 def test_tensor_rejects_values_that_are_not_real(value: Any) -> None:
-    with pytest.raises(TypeError, match="not real-numbered"):
+    with pytest.raises(TypeError, match="expected real numbers"):
         Tensor(value)
 
 
@@ -525,7 +525,7 @@ def test_inputs_may_be_an_iterator_but_not_empty() -> None:
     derivative = value_and_grad(lambda: (w * w).sum(), iter([w]))
     assert [derivative()[1][0].item() for _ in range(2)] == [6, 6]
     for empty in (lambda: grad((w * w).sum(), []), lambda: value_and_grad(lambda: w, [])):
-        with pytest.raises(ValueError, match="inputs is empty"):
+        with pytest.raises(ValueError, match="inputs: expected at least one Tensor"):
             empty()
 
 
@@ -535,7 +535,7 @@ def test_primitive_rejects_the_name_of_another_operation(monkeypatch: pytest.Mon
     def add(a: Tensor, b: Tensor) -> Tensor:
         raise AssertionError
 
-    with pytest.raises(ValueError, match=r"'add' is an operation of tinygen\.autograd\.elementwise already"):
+    with pytest.raises(ValueError, match=r"'add' is already an operation of tinygen\.autograd\.elementwise"):
         ag.primitive(add)
     ag.primitive(ag.add)  # registering the same function again is allowed, as in a notebook
 
@@ -549,9 +549,9 @@ def test_invalid_result_of_a_vjp_names_the_operation(returned: Any, error: type[
     if error is None:
         with pytest.raises(ValueError, match="sum_to") as caught:
             grad(y, [x], np.ones(2))
-        assert caught.value.__notes__ == ["in the rule of 'erf' for parent 0"]
+        assert caught.value.__notes__ == ["in the VJP of 'erf' for parent 0"]
     else:
-        with pytest.raises(error, match=r"the rule of 'erf' for parent 0 returned \w+; write it in tensor operations"):
+        with pytest.raises(error, match=r"the VJP of 'erf' for parent 0: expected a Tensor, got \w+"):
             grad(y, [x], np.ones(2))
 
 
@@ -563,7 +563,7 @@ def test_exception_in_a_vjp_names_the_operation() -> None:
 
     with pytest.raises(KeyError, match="lost") as caught:
         grad(node("erf", x.value, (2.0, fail), (x, fail)).sum(), [x])
-    assert caught.value.__notes__ == ["in the rule of 'erf' for parent 0"]
+    assert caught.value.__notes__ == ["in the VJP of 'erf' for parent 0"]
 
 
 def test_scalar_tensors_support_format_int_and_round() -> None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: I001 (a name a line would make a page of nothing but names)
 from . import taps
+from .backward import grad
 from .conv import conv, conv_transpose, conv_weight
 from .derivatives import hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .elementwise import (
@@ -17,7 +18,7 @@ from .shape import (
     broadcast_to, concatenate, crop, flip, index, pad, put_along_axis, reshape, scatter_add, split, stack, sum_to,
     take_along_axis, transpose,
 )  # fmt: skip
-from .tensor import PRIMITIVES, Array, Parameter, Tensor, TensorLike, grad, no_grad, node, primitive
+from .tensor import PRIMITIVES, Array, Parameter, Tensor, TensorLike, no_grad, node, primitive
 
 
 __all__ = [

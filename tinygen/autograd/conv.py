@@ -25,7 +25,7 @@ import numpy as np
 from ..kernels import convolution as kernels
 from .elementwise import relu_vjp
 from .taps import Taps
-from .tensor import Array, Onto, Tensor, TensorLike, array_of, attempt, node, primitive
+from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive
 
 Size = tuple[int, ...]
 
@@ -55,7 +55,7 @@ def conv(
     y = node(
         "conv",
         kernels.conv(u, v, taps, stride, out, *start, relu),
-        (x, Onto(lambda g, y, residual: conv_transpose(g, w, taps, stride, within, residual))),
+        (x, lambda g, y: conv_transpose(g, w, taps, stride, within)),
         (w, lambda g, y: conv_weight(x, g, taps, stride)),
         (residual, lambda g, y: g),
         (bias, lambda g, y: g),
@@ -86,7 +86,7 @@ def conv_transpose(
     return node(
         "conv_transpose",
         kernels.conv_transpose(u, v, taps, stride, out, *start),
-        (y, Onto(lambda g, x, residual: conv(g, w, taps, stride, within, residual))),
+        (y, lambda g, x: conv(g, w, taps, stride, within)),
         (w, lambda g, x: conv_weight(g, y, taps, stride)),
         (residual, lambda g, x: g),
         (bias, lambda g, x: g),

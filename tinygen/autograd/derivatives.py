@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from .backward import check_inputs, grad, value_and_free
 from .reduce import sum
 from .shape import reshape, stack
-from .tensor import Tensor, TensorLike, grad, listed, set_taping, taping, value_and_release, value_of
+from .tensor import Tensor, TensorLike, is_grad_enabled, set_grad_enabled, value_of
 
 Function = Callable[..., Tensor]
 
@@ -32,14 +33,14 @@ def value_and_grad(
     these, a list. The graph is released on the way: this is the cheapest derivative, and the one to train with.
     Raises as `grad` does.
     """
-    named = None if inputs is None else listed(inputs)
+    named = None if inputs is None else check_inputs(inputs)
 
     def value_and_derivative(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
-        with set_taping(True):
+        with set_grad_enabled(True):
             if named is None:
                 args = (_tensor(args[0]), *args[1:])
             wanted = args[:1] if named is None else named
-            value, derivatives = value_and_release([f(*args, **kwargs)], wanted, allow_unreached)
+            value, derivatives = value_and_free([f(*args, **kwargs)], wanted, allow_unreached)
         return value, derivatives[0] if named is None else derivatives
 
     return value_and_derivative
@@ -48,9 +49,9 @@ def value_and_grad(
 def vjp(f: Function, *xs: TensorLike) -> tuple[Tensor, Callable[[TensorLike], list[Tensor]]]:
     """Return y = f(*xs) and the map that pulls a cotangent of y back to the xs: g ↦ [gᵀ ∂y/∂x for x in xs]"""
     inputs = [_tensor(x) for x in xs]
-    with set_taping(True):
+    with set_grad_enabled(True):
         y = f(*inputs)
-    return _handed_out(y), lambda g: grad(y, inputs, g, create_graph=taping(), allow_unreached=True)
+    return _handed_out(y), lambda g: grad(y, inputs, g, create_graph=is_grad_enabled(), allow_unreached=True)
 
 
 def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -> tuple[Tensor, Tensor]:
@@ -62,12 +63,12 @@ def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -
         shape, needed = np.shape(value_of(tangent)), np.shape(value_of(x))
         if shape != needed:
             raise ValueError(f"jvp: a tangent of shape {shape} for an input of shape {needed}")
-    with set_taping(True):
+    with set_grad_enabled(True):
         y, pull_back = vjp(f, *xs)
         probe, along = Tensor(np.zeros_like(y.value)), Tensor(np.zeros((), y.dtype))
         for pulled, tangent in zip(pull_back(probe), tangents, strict=True):
             along = along + sum(pulled * tangent)
-    return _handed_out(y), grad(along, [probe], create_graph=taping(), allow_unreached=True)[0]
+    return _handed_out(y), grad(along, [probe], create_graph=is_grad_enabled(), allow_unreached=True)[0]
 
 
 def jacobian(f: Function) -> Callable[[TensorLike], Tensor]:
@@ -98,7 +99,7 @@ def _gradient(f: Function) -> Callable[[Tensor], Tensor]:
 
 def _handed_out(y: Tensor) -> Tensor:
     """Drop the edges that only the derivative needed, if the caller keeps none."""
-    return y if taping() else Tensor(y.value)
+    return y if is_grad_enabled() else Tensor(y.value)
 
 
 def _tensor(x: TensorLike) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import activation
-from .tensor import Array, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, attempt, is_grad_enabled, node, primitive, value_of
 
 
 @primitive
@@ -107,7 +107,7 @@ def tanh(x: TensorLike) -> Tensor:
     """y = tanh x"""
 
     def rule(g: Tensor, y: Tensor) -> Tensor:
-        return g * one_minus_square(y) if taping() else node("tanh_vjp", activation.tanh_vjp(y.value, g.value))
+        return g * one_minus_square(y) if is_grad_enabled() else node("tanh_vjp", activation.tanh_vjp(y.value, g.value))
 
     return node("tanh", np.tanh(value_of(x)), (x, rule))
 

@@ -13,12 +13,13 @@ import numpy as np
 
 from ..kernels import activation, likelihood, mixture
 from ..kernels import lstm as recurrent
+from .backward import grad
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
 from .linalg import matmul
 from .reduce import log_softmax, logsumexp
 from .shape import broadcast_to, concatenate, pad, reshape, split, stack, transpose
 from .special import log_ndtr, log_normal
-from .tensor import Array, Tensor, TensorLike, array_of, grad, node, primitive, taping
+from .tensor import Array, Tensor, TensorLike, array_of, is_grad_enabled, node, primitive
 
 
 @primitive
@@ -35,7 +36,7 @@ def gated_activation(x: TensorLike) -> Tensor:
         )
 
     def rule(g: Tensor, y: Tensor) -> Tensor:
-        if taping():
+        if is_grad_enabled():
             return grad(_plain_gate(x), [x], g, create_graph=True)[0]  # type: ignore[list-item]  # an edge has a tensor
         return node("gated_activation_vjp", activation.gated_activation_vjp(v, g.value))
 
@@ -59,7 +60,7 @@ def bernoulli_log_prob(logits: TensorLike, k: Array) -> Tensor:
     bits = k.astype(np.uint8)
 
     def rule(g: Tensor, y: Tensor) -> Tensor:
-        if taping():
+        if is_grad_enabled():
             return grad(_plain_bernoulli(logits, bits), [logits], g, create_graph=True)[0]  # type: ignore[list-item]
         return node("bernoulli_vjp", likelihood.bernoulli_vjp(v, bits, g.value))
 
@@ -88,7 +89,7 @@ def mixture_cdf(x: TensorLike, parameters: TensorLike, kind: str = "logistic") -
     normal = kind == "normal"
 
     def rule(g: Tensor, y: Tensor) -> Tensor:
-        if taping():
+        if is_grad_enabled():
             rows = broadcast_to(parameters, (*v.shape, 3 * size))
             by_x, by_rows = grad(_plain_mixture_cdf(x, rows, kind), [x, rows], g, create_graph=True)
             return concatenate([reshape(by_x, (*v.shape, 1)), by_rows], -1)
@@ -131,12 +132,12 @@ def lstm(x: TensorLike, u: TensorLike) -> Tensor:
     h, c, gates = recurrent.lstm(v, w)
 
     def through_time(g: Tensor, y: Tensor) -> Tensor:
-        if taping():
+        if is_grad_enabled():
             return grad(_plain_lstm(x, u), [x], g, create_graph=True)[0]
         return node("lstm_vjp", recurrent.lstm_vjp(g.value, w, c, gates))
 
     def to_u(g: Tensor, y: Tensor) -> Tensor:
-        before = pad((lstm(x, u) if taping() else Tensor(h))[:, :-1], [(0, 0), (1, 0), (0, 0)])
+        before = pad((lstm(x, u) if is_grad_enabled() else Tensor(h))[:, :-1], [(0, 0), (1, 0), (0, 0)])
         return matmul(transpose(reshape(before, (-1, size))), reshape(g, (-1, 4 * size)))
 
     # Once back through time gives the cotangents of all a_t; those of x and u come from these, in one product each. A

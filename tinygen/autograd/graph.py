@@ -18,14 +18,14 @@ def to_dot(output: Tensor) -> str:
     while todo:
         tensor = todo.pop()
         for parent, _ in tensor.edges:
-            arrows.append((parent.birth, tensor.birth))
+            arrows.append((parent.order, tensor.order))
             if id(parent) not in found:
                 found[id(parent)] = parent
                 todo.append(parent)
     lines = ["digraph {", "  rankdir=TB"]
-    for tensor in sorted(found.values(), key=lambda tensor: tensor.birth):
+    for tensor in sorted(found.values(), key=lambda tensor: tensor.order):
         leaf = "Parameter" if isinstance(tensor, Parameter) else "Tensor"
         style = "shape=box" if tensor.op else "style=filled" if isinstance(tensor, Parameter) else "shape=ellipse"
-        lines.append(f'  n{tensor.birth} [label="{tensor.op or leaf}\\n{tensor.shape}" {style}]')
+        lines.append(f'  n{tensor.order} [label="{tensor.op or leaf}\\n{tensor.shape}" {style}]')
     lines += [f"  n{parent} -> n{child}" for parent, child in sorted(arrows)]
     return "\n".join([*lines, "}"]) + "\n"

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..kernels.reductions import sum_rows
-from .tensor import VJP, Array, AtKey, Tensor, TensorLike, array_of, attempt, node, primitive, taping, value_of
+from .backward import IndexVJP
+from .tensor import VJP, Array, Tensor, TensorLike, array_of, attempt, is_grad_enabled, node, primitive, value_of
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -79,13 +80,13 @@ def index(x: TensorLike, key: Any) -> Tensor:
     if any(isinstance(part, Tensor) for part in (key if isinstance(key, tuple) else (key,))):
         raise TypeError("index: a Tensor is no index, positions have no derivative; index with its .value")
     once = _names_each_place_once(key)
-    if taping() and not once:
+    if is_grad_enabled() and not once:
         key = deepcopy(key)  # an array of positions may be changed by its owner before the derivative is taken
     y = attempt("index", getitem, [v], key)
 
     rule: VJP = lambda g, y: scatter_add(g, key, v.shape)
     if once:
-        rule = AtKey(key, rule)
+        rule = IndexVJP(key, rule)
     return node("index", y, (x, rule))
 
 
@@ -99,7 +100,7 @@ def scatter_add(x: TensorLike, key: Any, shape: Shape) -> Tensor:
     if _names_each_place_once(key):
         y[key] += v
     else:
-        key = deepcopy(key) if taping() else key
+        key = deepcopy(key) if is_grad_enabled() else key
         np.add.at(y, key, v)
     return node("scatter_add", y, (x, lambda g, y: index(g, key)))
 
@@ -112,7 +113,7 @@ def _names_each_place_once(key: Any) -> bool:
 @primitive
 def take_along_axis(x: TensorLike, positions: Array, axis: int) -> Tensor:
     """y[…, i, …] = x[…, positions[…, i, …], …]"""
-    v, positions = array_of(x), positions.copy() if taping() else positions
+    v, positions = array_of(x), positions.copy() if is_grad_enabled() else positions
     _check_along("take_along_axis", v.shape, positions, axis)
     y = attempt("take_along_axis", np.take_along_axis, [v, positions], axis)
     return node("take_along_axis", y, (x, lambda g, y: put_along_axis(g, positions, axis, v.shape)))
@@ -121,7 +122,7 @@ def take_along_axis(x: TensorLike, positions: Array, axis: int) -> Tensor:
 @primitive
 def put_along_axis(x: TensorLike, positions: Array, axis: int, shape: Shape) -> Tensor:
     """y = 0; y[…, positions[…, i, …], …] += x[…, i, …]: the adjoint of take_along_axis"""
-    v, positions = array_of(x), positions.copy() if taping() else positions
+    v, positions = array_of(x), positions.copy() if is_grad_enabled() else positions
     _check_along("put_along_axis", shape, positions, axis)
     if v.shape != positions.shape:
         raise ValueError(f"put_along_axis: x of shape {v.shape} and positions of shape {positions.shape} must be equal")
@@ -164,7 +165,7 @@ def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """y = the tensors one after another along an axis they already have"""
     values = [array_of(x) for x in tensors]
     y = attempt("concatenate", lambda *parts: np.concatenate(parts, axis), values)
-    if not taping():
+    if not is_grad_enabled():
         return node("concatenate", y)
     ends = list(accumulate(v.shape[axis] for v in values))
 

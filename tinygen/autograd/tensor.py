@@ -1,22 +1,23 @@
-"""The engine: a tensor is a value and the edges to its parents; every edge carries a vector-Jacobian product.
+"""The tensor: a value, and edges to the tensors it was computed from, each with a vector-Jacobian product (VJP).
 
-An operation y = f(a, b) computes y's value at once and notes, for each parent, how a cotangent of y (the derivative of
-some later scalar with respect to y) becomes a cotangent of that parent:
+An operation y = f(a, b) computes the value of y at once. For each parent it records how a cotangent of y (the
+derivative of some later scalar with respect to y) becomes a cotangent of that parent:
 
     y.edges = ((a, lambda g, y: …), (b, lambda g, y: …))        ā = gᵀ ∂y/∂a
 
-The rules are themselves written in tensor operations, so a derivative can be differentiated again. A rule is handed its
-own output y rather than closing over it: a closure over y would be a reference cycle, and memory would wait for the
-garbage collector.
+VJPs are written in tensor operations, so a derivative can be differentiated again. A VJP receives its output y as an
+argument instead of closing over it: a closure would be a reference cycle, which only the garbage collector frees.
 
-A tensor is always made after its parents. Its `birth` number is therefore a topological order of every graph it is in,
-and `grad` needs neither recursion nor a tape: it walks the nodes from the youngest to the oldest.
+A tensor is always created after its parents, so its `order`, a running number, sorts every graph topologically: `grad`
+(backward.py) needs neither recursion nor a tape.
 
-An operation of your own is written like those here, with its rule in tensor operations:
+A user-defined operation is written like those of this package:
 
     @primitive
     def erf(x):
         return node("erf", scipy.special.erf(value_of(x)), (x, lambda g, y: g * 2 / math.sqrt(math.pi) * exp(-x * x)))
+
+Checked by: tests/autograd/test_tensor.py
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ from __future__ import annotations
 import itertools
 import operator
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -38,87 +38,66 @@ Edge: TypeAlias = "tuple[TensorLike, VJP]"
 TensorLike: TypeAlias = "Tensor | Array | np.generic | float | Sequence[Any]"
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Every differentiable operation by its name. Operators below find theirs here, since this file knows of no operation;
-# the tests walk it, so an operation without a property test is a failing test.
+# Every differentiable operation by name. The operators of Tensor look theirs up here, because the operations import
+# this file; the tests iterate over it, so an operation without a property test fails.
 PRIMITIVES: dict[str, Callable[..., Tensor]] = {}
 
 
 def primitive(operation: F) -> F:
-    """Enter an operation that makes its own nodes into the list of those that a test must check.
+    """Register an operation that creates nodes in PRIMITIVES. Defining the same operation again replaces it.
 
-    Raises ValueError if another one has its name; running the same definition again is fine.
-    Checked by: tests/autograd/test_tensor.py
+    Raises: ValueError if an operation of another module has the same name.
     """
     name, taken = operation.__name__, PRIMITIVES.get(operation.__name__, operation)
     if (taken.__module__, taken.__qualname__) != (operation.__module__, operation.__qualname__):
-        raise ValueError(f"primitive: {name!r} is an operation of {taken.__module__} already; choose another name")
+        raise ValueError(f"primitive: {name!r} is already an operation of {taken.__module__}; choose another name")
     PRIMITIVES[name] = operation
     return operation
 
 
-@dataclass(frozen=True)
-class AtKey:
-    """A rule whose result is 0 but for y's cotangent at parent[key]: a thousand of them can fill a single array.
-
-    Where the parent already has an adjoint to add to, `grad` adds at the key, and does not run the rule.
-    """
-
-    key: Any  # names each place once
-    rule: VJP
-
-    def __call__(self, g: Tensor, y: Tensor) -> Tensor:
-        return self.rule(g, y)
-
-
-@dataclass(frozen=True, eq=False)
-class Onto:
-    """A rule that starts its sums from the adjoint its parent already has, if any: nothing is left to add to it."""
-
-    rule: Callable[[Tensor, Tensor, TensorLike], Tensor]  # (g, y, residual) ↦ residual + the parent's cotangent
-
-    def __call__(self, g: Tensor, y: Tensor) -> Tensor:
-        return self.rule(g, y, 0.0)
-
-
 class _Mode(threading.local):
-    taping = True
+    grad_enabled = True
 
 
 _mode = _Mode()
-_births = itertools.count()
+_orders = itertools.count()
 
 
-def taping() -> bool:
-    """Whether operations keep edges in this thread just now."""
-    return _mode.taping
+def is_grad_enabled() -> bool:
+    """Return whether gradient recording is enabled in this thread."""
+    return _mode.grad_enabled
 
 
 @contextmanager
-def set_taping(on: bool) -> Iterator[None]:
-    """Keep edges, or keep none, inside a `with` block of this thread."""
-    previous, _mode.taping = _mode.taping, on
+def set_grad_enabled(enabled: bool) -> Iterator[None]:
+    """Context manager that enables or disables gradient recording in this thread."""
+    previous, _mode.grad_enabled = _mode.grad_enabled, enabled
     try:
         yield
     finally:
-        _mode.taping = previous
+        _mode.grad_enabled = previous
 
 
 def no_grad() -> Any:
-    """Keep no edges inside a `with` block, so that nothing is remembered for a derivative.
+    """Context manager, or decorator `@no_grad()`, that disables gradient recording in this thread.
 
-    Holds for the current thread. Also a decorator: `@no_grad()`.
-    Checked by: tests/autograd/test_tensor.py
+    Example:
+        >>> x = Tensor(2.0)
+        >>> with no_grad():
+        ...     y = x * x
+        >>> y.edges
+        ()
     """
-    return set_taping(False)
+    return set_grad_enabled(False)
 
 
-# What is called otherwise here: the error for an attribute that is not there says how.
-_ELSEWHERE = dict.fromkeys(["backward", "grad", "requires_grad", "zero_grad"], "derivatives are grad(output, [x, …])")
-_ELSEWHERE |= {"detach": "a constant without edges is Tensor(x.value)", "numpy": "the array is x.value"}
+# Attributes of PyTorch's tensors that this class does not have, and what to use instead.
+_HINTS = dict.fromkeys(["backward", "grad", "requires_grad", "zero_grad"], "use grad(output, [x, …])")
+_HINTS |= {"detach": "use Tensor(x.value)", "numpy": "use x.value"}
 
 
 def _operator(name: str) -> tuple[Callable[[Tensor, TensorLike], Tensor], Callable[[Tensor, TensorLike], Tensor]]:
-    """Make an operator of an operation, and the one that Python asks when the tensor stands on the right."""
+    """Return the operator of an operation and its reflected version, for a tensor on the right-hand side."""
     return (lambda self, other: PRIMITIVES[name](self, other)), (lambda self, other: PRIMITIVES[name](other, self))
 
 
@@ -127,48 +106,56 @@ def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Tensor, TensorL
 
 
 class Tensor:
-    """An array that remembers how it was computed. Follows NumPy: names, broadcasting, axis and keepdims, dtype rules.
+    """An array that records how it was computed, with NumPy's names, broadcasting, axis arguments and dtype rules.
 
-    Values are never changed in place; nor may you change an array that was given as a constant (a in a * x) while the
-    graph lives: it is not copied, and the rules read it. `==` and `<` compare values and give plain boolean arrays; a
-    tensor hashes by identity. Raises TypeError if the value is not real-numbered.
+    Values are never modified in place. Do not modify an array that was used as a constant (a in a * x) while the graph
+    exists: it is not copied, and VJPs read it. `==` and `<` compare values and return boolean arrays; a tensor hashes
+    by identity.
 
-    Checked by: tests/autograd/test_tensor.py
+    Args:
+        value: an array, a number or a nested sequence.
+
+    Raises: TypeError if the value is a Tensor or not real.
+
+    Example:
+        >>> x = Tensor([1.0, 2.0])
+        >>> (x * x).sum()
+        Tensor(5., dtype=float64, op=sum)
     """
 
-    __slots__ = ("__weakref__", "birth", "edges", "op", "value")
+    __slots__ = ("__weakref__", "edges", "op", "order", "value")
     __array_priority__ = 1000.0
     __array_ufunc__ = None  # `array * tensor` becomes tensor.__rmul__(array)
 
     value: Array
     edges: tuple[tuple[Tensor, VJP], ...]
     op: str
-    birth: int
+    order: int
 
     def __init__(self, value: Any, dtype: DTypeLike | None = None) -> None:
         if isinstance(value, Tensor):
-            raise TypeError("Tensor: the value is a Tensor already; pass tensor.value for a constant without edges")
+            raise TypeError("value: expected an array, got a Tensor; pass tensor.value for a constant without edges")
         array = np.asarray(value, dtype)
         if array.dtype.kind not in "fiub":
-            raise TypeError(f"Tensor: a value of dtype {array.dtype} is not real-numbered")
-        self.value, self.edges, self.op, self.birth = array, (), "", next(_births)
+            raise TypeError(f"value: expected real numbers, got dtype {array.dtype}")
+        self.value, self.edges, self.op, self.order = array, (), "", next(_orders)
 
     def __repr__(self) -> str:
-        made = f", op={self.op}" if self.op else ""
-        return f"{type(self).__name__}({np.array2string(self.value, prefix='Tensor(')}, dtype={self.dtype}{made})"
+        op = f", op={self.op}" if self.op else ""
+        return f"{type(self).__name__}({np.array2string(self.value, prefix='Tensor(')}, dtype={self.dtype}{op})"
 
     def __array__(self, *_: Any, **__: Any) -> Array:
-        raise TypeError("a Tensor does not silently become an array, its edges would be lost: pass tensor.value")
+        raise TypeError("a Tensor is not converted to an array, which would lose its edges; pass tensor.value")
 
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if function in (np.shape, np.ndim, np.size):
             return function(*map(value_of, args), **kwargs)
         raise TypeError(f"np.{function.__name__} of a Tensor: use tinygen.autograd (ag.sum for np.sum) or tensor.value")
 
-    if not TYPE_CHECKING:  # to a type checker these attributes are simply not there
+    if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept any attribute
 
         def __getattr__(self, name: str) -> Any:
-            hint = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+            hint = f"; {_HINTS[name]}" if name in _HINTS else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     @property
@@ -262,58 +249,62 @@ class Tensor:
 
 
 class Parameter(Tensor):
-    """A tensor that is learned: an optimiser gives it new values, and a module finds it by its type.
+    """A tensor that is trained: an optimiser assigns new values to it, and a module finds it by its type.
 
-    It has a copy of the array it is made from. `assign` gives it a new value and makes it younger than the graphs that
-    were built from its old one, by which `grad` knows that they are out of date; setting `value` is an AttributeError.
+    The array it is created from is copied. `assign` replaces the value and renews `order`, so that `grad` refuses
+    graphs that were built from an earlier value.
 
-    Checked by: tests/autograd/test_tensor.py
+    Raises: AttributeError if `value` is set directly.
+
+    Example:
+        >>> w = Parameter([1.0, 2.0])
+        >>> w.assign([3.0, 4.0])
+        >>> w.value
+        array([3., 4.], dtype=float32)
     """
 
-    __slots__ = ("made",)
+    __slots__ = ("first_order",)
 
-    made: int  # the first birth: whatever depends on the parameter is younger than that, under any of its values
+    first_order: int  # every tensor that depends on the parameter, under any of its values, has a greater order
 
     def __init__(self, value: Any, dtype: DTypeLike = np.float32) -> None:
         super().__init__(value if isinstance(value, Tensor) else np.array(value), dtype)
-        self.made = self.birth
+        self.first_order = self.order
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "value" and hasattr(self, "value"):  # the first value comes from __init__, or from a copy or pickle
-            raise AttributeError(
-                "Parameter: its value is not set, graphs that use it would not notice; use p.assign(…)"
-            )
+        if name == "value" and hasattr(self, "value"):  # the first value is set by __init__, by copy or by pickle
+            raise AttributeError("Parameter: value cannot be set, since graphs would not notice; use p.assign(…)")
         super().__setattr__(name, value)
 
     def assign(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
-        """Replace the value (not in place: who holds the old array keeps it). Without a dtype, the dtype stays.
+        """Replace the value by a new array; the dtype is kept unless one is given.
 
-        Raises ValueError if the new value has another shape.
+        Raises: ValueError if the new value has another shape.
         """
         array = array_of(value)
         if array.shape != self.shape:
-            raise ValueError(f"assign: a parameter of shape {self.shape} was given a value of shape {array.shape}")
+            raise ValueError(f"value: expected shape {self.shape}, got {array.shape}")
         object.__setattr__(self, "value", np.asarray(array, self.dtype if dtype is None else dtype))
-        self.birth = next(_births)
+        self.order = next(_orders)
 
 
 def _one_or_several(arguments: tuple[Any, ...]) -> Any:
-    """Read f(2, 3) and f((2, 3)) alike, as NumPy does."""
+    """Accept both f(2, 3) and f((2, 3)), as NumPy does."""
     return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer) else arguments
 
 
 def value_of(x: Any) -> Any:
-    """Return the array of a tensor; anything else as it is (a Python number stays weakly typed, NEP 50)."""
+    """Return the array of a tensor, or any other object unchanged (a Python number stays weakly typed, NEP 50)."""
     return x.value if isinstance(x, Tensor) else x
 
 
 def array_of(x: Any) -> Array:
-    """Return the array of a tensor; a number or a list as an array."""
+    """Return the array of a tensor, or np.asarray of any other object."""
     return x.value if isinstance(x, Tensor) else np.asarray(x)
 
 
 def attempt(op: str, function: Callable[..., Any], operands: Sequence[TensorLike], *options: Any) -> Any:
-    """Apply a NumPy function to values; where it refuses, the error names the operation, the shapes and the options."""
+    """Call a NumPy function on the operands' values; its errors then name the operation, the shapes and the options."""
     values = [value_of(operand) for operand in operands]
     try:
         return function(*values, *options)
@@ -324,190 +315,16 @@ def attempt(op: str, function: Callable[..., Any], operands: Sequence[TensorLike
 
 
 def node(op: str, value: Any, *edges: Edge) -> Tensor:
-    """Make the tensor that an operation returns; parents that are not tensors are constants and get no edge.
+    """Create the tensor that an operation returns.
 
-    An edge is a parent and its rule (cotangent, output) → the parent's cotangent; in `no_grad` none is kept.
-    Checked by: tests/autograd/test_tensor.py
+    Args:
+        op: name of the operation.
+        edges: per parent, the parent and its VJP (cotangent, output) → cotangent of the parent. Parents that are not
+            tensors are constants and get no edge; under `no_grad` no edge is recorded.
     """
     tensor = Tensor.__new__(Tensor)
     tensor.value = value if type(value) is np.ndarray else np.asarray(value)
     tensor.op = op
-    tensor.edges = tuple([edge for edge in edges if isinstance(edge[0], Tensor)]) if _mode.taping else ()  # type: ignore[misc]
-    tensor.birth = next(_births)
+    tensor.edges = tuple([edge for edge in edges if isinstance(edge[0], Tensor)]) if _mode.grad_enabled else ()  # type: ignore[misc]
+    tensor.order = next(_orders)
     return tensor
-
-
-def grad(
-    output: Tensor,
-    inputs: Iterable[Tensor],
-    cotangent: TensorLike | None = None,
-    create_graph: bool = False,
-    allow_unreached: bool = False,
-) -> list[Tensor]:
-    """Reverse-mode derivative: pull a cotangent of the output back to each of the inputs.
-
-        x̄ᵢ = gᵀ ∂output/∂xᵢ
-
-    Only nodes that lie on a way from an input to the output are visited. Nothing is consumed: a second call gives the
-    same answer. With `create_graph` the derivative keeps edges and can be differentiated again.
-
-    Shapes: cotangent like output (it may be left out if output has one element: then it is 1); results like inputs.
-    Raises ValueError if the output is not a scalar and no cotangent is given, if shapes differ, or if an input does
-    not reach the output (with `allow_unreached` it gets zeros), or if there are none; RuntimeError if a parameter that
-    a node on the way was computed from was given a new value since; TypeError if an input is not a floating tensor.
-    Source: Griewank & Walther, "Evaluating Derivatives", 2008, chapter 3.
-    Checked by: tests/autograd/test_tensor.py and, for every operation, tests/autograd/test_primitives.py
-    """
-    inputs, seed = listed(inputs), _seed(output, cotangent)
-    return _backward(_path(output, inputs), seed, inputs, create_graph, allow_unreached)
-
-
-def value_and_release(
-    output: list[Tensor], inputs: Iterable[Tensor], allow_unreached: bool = False
-) -> tuple[Tensor, list[Tensor]]:
-    """Value and derivative of a scalar whose graph nobody else needs: `output` is emptied, the graph freed on the way.
-
-    The list is the hand-over: the caller keeps no reference, so each activation is released as soon as the backward
-    pass has left it.
-    """
-    inputs, seed = listed(inputs), _seed(output[0], None)
-    value = Tensor(output[0].value)
-    path = _path(output.pop(), inputs)
-    return value, _backward(path, seed, inputs, False, allow_unreached)
-
-
-def listed(inputs: Iterable[Tensor]) -> list[Tensor]:
-    """Read inputs, which may come from a generator, and check that derivatives can be taken by them."""
-    if isinstance(inputs, Tensor):
-        raise TypeError("grad: inputs is a single Tensor; pass a sequence, grad(output, [x])")
-    inputs = list(inputs)
-    if not inputs:
-        raise ValueError("grad: inputs is empty, there is nothing to take a derivative by")
-    for i, x in enumerate(inputs):
-        if not isinstance(x, Tensor) or x.dtype.kind != "f":
-            kind = f"Tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"grad: inputs[{i}] is a {kind}; derivatives are taken by floating-point Tensors")
-    return inputs
-
-
-def _seed(output: Tensor, cotangent: TensorLike | None) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise TypeError(f"grad: output is a {type(output).__name__}, not a Tensor: it was not computed by tinygen")
-    if output.dtype.kind != "f":
-        raise TypeError(f"grad: an output of dtype {output.dtype} has no derivative; compute it in floating point")
-    if cotangent is None:
-        if output.size != 1:
-            raise ValueError(
-                f"grad: the output has shape {output.shape}, not one element; "
-                f"reduce it (output.sum()) or pass cotangent=… of that shape"
-            )
-        return Tensor(np.ones(output.shape, output.dtype))
-    seed = cotangent if isinstance(cotangent, Tensor) else Tensor(np.asarray(cotangent, output.dtype))
-    if seed.shape != output.shape:
-        raise ValueError(f"grad: the cotangent has shape {seed.shape}, the output {output.shape}; they must be equal")
-    return _like(seed, output)
-
-
-def _path(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """List the nodes on the ways from `inputs` to `output`, oldest first; empty if no input reaches the output."""
-    # What is older than the oldest input cannot depend on any of them, and is not looked at.
-    oldest = min((x.made if isinstance(x, Parameter) else x.birth for x in inputs), default=output.birth)
-    found, todo = {id(output): output}, [output]
-    while todo:
-        for parent, _ in todo.pop().edges:
-            if parent.birth >= oldest and id(parent) not in found:
-                found[id(parent)] = parent
-                todo.append(parent)
-    reached = {id(x) for x in inputs}
-    path = []
-    for tensor in sorted(found.values(), key=lambda tensor: tensor.birth):
-        if id(tensor) in reached or any(id(parent) in reached for parent, _ in tensor.edges):
-            _check_fresh(tensor)
-            reached.add(id(tensor))
-            path.append(tensor)
-    return path if id(output) in reached else []
-
-
-def _check_fresh(tensor: Tensor) -> None:
-    """Refuse a node on the way of which a parent, on the way or not, has a new value: the node's rules may read it."""
-    for parent, _ in tensor.edges:
-        if parent.birth > tensor.birth:
-            raise RuntimeError(
-                f"grad: a parameter of shape {parent.shape} was given a new value after '{tensor.op}' had used it; "
-                f"compute the output again"
-            )
-
-
-def _backward(
-    path: list[Tensor], seed: Tensor, inputs: Sequence[Tensor], create_graph: bool, allow_unreached: bool
-) -> list[Tensor]:
-    """Run the VJPs from the youngest node to the oldest, emptying `path`, and return the adjoints of the inputs."""
-    wanted = {id(x) for x in inputs}
-    on_path = {id(tensor) for tensor in path}
-    adjoints = {id(path[-1]): seed} if path else {}
-    sums: set[int] = set()  # adjoints whose array was made here by adding, and may therefore be added to in place
-    with set_taping(create_graph):
-        while path:
-            tensor = path.pop()
-            key = id(tensor)
-            adjoint = adjoints[key] if key in wanted else adjoints.pop(key)
-            for parent, vjp in tensor.edges:
-                key = id(parent)
-                if key not in on_path:
-                    continue
-                if key in sums and isinstance(vjp, AtKey):
-                    adjoints[key].value[vjp.key] += adjoint.value
-                    continue
-                contribution: Any = adjoint  # a Tensor, unless the rule returns something else
-                onto = vjp if isinstance(vjp, Onto) and key in adjoints else None
-                try:
-                    contribution = onto.rule(adjoint, tensor, adjoints[key]) if onto else vjp(adjoint, tensor)
-                    contribution = _like(contribution, parent)
-                except Exception as error:
-                    rule = f"the rule of {tensor.op!r} for parent {[rule for _, rule in tensor.edges].index(vjp)}"
-                    if isinstance(contribution, Tensor):
-                        error.add_note(f"in {rule}")
-                        raise
-                    kind = type(contribution).__name__
-                    raise TypeError(f"{rule} returned {kind}; write it in tensor operations") from error
-                if onto or key not in adjoints:
-                    adjoints[key] = contribution
-                elif key in sums:
-                    adjoints[key].value += contribution.value
-                else:
-                    adjoints[key] = adjoints[key] + contribution
-                    if not create_graph:
-                        sums.add(key)
-            del adjoint, tensor
-    return _collect(adjoints, seed, inputs, create_graph, allow_unreached)
-
-
-def _like(cotangent: Tensor, parent: Tensor) -> Tensor:
-    """Undo what broadcasting and type promotion did to a parent. This is the only place where either is undone."""
-    if cotangent.value.shape != parent.value.shape:
-        cotangent = PRIMITIVES["sum_to"](cotangent, parent.value.shape)
-    if cotangent.value.dtype != parent.value.dtype:
-        cotangent = PRIMITIVES["astype"](cotangent, parent.value.dtype)
-    return cotangent
-
-
-def _collect(
-    adjoints: dict[int, Tensor], seed: Tensor, inputs: Sequence[Tensor], create_graph: bool, allow_unreached: bool
-) -> list[Tensor]:
-    results, owners = [], {id(seed.value)}
-    for i, x in enumerate(inputs):
-        adjoint = adjoints.get(id(x))
-        if adjoint is None:
-            if not allow_unreached:
-                raise ValueError(
-                    f"grad: inputs[{i}] of shape {x.shape} does not reach the output (was it used, and outside "
-                    f"no_grad?); pass allow_unreached=True to get zeros"
-                )
-            adjoint = Tensor(np.zeros_like(x.value))
-        elif not create_graph:
-            # A rule may hand its cotangent on as it is or as a view; what leaves here shares memory with nothing.
-            if id(adjoint.value) in owners or adjoint.value.base is not None:
-                adjoint = Tensor(adjoint.value.copy())
-            owners.add(id(adjoint.value))
-        results.append(adjoint)
-    return results

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ..autograd import Array, Parameter, Tensor, TensorLike
-from ..autograd.tensor import array_of, taping
+from ..autograd.tensor import array_of, is_grad_enabled
 from ..checks import check_context, check_event
 from ..ode import Solution, Solver, State, solve_with_adjoint
 from .bijection import Bijection
@@ -85,7 +85,7 @@ class ContinuousFlow(Bijection):
             remembered = cache(lambda t, taped: self.velocity.at(t))
 
             def at(t: float) -> Instant:
-                return remembered(t, taping())
+                return remembered(t, is_grad_enabled())
 
         def field(t: float, y: State) -> State:
             if not volume:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, index, scatter_add
-from ..autograd.tensor import array_of, taping, value_of
+from ..autograd.tensor import array_of, is_grad_enabled, value_of
 from ..nn.masked import MaskedMLP
 from .bijection import Bijection
 from .transformers import Transformer
@@ -50,7 +50,7 @@ class MaskedAutoregressive(Bijection):
         v = array_of(z)
         if v.ndim != 2 or v.dtype.kind != "f":
             raise ValueError(f"z: expected floats (N, {self.net.variables}), got {v.dtype} of shape {v.shape}")
-        if not taping():
+        if not is_grad_enabled():
             return self._remembering(v, value_of(context))
         x, log_det = Tensor(np.zeros_like(v)), Tensor(np.zeros_like(v[:, 0]))
         weights = self.net.weights()

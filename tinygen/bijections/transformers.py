@@ -42,7 +42,7 @@ from ..autograd import (
     subtract,
     tanh,
 )
-from ..autograd.tensor import array_of, set_taping, taping
+from ..autograd.tensor import array_of, is_grad_enabled, set_grad_enabled
 from ..checks import at_least, broadcasts
 from ..kernels.mixture import mixture_quantile
 from ..kernels.special import logit_ndtr
@@ -145,10 +145,10 @@ class MixtureCDF:
 
         def by_parameters(g: Tensor, x: Tensor) -> Tensor:
             """∂x/∂θ = −∂z/∂θ / (dz/dx) at fixed x: of θ's stand-in, for x, too, depends on θ itself."""
-            with set_taping(True):
+            with set_grad_enabled(True):
                 stand_in = node("same", array_of(parameters), (parameters, lambda g, y: g))
                 again, log_slope = self.forward(x, stand_in)
-            return grad(again, [stand_in], -g * exp(-log_slope), create_graph=taping())[0]
+            return grad(again, [stand_in], -g * exp(-log_slope), create_graph=is_grad_enabled())[0]
 
         def by_z(g: Tensor, x: Tensor) -> Tensor:
             return g * exp(-self.forward(x, parameters)[1])

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..autograd import Array, Tensor, concatenate, grad, no_grad, node, reshape
-from ..autograd.tensor import array_of, set_taping, taping
+from ..autograd.tensor import array_of, is_grad_enabled, set_grad_enabled
 from .solvers import Solution, Solver, State, VectorField
 
 
@@ -38,12 +38,12 @@ def solve_with_adjoint(
     packed = concatenate([reshape(part, -1) for part in (*y, *inputs)])
 
     def vjp(g: Tensor, _: Tensor) -> Tensor:
-        if taping():
+        if is_grad_enabled():
             raise RuntimeError("solve_with_adjoint: second derivatives need the graph of the solver; call it directly")
 
         def backward_field(t: float, state: State) -> State:
             y, adjoint = [Tensor(part) for part in state[: len(end)]], state[len(end) : 2 * len(end)]
-            with set_taping(True):
+            with set_grad_enabled(True):
                 k = f(t, tuple(y))
                 product = sum((part * a).sum() for part, a in zip(k, adjoint, strict=True))  # aᵀ f
             gradients = grad(product, [*y, *inputs], allow_unreached=True)
