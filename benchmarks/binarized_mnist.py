@@ -1,19 +1,16 @@
-"""Static binarised MNIST: what each model reaches on two cores, beside the published figures; in nats per image.
+"""Static binarised MNIST: the likelihood of each model after training on two cores, beside published results.
 
-    python -m benchmarks.binarized_mnist gated_pixelcnn                              train, or go on, then validate
+    python -m benchmarks.binarized_mnist gated_pixelcnn                              train or resume, then validate
     python -m benchmarks.binarized_mnist gated_pixelcnn --split test --load CHECKPOINT      evaluate a trained model
 
-A run writes `out/binarized_mnist/MODEL/`: a checkpoint that it goes on from exactly, whenever it is stopped, the
-history, and metrics.json with the time it took over all its pieces. Published figures are of the test split, to which
-this script is not shown unless told; a model is validated on the 10,000 images that are neither trained on nor tested.
-The first 2,000 of these decide which of its parameters are kept, so the figure of the other 8,000 stands beside.
+Training writes to `out/binarized_mnist/MODEL/`: a checkpoint, from which an interrupted run resumes exactly, the
+history, samples and metrics.json. Published results are for the test split, which is only used with `--split test`. The
+first 2,000 of the 10,000 validation images select the parameters that are kept; the mean over the others is also given.
 
-An autoregressive model's ln p(x) is exact. A VAE is trained by a bound of k codes for each image and validated, while
-it trains, by that of 50; its final figure is the bound of 5000, as in the paper. The bound of 50 codes, ten times as
-dear as that of 5, is trained from where that of 5 ends (`iwae50` looks for the run of `iwae5` beside its own).
+ln p(x) of an autoregressive model is exact. For a VAE, it is the importance-weighted bound: with 50 codes per image
+during training, with 5000 at the end, as in Burda et al. Since training with k = 50 is ten times as expensive as with
+k = 5, `iwae50` starts from the parameters of a finished run of `iwae5` in the neighbouring folder.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -38,34 +35,33 @@ from tinygen.optim import EMA, AdamW, cosine
 from tinygen.training import fit, load_checkpoint
 
 SHAPE = (28, 28, 1)
-WHILE_TRAINING, AT_THE_END = 50, 5000  # codes for each image, by which a VAE is validated
-FIFTH = 5  # this part of the validation images decides, while a model is trained, which of its parameters are kept
+K_TRAINING, K_FINAL = 50, 5000  # codes per image for validating a VAE during training, and at the end
+SELECTION = 5  # 1/5 of the validation images select the parameters that are kept
 
 Model = Autoregressive | VAE
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model, how it is trained, and what has been published of its kind (test nats per image)."""
+    """A model, its training settings and published results of comparable models (test nats per image)."""
 
     model: Callable[[np.random.Generator], Model]
     learning_rate: float
     batch_size: int
     epochs: int
     published: str
-    average: float = 0.9995  # decay of the moving average of the parameters, which is what is kept
+    ema_decay: float = 0.9995
     shards: int = 2
-    k: int = 1  # codes for each image in the bound that a VAE is trained by
+    k: int = 1  # codes per image in the training bound of a VAE
     weight_decay: float = 0.0
-    start: str = ""  # the model whose run it goes on from
+    start: str = ""  # name of the recipe whose final parameters are the initial ones
 
 
 def vae(rng: np.random.Generator) -> VAE:
-    """One stochastic layer of 50 numbers, and on either side of it two of 200 tanh units.
+    """Return a VAE with 50 latent dimensions and networks with two hidden layers of 200 tanh units.
 
-    It starts where an image counts by what it differs from the mean image, which is what every code decodes to. From
-    biases of zero, the tanh units saturate on what all images share, most codes collapse (6 of 50 were used), and no
-    later training brings them back.
+    The first encoder bias subtracts the mean image and the last decoder bias is its logit. With zero biases, the units
+    saturate on what all images have in common, and most latent dimensions collapse for good (6 of 50 were used).
     """
     encoder = MLPEncoder(SHAPE, 2 * 50, rng, hidden=(200, 200))
     decoder = MLPDecoder(50, (*SHAPE, 1), rng, hidden=(200, 200))
@@ -83,7 +79,7 @@ RECIPES = {
         learning_rate=1e-3,
         batch_size=100,
         epochs=40,
-        shards=1,  # its products are large enough to be shared out themselves
+        shards=1,  # the matrix products are large enough to use all threads by themselves
         published="MADE of one mask 88.40 to 94.5, NADE 88.33 (Germain, Gregor, Murray & Larochelle, 2015)",
     ),
     "gated_pixelcnn": Recipe(
@@ -93,28 +89,15 @@ RECIPES = {
         epochs=12,
         published="PixelCNN 81.30 (van den Oord, Kalchbrenner & Kavukcuoglu, 2016)",
     ),
-    "vae": Recipe(
-        vae, 3e-3, batch_size=100, epochs=400, shards=1, weight_decay=0.01, published=BURDA.format("VAE 88.71")
-    ),
-    "iwae5": Recipe(
-        vae,
-        2e-3,
-        batch_size=50,
-        epochs=350,
-        shards=1,
-        k=5,
-        weight_decay=0.01,
-        published=BURDA.format("IWAE, k = 5, 87.63"),
-    ),
-    "iwae50": Recipe(
-        vae, 1e-4, batch_size=20, epochs=6, shards=1, k=50, start="iwae5", published=BURDA.format("IWAE, k = 50, 87.10")
-    ),
+    "vae": Recipe(vae, 3e-3, 100, 400, BURDA.format("VAE 88.71"), shards=1, weight_decay=0.01),
+    "iwae5": Recipe(vae, 2e-3, 50, 350, BURDA.format("IWAE, k = 5, 87.63"), shards=1, k=5, weight_decay=0.01),
+    "iwae50": Recipe(vae, 1e-4, 20, 6, BURDA.format("IWAE, k = 50, 87.10"), shards=1, k=50, start="iwae5"),
 }
 
 
-def nats(model: Model, images: Array, k: int = AT_THE_END, batch: int = 100) -> Array:
-    """Each image's −ln p, (N,); of a VAE, whose ln p is bounded from below by k codes for each, in bounded memory."""
-    rng = np.random.default_rng(0)  # the same noise whenever a model is validated, and not the training's
+def nats(model: Model, images: Array, k: int = K_FINAL, batch: int = 100) -> Array:
+    """Return −ln p of each image, (N,), in batches to bound memory; for a VAE, minus the bound with k codes."""
+    rng = np.random.default_rng(0)  # the same noise at every validation, independent of training
 
     def log_prob(x: Array) -> Array:
         return model.log_prob(x, k, rng, chunk_size=20) if isinstance(model, VAE) else model.log_prob(x).value
@@ -125,7 +108,7 @@ def nats(model: Model, images: Array, k: int = AT_THE_END, batch: int = 100) -> 
 
 
 class Clock:
-    """Wall and CPU seconds over all pieces of a run, and of the run it started from, kept beside its checkpoint."""
+    """Wall and CPU seconds of a run, including earlier interrupted parts and the run it starts from."""
 
     def __init__(self, path: Path, start: Path | None) -> None:
         self.path, path = path, path if path.exists() or start is None else start
@@ -133,9 +116,11 @@ class Clock:
         self.wall, self.cpu = before["wall"] - time.perf_counter(), before["cpu"] - time.process_time()
 
     def read(self) -> dict[str, float]:
+        """Return the seconds so far."""
         return {"wall": self.wall + time.perf_counter(), "cpu": self.cpu + time.process_time()}
 
     def save(self) -> None:
+        """Write the seconds so far, next to the checkpoint."""
         write_atomically(self.path, json.dumps(self.read()).encode())
 
 
@@ -148,36 +133,35 @@ def train(
     parameters, per_epoch = model.parameters(), -(-len(images) // recipe.batch_size)
     clock, steps = Clock(out / "clock.json", start and start / "clock.json"), epochs * per_epoch
 
-    def validate() -> float:  # asked for just before the checkpoint is written, so the clock stops with it
-        mean = nats(model, valid[: len(valid) // FIFTH], WHILE_TRAINING).mean()
-        clock.save()
+    def validate() -> float:
+        mean = nats(model, valid[: len(valid) // SELECTION], K_TRAINING).mean()
+        clock.save()  # `fit` writes the checkpoint right after validation
         return float(mean)
 
+    schedule = cosine(recipe.learning_rate, steps, warmup=steps // 50)
     try:
         fit(
             partial(model.loss, k=recipe.k) if isinstance(model, VAE) else model.loss,
             model,
             images,
-            optimizer=AdamW(
-                parameters, cosine(recipe.learning_rate, steps, warmup=steps // 50), weight_decay=recipe.weight_decay
-            ),
+            optimizer=AdamW(parameters, schedule, weight_decay=recipe.weight_decay),
             batch_size=recipe.batch_size,
             rng=rng,
             steps=steps,
             validate=validate,
             every=max(1, per_epoch // 2, steps // 100),
-            ema=EMA(parameters, recipe.average),
+            ema=EMA(parameters, recipe.ema_decay),
             unit="nats per image",
             shards=recipe.shards,
             checkpoint=out / "checkpoint.npz",
             history=out / "history.jsonl",
         )
     finally:
-        clock.save()  # an interrupted run has written its checkpoint now
-    seconds, each = clock.read(), nats(model, valid)
+        clock.save()  # an interrupted run has just written its checkpoint
+    seconds, losses = clock.read(), nats(model, valid)
     metrics = {
-        "valid_nats_per_image": float(each.mean()),
-        "valid_nats_per_image_of_other_four_fifths": float(each[len(valid) // FIFTH :].mean()),
+        "valid_nats_per_image": float(losses.mean()),
+        "valid_nats_per_image_not_used_for_selection": float(losses[len(valid) // SELECTION :].mean()),
         "parameter_count": sum(parameter.size for parameter in parameters),
         "images_seen": epochs * len(images),
         "wall_seconds": seconds["wall"],
@@ -192,33 +176,36 @@ def train(
     print(f"published, test split: {recipe.published}")
 
 
+def evaluate(model: Model, checkpoint: Path, split: str) -> None:
+    load_checkpoint(checkpoint, model)
+    losses = nats(model, binarized_mnist(split).pixels)  # type: ignore[arg-type]
+    print(f"{losses.mean():.2f} nats per image ({split})")
+    if split == "valid":
+        print(f"{losses[len(losses) // SELECTION :].mean():.2f} over the images not used for selection")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=sorted(RECIPES))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder of the run (default: out/binarized_mnist/MODEL)")
-    parser.add_argument("--split", choices=["valid", "test"], default="valid", help="what --load is evaluated on")
-    parser.add_argument("--load", type=Path, metavar="CHECKPOINT", help="evaluate this instead of training")
-    parser.add_argument("--quick", action="store_true", help="one epoch of 64 images: a smoke test")
-    arguments = parser.parse_args()
-    if arguments.split == "test" and not arguments.load:
-        parser.error("--split test needs --load CHECKPOINT: nothing is trained or chosen with the test images")
-    recipe = RECIPES[arguments.model]
-    rng = np.random.default_rng(arguments.seed)
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--out", type=Path, help="output folder (default: out/binarized_mnist/MODEL)")
+    parser.add_argument("--split", choices=["valid", "test"], default="valid", help="split that --load is evaluated on")
+    parser.add_argument("--load", type=Path, metavar="CHECKPOINT", help="evaluate this checkpoint instead of training")
+    parser.add_argument("--quick", action="store_true", help="smoke test: one epoch of 64 images")
+    args = parser.parse_args()
+    if args.split == "test" and not args.load:
+        parser.error("--split test: expected --load CHECKPOINT; training must not use the test images")
+    recipe, rng = RECIPES[args.model], np.random.default_rng(args.seed)
     model = recipe.model(rng)
-    if arguments.load:
-        load_checkpoint(arguments.load, model)
-        each = nats(model, binarized_mnist(arguments.split).pixels)
-        print(f"{each.mean():.2f} nats per image ({arguments.split})")
-        if arguments.split == "valid":
-            print(f"{each[len(each) // FIFTH :].mean():.2f} over the four fifths that decided nothing in training")
+    if args.load:
+        evaluate(model, args.load, args.split)
         return
-    out = arguments.out or Path("out") / "binarized_mnist" / arguments.model
-    start = out.parent / recipe.start if recipe.start and not arguments.quick else None
+    out = args.out or Path("out") / "binarized_mnist" / args.model
+    start = out.parent / recipe.start if recipe.start and not args.quick else None
     if start is not None and not (start / "checkpoint.npz").exists():
-        parser.error(f"{arguments.model} goes on from a run of {recipe.start}, and there is none in {start}: train it")
+        parser.error(f"{args.model} starts from a finished run of {recipe.start}; train it first ({start} has none)")
     out.mkdir(parents=True, exist_ok=True)
-    train(model, recipe, out, start, rng, *((1, 64) if arguments.quick else (recipe.epochs, 50_000)))
+    train(model, recipe, out, start, rng, *((1, 64) if args.quick else (recipe.epochs, 50_000)))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
-"""What a first run costs: the import, and the kernels of the main example, compiled or found in Numba's cache.
+"""The cost of a first run: importing tinygen, and compiling its kernels or loading them from Numba's cache.
 
-Each figure is of fresh processes. The work is what `examples/pixelcnn.py` does with its network, once: a training step,
-a likelihood and samples. The first time it is done, all that it needs is compiled, or loaded; the second time it is
-only done.
+Every figure comes from fresh processes. The work is a training step, a likelihood and samples of the network in
+`examples/pixelcnn.py`, done twice: the first time includes compiling or loading all kernels.
 
     python -m benchmarks.first_run [--quick]
 """
-
-from __future__ import annotations
 
 import argparse
 import os
@@ -17,7 +14,7 @@ import sys
 import tempfile
 import time
 
-_WORK = """
+WORK = """
 import time
 import numpy as np
 from tinygen.models import GatedPixelCNN
@@ -38,29 +35,30 @@ print(work(), work())
 
 
 def run(code: str, **environment: str) -> tuple[float, str]:
-    """Seconds that a fresh process takes for some code, and what it prints."""
+    """Run code in a fresh process; return its duration in seconds and its output."""
     start, command = time.perf_counter(), [sys.executable, "-c", code]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
     return time.perf_counter() - start, done.stdout
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one process of each kind, too few to believe")
+    parser.add_argument("--quick", action="store_true", help="one process of each kind, too few to rely on")
     rounds = 1 if parser.parse_args().quick else 7
     times: dict[str, list[float]] = {"import numba": [], "import tinygen": []}
     for _ in range(rounds):
         for code, seconds in times.items():
             seconds.append(run(code)[0])
     numba, tinygen = map(statistics.median, times.values())
-    print(f"import numba {numba:.2f} s, import tinygen {tinygen:.2f} s: {tinygen / numba:.2f} ×\n")
-    print("| Numba's cache | first time, s | again, s | kernels, s |\n|---|---|---|---|")
+    print("| import numba, s | import tinygen, s | ratio |\n|---|---|---|")
+    print(f"| {numba:.2f} | {tinygen:.2f} | {tinygen / numba:.2f} |\n")
+    print("| Numba's cache | first time, s | second time, s | difference: kernels, s |\n|---|---|---|---|")
     for _ in range(min(rounds, 3)):
         with tempfile.TemporaryDirectory() as folder:
-            for name in "empty", "filled":
-                first, again = map(float, run(_WORK, NUMBA_CACHE_DIR=folder)[1].split())
-                print(f"| {name} | {first:.2f} | {again:.2f} | {first - again:.2f} |", flush=True)
+            for cache in "empty", "filled":
+                first, second = map(float, run(WORK, NUMBA_CACHE_DIR=folder)[1].split())
+                print(f"| {cache} | {first:.2f} | {second:.2f} | {first - second:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

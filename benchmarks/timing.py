@@ -1,35 +1,156 @@
-"""Time several ways of doing one thing fairly on a noisy machine: in turns, in one process, medians."""
+"""Time training steps and other calls of tinygen and PyTorch in one process: same weights, same batch, same threads.
 
-from __future__ import annotations
+Both libraries are limited to `--threads` threads. Every comparison first checks that the two compute the same losses.
+Where the batch consists of images, PyTorch is timed in both memory formats (NCHW, NHWC) and the faster one counts.
+A shard is a part of the batch that goes through the whole graph on one thread (`fit(…, shards=n)`).
+"""
 
+import argparse
+import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
-Candidate = Callable[[], object]
+import numpy as np
+import torch
+
+from tinygen import set_num_threads, value_and_grad
+from tinygen.optim import Adam
+from tinygen.training import sharded
+
+Step = Callable[[], float | list[float]]
+
+LAYOUTS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
+STEP_HEADER = (
+    "A shard is a part of the batch that goes through the whole graph on one thread.\n\n"
+    "| training step, ms | tinygen | tinygen, shards | PyTorch | ratio | ratio, shards |\n|---|---|---|---|---|---|"
+)
+SAMPLING_HEADER = "\n| sampling, s | tinygen | naive PyTorch | speed-up |\n|---|---|---|---|"
 
 
-def medians(candidates: Mapping[str, Candidate], rounds: int = 5, seconds: float = 0.1) -> dict[str, float]:
-    """Milliseconds per call: the median over `rounds` turns of each turn's median.
+def parse_arguments(doc: str | None, **options: str) -> argparse.Namespace:
+    """Parse --threads, which holds for both libraries, --quick and string `options`, given as name=help text."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2, help="threads of either library (default: 2)")
+    parser.add_argument("--quick", action="store_true", help="smoke test: small sizes, too few repetitions to rely on")
+    for name, text in options.items():
+        parser.add_argument(f"--{name}", default="", help=text)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    set_num_threads(args.threads)
+    return args
 
-    Every other round runs in reverse, so that none always profits from what ran before it. A pause before each turn
-    lets the spinning threads of other libraries fall asleep.
+
+def tinygen_step(model: Any, *batch: np.ndarray, rng: np.random.Generator, shards: int = 1, **options: Any) -> Step:
+    """Return a training step on a copy of the model: forward, backward, Adam; it returns the loss. Options: of loss."""
+    model = copy.deepcopy(model)
+    optimizer = Adam(model.parameters(), 1e-3)
+    derivative: Callable[..., Any] = value_and_grad(partial(model.loss, **options), optimizer.parameters)
+    if shards > 1:
+        derivative = sharded(derivative, shards)
+
+    def step() -> float:
+        loss, gradients = derivative(*batch, rng=rng)
+        optimizer.step(gradients)
+        return loss.item()
+
+    return step
+
+
+def tinygen_steps(
+    model: Any, *batch: np.ndarray, rng: np.random.Generator, shards: int | None = None, **options: Any
+) -> dict[str, Step]:
+    """Return two training steps: as one graph, and in `shards` parts of the batch (by default one per thread)."""
+    shards = shards or torch.get_num_threads()
+    parts = {"tinygen": 1, "tinygen, shards": shards}
+    return {name: tinygen_step(model, *batch, rng=rng, shards=count, **options) for name, count in parts.items()}
+
+
+def torch_step(loss: Callable[[], torch.Tensor], *modules: torch.nn.Module) -> Step:
+    """Return the same training step in PyTorch, for the parameters of these modules."""
+    optimizer = torch.optim.Adam([p for module in modules for p in module.parameters() if p.requires_grad], 1e-3)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        optimizer.step()
+        return float(value.item())
+
+    return step
+
+
+def check_same_losses(steps: Mapping[str, Step], atol: float = 0.0) -> None:
+    """Take three steps of each; raise AssertionError if their losses differ by more than 1e-4, relative."""
+    for _ in range(3):
+        first, *others = (step() for step in steps.values())
+        for other in others:
+            np.testing.assert_allclose(other, first, rtol=1e-4, atol=atol, err_msg=", ".join(steps))
+
+
+def training_row(
+    label: str, ours: Mapping[str, Step], theirs: Mapping[str, Step], *, atol: float = 0.0, **options: Any
+) -> str:
+    """Check that all steps have the same losses, then time them; return a row of the table. Options as in `compare`."""
+    check_same_losses({**ours, **theirs}, atol)
+    return f"| {label} | {compare(ours, theirs, **options)} |"
+
+
+def sampling_row(label: str, ours: float, theirs: float) -> str:
+    """Return a row of the table of samplers from the seconds that they take."""
+    return f"| {label} | {ours:.3f} | {theirs:.2f} | {theirs / ours:.0f} × |"
+
+
+def compare(
+    ours: Mapping[str, Callable[[], object]],
+    theirs: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 5,
+    seconds: float = 0.1,
+    digits: int = 2,
+) -> str:
+    """Return table cells: ms of each of `ours`, ms of the fastest of `theirs`, ratios (below 1: tinygen is faster)."""
+    times = median_milliseconds({**ours, **theirs}, rounds, seconds)
+    best = min(times[name] for name in theirs)
+    cells = [f"{times[name]:.{digits}f}" for name in ours] + [f"{best:.{digits}f}"]
+    return " | ".join(cells + [f"{times[name] / best:.2f}" for name in ours])
+
+
+def median_milliseconds(
+    calls: Mapping[str, Callable[[], object]], rounds: int = 5, seconds: float = 0.1
+) -> dict[str, float]:
+    """Return ms per call: the median over rounds of the median within a round, which lasts `seconds` per call.
+
+    The order is reversed in every other round, so that no call always runs after the same one. The pause before each
+    lets spinning threads of other libraries go to sleep.
     """
-    turns: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(rounds):
-        names = list(candidates)
-        for name in names if turn % 2 == 0 else reversed(names):
+    medians: dict[str, list[float]] = {name: [] for name in calls}
+    for i in range(rounds):
+        for name in list(calls) if i % 2 == 0 else reversed(list(calls)):
             time.sleep(min(0.06, seconds))
-            turns[name].append(_one_turn(candidates[name], seconds))
-    return {name: statistics.median(times) * 1e3 for name, times in turns.items()}
+            medians[name].append(_median_of_one_round(calls[name], seconds))
+    return {name: statistics.median(times) * 1e3 for name, times in medians.items()}
 
 
-def _one_turn(candidate: Candidate, seconds: float) -> float:
-    candidate()
+def median_seconds(*calls: Callable[[], object], rounds: int = 3) -> list[float]:
+    """Return the median seconds of each call over alternating rounds, one call per round: for slow calls."""
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(rounds):
+        for call, results in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            results.append(time.perf_counter() - start)
+    return [statistics.median(results) for results in times]
+
+
+def _median_of_one_round(call: Callable[[], object], seconds: float) -> float:
+    call()
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < 3 or (time.perf_counter() < end and len(times) < 200):
         start = time.perf_counter()
-        candidate()
+        call()
         times.append(time.perf_counter() - start)
     return statistics.median(times)

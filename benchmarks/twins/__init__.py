@@ -1,0 +1,1 @@
+"""PyTorch twins of tinygen's layers and models: the same computation with the same weights, one file per model."""
