@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from tinygen import nn, value_and_grad
 from tinygen.autograd import Array, Tensor, tanh
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
+from tinygen.models import MADE
 from tinygen.optim import Adam
 from tinygen.training import fit
-from tinygen.training.shards import sharded
+from tinygen.training import run as run_module
+from tinygen.training.shards import choose_shards, sharded
 
 
 class Net(nn.Module):
@@ -117,3 +120,42 @@ def test_fit_splits_the_batch_into_shards(rng: np.random.Generator) -> None:
     settings: dict[str, Any] = {"optimizer": Adam(net.parameters(), 0.1), "batch_size": 8, "rng": rng, "steps": 1}
     fit(loss, net, rng.normal(size=(8, 2)), shards=4, progress=False, **settings)
     assert sizes == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1 << 10, 1), (1 << 18, 3), (1 << 21, 6)])
+def test_shards_are_chosen_by_the_size_of_the_tensors(size: int, expected: int) -> None:
+    before = get_num_threads()
+    try:
+        set_num_threads(3)
+        assert choose_shards(tanh(Tensor(np.zeros(size, np.float32))).mean()) == expected
+    finally:
+        set_num_threads(before)
+
+
+def fit_made(shards: int | None, steps: int, wrapped: bool = False, checkpoint: Path | None = None) -> list[Array]:
+    """Train a small MADE, by its own loss or by a function that calls it, and return its parameters."""
+    rng = np.random.default_rng(0)
+    model = MADE((2, 2), 2, rng, hidden=(8,))
+    loss = (lambda x, rng: model.loss(x, rng=rng)) if wrapped else model.loss
+    x, adam = rng.integers(0, 2, (16, 2, 2)), Adam(model.parameters(), 0.01)
+    fit(loss, model, x, optimizer=adam, batch_size=8, rng=rng, steps=steps, shards=shards, checkpoint=checkpoint)
+    return [parameter.value for parameter in model.parameters()]
+
+
+def test_fit_chooses_shards_after_the_first_step_for_the_loss_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "choose_shards", lambda loss: 2)
+    assert all(map(np.array_equal, fit_made(None, steps=1), fit_made(1, steps=1)))
+    assert not all(map(np.array_equal, fit_made(None, steps=4), fit_made(1, steps=4)))
+
+
+def test_fit_does_not_shard_a_loss_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "choose_shards", lambda loss: 2)
+    assert all(map(np.array_equal, fit_made(None, steps=4, wrapped=True), fit_made(1, steps=4)))
+
+
+def test_resumed_run_keeps_the_chosen_shards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(run_module, "choose_shards", lambda loss: 2)
+    expected = fit_made(None, steps=6)
+    fit_made(None, steps=3, checkpoint=tmp_path / "run.npz")
+    monkeypatch.setattr(run_module, "choose_shards", lambda loss: 4)  # as with another number of threads
+    assert all(map(np.array_equal, fit_made(None, steps=6, checkpoint=tmp_path / "run.npz"), expected))

@@ -36,7 +36,7 @@ def fit(
     unit: str = "nats",
     ema: EMA | None = None,
     clip: float | None = None,
-    shards: int = 1,
+    shards: int | None = None,
     turns: Sequence[int] | None = None,
     checkpoint: str | Path | None = None,
     history: str | Path | None = None,
@@ -58,8 +58,9 @@ def fit(
         every: steps between records of the mean training loss and the validation result; one epoch by default.
         unit: unit of the loss, for the progress bar and the history.
         clip: maximum global norm of the gradients.
-        shards: number of parts of each batch that are differentiated in parallel. Faster, but correct only if the loss
-            is a mean of one term per example: a sum over the batch or batch statistics silently give another gradient.
+        shards: number of parts of each batch that are differentiated in parallel. Correct only if the loss is a mean of
+            one term per example: a sum over the batch or batch statistics silently give another gradient. None chooses
+            by the size of the model if the loss is that of a tinygen model, else 1; the progress bar shows it.
         turns: order in which the players take steps, repeated: [0, 0, 1] gives player 0 two steps for each of
             player 1. By default the players alternate.
         checkpoint: file written at every record. If it exists, training resumes from it with the same bits as if it
@@ -69,7 +70,8 @@ def fit(
         resume: if False, start again and overwrite the checkpoint.
 
     Ctrl-C completes the step, writes the checkpoint and raises KeyboardInterrupt. The module then has the parameters
-    of that step; load_checkpoint restores the best ones so far.
+    of that step; load_checkpoint restores the best ones so far. On Linux, memory that a step frees is kept for the next
+    one, in the whole process; TINYGEN_KEEP_MEMORY=0 disables this.
 
     Raises: ValueError if an argument is invalid; CheckpointError if the checkpoint is damaged or has another
     configuration; NonFiniteError if a loss or gradient is NaN or infinite (no parameter is updated with it), or at the
@@ -103,7 +105,7 @@ def fit(
     with deferred_interrupt() as interrupted, progress_bar(total, run.step, progress) as show:
         while run.step < total and not interrupted():
             run.advance()
-            show(run.step, f"{run.mean_loss:.4g} {unit}")
+            show(run.step, f"{run.mean_loss:.4g} {unit}" + (f", {run.shards} shards" if run.shards != 1 else ""))
             if run.step % every == 0 or run.step == total:
                 run.record(validate)
                 _save(run, checkpoint, history)

@@ -49,6 +49,10 @@ def load_run(run: Run, path: str | Path) -> None:
     if "configuration" not in header:
         raise CheckpointError(f"{path}: expected a training run, got a module; read it with load_checkpoint")
     here, there = json.loads(to_json(_configuration(run))), header["configuration"]
+    if (
+        run.shards is None
+    ):  # then the choice of the checkpoint's run holds, which may have had another number of threads
+        run.shards = here["shards"] = there.get("shards")
     differences = [f"{key} is {there.get(key)}, not {here[key]}" for key in here if here[key] != there.get(key)]
     if differences:
         raise CheckpointError(

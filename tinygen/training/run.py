@@ -16,10 +16,11 @@ import numpy as np
 
 from ..autograd import Array, Tensor, no_grad, value_and_grad
 from ..checks import check_rng, require
+from ..kernels.runtime.allocator import keep_freed_memory
 from ..nn import Module
 from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
 from .history import History, Record
-from .shards import sharded
+from .shards import Derivative, choose_shards, is_mean_over_examples, sharded
 
 Loss: TypeAlias = Callable[..., Tensor]
 
@@ -41,15 +42,15 @@ class Run:
     batch_size: int
     ema: EMA | None
     clip: float | None
-    shards: int
+    shards: int | None  # None until the first step has chosen it
     unit: str
 
     def __post_init__(self) -> None:
         self._check()
-        self.derivatives = [
-            sharded(value_and_grad(loss, inputs=optimizer.parameters), self.shards)
-            for loss, optimizer in zip(self.losses, self.optimizers, strict=True)
-        ]
+        keep_freed_memory()
+        if self.shards is None and not all(map(is_mean_over_examples, self.losses)):
+            self.shards = 1  # parts of the batch could give another gradient
+        self.derivatives: dict[tuple[int, int | None], Derivative] = {}  # per player and number of shards
         self.steps_per_epoch = -(-len(self.arrays[0]) // self.batch_size)
         self.step = 0
         self.order = np.arange(len(self.arrays[0]))
@@ -74,6 +75,18 @@ class Run:
             fits = owner is None or all(id(parameter) in own for parameter in owner.parameters)
             require(fits, name, "parameters of the module", "others; construct it with module.parameters()")
 
+    def _derivative(self, player: int) -> Derivative:
+        loss, parameters = self.losses[player], self.optimizers[player].parameters
+        if self.shards is not None:
+            return sharded(value_and_grad(loss, inputs=parameters), self.shards)
+
+        def choosing(*batch: Array, rng: np.random.Generator) -> Tensor:
+            value = loss(*batch, rng=rng)
+            self.shards = choose_shards(value)
+            return value
+
+        return value_and_grad(choosing, inputs=parameters)
+
     def advance(self) -> None:
         """Take one step: the next minibatch of the epoch, its loss and gradients, and an update of one player."""
         start = self.step % self.steps_per_epoch * self.batch_size
@@ -81,7 +94,10 @@ class Run:
             self.order = self.rng.permutation(len(self.order))
         rows = self.order[start : start + self.batch_size]
         player = self.turns[self.step % len(self.turns)]
-        loss, gradients = self.derivatives[player](*(array[rows] for array in self.arrays), rng=self.rng)
+        key = player, self.shards
+        if key not in self.derivatives:
+            self.derivatives[key] = self._derivative(player)
+        loss, gradients = self.derivatives[key](*(array[rows] for array in self.arrays), rng=self.rng)
         if not math.isfinite(loss.item()):
             raise self._non_finite(player, loss, gradients, "all parameters and gradients are finite")
         try:
