@@ -1,4 +1,4 @@
-"""Static binarised MNIST: the likelihood of each model after training on two cores, beside published results.
+"""Static binarised MNIST: the likelihood of each model after training on two cores, and published results.
 
     python -m benchmarks.binarized_mnist gated_pixelcnn                              train or resume, then validate
     python -m benchmarks.binarized_mnist gated_pixelcnn --split test --load CHECKPOINT      evaluate a trained model
@@ -116,11 +116,11 @@ class Clock:
         self.wall, self.cpu = before["wall"] - time.perf_counter(), before["cpu"] - time.process_time()
 
     def read(self) -> dict[str, float]:
-        """Return the seconds so far."""
+        """Return the accumulated seconds."""
         return {"wall": self.wall + time.perf_counter(), "cpu": self.cpu + time.process_time()}
 
     def save(self) -> None:
-        """Write the seconds so far, next to the checkpoint."""
+        """Write the accumulated seconds next to the checkpoint."""
         write_atomically(self.path, json.dumps(self.read()).encode())
 
 

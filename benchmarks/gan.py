@@ -90,7 +90,7 @@ def both_updates(
     gan = GAN(x.shape[1:], latent, generator, critic, objective)  # type: ignore[arg-type]
     layouts = timing.LAYOUTS if x.ndim == 4 else {"vectors": torch.contiguous_format}
     theirs = {layout: torch_updates(gan, x, memory_format) for layout, memory_format in layouts.items()}
-    ours = {"tinygen": tinygen_updates(gan, x)}  # after the twins: it changes the weights that they copy
+    ours = {"tinygen": tinygen_updates(gan, x)}  # last, because it updates the weights that the twins copy
     return timing.training_row(f"{name}, {objective}, batch {len(x)}", ours, theirs, atol=1e-5, seconds=seconds)
 
 

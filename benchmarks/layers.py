@@ -21,7 +21,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Layer(NamedTuple):
-    """A convolution between x and y; if transposed, from y to x."""
+    """A convolution from x to y or, if `transposed`, from y to x."""
 
     name: str
     batch: int
@@ -31,7 +31,7 @@ class Layer(NamedTuple):
     taps: Offsets
     stride: int = 1
     transposed: bool = False
-    radius: int | None = None  # PyTorch's kernel is the centred square of this radius, if not that of the taps
+    radius: int | None = None  # of PyTorch's square kernel; by default its kernel is the bounding box of the taps
 
 
 def rectangle(height: int, width: int, top: int, left: int) -> Offsets:
@@ -75,13 +75,13 @@ def normal(*shape: int) -> Array:
 
 
 def check_close(ours: Array, theirs: torch.Tensor) -> None:
-    """Raise AssertionError unless two arrays agree up to float32 rounding of sums of some thousand terms."""
+    """Raise AssertionError unless two arrays agree up to float32 rounding of sums of a few thousand terms."""
     expected = theirs.numpy()
     np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5 * float(np.abs(expected).max()) + 1e-6)
 
 
 def tinygen_calls(layer: Layer, w: Array, x: Array, y: Array) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return forward, and backward, which returns the gradients of input and weights."""
+    """Return the forward pass and the backward pass; the latter returns the gradients of input and weights."""
     conv = partial(kernels.conv, x, w, layer.taps, layer.stride, layer.size_y)
     conv_transpose = partial(kernels.conv_transpose, y, w, layer.taps, layer.stride, layer.size_x)
     forward, adjoint = (conv_transpose, conv) if layer.transposed else (conv, conv_transpose)
@@ -91,7 +91,7 @@ def tinygen_calls(layer: Layer, w: Array, x: Array, y: Array) -> tuple[Callable[
 def torch_calls(
     layer: Layer, w: Array, x: Array, y: Array, memory_format: torch.memory_format
 ) -> tuple[TorchConv, Callable[[], Any], Callable[[], Any]]:
-    """Return the twin, its forward and its backward. The cotangent is y, or x if transposed, as in `tinygen_calls`."""
+    """Return the twin, its forward and its backward pass; the cotangent is y, or x if transposed, as in tinygen."""
     r = layer.radius
     window = None if r is None else ((-r, -r), (r, r))
     conv = TorchConv(w, None, layer.taps, layer.stride, layer.transposed, window).to(memory_format=memory_format)

@@ -31,7 +31,7 @@ SAMPLING_HEADER = "\n| sampling, s | tinygen | naive PyTorch | speed-up |\n|---|
 
 
 def parse_arguments(doc: str | None, **options: str) -> argparse.Namespace:
-    """Parse --threads, which holds for both libraries, --quick and string `options`, given as name=help text."""
+    """Parse --threads (for both libraries), --quick and further string options, given as name=help text."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, help="threads of either library (default: 2)")
     parser.add_argument("--quick", action="store_true", help="smoke test: small sizes, too few repetitions to rely on")
@@ -44,7 +44,10 @@ def parse_arguments(doc: str | None, **options: str) -> argparse.Namespace:
 
 
 def tinygen_step(model: Any, *batch: np.ndarray, rng: np.random.Generator, shards: int = 1, **options: Any) -> Step:
-    """Return a training step on a copy of the model: forward, backward, Adam; it returns the loss. Options: of loss."""
+    """Return a function that takes a training step (forward, backward, Adam) on a copy of the model.
+
+    It returns the loss. `options` are passed to `model.loss`.
+    """
     model = copy.deepcopy(model)
     optimizer = Adam(model.parameters(), 1e-3)
     derivative: Callable[..., Any] = value_and_grad(partial(model.loss, **options), optimizer.parameters)
@@ -83,7 +86,7 @@ def torch_step(loss: Callable[[], torch.Tensor], *modules: torch.nn.Module) -> S
 
 
 def check_same_losses(steps: Mapping[str, Step], atol: float = 0.0) -> None:
-    """Take three steps of each; raise AssertionError if their losses differ by more than 1e-4, relative."""
+    """Take three steps of each; raise AssertionError if their losses have a relative difference above 1e-4."""
     for _ in range(3):
         first, *others = (step() for step in steps.values())
         for other in others:
@@ -93,13 +96,13 @@ def check_same_losses(steps: Mapping[str, Step], atol: float = 0.0) -> None:
 def training_row(
     label: str, ours: Mapping[str, Step], theirs: Mapping[str, Step], *, atol: float = 0.0, **options: Any
 ) -> str:
-    """Check that all steps have the same losses, then time them; return a row of the table. Options as in `compare`."""
+    """Check that all steps have the same losses, then time them; return a row of the table. Options of `compare`."""
     check_same_losses({**ours, **theirs}, atol)
     return f"| {label} | {compare(ours, theirs, **options)} |"
 
 
 def sampling_row(label: str, ours: float, theirs: float) -> str:
-    """Return a row of the table of samplers from the seconds that they take."""
+    """Return a row of the sampling table; times in seconds."""
     return f"| {label} | {ours:.3f} | {theirs:.2f} | {theirs / ours:.0f} × |"
 
 
@@ -124,7 +127,7 @@ def median_milliseconds(
     """Return ms per call: the median over rounds of the median within a round, which lasts `seconds` per call.
 
     The order is reversed in every other round, so that no call always runs after the same one. The pause before each
-    lets spinning threads of other libraries go to sleep.
+    measurement lets the spinning threads of other libraries go to sleep.
     """
     medians: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(rounds):

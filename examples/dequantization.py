@@ -30,7 +30,7 @@ LEVELS = 17
 
 
 def loss_without_noise(flow: Flow, k: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Return −ln p(k / 17) + ln 17, which wrongly takes a density at the level for its probability."""
+    """Return −ln p(k / 17) + ln 17, which mistakes the density at a level for its probability."""
     return flow.loss((k / LEVELS).astype(np.float32)) + math.log(LEVELS)
 
 

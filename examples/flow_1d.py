@@ -6,7 +6,7 @@ Trains:   a flow whose bijection is the distribution function of ten logistics, 
 Compares: the test loss of each with the entropy, the least expected loss of any model. A test loss below the entropy by
           more than five standard errors is an error.
 Prints:   KL(data‖model) in nats for both base distributions, and the entropy.
-Draws:    flow.png: data and density, the map z(x), and z of the test data beside the base density.
+Draws:    flow.png: data and density, the map z(x), z of the test data and the base density.
 """
 
 import time

@@ -66,7 +66,7 @@ def train(density: str, setting: str, seed: int, steps: int) -> Points:
 
 
 def train_all(density: str, seeds: range, steps: int) -> dict[str, Coverage]:
-    """Train every setting with every seed, in one single-threaded process per core: the networks are small."""
+    """Train every setting with every seed, in one process per core; the networks are too small for threads."""
     samples: dict[str, list[Points]] = {setting: [] for setting in SETTINGS}
     total = len(SETTINGS) * len(seeds)
     with ProcessPoolExecutor(initializer=set_num_threads, initargs=(1,)) as pool, progress_bar(total, 0, True) as show:

@@ -28,7 +28,7 @@ OBJECTIVES = {"minimax": plot.COLOURS[0], "non-saturating": plot.COLOURS[1]}
 
 
 def train(objective: str, alone: int, steps: int, parts: int, seed: int) -> tuple[dict[str, list[float]], list[float]]:
-    """Return ‖∂ loss / ∂(a, b)‖ of both losses while the critic trains alone, and b during alternating training."""
+    """Return ‖∂ loss / ∂(a, b)‖ of both losses while the critic trains alone, then the mean of the samples."""
     rng = np.random.default_rng(seed)
     generator, critic = Linear(1, 1, rng), MLP(1, (32, 32), 1, rng, activation=tanh)
     generator.load({"w": np.ones((1, 1)), "b": np.array([12.0])})

@@ -6,7 +6,7 @@ Trains:   an LSTM with and without coordinates on binary 8×8 digits, with the s
           from three seeds; the parameters with the best validation loss are kept.
 Compares: gain = test loss without coordinates − test loss with coordinates. Fixed before the experiment: "better" means
           a mean gain above two standard deviations; "drastically better" means that, moreover, the gain is at least a
-          quarter of what the RNN without coordinates gains over independent pixels (gain_share).
+          quarter of what the RNN without coordinates gains over independent pixels (gain_fraction).
 Prints:   test losses in nats per image, the gain, the baselines and the verdict.
 Draws:    curves.png (validation loss) and samples.png.
 Source:   van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, for the setting.
@@ -59,18 +59,18 @@ def main() -> None:
     baselines = binary_baselines(TRAIN, TEST)
     with_coordinates, without = test
     gain, std = (without - with_coordinates).mean(), (without - with_coordinates).std(ddof=1)
-    share = gain / (baselines["independent Bernoulli"] - without.mean())
+    fraction = gain / (baselines["independent Bernoulli"] - without.mean())
     metrics = mean_and_std("test_nats_per_image_with_coordinates", with_coordinates)
     metrics |= mean_and_std("test_nats_per_image_without_coordinates", without)
     metrics |= mean_and_std("gain_nats_per_image", without - with_coordinates)
-    metrics |= {"gain_share": share, "validation_gain_nats_at_10_percent": np.diff(validation[..., 0].mean(1))[0]}
+    metrics |= {"gain_fraction": fraction, "validation_gain_nats_at_10_percent": np.diff(validation[..., 0].mean(1))[0]}
     metrics["seconds"] = time.perf_counter() - start
     at, runs = np.linspace(steps / 10, steps, 10), dict(zip(NAMES, validation, strict=True))
     plot.save(plot_validation_curves(at, runs, baselines, (15, 28)), args.out / "curves.png")
     images = plot.sample_grid(np.concatenate([TRAIN[:16], *samples]), row_labels=["data", *NAMES])
     plot.save(images, args.out / "samples.png")
     report(args.out, metrics, baselines, "nats per image")
-    verdict = "no better" if gain <= 2 * std else "better" if share < 0.25 else "drastically better"
+    verdict = "no better" if gain <= 2 * std else "better" if fraction < 0.25 else "drastically better"
     print(f"\n  With coordinates: {verdict}, gain {gain:.2f} ± {std:.2f} nats per image ({seeds} seeds)")
 
 

@@ -32,7 +32,7 @@ class TorchLearnedCDF(nn.Module):
         ends = means + scales * logit[..., None]
         low, high, x = ends.amin(-1), ends.amax(-1), (weights * ends).sum(-1)
         step = before = high - low
-        converged = torch.zeros_like(x, dtype=torch.bool)  # these keep their value; another step would be a bisection
+        converged = torch.zeros_like(x, dtype=torch.bool)  # frozen: another step would be a bisection
         while True:
             c = torch.sigmoid((x[..., None] - means) / scales)
             u, slope = (weights * c).sum(-1), (weights / scales * c * (1 - c)).sum(-1)

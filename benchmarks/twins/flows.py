@@ -198,7 +198,7 @@ class TorchFactorOut(nn.Module):
 
 
 class TorchAutoregressive(nn.Module):
-    """An affine one. The inverse evaluates the whole network once per variable, also where it is differentiated."""
+    """An affine autoregressive bijection. The inverse evaluates the whole network once per variable."""
 
     def __init__(self, bijection: bijections.MaskedAutoregressive) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ class TorchGatedPixelCNN(nn.Module):
 
 
 def masked_conv(earlier: Conv, centre: MaskedLinear | None) -> TorchConv:
-    """Return a masked convolution whose kernel ends with the row of the pixel itself: the rows below are all masked."""
+    """Return a masked convolution whose kernel leaves out the rows below the pixel, which are fully masked."""
     w, taps, bias = earlier.w.value, earlier.taps, earlier.b if centre is None else centre.b
     if centre is not None:
         w, taps = np.concatenate([w, centre.w.value[None]]), (*taps, (0, 0))

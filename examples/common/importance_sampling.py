@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
 
     @classmethod
     def measure(cls, model: VAE, x: Array, rng: np.random.Generator, k: int, repeats: int) -> Comparison:
-        """Make both estimates `repeats` times, with k codes for each image of x (N, *shape)."""
+        """Compute both estimates `repeats` times, with k codes for each image of x (N, *shape)."""
         runs = np.array([[_estimate(model, x, rng, k, prior) for prior in (False, True)] for _ in range(repeats)])
         return cls(runs[..., 0], runs[..., 1], k)
 
@@ -60,7 +60,7 @@ class Comparison(NamedTuple):
 
 
 def verdict(results: Collection[Comparison]) -> str:
-    """Say whether all estimates agree where they can be compared, and the prior's variance is always larger."""
+    """Return whether all comparable estimates agree and the prior always has the larger variance, as text."""
     agree = [each.agree for each in results if each.agree is not None]
     larger = [bool(each.log_ratios.min() > 0) for each in results]
     word = "reproduced" if agree and all(agree) and all(larger) else "not reproduced"

@@ -38,7 +38,7 @@ class Coverage(NamedTuple):
 
     @classmethod
     def of(cls, density: GaussianMixture, samples: Sequence[Points]) -> Coverage:
-        """Evaluate the samples of each seed."""
+        """Evaluate samples (n, 2) of each seed."""
         results = np.array([mode_coverage(density, x) for x in samples])
         return cls(samples[0], results[:, 0], results[:, 1])
 
@@ -49,7 +49,7 @@ class Coverage(NamedTuple):
 
 
 def verdict(results: Mapping[str, Coverage], better: str, worse: str) -> str:
-    """Say whether setting `better` covers more modes than `worse` for every seed, and its gain over each setting."""
+    """Return as text whether `better` covers more modes than `worse` for every seed, and its gain over each."""
     gains = {name: results[better].modes - result.modes for name, result in results.items() if name != better}
     text = ", ".join(f"{gain.min():+.0f}…{gain.max():+.0f} over {name}" for name, gain in gains.items())
     word = "inconclusive"
