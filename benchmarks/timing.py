@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from tinygen import set_num_threads, value_and_grad
+from tinygen.kernels.runtime.allocator import keep_freed_memory
 from tinygen.optim import Adam
 from tinygen.training import sharded
 
@@ -40,6 +41,7 @@ def parse_arguments(doc: str | None, **options: str) -> argparse.Namespace:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     set_num_threads(args.threads)
+    keep_freed_memory()  # as `fit` does; it holds for the whole process, also for PyTorch
     return args
 
 
