@@ -9,7 +9,7 @@ import argparse
 import subprocess
 import sys
 
-COMPARISONS = ["first_run", "allocator", "layers", "mlp", "made", "pixel_rnn", "pixelcnn", "wavenet"]
+COMPARISONS = ["first_run", "allocator", "threads", "layers", "mlp", "made", "pixel_rnn", "pixelcnn", "wavenet"]
 COMPARISONS += ["flows", "vae", "gan"]
 
 if __name__ == "__main__":

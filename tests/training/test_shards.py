@@ -122,7 +122,7 @@ def test_fit_splits_the_batch_into_shards(rng: np.random.Generator) -> None:
     assert sizes == [2, 2, 2, 2]
 
 
-@pytest.mark.parametrize(("size", "expected"), [(1 << 10, 1), (1 << 18, 3), (1 << 21, 6)])
+@pytest.mark.parametrize(("size", "expected"), [(1 << 10, 1), (1 << 18, 3), (1 << 22, 6)])
 def test_shards_are_chosen_by_the_size_of_the_tensors(size: int, expected: int) -> None:
     before = get_num_threads()
     try:

@@ -2,7 +2,7 @@
 
 A matrix product is a convolution with one tap, so the tile loops compute it too, as fast as OpenBLAS on one core. The
 threads of OpenBLAS are never used: they spin, so beside one busy process a product of 256 × 256 takes 1.6 ms on average
-with two of them, but 0.4 ms on one thread (benchmarks/busy.py).
+with two of them, but 0.4 ms on one thread (`python -m benchmarks.threads`).
 
 Checked by: tests/kernels/test_product.py
 """

@@ -61,19 +61,24 @@ def sharded(derivative: Derivative, shards: int) -> Derivative:
     return sharded_derivative
 
 
-def choose_shards(loss: Tensor) -> int:
-    """Choose a number of shards from the graph of a whole batch's loss; it depends on nothing else but the threads.
-
-    Measured on two threads of an AMD EPYC (`python -m benchmarks.shards`): shards pay from a mean size of 2¹⁷ elements
-    per tensor on, and twice as many shards as threads from 2²⁰ on, where smaller tensors make better use of the cache.
-    """
+def mean_tensor_size(loss: Tensor) -> float:
+    """Return the mean number of elements of the tensors that were computed in the graph of a loss."""
     found, stack = {id(loss): loss.size}, [loss]
     while stack:
         for parent, _ in stack.pop().edges:
-            if id(parent) not in found:
+            if parent.edges and id(parent) not in found:
                 found[id(parent)] = parent.size
                 stack.append(parent)
-    mean_size = sum(found.values()) / len(found)
+    return sum(found.values()) / len(found)
+
+
+def choose_shards(loss: Tensor) -> int:
+    """Choose a number of shards from the graph of a whole batch's loss and the number of threads.
+
+    Measured on two cores of an AMD EPYC (`python -m benchmarks.threads`): shards are faster from a mean size of 2¹⁷
+    elements per tensor on; from 2²⁰ on, so are twice as many shards as threads, whose tensors fit into the cache.
+    """
+    mean_size = mean_tensor_size(loss)
     return 1 if mean_size < 1 << 17 else get_num_threads() * (1 if mean_size < 1 << 20 else 2)
 
 
