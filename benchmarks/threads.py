@@ -59,7 +59,8 @@ def training_step(model: Any, batch: Any, rng: Rng, shards: int) -> Callable[[],
 
 def milliseconds(call: Callable[[], object], seconds: float, summary: Callable[[Any], Any] = np.median) -> float:
     call()
-    times, end = [], time.perf_counter() + seconds
+    times: list[float] = []
+    end = time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
         call()
