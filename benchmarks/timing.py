@@ -46,10 +46,7 @@ def parse_arguments(doc: str | None, **options: str) -> argparse.Namespace:
 
 
 def tinygen_step(model: Any, *batch: np.ndarray, rng: np.random.Generator, shards: int = 1, **options: Any) -> Step:
-    """Return a function that takes a training step (forward, backward, Adam) on a copy of the model.
-
-    It returns the loss. `options` are passed to `model.loss`.
-    """
+    """Return a function that trains a copy of the model for one step and returns the loss; `options` are the loss's."""
     model = copy.deepcopy(model)
     optimizer = Adam(model.parameters(), 1e-3)
     derivative: Callable[..., Any] = value_and_grad(partial(model.loss, **options), optimizer.parameters)
