@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from helpers import strategies as draws
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
@@ -18,6 +17,7 @@ from hypothesis.strategies import DrawFn
 from tinygen.autograd import Array, Tensor, conv, conv_transpose, conv_weight, grad, relu, tanh, taps
 from tinygen.autograd.taps import Taps
 from tinygen.testing import check_adjoint, check_grads
+from tinygen.testing import strategies as draws
 
 
 class Form(NamedTuple):

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import strategies as draws
 from helpers.operations import CASES, COMPOSED, Example, Function
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 import tinygen.autograd as ag
 from tinygen.autograd import PRIMITIVES, Array, Tensor, grad
 from tinygen.testing import check_grads
+from tinygen.testing import strategies as draws
 
 SIDES = st.integers(1, 3)
 every_case = pytest.mark.parametrize("name", CASES)

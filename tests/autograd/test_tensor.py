@@ -15,7 +15,6 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from helpers import strategies as draws
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
@@ -23,6 +22,7 @@ from hypothesis.strategies import DrawFn
 import tinygen.autograd as ag
 from tinygen.autograd import Array, Parameter, Tensor, grad, no_grad, node, shape, value_and_grad
 from tinygen.testing import check_grads
+from tinygen.testing import strategies as draws
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from helpers.strategies import rngs, shapes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from tinygen.autograd import Parameter
 from tinygen.bijections import Affine, Flow, Logit
 from tinygen.distributions import StandardNormal
 from tinygen.testing import check_grads, check_invertible, check_log_det, check_normalised_density
+from tinygen.testing.strategies import rngs, shapes
 
 
 @given(event=shapes(1, 2), rng=rngs(), learned=st.booleans())

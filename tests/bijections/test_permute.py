@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from helpers.strategies import orders, rngs, shapes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.bijections import Affine, Chain, Permute, Reshape, Reverse
 from tinygen.testing import check_grads, check_invertible, check_log_det
+from tinygen.testing.strategies import orders, rngs, shapes
 
 
 @given(data=st.data(), dim=st.integers(1, 4), lead=shapes(0, 1), rng=rngs())

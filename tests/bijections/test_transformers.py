@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.strategies import rngs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from tinygen.autograd import Parameter, Tensor, TensorLike, grad, no_grad
 from tinygen.bijections import AffineTransformer, Bijection, MixtureCDF
 from tinygen.bijections.bijection import sum_event
 from tinygen.testing import check_grads, check_invertible, check_log_det
+from tinygen.testing.strategies import rngs
 
 KINDS, NOISES = ("logistic", "normal"), ("uniform", "logit", "normal")
 ALL = list(itertools.product(KINDS, NOISES))

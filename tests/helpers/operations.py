@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 from helpers import oracle
-from helpers import strategies as draws
-from helpers.strategies import Shape, Sides
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 import tinygen.autograd as ag
 from tinygen.autograd import Array, Tensor
+from tinygen.testing import strategies as draws
+from tinygen.testing.strategies import Shape, Sides
 
 Function = Callable[..., Any]
 Values = Callable[[draws.ShapeLike], SearchStrategy[Array]]

@@ -6,11 +6,11 @@ Values and VJPs are tested in tests/autograd/test_fused.py.
 from __future__ import annotations
 
 import numpy as np
-from helpers.strategies import rngs
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.kernels.mixture import mixture, mixture_quantile, mixture_vjp
+from tinygen.testing.strategies import rngs
 
 
 @given(rng=rngs(), normal=st.booleans(), components=st.integers(1, 5))

@@ -4,7 +4,7 @@
     check_invertible(bijection, x, rng=rng)      check_log_det(bijection, x, rng=rng)
 
 Each check takes functions or a bijection. It returns None, or raises AssertionError if the check fails or would pass
-for any function.
+for any function. `tinygen.testing.strategies`, which requires Hypothesis, draws inputs for property tests.
 """
 
 from .adjoint import check_adjoint

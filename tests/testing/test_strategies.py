@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import strategies as draws
-from helpers.strategies import Shape
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from tinygen.autograd import Array
 from tinygen.autograd.taps import Taps
+from tinygen.testing import strategies as draws
+from tinygen.testing.strategies import Shape
 
 
 @given(x=draws.arrays())
@@ -92,3 +94,8 @@ KINDS: dict[str, tuple[SearchStrategy[Any], Callable[[Any], bool]]] = {
 def test_strategies_draw_every_kind_of_example(kind: str) -> None:
     strategy, condition = KINDS[kind]
     find(strategy, condition, settings=settings(database=None, max_examples=500))  # raises if there is none
+
+
+def test_checkers_do_not_require_hypothesis() -> None:
+    code = "import sys; sys.modules['hypothesis'] = None; import tinygen.testing as t; t.check_grads"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,7 +2,9 @@
 
 Hypothesis draws shapes, axes and indices, and shrinks them to the smallest failing ones. The entries of arrays come
 from a seeded generator: they are distinct, of order 1 and not special, so that finite differences can resolve them.
-Special values such as NaN and 1e-308 need separate tests.
+Special values such as NaN and 1e-308 need separate tests. This module requires Hypothesis.
+
+Checked by: tests/testing/test_strategies.py
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from numpy.typing import DTypeLike
 
-from tinygen.autograd import Array
-from tinygen.autograd.taps import Taps
+from ..autograd import Array
+from ..autograd.taps import Taps
 
 Shape = tuple[int, ...]
 ShapeLike = Shape | SearchStrategy[Shape]
