@@ -61,7 +61,7 @@ def main() -> None:
             metrics[f"{name}_evaluations"] = flow.bijection.solve(x, 0.0, 1.0).evaluations
             stages = [grid_lines().reshape(-1, 2).astype(np.float32)]
             for t0, t1 in pairwise(np.linspace(1, 0, 2 if args.quick else 13)):
-                stages.append(flow.bijection.solve(stages[-1], t0, t1, volume=False).y[0].value)
+                stages.append(flow.bijection.solve(stages[-1], t0, t1, log_det=False).y[0].value)
             log_q = lambda x: scaled.log_prob(x.astype(np.float32)).value  # noqa: B023
             figure = density_and_samples(log_q, toy.sample(4000, rng), scaled.sample(4000, rng), toy.box)
             plot.save(figure, args.out / f"{name}.png")

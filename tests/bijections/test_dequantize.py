@@ -1,4 +1,4 @@
-"""Uniform dequantisation: a bound on the likelihood of levels, held against likelihoods that are known exactly."""
+"""Uniform dequantisation: the bound against likelihoods known in closed form, and the sampler."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LEVELS, SCALE, SHIFT = 4, 1.5, -0.4
 
 
 def logit_normal(*shape: int) -> Flow:
-    """Φ⁻¹(u) = SCALE · logit(y) + SHIFT, all of whose mass is in (0, 1)."""
+    """A density on (0, 1): z = SCALE · logit(y) + SHIFT is standard normal."""
     return Flow(Chain(Logit(), Affine(SCALE, SHIFT)), StandardNormal(shape))
 
 
-def exact(k: int) -> float:
-    """P(k) as a difference of the distribution function."""
+def exact_probability(k: int) -> float:
+    """Return P(k), a difference of the cumulative distribution function at the edges of bin k."""
 
     def cdf(y: float) -> float:
         if not 0 < y < 1:
@@ -32,8 +32,8 @@ def exact(k: int) -> float:
     return cdf((k + 1) / LEVELS) - cdf(k / LEVELS)
 
 
-class Stratified(np.random.Generator):
-    """A generator whose n numbers are the middles of n equal parts of [0, 1): an expectation by the midpoint rule."""
+class MidpointRule(np.random.Generator):
+    """A generator whose n uniform numbers are the midpoints of n equal intervals, so that a mean is an integral."""
 
     def random(self, shape: Any = None, *_: Any) -> Any:  # type: ignore[override]
         n = math.prod(shape)
@@ -41,77 +41,79 @@ class Stratified(np.random.Generator):
 
 
 def expected_bound(model: Dequantized, k: int, n: int = 20_000) -> float:
-    return float(model.log_prob_bound(np.full((n, 1), k), Stratified(np.random.PCG64())).value.mean())
+    return float(model.log_prob_bound(np.full((n, 1), k), MidpointRule(np.random.PCG64())).value.mean())
 
 
 @pytest.mark.parametrize("k", range(LEVELS))
-def test_the_bound_is_below_the_likelihood(k: int) -> None:
-    """By more than nothing, since the density varies within each bin; by much in the outer two, where it goes to 0."""
-    bound, log_p = expected_bound(Dequantized(logit_normal(1), LEVELS), k), math.log(exact(k))
+def test_expected_bound_is_below_log_likelihood(k: int) -> None:
+    """The gap is positive because the density varies within each bin; it is large in the outer bins."""
+    bound, log_p = expected_bound(Dequantized(logit_normal(1), LEVELS), k), math.log(exact_probability(k))
     assert bound < log_p - 1e-3
     if k in (1, 2):
         assert log_p - 0.2 < bound
-        assert bound + math.log(LEVELS) > log_p  # the wrong bound: without the volume of the bins
+        assert bound + math.log(LEVELS) > log_p  # without the bin width it would not be a bound
 
 
-def test_it_is_tight_for_a_density_that_is_constant_in_each_bin(rng: np.random.Generator) -> None:
+def test_bound_is_tight_for_piecewise_constant_density(rng: np.random.Generator) -> None:
     model = Dequantized(Flow(Affine(1.0), StandardUniform((2, 3))), LEVELS)
     x = rng.integers(0, LEVELS, (5, 2, 3))
     np.testing.assert_allclose(model.log_prob_bound(x, rng).value, -6 * math.log(LEVELS), rtol=1e-15)
     assert math.isclose(bits_per_dim(6 * math.log(LEVELS), 6), math.log2(LEVELS))
 
 
-def test_more_samples_have_the_same_mean_and_less_spread() -> None:
-    """Of 2,000 bounds with 1 and with 16 draws of u each: means within 5 standard errors."""
+def test_more_samples_keep_mean_and_reduce_variance() -> None:
+    """Compare 2,000 bounds with 1 and with 16 draws of u each; the means agree within 5 standard errors."""
     model, x, rng = Dequantized(logit_normal(1), LEVELS), np.ones((2000, 1), int), np.random.default_rng(0)
     one, many = (model.log_prob_bound(x, rng, samples).value for samples in (1, 16))
     assert abs(one.mean() - many.mean()) < 5 * one.std() / math.sqrt(2000)
-    assert 3 < one.std() / many.std() < 5  # √16
+    assert 3 < one.std() / many.std() < 5  # √16 expected
 
 
-def test_samples_follow_the_likelihood(rng: np.random.Generator) -> None:
+def test_samples_follow_likelihood(rng: np.random.Generator) -> None:
     model = Dequantized(logit_normal(1), LEVELS)
-    log_p = np.log([exact(k) for k in range(LEVELS)])
+    log_p = np.log([exact_probability(k) for k in range(LEVELS)])
     check_sampler(model.sample, lambda k: log_p[k[:, 0]], np.arange(LEVELS)[:, None], 5000, rng=rng)
 
     class Rounded(Dequantized):
-        """The nearest level, where the bins begin at their levels: off by half of one."""
+        """Wrong: rounds to the nearest level instead of down."""
 
         def sample(self, n: int, rng: np.random.Generator, context: Any = None) -> Array:
             return np.asarray(np.clip(np.rint(self.flow.sample(n, rng) * LEVELS), 0, LEVELS - 1), int)
 
+    wrong = Rounded(logit_normal(1), LEVELS)
     with pytest.raises(AssertionError, match="χ²"):
-        check_sampler(
-            Rounded(logit_normal(1), LEVELS).sample, lambda k: log_p[k[:, 0]], np.arange(LEVELS)[:, None], 5000, rng=rng
-        )
+        check_sampler(wrong.sample, lambda k: log_p[k[:, 0]], np.arange(LEVELS)[:, None], 5000, rng=rng)
 
 
-def test_levels_come_back_from_their_noise(rng: np.random.Generator) -> None:
+def test_dequantize_stays_within_bin(rng: np.random.Generator) -> None:
     model = Dequantized(Flow(Affine(Parameter([2.0])), StandardNormal((1,))), 256)
     y = model.dequantize(np.arange(256)[:, None], rng)
     assert y.dtype == np.float32
     np.testing.assert_array_equal(np.floor(y * 256)[:, 0], np.arange(256))
 
-    class Most(np.random.Generator):
+    class Largest(np.random.Generator):
         def random(self, shape: Any = None, *_: Any) -> Any:  # type: ignore[override]
             return np.full(shape, 1 - 2.0**-53)
 
-    assert model.dequantize(np.array([[255]]), Most(np.random.PCG64())).max() < 1  # rounds to 1 in float32
+    assert model.dequantize(np.array([[255]]), Largest(np.random.PCG64())).max() < 1  # would round to 1 in float32
 
 
-def test_what_lies_beyond_the_levels_is_clipped(rng: np.random.Generator) -> None:
+def test_sample_clips_values_outside_unit_interval(rng: np.random.Generator) -> None:
     wide = Dequantized(Flow(Affine(0.1), StandardNormal((1,))), LEVELS)
     assert set(np.unique(wide.sample(500, rng))) == set(range(LEVELS))
+
+
+def test_sample_of_zero_examples(rng: np.random.Generator) -> None:
     assert Dequantized(Flow(Inverse(Logit()), StandardUniform((1,))), 2).sample(0, rng).shape == (0, 1)
 
 
-def test_loss_is_minus_the_mean_bound(rng: np.random.Generator) -> None:
+def test_loss_is_negative_mean_bound(rng: np.random.Generator) -> None:
     model, x = Dequantized(logit_normal(3), LEVELS), rng.integers(0, LEVELS, (6, 3))
     a, b = model.loss(x, rng=np.random.default_rng(1)), model.log_prob_bound(x, np.random.default_rng(1))
     np.testing.assert_allclose(a.item(), -b.value.mean(), rtol=1e-14)
 
 
-def test_wrong_arguments(rng: np.random.Generator) -> None:
+def test_rejects_invalid_arguments(rng: np.random.Generator) -> None:
     model = Dequantized(logit_normal(2), LEVELS)
     with pytest.raises(ValueError, match="levels: expected at least 2"):
         Dequantized(logit_normal(2), 1)
@@ -122,3 +124,9 @@ def test_wrong_arguments(rng: np.random.Generator) -> None:
             model.log_prob_bound(x, rng)
     with pytest.raises(ValueError, match="dims: expected at least 1"):
         bits_per_dim(1.0, 0)
+
+
+def test_rejects_non_finite_samples(rng: np.random.Generator) -> None:
+    diverged = Dequantized(Flow(Affine(Parameter([1e-45])), StandardNormal((1,))), 2)
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="sample: expected finite samples of the flow"):
+        diverged.sample(5, rng)

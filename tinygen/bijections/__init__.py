@@ -1,40 +1,21 @@
-"""Bijections with their log-determinants, and flows, which are a bijection and a base distribution."""
+"""Bijections with log-determinants, and flows: a bijection and a base distribution."""
 
 from .actnorm import ActNorm
 from .bijection import Bijection, Chain, Inverse
 from .continuous import ContinuousFlow
-from .coupling import AdditiveCoupling, AffineCoupling, Mask
+from .coupling import AdditiveCoupling, AffineCoupling
 from .dequantize import Dequantized
 from .elementwise import Affine, Logit
 from .flow import Flow
 from .invertible_conv import InvertibleConv
 from .masked_autoregressive import MaskedAutoregressive
-from .permute import Permute, Reshape, Reverse
+from .permute import Permute, Reshape
+from .split_mask import Mask
 from .squeeze import FactorOut, Squeeze, multi_scale
 from .transformers import AffineTransformer, MixtureCDF, Transformer
 
 __all__ = [
-    "ActNorm",
-    "AdditiveCoupling",
-    "Affine",
-    "AffineCoupling",
-    "AffineTransformer",
-    "Bijection",
-    "Chain",
-    "ContinuousFlow",
-    "Dequantized",
-    "FactorOut",
-    "Flow",
-    "Inverse",
-    "InvertibleConv",
-    "Logit",
-    "Mask",
-    "MaskedAutoregressive",
-    "MixtureCDF",
-    "Permute",
-    "Reshape",
-    "Reverse",
-    "Squeeze",
-    "Transformer",
-    "multi_scale",
-]
+    "ActNorm", "AdditiveCoupling", "Affine", "AffineCoupling", "AffineTransformer", "Bijection", "Chain",
+    "ContinuousFlow", "Dequantized", "FactorOut", "Flow", "Inverse", "InvertibleConv", "Logit", "Mask",
+    "MaskedAutoregressive", "MixtureCDF", "Permute", "Reshape", "Squeeze", "Transformer", "multi_scale",
+]  # fmt: skip

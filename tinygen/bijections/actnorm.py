@@ -1,7 +1,4 @@
-"""Actnorm: a scale and a shift of every channel, which start by normalising a first batch.
-
-Checked by: tests/bijections/test_actnorm.py
-"""
+"""Activation normalisation (actnorm): a learned scale and shift per channel."""
 
 from __future__ import annotations
 
@@ -11,21 +8,26 @@ import numpy as np
 
 from ..autograd import Parameter, Tensor, TensorLike, broadcast_to, exp, subtract
 from ..autograd.tensor import array_of
-from ..checks import at_least
+from ..checks import at_least, require
 from .bijection import Bijection
 
 
 class ActNorm(Bijection):
-    """z = (x − m) ⊙ exp s, with m and s of each channel,   ln|det ∂z/∂x| = (positions) · Σ s
+    """Activation normalisation with a learned mean m and log-scale s per channel.
 
-    It starts as the identity. `initialise(x)` sets m and s so that every channel of the batch x comes out with mean 0
-    and variance 1; from then on they are parameters like others, saved and restored with them. A channel that is
-    constant in the batch is only shifted.
+        z = (x − m) ⊙ exp s,   ln|det ∂z/∂x| = (number of positions) · Σ s
 
-    Shapes: x, z (N, …, C), m and s (C,), log_det (N,).
-    Raises ValueError if x has another number of channels, or, to be initialised by, fewer than two numbers in each.
+    It starts as the identity. `initialise(x)` sets m and s so that each channel of z has mean 0 and variance 1 over
+    the batch x; a channel that is constant in x is only shifted. Afterwards m and s are ordinary parameters.
+
+    Shapes: x, z (N, …, C); m, s (C,), where C is `channels`.
+    Raises: ValueError if `initialise` gets fewer than two values per channel.
     Source: Kingma & Dhariwal, "Glow: generative flow with invertible 1×1 convolutions", 2018, section 3.1.
     Checked by: tests/bijections/test_actnorm.py
+
+    Example:
+        >>> ActNorm(1).initialise(np.array([[1.0], [3.0]])).value.ravel()
+        array([-1.,  1.])
     """
 
     def __init__(self, channels: int) -> None:
@@ -44,10 +46,9 @@ class ActNorm(Bijection):
 
     def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         v = array_of(x).reshape(-1, array_of(x).shape[-1]).astype(np.float64)
-        if len(v) < 2:
-            raise ValueError(f"x: expected two or more numbers in every channel, got shape {array_of(x).shape}")
+        require(len(v) >= 2, "x", "at least two values per channel", f"shape {array_of(x).shape}")
         deviation = v.std(0)
-        varies = deviation > 1e-12 * np.abs(v).max(0)  # below that it is what rounding leaves of equal numbers
+        varies = deviation > 1e-12 * np.abs(v).max(0)  # a smaller deviation is the rounding error of a constant
         self.m.assign(v.mean(0))
         self.s.assign(-np.log(np.where(varies, deviation, 1)))
         return self.forward(x)[0]
@@ -57,6 +58,5 @@ class ActNorm(Bijection):
 
     def _positions(self, x: TensorLike) -> int:
         _, *positions, channels = array_of(x).shape
-        if channels != self.s.size:
-            raise ValueError(f"x: expected (N, …, {self.s.size}) by ActNorm, got {array_of(x).shape}")
+        require(channels == self.s.size, "x", f"shape (N, …, {self.s.size}) in ActNorm", array_of(x).shape)
         return math.prod(positions)

@@ -1,63 +1,71 @@
-"""Invertible maps that know how they change volumes, and the three ways to make one of others.
+"""The interface of a bijection, and its two combinators: composition (`Chain`) and inversion (`Inverse`).
 
     z, log_det = bijection.forward(x)      data to noise,   log_det = ln|det ∂z/∂x|
     x, log_det = bijection.inverse(z)      noise to data,   log_det = ln|det ∂x/∂z|
 
-Each log_det is that of the map just applied, so of one point and back the two are opposite.
+Each log_det is that of the map just applied, so the two log_dets of a round trip have opposite signs.
 
 Checked by: tests/bijections/test_bijection.py
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..autograd import Tensor, TensorLike
+from ..autograd.tensor import array_of
 from ..nn import Module
 
 
 class Bijection(Module):
-    """An invertible map of examples.
+    """Base class of invertible maps. Subclasses implement `forward` and `inverse`.
 
-    Shapes: x, z (N, …), log_det (N,), always; context (N, C), what the map is told besides, such as a one-hot label.
+    A conditional bijection depends on a context vector of C numbers per example, such as a one-hot label. As an
+    attribute and in constructors, `context` is the size C (0 if the map is unconditional, None if C is unknown). In
+    calls, `context` is the array of context vectors, (N, C).
+
+    Shapes: x, z (N, …); context (N, C); log_det (N,), in nats.
+    Raises: ValueError if an argument has the wrong shape. This holds for every bijection below.
     """
 
-    @property
-    def context(self) -> int | None:
-        """How many numbers C it is told, 0 if it takes no context; None if only what it is made of knows."""
-        return 0
+    context: int | None = 0
 
     def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        """Map data to noise: x to z, with ln|det ∂z/∂x|."""
+        """Map data x to noise z. Return z and ln|det ∂z/∂x|."""
         raise NotImplementedError
 
     def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        """Map noise to data: z to x, with ln|det ∂x/∂z|."""
+        """Map noise z to data x. Return x and ln|det ∂x/∂z|."""
         raise NotImplementedError
 
     def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
-        """Return the z of `forward` alone, for who does not ask for the volume."""
+        """Return the z of `forward` without the log-determinant. Overridden where this is cheaper, as is `to_data`."""
         return self.forward(x, context)[0]
 
     def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
-        """Return the x of `inverse` alone, for samplers, which do not ask for the volume."""
+        """Return the x of `inverse` without the log-determinant."""
         return self.inverse(z, context)[0]
 
     def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
-        """Set the parameters that start from data, as those of `ActNorm`, by a first batch x; return what x maps to."""
+        """Set data-dependent parameters, such as those of `ActNorm`, from a first batch x. Return z."""
         return self.forward(x, context)[0]
 
 
 class Chain(Bijection):
-    """f = fₙ ∘ … ∘ f₂ ∘ f₁: data passes the first one first, and log-determinants add up."""
+    """Composition f = fₙ ∘ … ∘ f₁: `forward` applies f₁ first, and the log-determinants add up.
+
+    Example:
+        >>> from tinygen.bijections import Affine
+        >>> Chain(Affine(2.0), Affine(1.0, shift=3.0)).forward(np.ones((1, 1)))[0].item()
+        5.0
+    """
 
     def __init__(self, *bijections: Bijection) -> None:
         if not bijections:
             raise ValueError("bijections: expected at least one, got none")
         self.bijections = list(bijections)
-
-    @property
-    def context(self) -> int | None:
-        sizes = {bijection.context for bijection in self.bijections} - {0}
-        return 0 if not sizes else sizes.pop() if len(sizes) == 1 else None
+        sizes = {bijection.context for bijection in bijections} - {0}
+        self.context = 0 if not sizes else sizes.pop() if len(sizes) == 1 else None
 
     def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         z, total = self.bijections[0].forward(x, context)
@@ -74,16 +82,16 @@ class Chain(Bijection):
         return x, total
 
     def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
-        z: TensorLike = x
-        for bijection in self.bijections:
+        z = self.bijections[0].to_noise(x, context)
+        for bijection in self.bijections[1:]:
             z = bijection.to_noise(z, context)
-        return z if isinstance(z, Tensor) else Tensor(z)
+        return z
 
     def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
-        x: TensorLike = z
-        for bijection in reversed(self.bijections):
+        x = self.bijections[-1].to_data(z, context)
+        for bijection in reversed(self.bijections[:-1]):
             x = bijection.to_data(x, context)
-        return x if isinstance(x, Tensor) else Tensor(x)
+        return x
 
     def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         z = self.bijections[0].initialise(x, context)
@@ -93,18 +101,18 @@ class Chain(Bijection):
 
 
 class Inverse(Bijection):
-    """f⁻¹: the same map, read the other way.
+    """The inverse f⁻¹ of a bijection f: `forward` and `inverse` are exchanged.
 
-    An inverse autoregressive flow is the Inverse of a masked autoregressive one: what was fast is slow, and the other
-    way round. `initialise` leaves it as it is: what is inside would have to be initialised by noise, not by data.
+    `initialise` leaves the parameters of f unchanged, because they would have to be set from noise.
+
+    Example:
+        >>> from tinygen.bijections import Affine
+        >>> Inverse(Affine(2.0)).forward(np.ones((1, 1)))[0].item()
+        0.5
     """
 
     def __init__(self, bijection: Bijection) -> None:
-        self.bijection = bijection
-
-    @property
-    def context(self) -> int | None:
-        return self.bijection.context
+        self.bijection, self.context = bijection, bijection.context
 
     def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         return self.bijection.inverse(x, context)
@@ -120,5 +128,11 @@ class Inverse(Bijection):
 
 
 def sum_event(x: Tensor) -> Tensor:
-    """Sum over all but the first axis: (N, …) to (N,)."""
+    """Sum over all axes but the first: (N, …) to (N,)."""
     return x.sum(tuple(range(1, x.ndim)))
+
+
+def zero_log_det(x: TensorLike) -> Tensor:
+    """Return ln|det| = 0 for each example, (N,), in the dtype of x."""
+    v = array_of(x)
+    return Tensor(np.zeros(len(v), v.dtype))

@@ -1,6 +1,6 @@
-"""A flow is a bijection and the distribution that its noise has.
+"""A normalising flow: a bijection f and the base distribution of its noise.
 
-    ln p(x) = ln p_base(f(x)) + ln|det ∂f/∂x|,      x = f⁻¹(z), z ~ p_base
+    ln p(x) = ln p_base(f(x)) + ln|det ∂f/∂x|,      x = f⁻¹(z),   z ~ p_base
 
 Checked by: tests/bijections/test_flow.py
 """
@@ -11,19 +11,29 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
-from ..checks import as_finite, at_least, check_context, with_examples
+from ..checks import as_finite, at_least, check_context, require, with_examples
 from ..distributions import Distribution
 from ..nn import Module
 from .bijection import Bijection
 
 
 class Flow(Module):
-    """The distribution of x = f⁻¹(z) with z from the base.
+    """The distribution of x = f⁻¹(z), z ~ base.
 
-    Shapes: x (N, *shape) of real numbers, context (N, C), log_prob (N,) in nats per example. `shape` is that of the
-    data; by default that of the noise.
-    Raises ValueError if x or the context is not finite, x has another shape, or the context is not what the
-    bijection is told: one row for each example, none where it takes none.
+    Args:
+        bijection: the map f from data to noise.
+        base: the distribution of z, such as `StandardNormal`.
+        shape: shape of an event of x; by default base.shape.
+
+    Shapes: x (N, *shape); context (N, C), None if the bijection is unconditional; log_prob (N,), in nats per example.
+    Raises: ValueError if x or the context has the wrong shape or is not finite, or if x is not of floats.
+
+    Example:
+        >>> from tinygen.bijections import Affine
+        >>> from tinygen.distributions import StandardNormal
+        >>> flow = Flow(Affine(0.5), StandardNormal((2,)))  # x ~ N(0, 4)
+        >>> round(flow.log_prob(np.zeros((1, 2))).item(), 4)  # −ln(2π · 4)
+        -3.2242
     """
 
     def __init__(
@@ -33,7 +43,7 @@ class Flow(Module):
         self.shape = base.shape if shape is None else tuple(shape)
 
     def log_prob(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
-        """ln p(x | context) in nats per example."""
+        """Return ln p(x | context)."""
         x, context = self._checked(x, context)
         z, log_det = self.bijection.forward(x, context)
         return self.base.log_prob(z) + log_det
@@ -41,17 +51,17 @@ class Flow(Module):
     def loss(
         self, x: TensorLike, context: TensorLike | None = None, *, rng: np.random.Generator | None = None
     ) -> Tensor:
-        """Mean of −ln p in nats per example, to be minimised; nothing in it is random."""
+        """Return the mean of −ln p(x | context) in nats per example. It is deterministic: rng is not used."""
         return -self.log_prob(x, context).mean()
 
     def initialise(self, x: TensorLike, context: TensorLike | None = None) -> None:
-        """Let what starts from data, such as an `ActNorm`, do so, by a first batch x (N, *shape); before training."""
+        """Set data-dependent parameters, such as those of `ActNorm`, from a first batch x, before training."""
         x, context = self._checked(x, context)
         with no_grad():
             self.bijection.initialise(x, context)
 
     def draw(self, n: int, rng: np.random.Generator, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        """Draw x (n, *shape) as a differentiable function of the parameters, with its ln p(x) (n,)."""
+        """Draw x (n, *shape) by the reparameterisation trick. Return x and ln p(x) (n,), both differentiable."""
         context = self._checked_context(n, context)
         z = self.base.sample(n, rng).astype(self.dtype)
         x, log_det = self.bijection.inverse(z, context)
@@ -64,8 +74,8 @@ class Flow(Module):
             return self.bijection.to_data(self.base.sample(n, rng).astype(self.dtype), context).value
 
     def _checked(self, x: TensorLike, context: TensorLike | None) -> tuple[TensorLike, TensorLike | None]:
-        if array_of(x).dtype.kind != "f":
-            raise ValueError(f"x: expected floats {with_examples(self.shape)}, got {array_of(x).dtype}")
+        dtype = array_of(x).dtype
+        require(dtype.kind == "f", "x", f"floats of shape {with_examples(self.shape)}", dtype)
         x = as_finite("x", x, self.shape, self.dtype)
         return x, self._checked_context(len(array_of(x)), context)
 

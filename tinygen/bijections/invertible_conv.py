@@ -1,7 +1,4 @@
-"""The invertible 1×1 convolution: a permutation of channels that is learned.
-
-Checked by: tests/bijections/test_invertible_conv.py
-"""
+"""Invertible 1×1 convolution: a learned linear map of the channels, which generalises a permutation."""
 
 from __future__ import annotations
 
@@ -11,42 +8,53 @@ import numpy as np
 
 from ..autograd import Array, Parameter, Tensor, TensorLike, broadcast_to, exp, inv, matmul, where
 from ..autograd.tensor import array_of
-from ..checks import at_least
+from ..checks import at_least, require
 from ..nn.init import orthogonal
 from .bijection import Bijection
 
 
 class InvertibleConv(Bijection):
-    """z(p) = x(p) W at every position, ln|det ∂z/∂x| = (positions) · Σ ln|s|
+    """Invertible 1×1 convolution in PLU parameterisation; for vectors, a linear layer.
 
+        z(p) = x(p) W at every position p,   ln|det ∂z/∂x| = (number of positions) · Σ ln|s|
         W = P L (U + diag s),   P a fixed permutation, L unit lower and U strictly upper triangular, s = ± exp(log_s)
 
-    The determinant costs O(C) and not O(C³), and W cannot become singular unless an s underflows. It starts as a random
-    rotation, or as the `w` given. Of vectors it is a linear layer.
+    The determinant costs O(C) instead of O(C³), and W is singular only if an s underflows.
 
-    Shapes: x, z (N, …, C), W (C, C), log_det (N,).
-    Raises ValueError if w is singular or no square matrix, or if an s has become 0 or infinite.
+    Args:
+        channels: number of channels C.
+        rng: generator of the initial W, a random rotation.
+        w: initial W (C, C), instead of a random rotation.
+
+    Shapes: x, z (N, …, C).
+    Raises: ValueError if w is singular, or if W has become singular or infinite.
     Source: Kingma & Dhariwal, "Glow: generative flow with invertible 1×1 convolutions", 2018, section 3.2.
     Checked by: tests/bijections/test_invertible_conv.py
+
+    Example:
+        >>> conv = InvertibleConv(2, np.random.default_rng(0), w=np.array([[0.0, 2.0], [1.0, 0.0]]))
+        >>> z, log_det = conv.forward(np.ones((1, 4, 4, 2)))
+        >>> round(log_det.item() / math.log(2), 4)  # 16 positions, |det W| = 2
+        16.0
     """
 
     def __init__(self, channels: int, rng: np.random.Generator, w: Array | None = None) -> None:
         at_least(1, channels=channels)
-        if w is not None and np.shape(w) != (channels, channels):
-            raise ValueError(f"w: expected ({channels}, {channels}), got {np.shape(w)}")
-        order, lower, upper = plu(orthogonal(channels, rng) if w is None else np.asarray(w))
+        w = orthogonal(channels, rng) if w is None else np.asarray(w)
+        require(w.shape == (channels, channels), "w", f"shape ({channels}, {channels})", w.shape)
+        self.order, lower, upper = plu(w)
         s = np.diag(upper)
-        self.order, self.sign = order, np.sign(s).astype(np.float32)
+        self.sign = np.sign(s).astype(np.float32)
         self.lower, self.upper = Parameter(lower), Parameter(np.triu(upper, 1))
         self.log_s = Parameter(np.log(np.abs(s)))
 
     @property
     def w(self) -> Tensor:
-        """W, put together."""
+        """The matrix W."""
         below, eye = np.tri(len(self.order), k=-1, dtype=bool), np.eye(len(self.order), dtype=np.float32)
         s = self.sign * exp(self.log_s)
         if not np.all((s.value != 0) & np.isfinite(s.value)):
-            raise ValueError(f"InvertibleConv: the matrix has become singular, its diagonal is {s.value}")
+            raise ValueError(f"w: expected an invertible matrix, got diagonal {s.value}; has training diverged?")
         lower, upper = where(below, self.lower, 0) + eye, where(below.T, self.upper, 0) + s * eye
         return matmul(lower[self.order], upper)
 
@@ -62,9 +70,10 @@ class InvertibleConv(Bijection):
 
 
 def plu(w: Array) -> tuple[Array, Array, Array]:
-    """Factorise w = L[order] U by elimination with partial pivoting: L unit lower, U upper triangular; in float64.
+    """Factorise w = L[order] U by Gaussian elimination with partial pivoting, in float64.
 
-    Raises ValueError if w is singular, to rounding.
+    Returns order, the unit lower triangular L and the upper triangular U.
+    Raises: ValueError if w is numerically singular.
     Source: Golub & Van Loan, "Matrix Computations", 4th edition, section 3.4.
     """
     n = len(w)
@@ -72,7 +81,7 @@ def plu(w: Array) -> tuple[Array, Array, Array]:
     for k in range(n):
         pivot = k + int(np.argmax(np.abs(u[k:, k])))
         if not abs(u[pivot, k]) > n * np.finfo(np.float64).eps * np.abs(w).max():
-            raise ValueError(f"w: expected an invertible matrix, this one is singular: column {k} has no pivot")
+            raise ValueError(f"w: expected an invertible matrix, got a singular one: column {k} has no pivot")
         u[[k, pivot]], rows[[k, pivot]] = u[[pivot, k]], rows[[pivot, k]]
         lower[[k, pivot], :k] = lower[[pivot, k], :k]
         lower[k + 1 :, k] = u[k + 1 :, k] / u[k, k]

@@ -1,5 +1,6 @@
-"""Several scales: space traded for channels, and half of the channels declared noise before the rest goes on.
+"""The multi-scale architecture: squeeze space into channels, then factor out half of the channels as noise.
 
+Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017, section 3.6.
 Checked by: tests/bijections/test_squeeze.py
 """
 
@@ -10,58 +11,58 @@ from collections.abc import Sequence
 
 from ..autograd import Tensor, TensorLike, concatenate, reshape, split, transpose
 from ..autograd.tensor import array_of
-from .bijection import Bijection, Chain
-from .permute import Reshape, no_volume
+from ..checks import require
+from .bijection import Bijection, Chain, zero_log_det
+from .permute import Reshape
 
 
 class Squeeze(Bijection):
-    """Space to depth: each block of 2×2 pixels becomes one pixel of four times the channels; ln|det| = 0
+    """Space to depth: each block of 2×2 pixels becomes one pixel with four times the channels; ln|det| = 0.
 
     The channels of a block are in raster order: upper left, upper right, lower left, lower right.
 
-    Shapes: x (N, H, W, C), z (N, H/2, W/2, 4C).  Raises ValueError if H or W is odd, or 4 does not divide z's channels.
-    Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017, section 3.6.
-    Checked by: tests/bijections/test_squeeze.py
+    Shapes: x (N, H, W, C), H and W even; z (N, H/2, W/2, 4C).
+
+    Example:
+        >>> import numpy as np
+        >>> Squeeze().to_noise(np.zeros((1, 4, 4, 3))).shape
+        (1, 2, 2, 12)
     """
 
     def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         shape = array_of(x).shape
         if len(shape) != 4 or shape[1] % 2 or shape[2] % 2:
-            raise ValueError(f"x: expected (N, H, W, C) of even height and width by Squeeze, got {shape}")
+            raise ValueError(f"x: expected shape (N, H, W, C) with even H and W in Squeeze, got {shape}")
         n, height, width, channels = shape
         blocks = reshape(x, (n, height // 2, 2, width // 2, 2, channels))
         z = transpose(blocks, (0, 1, 3, 2, 4, 5)).reshape(n, height // 2, width // 2, 4 * channels)
-        return z, no_volume(x)
+        return z, zero_log_det(x)
 
     def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         shape = array_of(z).shape
         if len(shape) != 4 or shape[3] % 4:
-            raise ValueError(f"z: expected (N, H, W, C), C a multiple of 4, by Squeeze, got {shape}")
+            raise ValueError(f"z: expected shape (N, H, W, C) with C a multiple of 4 in Squeeze, got {shape}")
         n, height, width, channels = shape
         blocks = reshape(z, (n, height, width, 2, 2, channels // 4))
         x = transpose(blocks, (0, 1, 3, 2, 4, 5)).reshape(n, 2 * height, 2 * width, channels // 4)
-        return x, no_volume(z)
+        return x, zero_log_det(z)
 
 
 class FactorOut(Bijection):
-    """Half of the channels are noise already, the rest goes on through another bijection.
+    """Factor out half of the channels as noise and transform the other half.
 
         x = (a, b) along the channels,   z = (a, f(b)),   ln|det ∂z/∂x| = ln|det ∂f(b)/∂b|
 
-    Shapes: x (N, *shape) with an even number of channels, a and b (N, …, C/2), f(b) (N, D/2), z (N, D).
-    Raises ValueError if the channels cannot be halved.
-    Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017, section 3.6.
-    Checked by: tests/bijections/test_squeeze.py
+    Args:
+        shape: shape of an event of x, with an even number of channels C.
+        rest: the bijection f, which maps b (N, …, C/2) to vectors (N, D/2).
+
+    Shapes: x (N, *shape); z (N, D).
     """
 
     def __init__(self, shape: tuple[int, ...], rest: Bijection) -> None:
-        if shape[-1] % 2:
-            raise ValueError(f"shape: expected an even number of channels to halve, got {shape}")
-        self.half, self.rest = (*shape[:-1], shape[-1] // 2), rest
-
-    @property
-    def context(self) -> int | None:
-        return self.rest.context
+        require(shape[-1] % 2 == 0, "shape", "an even number of channels", shape)
+        self.half, self.rest, self.context = (*shape[:-1], shape[-1] // 2), rest, rest.context
 
     def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         a, b = split(x, 2, -1)
@@ -83,13 +84,17 @@ class FactorOut(Bijection):
 
 
 def multi_scale(stages: Sequence[Bijection], shapes: Sequence[tuple[int, ...]]) -> Chain:
-    """Chain stages, after each but the last of which half of the channels leave; what has left is not computed with.
+    """Chain the stages and factor out half of the channels after each stage but the last.
 
-    Shapes: shapes[i] is that of stage i's output; the chain maps to vectors (N, D).
-    Raises ValueError if there is no stage, or not one shape for each.
+    Args:
+        stages: one bijection per scale.
+        shapes: the event shape of each stage's output.
+
+    Shapes: x, images (N, H, W, C); z, vectors (N, D).
+    Raises: ValueError if there are no stages, or if stages and shapes differ in length.
     """
     if not stages or len(stages) != len(shapes):
-        raise ValueError(f"stages: expected one or more, a shape for each, got {len(stages)} and {len(shapes)}")
+        raise ValueError(f"stages: expected at least one, and a shape for each, got {len(stages)} and {len(shapes)}")
     chain = Chain(stages[-1], Reshape(shapes[-1], (math.prod(shapes[-1]),)))
     for stage, shape in zip(stages[-2::-1], shapes[-2::-1], strict=True):
         chain = Chain(stage, FactorOut(shape, chain))

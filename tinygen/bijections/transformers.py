@@ -1,17 +1,13 @@
-"""Transformers: increasing functions τ of one variable, chosen by numbers that a network computes.
+"""Transformers: increasing functions z = τ(x; θ) of one variable, whose parameters θ a network computes.
 
     affine     z = x eˢ + t
-    mixture    u = F(x) = Σₖ softmax(π)ₖ C((x − μₖ) / sₖ),   z = u, logit u or Φ⁻¹(u),   ln dz/dx = ln F′(x) − ln du/dz
+    mixture    u = F(x) = Σₖ softmax(π)ₖ σ((x − μₖ) / sₖ),   z = u or Φ⁻¹(u),   ln dz/dx = ln F′(x) − ln du/dz
 
-C is the logistic or the normal distribution function. What is computed is logit u = ln u − ln(1 − u) from both tails,
-so z stays finite and precise however far out x is; only u itself cannot tell x apart where it rounds to 1.
-
-A `bound` keeps scales within e^±bound, ln s = bound · tanh(θ / bound), whatever the network says far away from its
-data: drawn variables are inputs to those after them, and without it a chain of a few would overflow (the tails of a
-mixture make far points frequent). Near 0, ln s = θ as if there were none.
+A `bound` limits log-scales smoothly to ±bound, ln s = bound · tanh(θ / bound) ≈ θ near 0. Without it, sampling from a
+chain of autoregressive layers can overflow, since each sampled variable is an input for the next ones.
 
 Source: Huang, Krueger, Lacoste & Courville, "Neural autoregressive flows", 2018, for the term; Ho, Chen, Srinivas, Duan
-& Abbeel, "Flow++", 2019, for the mixture of logistics and its logit in a coupling.
+& Abbeel, "Flow++", 2019, for the mixture of logistics.
 Checked by: tests/bijections/test_transformers.py
 """
 
@@ -31,7 +27,6 @@ from ..autograd import (
     grad,
     index,
     log_normal,
-    log_sigmoid,
     mixture_cdf,
     multiply,
     ndtri_sigmoid,
@@ -43,39 +38,37 @@ from ..autograd import (
     tanh,
 )
 from ..autograd.tensor import array_of, is_grad_enabled, set_grad_enabled
-from ..checks import at_least, broadcasts
+from ..checks import at_least, broadcasts, require
 from ..kernels.mixture import mixture_quantile
 from ..kernels.special import logit_ndtr
 
-KINDS = ("logistic", "normal")
-NOISES = ("uniform", "logit", "normal")
-
 
 class Transformer(Protocol):
-    """An increasing function of one variable, chosen by `width` numbers that a network computes.
+    """An increasing function τ(x; θ) of one variable with `width` parameters.
 
-    Shapes: x, z and log_slope (…), parameters (…, width).
+    Shapes: x, z, log_slope (…); parameters θ (…, width).
     """
 
     width: int
 
     def start(self) -> Array:
-        """Return parameters (width,) to start learning from, for data of variance 1."""
+        """Return initial parameters (width,), for data of variance 1."""
 
     def forward(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
         """Return z = τ(x; θ) and ln ∂z/∂x."""
 
     def inverse(self, z: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        """Return x with τ(x; θ) = z and ln ∂x/∂z."""
+        """Return x with τ(x; θ) = z, and ln ∂x/∂z."""
 
 
 class AffineTransformer:
-    """z = x eˢ + t,   ln ∂z/∂x = s = bound · tanh(θ₀ / bound),   t = θ₁.  It starts as the identity."""
+    """z = x eˢ + t,   ln ∂z/∂x = s,   with s = bound · tanh(θ₀ / bound) and t = θ₁. Starts as the identity."""
 
     width = 2
 
     def __init__(self, bound: float = 5.0) -> None:
-        self.bound = _positive(bound)
+        require(bound > 0, "bound", "a positive number", bound)
+        self.bound = bound
 
     def start(self) -> Array:
         return np.zeros(2)
@@ -94,43 +87,48 @@ class AffineTransformer:
 
 
 class MixtureCDF:
-    """z = F(x), logit F(x) or Φ⁻¹(F(x)) for noise "uniform", "logit" or "normal", with K `components`.
+    """The distribution function F of a mixture of K logistics, to uniform or normal noise.
 
-    The inverse is found by Newton's method within a bracket that is halved where that fails, to rounding.
-    Its derivatives, of any order, are those of the implicit function F(x; θ) = u and not of the search.
-    Where F is flat, as between two far modes, many x have one z to rounding, and no inverse can tell them apart.
+        z = F(x) (noise "uniform")   or   z = Φ⁻¹(F(x)) (noise "normal")
 
-    Shapes: x, z and log_slope (…), parameters (…, 3K), which broadcast to x: π, μ and ln s before the bound, K of each.
-    Uniform z is within [0, 1]; 0 and 1, to which drawn numbers may round, are taken as ε/4 and 1 − ε/2.
-    Raises ValueError for other shapes or such z, FloatingPointError if the mixture is not finite: has it diverged?
+    Both tails are computed via logit F, so normal z is finite and accurate for any x; uniform z rounds to 0 or 1. The
+    inverse is computed by safeguarded Newton's method, to rounding error; its derivatives, of any order, are those of
+    the implicit function. Where F is flat, as between distant modes, the inverse is ill-conditioned.
+
+    Args:
+        components: number of logistics K.
+        noise: "uniform" or "normal".
+        bound: bound on |ln s|, or None.
+
+    Shapes: x, z, log_slope (…); parameters (…, 3K), which broadcast to x: π, μ and ln s (before the bound), K of each.
+    Uniform z is in [0, 1]; the ends, to which random numbers may round, are replaced by ε/4 and 1 − ε/2.
+    Raises: ValueError for parameters of the wrong shape or z out of range; FloatingPointError if parameters are NaN.
+
+    Example:
+        >>> z, log_slope = MixtureCDF(1, noise="uniform").forward(np.zeros(1), np.zeros(3))
+        >>> z.item(), round(math.exp(log_slope.item()), 4)  # σ(0) and σ′(0)
+        (0.5, 0.25)
     """
 
-    def __init__(
-        self, components: int, kind: str = "logistic", noise: str = "normal", bound: float | None = 5.0
-    ) -> None:
+    def __init__(self, components: int, noise: str = "normal", bound: float | None = 5.0) -> None:
         at_least(1, components=components)
-        if kind not in KINDS:
-            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-        if noise not in NOISES:
-            raise ValueError(f"noise: expected one of {', '.join(NOISES)}, got {noise!r}")
-        self.width, self.kind, self.noise = 3 * components, kind, noise
-        self.bound = None if bound is None else _positive(bound)
+        require(noise in ("uniform", "normal"), "noise", "'uniform' or 'normal'", repr(noise))
+        require(bound is None or bound > 0, "bound", "a positive number or None", bound)
+        self.width, self.noise, self.bound = 3 * components, noise, bound
 
     def start(self, low: float = -3.0, high: float = 3.0) -> Array:
-        """Return π, μ and ln s (3K,) of components alike in weight that stand side by side from low to high.
+        """Return π, μ and ln s (3K,) of equal weights and scales, with means evenly spaced between low and high.
 
-        Alike in all, they would stay alike where a network has nothing to tell them apart by.
+        Identical components would receive identical gradients and remain identical.
         """
         k = self.width // 3
         half = (high - low) / (2 * k)
         return np.concatenate([np.zeros(k), np.linspace(low + half, high - half, k), np.full(k, math.log(half))])
 
     def forward(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        logit, log_density = mixture_cdf(x, self._checked(x, parameters), self.kind)
+        logit, log_density = mixture_cdf(x, self._bounded_parameters(x, parameters))
         if self.noise == "uniform":
             return sigmoid(logit), log_density
-        if self.noise == "logit":
-            return logit, log_density - log_sigmoid(logit) - log_sigmoid(-logit)
         z = ndtri_sigmoid(logit)
         return z, log_density - log_normal(z)
 
@@ -139,55 +137,47 @@ class MixtureCDF:
         return x, -self.forward(x, parameters)[1]
 
     def quantile(self, z: TensorLike, parameters: TensorLike) -> Tensor:
-        """Return the x of `inverse` alone."""
+        """Return the x of `inverse` without its log-slope."""
         with no_grad():
-            solved = self._solve(array_of(z), array_of(self._checked(z, parameters)))
+            theta = array_of(self._bounded_parameters(z, parameters))
+        solved = mixture_quantile(self._logit(array_of(z)), theta.astype(np.float64), normal=False)
+        if not np.all(np.isfinite(solved)):
+            raise FloatingPointError("parameters: expected finite mixture parameters; has training diverged?")
 
-        def by_parameters(g: Tensor, x: Tensor) -> Tensor:
-            """∂x/∂θ = −∂z/∂θ / (dz/dx) at fixed x: of θ's stand-in, for x, too, depends on θ itself."""
-            with set_grad_enabled(True):
-                stand_in = node("same", array_of(parameters), (parameters, lambda g, y: g))
-                again, log_slope = self.forward(x, stand_in)
-            return grad(again, [stand_in], -g * exp(-log_slope), create_graph=is_grad_enabled())[0]
-
-        def by_z(g: Tensor, x: Tensor) -> Tensor:
+        # Implicit function theorem for τ(x; θ) = z:  ∂x/∂z = 1 / τ′(x),   ∂x/∂θ = −(∂τ/∂θ at fixed x) / τ′(x)
+        def vjp_z(g: Tensor, x: Tensor) -> Tensor:
             return g * exp(-self.forward(x, parameters)[1])
 
-        return node("mixture_cdf_inverse", solved, (z, by_z), (parameters, by_parameters))
+        def vjp_parameters(g: Tensor, x: Tensor) -> Tensor:
+            with set_grad_enabled(True):  # x itself depends on θ; it does not depend on this alias of θ
+                alias = node("alias", array_of(parameters), (parameters, lambda g, y: g))
+                tau, log_slope = self.forward(x, alias)
+            return grad(tau, [alias], -g * exp(-log_slope), create_graph=is_grad_enabled())[0]
 
-    def _solve(self, z: Array, parameters: Array) -> Array:
-        x = mixture_quantile(self._logit(z), parameters.astype(np.float64), self.kind == "normal")
-        if not np.all(np.isfinite(x)):
-            raise FloatingPointError("MixtureCDF: means, scales or noise are not finite: has the model diverged?")
-        return x.astype(np.result_type(z, parameters))
+        x = solved.astype(np.result_type(array_of(z), array_of(parameters)))
+        return node("mixture_cdf_inverse", x, (z, vjp_z), (parameters, vjp_parameters))
 
     def _logit(self, z: Array) -> Array:
-        """Return logit u of the noise, in float64."""
-        least, most = (0, 1) if self.noise == "uniform" else (-np.finfo(z.dtype).max, np.finfo(z.dtype).max)
-        if not np.all((z >= least) & (z <= most)):
-            raise ValueError(f"z: expected numbers {least:.3g} … {most:.3g}, got {z.min():.3g} … {z.max():.3g}")
+        """Return logit u for the noise z, in float64."""
+        low, high = (0.0, 1.0) if self.noise == "uniform" else (-np.finfo(z.dtype).max, np.finfo(z.dtype).max)
+        if not np.all((z >= low) & (z <= high)):
+            raise ValueError(f"z: expected numbers in [{low:.3g}, {high:.3g}], got {z.min():.3g}…{z.max():.3g}")
         v = z.astype(np.float64)
-        if self.noise == "uniform":
-            eps = np.finfo(z.dtype).eps
-            v = np.where(v == 0, eps / 4, np.where(v == 1, 1 - eps / 2, v))
-            return np.asarray(np.log(v) - np.log1p(-v))
-        return v if self.noise == "logit" else logit_ndtr(v)
+        if self.noise == "normal":
+            return logit_ndtr(v)
+        eps = np.finfo(z.dtype).eps
+        v = np.where(v == 0, eps / 4, np.where(v == 1, 1 - eps / 2, v))
+        return np.asarray(np.log(v) - np.log1p(-v))
 
-    def _checked(self, x: TensorLike, parameters: TensorLike) -> TensorLike:
-        """Return the parameters, whose shape fits that of x, with ln s within the bound."""
-        shape, given = array_of(x).shape, array_of(parameters).shape
-        if given[-1:] != (self.width,) or not broadcasts(given[:-1], shape):
-            raise ValueError(f"parameters: expected (…, {self.width}) that broadcast to x {shape}, got {given}")
+    def _bounded_parameters(self, x: TensorLike, parameters: TensorLike) -> TensorLike:
+        """Check the shape of the parameters against x, and bound ln s."""
+        shape, got = array_of(x).shape, array_of(parameters).shape
+        if got[-1:] != (self.width,) or not broadcasts(got[:-1], shape):
+            raise ValueError(f"parameters: expected (…, {self.width}), broadcastable to x {shape}, got {got}")
         if self.bound is None:
             return parameters
         others, log_scales = split(parameters, [2 * self.width // 3], -1)
         return concatenate([others, _bounded(log_scales, self.bound)], -1)
-
-
-def _positive(bound: float) -> float:
-    if not bound > 0:
-        raise ValueError(f"bound: expected a positive number, got {bound}")
-    return bound
 
 
 def _bounded(s: Tensor, bound: float) -> Tensor:

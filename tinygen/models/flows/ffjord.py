@@ -1,9 +1,9 @@
-"""FFJORD: data flows to noise along a learned velocity, and its density is carried with it.
+"""FFJORD: a continuous normalising flow with a free-form velocity field.
 
-    dx/dt = f(x, t),    d ln|det ∂x(t)/∂x(0)|/dt = tr ∂f/∂x,    ln p(x) = ln N(x(1)) + ∫₀¹ tr ∂f/∂x dt
+    dx/dt = f(x, t),    d ln|det ∂x(t)/∂x(0)|/dt = tr ∂f/∂x,    ln p(x) = ln N(x(1); 0, I) + ∫₀¹ tr ∂f/∂x dt
 
-x(0) is data, x(1) noise. Any network is a velocity: it need not be invertible, nor its Jacobian triangular. The same
-equation, solved backwards in time, draws samples.
+x(0) is data and x(1) is noise. The network f need not be invertible, nor its Jacobian triangular. Samples are drawn by
+solving the same equation backwards in time.
 
 Source: Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud, "FFJORD: free-form continuous dynamics for scalable
 reversible generative models", 2019.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -33,7 +34,7 @@ from ...autograd import (
 )
 from ...autograd.tensor import array_of
 from ...bijections import ContinuousFlow, Flow
-from ...checks import at_least, check_rng
+from ...checks import at_least, check_rng, require
 from ...distributions import StandardNormal
 from ...nn import Module
 from ...nn.init import glorot_uniform, hyperplane_bias, normal
@@ -43,11 +44,13 @@ Rng = np.random.Generator
 Noise: TypeAlias = Literal["rademacher", "gaussian"]
 
 
-class TimedLinear(Module):
-    """y = x w(t) + b(t),   w(t) = w ⊙ (1 + t g),   b(t) = b ⊙ (1 + t g) + t u
+class TimeDependentLinear(Module):
+    """A linear layer with time-dependent weights.
 
-    The paper's "concat squash" has σ(t g + c) for 1 + t g. Either way the layer at one time is a plain one, so that its
-    time costs nothing per example; this one begins as a layer that does not depend on time.
+        y = x w(t) + b(t),   w(t) = w ⊙ (1 + t g),   b(t) = b ⊙ (1 + t g) + t u
+
+    The paper's "concat squash" layer has σ(t g + c) instead of 1 + t g. At a fixed t both are ordinary linear layers,
+    so time adds no cost per example; this one is independent of time at initialisation.
     """
 
     def __init__(self, n_in: int, n_out: int, rng: Rng) -> None:
@@ -56,33 +59,35 @@ class TimedLinear(Module):
 
     def at(self, t: float) -> tuple[Tensor, Tensor]:
         """Return w(t) and b(t)."""
-        gate = self.g * t + 1
-        return self.w * gate, self.b * gate + self.u * t
+        scale = self.g * t + 1
+        return self.w * scale, self.b * scale + self.u * t
 
 
-class TimedMLP(Module):
-    """The velocity f(x, t): a network of two hidden layers of tanh, whose weights depend on time.
+class TimeDependentMLP(Module):
+    """The velocity f(x, t): a network with two hidden tanh layers and time-dependent weights.
 
-    The first layer starts as steps all over the data (`hyperplane_bias`). On data of variance 1, the standard deviation
-    of its sums is about `steepness`.
+    The initial biases of the first layer spread the steps of its units over the data (`hyperplane_bias`). For data of
+    variance 1, the standard deviation of its pre-activations is about `steepness`.
     """
 
     def __init__(self, dim: int, rng: Rng, hidden: int, context: int, steepness: float) -> None:
         self.dim, self.context = dim, context
-        self.layers = [TimedLinear(a, b, rng) for a, b in ((dim + context, hidden), (hidden, hidden), (hidden, dim))]
+        self.layers = [TimeDependentLinear(a, b, rng) for a, b in pairwise((dim + context, hidden, hidden, dim))]
         w = normal((dim + context, hidden), steepness / math.sqrt(2 * (dim + context)), rng)
         self.layers[0].w, self.layers[0].b = Parameter(w), Parameter(hyperplane_bias(w, rng))
 
-    def at(self, t: float) -> InstantMLP:
-        """Return the network as it is at time t."""
-        return InstantMLP(self.dim, *(layer.at(t) for layer in self.layers))
+    def at(self, t: float) -> MLPAtTime:
+        """Return the network with its weights at time t."""
+        return MLPAtTime(self.dim, *(layer.at(t) for layer in self.layers))
 
 
 @dataclass(frozen=True, eq=False)
-class InstantMLP:
-    """f = h2 w3 + b3,   h2 = tanh(h1 w2 + b2),   h1 = tanh([x, context] w1 + b1);   J = ∂f/∂x, d = 1 − h²
+class MLPAtTime:
+    """f = h₂ w₃ + b₃,   h₂ = tanh(h₁ w₂ + b₂),   h₁ = tanh([x, context] w₁ + b₁)
 
-    Shapes: x, f, noise (N, dim), context (N, C), traces (N,).
+    Below, J = ∂f/∂x and dᵢ = 1 − hᵢ² is the derivative of tanh.
+
+    Shapes: x, f, noise (N, dim); context (N, C); traces (N,).
     """
 
     dim: int
@@ -95,21 +100,18 @@ class InstantMLP:
         return linear(self._hidden(x, context)[1], *self.last)
 
     def with_trace(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        """Return f and tr J: exactly, in any dimension, at the cost of one more product of matrices.
+        """Return f and the exact tr J, at the cost of one more matrix product.
 
-        J = (w1 d1 w2 d2 w3)ᵀ,   tr J = Σⱼₖ d1ⱼ (w2 ⊙ (w3 w1)ᵀ)ⱼₖ d2ₖ
+        J = (w₁ diag(d₁) w₂ diag(d₂) w₃)ᵀ,   tr J = Σⱼₖ d₁ⱼ (w₂ ⊙ (w₃ w₁)ᵀ)ⱼₖ d₂ₖ,   with the rows of w₁ for x
         """
         h1, h2 = self._hidden(x, context)
-        return linear(h2, *self.last), (matmul(one_minus_square(h1), self._around) * one_minus_square(h2)).sum(1)
+        return linear(h2, *self.last), (matmul(one_minus_square(h1), self._trace_weights) * one_minus_square(h2)).sum(1)
 
     def with_estimate(self, x: TensorLike, context: TensorLike | None, noise: TensorLike) -> tuple[Tensor, Tensor]:
-        """Return f and εᵀ J ε, whose mean is tr J where E εεᵀ = 1.
-
-        ε is pushed forward along with x, as it can be through any number of layers.
-        """
+        """Return f and Hutchinson's estimate εᵀ J ε, with mean tr J if E εεᵀ = I. J ε is computed in forward mode."""
         h1, h2 = self._hidden(x, context)
-        pushed = matmul(matmul(noise, self._w1) * one_minus_square(h1), self.second[0]) * one_minus_square(h2)
-        return linear(h2, *self.last), (matmul(pushed, self.last[0]) * noise).sum(1)
+        tangent = matmul(matmul(noise, self._w1) * one_minus_square(h1), self.second[0]) * one_minus_square(h2)
+        return linear(h2, *self.last), (matmul(tangent, self.last[0]) * noise).sum(1)
 
     def _hidden(self, x: TensorLike, context: TensorLike | None) -> tuple[Tensor, Tensor]:
         h1 = tanh(linear(x if context is None else concatenate([x, context], 1), *self.first))
@@ -117,24 +119,34 @@ class InstantMLP:
 
     @property
     def _w1(self) -> Tensor:
-        """The rows of w1 that belong to x."""
+        """The rows of w₁ that multiply x."""
         return self.first[0][: self.dim] if len(self.first[0]) > self.dim else self.first[0]
 
     @cached_property
-    def _around(self) -> Tensor:
+    def _trace_weights(self) -> Tensor:
         return self.second[0] * transpose(matmul(self.last[0], self._w1))
 
 
 class FFJORD(Flow):
-    """The distribution of x(0) where x(1) is standard normal.
+    """FFJORD over vectors.
 
-    It is trained with a few fixed steps (`training`), evaluated and sampled from with steps that fit a tolerance
-    (`solver`): see `ContinuousFlow`. With `noise` the loss has Hutchinson's estimate of the trace. The steeper its
-    network starts, the sooner it has sharp edges (of data of variance 1), and the more evaluations its solutions take.
+    Args:
+        hidden: number of units in each of the two hidden layers.
+        steepness: initial scale of the first layer, see `TimeDependentMLP`. A larger value lets the flow learn sharp
+            edges sooner, but the solver needs more evaluations.
+        context: size of the context vector, 0 for an unconditional density.
+        noise: "rademacher" or "gaussian" noise for Hutchinson's estimate in `loss`; None for the exact trace.
+        training: solver for `loss`, by default `FixedStep(6)`.
+        solver: solver for `log_prob` and `sample`, by default `Adaptive()`.
+        adjoint: compute gradients by the adjoint method instead of backpropagating through the solver's steps.
 
-    Shapes: x (N, dim) of floats, context (N, context); log_prob (N,) in nats per example.
-    Raises ValueError if a size is below 1 or the steepness not positive, or as Flow does; IntegrationError, an
-    ArithmeticError, as the solvers do.
+    Shapes: x (N, dim); context (N, C), where C is the constructor's `context`; log_prob (N,), in nats per example.
+    Raises: IntegrationError, an ArithmeticError, if a solver fails.
+
+    Example:
+        >>> flow = FFJORD(2, np.random.default_rng(0))
+        >>> flow.log_prob(np.zeros((5, 2))).shape
+        (5,)
     """
 
     bijection: ContinuousFlow
@@ -154,26 +166,24 @@ class FFJORD(Flow):
     ) -> None:
         at_least(1, dim=dim, hidden=hidden)
         at_least(0, context=context)
-        if noise not in (None, "rademacher", "gaussian"):
-            raise ValueError(f"noise: expected 'rademacher', 'gaussian' or None, got {noise!r}")
-        if not 0 < steepness < math.inf:
-            raise ValueError(f"steepness: expected a positive number, got {steepness}")
-        velocity = TimedMLP(dim, rng, hidden, context, steepness)
+        require(noise in (None, "rademacher", "gaussian"), "noise", "'rademacher', 'gaussian' or None", repr(noise))
+        require(0 < steepness < math.inf, "steepness", "a positive number", steepness)
+        velocity = TimeDependentMLP(dim, rng, hidden, context, steepness)
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
         self.noise, self.training = noise, training or FixedStep(6)
 
     def log_prob_estimate(self, x: TensorLike, rng: Rng, context: TensorLike | None = None) -> Tensor:
-        """`log_prob` by Hutchinson's estimate of the trace, with an ε for each example: ±1, or what `noise` says."""
+        """Return an unbiased estimate of `log_prob`, with ε (by default Rademacher) drawn for each example."""
         check_rng(rng)
-        return self._solved_by(self.bijection.solver, x, rng).log_prob(x, context)
+        return self._with(self.bijection.solver, x, rng).log_prob(x, context)
 
     def loss(self, x: TensorLike, context: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:
-        """Mean of −ln p in nats per example by the solver for training; the rng is for `noise`, if there is any."""
-        if self.noise and rng is None:
-            raise ValueError(f"rng: expected a generator for {self.noise} noise, got None")
-        return -self._solved_by(self.training, x, rng if self.noise else None).log_prob(x, context).mean()
+        """Return the mean of −ln p in nats per example, solved by `training`. With `noise`, rng is required."""
+        require(not self.noise or rng is not None, "rng", f"a np.random.Generator for {self.noise} noise", None)
+        return -self._with(self.training, x, rng if self.noise else None).log_prob(x, context).mean()
 
-    def _solved_by(self, solver: Solver, x: TensorLike, rng: Rng | None) -> Flow:
+    def _with(self, solver: Solver, x: TensorLike, rng: Rng | None) -> Flow:
+        """Return this flow with another solver and, if rng is given, with the estimate of the trace."""
         own, noise = self.bijection, None
         if rng is not None:
             noise = hutchinson_noise(self.noise or "rademacher", array_of(x).shape, rng).astype(self.dtype)
@@ -181,5 +191,5 @@ class FFJORD(Flow):
 
 
 def hutchinson_noise(kind: Noise, shape: tuple[int, ...], rng: Rng) -> Array:
-    """Draw ε with E ε = 0 and E εεᵀ = 1, in float64."""
+    """Draw ε with mean 0 and covariance I, in float64."""
     return rng.integers(0, 2, shape) * 2.0 - 1 if kind == "rademacher" else rng.normal(size=shape)

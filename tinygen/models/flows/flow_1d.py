@@ -1,10 +1,9 @@
-"""A flow in one dimension: a learned distribution function carries data to uniform or to normal noise.
+"""A flow in one dimension: a learned cumulative distribution function (CDF) maps data to uniform or normal noise.
 
-    z = F(x) or Φ⁻¹(F(x)),   F(x) = Σₖ softmax(π)ₖ C((x − μₖ) / sₖ),   ln p(x) = ln p(z) + ln dz/dx
+    z = F(x) or Φ⁻¹(F(x)),   F(x) = Σₖ softmax(π)ₖ σ((x − μₖ) / sₖ),   ln p(x) = ln p(z) + ln dz/dx
 
-Every density in one dimension is such a flow, with its own distribution function as the map: the uniform noise is what
-`rng.random()` gives, and the inverse is how it is turned into a sample. Here the map is that of a mixture, fitted by
-maximum likelihood; whichever the noise, the density is the mixture's.
+The CDF of any density in one dimension is such a map to uniform noise, and its inverse is inverse transform sampling.
+Here F is the CDF of a mixture of logistics, fitted by maximum likelihood. For either noise, p is the mixture's density.
 
 Checked by: tests/models/flows/test_flow_1d.py
 """
@@ -18,13 +17,18 @@ import numpy as np
 from ...autograd import Parameter, Tensor, TensorLike, concatenate
 from ...bijections import Bijection, Flow, MixtureCDF
 from ...bijections.bijection import sum_event
+from ...checks import require
 from ...distributions import StandardNormal, StandardUniform
 
 
 class LearnedCDF(Bijection):
-    """A `MixtureCDF` of the same learned mixture for every number, which starts from low to high.
+    """A `MixtureCDF` whose parameters are learned directly: every element of x has the same mixture.
 
-    Shapes: x, z (N, …), log_det (N,); logits, means and log_scales (K,).
+    Args:
+        transformer: the map, which defines the number K of components and the noise.
+        low, high: range over which the initial components are spread.
+
+    Shapes: x, z (N, …); logits, means, log_scales (K,).
     """
 
     def __init__(self, transformer: MixtureCDF, low: float, high: float) -> None:
@@ -47,29 +51,28 @@ class LearnedCDF(Bijection):
 
 
 class Flow1D(Flow):
-    """A distribution over single numbers, by a mixture's distribution function to uniform or normal noise.
+    """A distribution over real numbers: the CDF of a mixture of logistics, to uniform or normal noise.
 
-    `kind` is that of the components, "logistic" or "normal". At first the means are equally spaced within the range of
-    the data, and the scales are such that the components overlap.
+    Args:
+        components: number of logistics.
+        noise: "uniform" or "normal".
+        data_range: the least and greatest value of the data. The initial means are spread evenly over this range, with
+            scales for which neighbouring components overlap.
 
-    Shapes and errors as in `Flow`: x (N, 1), log_prob (N,) in nats per number. Raises ValueError, naming the setting,
-    if it is none of these.
+    Shapes: x (N, 1); log_prob (N,), in nats per example.
+
+    Example:
+        >>> flow = Flow1D(5, data_range=(0.0, 10.0))
+        >>> flow.sample(3, np.random.default_rng(0)).shape
+        (3, 1)
     """
 
     bijection: LearnedCDF
 
     def __init__(
-        self,
-        components: int,
-        *,
-        kind: str = "logistic",
-        noise: str = "normal",
-        data_range: tuple[float, float] = (-3.0, 3.0),
+        self, components: int, *, noise: str = "normal", data_range: tuple[float, float] = (-3.0, 3.0)
     ) -> None:
         low, high = data_range
-        if noise not in ("uniform", "normal"):
-            raise ValueError(f"noise: expected uniform or normal, got {noise!r}")
-        if not -math.inf < low < high < math.inf:
-            raise ValueError(f"data_range: expected two finite numbers, the lesser one first, got {data_range}")
-        bijection = LearnedCDF(MixtureCDF(components, kind, noise, bound=None), low, high)
+        require(-math.inf < low < high < math.inf, "data_range", "two finite numbers in ascending order", data_range)
+        bijection = LearnedCDF(MixtureCDF(components, noise, bound=None), low, high)
         super().__init__(bijection, StandardUniform((1,)) if noise == "uniform" else StandardNormal((1,)))

@@ -1,14 +1,14 @@
-"""Glow: steps of actnorm, a learned permutation of channels and a coupling, on several scales.
+"""Glow: steps of actnorm, invertible 1×1 convolution and affine coupling, at several scales.
 
     step:    x ─ actnorm ─ invertible 1×1 convolution ─ affine coupling by channel ─→
     level:   squeeze ─ step ─ … ─ step ─┬─→ next level
-                                        └─→ half of the channels: noise (after the last level, all)
+                                        └─→ half of the channels: noise (at the last level, all)
 
-Before training, `initialise` a model with a first batch: every actnorm then starts by normalising what it is given.
-The last layer of each coupling's network starts at zero, so a coupling starts as the identity.
+Call `initialise` on a first batch before training, so that every actnorm starts by normalising its input. The last
+layer of each coupling's network starts at zero, so a coupling starts as the identity.
 
-Source: Kingma & Dhariwal, "Glow: generative flow with invertible 1×1 convolutions", 2018, figure 2. Other than there,
-s is bounded by a tanh as in RealNVP, and the noise is standard normal at every level, without a learned prior.
+Source: Kingma & Dhariwal, "Glow: generative flow with invertible 1×1 convolutions", 2018, figure 2. Unlike there, s is
+bounded by a tanh, as in RealNVP, and the noise is standard normal at every level, without a learned prior.
 Checked by: tests/models/flows/test_glow.py
 """
 
@@ -29,13 +29,21 @@ Rng = np.random.Generator
 
 
 class Glow(Flow):
-    """A distribution over images (height, width, channels) of real numbers.
+    """Glow over images of real numbers.
 
-    `scales` is the number of levels, the paper's L, and `steps` that of the steps in each, its K.
+    Args:
+        shape: shape of an image, (H, W, C); H and W must be multiples of 2^scales.
+        scales: number of levels (L in the paper).
+        steps: number of steps per level (K in the paper).
+        hidden: number of hidden channels of each network.
+        context: size of the context vector, 0 for an unconditional density.
 
-    Shapes: x (N, *shape), context (N, context); log_prob (N,) in nats per image.
-    Raises ValueError, naming the argument, where a setting makes no flow or an input is of another shape: height and
-    width must be multiples of 2^scales.
+    Shapes: x (N, *shape); context (N, C), where C is the constructor's `context`; log_prob (N,), in nats per image.
+
+    Example:
+        >>> flow = Glow((8, 8, 1), np.random.default_rng(0), steps=1, hidden=8)
+        >>> flow.sample(3, np.random.default_rng(1)).shape
+        (3, 8, 8, 1)
     """
 
     def __init__(
@@ -55,15 +63,15 @@ class Glow(Flow):
             raise ValueError(f"shape: expected (H, W, C), H and W multiples of 2^scales = {2**scales}, got {shape}")
 
         def step(shape: tuple[int, ...]) -> list[Bijection]:
-            cut = Mask("channel", shape)
-            (*_, n_in), (*_, n_out) = cut.shapes
+            mask = Mask("channel", shape)
+            (*_, n_in), (*_, n_out) = mask.shapes
             network = GlowNet(n_in, 2 * n_out, rng, hidden=hidden, context=context, activation=activation)
-            return [ActNorm(shape[-1]), InvertibleConv(shape[-1], rng), AffineCoupling(cut, network)]
+            return [ActNorm(shape[-1]), InvertibleConv(shape[-1], rng), AffineCoupling(mask, network)]
 
         chains, shapes = [], []
-        height, breadth, channels = shape
+        height, width, channels = shape
         for level in range(1, scales + 1):
-            here = height // 2**level, breadth // 2**level, channels * 2 ** (level + 1)
+            here = height // 2**level, width // 2**level, channels * 2 ** (level + 1)
             chains.append(Chain(Squeeze(), *(part for _ in range(steps) for part in step(here))))
             shapes.append(here)
         super().__init__(multi_scale(chains, shapes), StandardNormal((math.prod(shape),)), tuple(shape))

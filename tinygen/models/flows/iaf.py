@@ -1,45 +1,36 @@
-"""Inverse autoregressive flow: the bijection of a MAF, read in the other direction.
+"""Inverse autoregressive flow (IAF): the bijection of a MAF with forward and inverse exchanged.
 
-    x ~ p in one evaluation of each network,     ln p(x) one variable after another
+    x = f_L ∘ … ∘ f₁(z; c),   z ~ N(0, I),   where each f is a masked autoregressive bijection
+
+A sample needs one evaluation of each network; the density of given data is computed one variable at a time. `draw`
+returns samples with their ln p(x) from a single evaluation, which is what a variational posterior needs.
 
 Source: Kingma, Salimans, Jozefowicz, Chen, Sutskever & Welling, "Improving Variational Inference with Inverse
 Autoregressive Flow", 2016.
-Checked by: tests/models/flows/test_maf.py
+Checked by: tests/models/flows/test_iaf.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-
-from ...bijections import Flow, Inverse, Transformer
-from .maf import MAF
-
-Rng = np.random.Generator
+from ...bijections import Flow, Inverse
+from .maf import MAF, Rng
 
 
 class IAF(Flow):
-    """An inverse autoregressive flow: the bijection of a MAF, inverted. Arguments, shapes and errors as there."""
+    """Inverse autoregressive flow over vectors. Shapes are those of `MAF`.
 
-    def __init__(
-        self,
-        dim: int,
-        rng: Rng,
-        *,
-        layers: int = 5,
-        hidden: Sequence[int] = (64, 64),
-        transformer: Transformer | None = None,
-        random_orders: bool = False,
-        context: int = 0,
-    ) -> None:
-        maf = MAF(
-            dim,
-            rng,
-            layers=layers,
-            hidden=hidden,
-            transformer=transformer,
-            random_orders=random_orders,
-            context=context,
-        )
+    Args:
+        settings: the keyword arguments of `MAF`.
+
+    Example:
+        >>> import numpy as np
+        >>> x, log_prob = IAF(2, np.random.default_rng(0)).draw(5, np.random.default_rng(1))
+        >>> x.shape, log_prob.shape
+        ((5, 2), (5,))
+    """
+
+    def __init__(self, dim: int, rng: Rng, **settings: Any) -> None:
+        maf = MAF(dim, rng, **settings)
         super().__init__(Inverse(maf.bijection), maf.base)

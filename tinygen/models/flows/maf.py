@@ -1,15 +1,12 @@
-"""Autoregressive flows: a stack of masked autoregressive bijections, and the same stack read the other way.
+"""Masked autoregressive flow (MAF): a stack of masked autoregressive bijections.
 
-    MAF   ln p(x) in one evaluation of each network,   x ~ p one variable after another
-    IAF   x ~ p in one evaluation of each network,     ln p(x) one variable after another
+    ln p(x | c) = ln N(z; 0, I) + Σₗ Σᵢ ln ∂τ/∂xᵢ,   z = f_L ∘ … ∘ f₁(x; c)
 
-Which of the two is fast is all the difference there is: IAF is the `Inverse` of the bijection that MAF is. Its own
-draws are the exception: `draw` returns them with their ln p, both from the one evaluation, which is what a variational
-posterior needs.
+A density needs one evaluation of each network; a sample is computed one variable at a time. The inverse autoregressive
+flow (iaf.py) is the same stack with forward and inverse exchanged.
 
-Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017 (without its batch
-normalisation between the layers); Kingma, Salimans, Jozefowicz, Chen, Sutskever & Welling, "Improving Variational
-Inference with Inverse Autoregressive Flow", 2016.
+Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017, without its batch
+normalisation between the layers.
 Checked by: tests/models/flows/test_maf.py
 """
 
@@ -29,15 +26,22 @@ Rng = np.random.Generator
 
 
 class MAF(Flow):
-    """A masked autoregressive flow: x (N, dim) to noise through `layers` of them, each with a network of its own.
+    """Masked autoregressive flow over vectors.
 
-        ln p(x | c) = ln N(z; 0, I) + Σₗ Σᵢ ln ∂τ/∂xᵢ,   z = fₙ ∘ … ∘ f₁(x; c)
+    Args:
+        layers: number L of bijections, each with its own network.
+        hidden: sizes of the hidden layers of each network.
+        transformer: the increasing function τ, by default an `AffineTransformer`; `MixtureCDF` is more expressive.
+        random_orders: draw a random order of the variables for each layer, instead of alternating between 0…dim−1 and
+            its reverse.
+        context: size of the context vector, 0 for an unconditional density.
 
-    The order of the variables is 0…dim−1 and its reverse in turns or, of `random_orders`, drawn anew for each layer.
-    The transformer τ is affine unless another is given, such as a `MixtureCDF`.
+    Shapes: x (N, dim); context (N, C), where C is the constructor's `context`; log_prob (N,), in nats per example.
 
-    Shapes: x (N, dim), context c (N, context) if that is not 0, log_prob (N,) in nats per example.
-    Raises ValueError, naming the argument, if a setting makes no flow or an argument does not fit it.
+    Example:
+        >>> flow = MAF(2, np.random.default_rng(0), context=3)
+        >>> flow.log_prob(np.zeros((5, 2)), context=np.ones((5, 3))).shape
+        (5,)
     """
 
     def __init__(

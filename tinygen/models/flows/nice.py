@@ -1,9 +1,12 @@
-"""NICE: additive couplings of vectors, whose only change of volume is the last scaling.
+"""NICE: additive coupling layers, followed by a learned scaling.
 
-    z = exp(s) ⊙ ((f_K ∘ … ∘ f₁)(x) − m)
+    z = exp(s) ⊙ (f_K ∘ … ∘ f₁(x) − m),   ln|det ∂z/∂x| = Σ s
 
-Source: Dinh, Krueger & Bengio, "NICE: non-linear independent components estimation", 2015, which has no m.
-Checked by: tests/models/flows/test_realnvp.py
+Additive couplings preserve volume, so the scaling is the only source of the log-determinant. The couplings alternate
+between the two halves of the mask, and each starts as the identity. Both directions cost one pass.
+
+Source: Dinh, Krueger & Bengio, "NICE: non-linear independent components estimation", 2015, where m = 0.
+Checked by: tests/models/flows/test_nice.py
 """
 
 from __future__ import annotations
@@ -24,10 +27,20 @@ Shape = tuple[int, ...]
 
 
 class NICE(Flow):
-    """Additive couplings of vectors (D,), and an `ActNorm` of each number at the end; images are vectors to it.
+    """NICE over vectors; images are flattened.
 
-    Shapes: x (N, *shape), context (N, context); log_prob (N,) in nats per example.
-    Raises ValueError, naming the argument, where a setting makes no flow or an input is of another shape.
+    Args:
+        mask: "checkerboard" (even and odd indices) or "half", see `Mask`.
+        layers: number K of couplings.
+        hidden, depth: width and number of the hidden layers of each network.
+        context: size of the context vector, 0 for an unconditional density.
+
+    Shapes: x (N, *shape); context (N, C), where C is the constructor's `context`; log_prob (N,), in nats per example.
+
+    Example:
+        >>> flow = NICE((8, 8, 1), np.random.default_rng(0))
+        >>> flow.sample(3, np.random.default_rng(1)).shape
+        (3, 8, 8, 1)
     """
 
     def __init__(
@@ -43,12 +56,12 @@ class NICE(Flow):
         activation: Activation = relu,
     ) -> None:
         check_counts("shape", shape)
-        at_least(2, layers=layers)  # or a half is never changed
+        at_least(2, layers=layers)  # a single coupling transforms only one half
         dim = math.prod(shape)
         parts: list[Bijection] = [] if len(shape) == 1 else [Reshape(tuple(shape), (dim,))]
         for i in range(layers):
-            cut = Mask(mask, (dim,), flipped=i % 2 == 1)
-            n_in, n_out = cut.shapes[0][0], cut.shapes[1][0]
+            halves = Mask(mask, (dim,), flipped=i % 2 == 1)
+            (n_in,), (n_out,) = halves.shapes
             network = CouplingMLP(n_in, n_out, rng, hidden=hidden, depth=depth, context=context, activation=activation)
-            parts.append(AdditiveCoupling(cut, network))
+            parts.append(AdditiveCoupling(halves, network))
         super().__init__(Chain(*parts, ActNorm(dim)), StandardNormal((dim,)), tuple(shape))

@@ -1,0 +1,99 @@
+"""Checkerboard, channel and half masks of coupling layers.
+
+A `Mask` is a split of the tensor, not a binary mask: the network of a coupling then computes no values that a mask
+would multiply by zero.
+
+    "half"            vectors: first and second half; images: upper and lower half
+    "channel"         first and second half of the channels; for vectors the same as "half"
+    "checkerboard"    vectors: even and odd indices; images: pixels with i + j even and odd
+
+Each parity of a checkerboard becomes an image of half the height and width and twice the channels. In every block of
+2×2 pixels, a has the two of even parity and b the two of odd parity:
+
+    a₁ b₁        a = (a₁, a₂)
+    b₂ a₂        b = (b₁, b₂)
+
+Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017, section 3.4 (with binary masks).
+Checked by: tests/bijections/test_split_mask.py
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+from ..autograd import Tensor, TensorLike, concatenate, index, reshape, split, stack
+from ..autograd.tensor import array_of
+from ..checks import check_event, require
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Mask:
+    """A split of events into a part a that a coupling passes through and a part b that it transforms.
+
+    Args:
+        name: "half", "channel" or "checkerboard".
+        shape: shape of an event, (D,) or (height, width, channels).
+        flipped: exchange a and b.
+
+    Attributes: `shapes`, the event shapes of a and b.
+    Raises: ValueError if the name is unknown or the shape cannot be split: a checkerboard needs an even height and
+        width (or D), the others at least two elements along the axis that they split.
+
+    Example:
+        >>> mask = Mask("checkerboard", (4, 4, 1))
+        >>> a, b = mask.split(np.zeros((5, 4, 4, 1)))
+        >>> a.shape, mask.merge(a, b).shape
+        ((5, 2, 2, 2), (5, 4, 4, 1))
+    """
+
+    def __init__(self, name: str, shape: Shape, flipped: bool = False) -> None:
+        names = "half", "channel", "checkerboard"
+        require(name in names, "mask", "'half', 'channel' or 'checkerboard'", repr(name))
+        require(len(shape) in (1, 3), "shape", "(D,) or (height, width, channels)", shape)
+        self.name, self.shape, self.flipped = name, tuple(shape), flipped
+        self.axis = len(shape) if name == "channel" else 1
+        self.at = shape[self.axis - 1] // 2
+        even = all(size % 2 == 0 for size in (shape[:2] if len(shape) == 3 else shape))
+        require(name != "checkerboard" or even, "shape", "an even height and width (or D) for a checkerboard", shape)
+        require(self.at > 0, "shape", f"at least two elements along the axis that {name!r} splits", shape)
+        first, second = self.split(Tensor(np.zeros((1, *shape), np.float32)))
+        self.shapes = first.shape[1:], second.shape[1:]
+
+    def split(self, x: TensorLike) -> tuple[Tensor, Tensor]:
+        """Split x (N, *shape) into a (N, *shapes[0]) and b (N, *shapes[1])."""
+        check_event("x", x, self.shape)
+        if self.name != "checkerboard":
+            a, b = split(x, [self.at], self.axis)
+        elif len(self.shape) == 1:
+            a, b = (index(x, (slice(None), slice(i, None, 2))) for i in (0, 1))
+        else:
+            a, b = split_parities(x)
+        return (b, a) if self.flipped else (a, b)
+
+    def merge(self, a: Tensor, b: Tensor) -> Tensor:
+        """Undo `split`."""
+        a, b = (b, a) if self.flipped else (a, b)
+        if self.name != "checkerboard":
+            return concatenate([a, b], self.axis)
+        if len(self.shape) == 1:
+            return stack([a, b], 2).reshape(len(a), *self.shape)
+        return merge_parities(a, b)
+
+
+def split_parities(x: TensorLike) -> tuple[Tensor, Tensor]:
+    """Split images (N, H, W, C) into the pixels with i + j even and odd, (N, H/2, W/2, 2C) each."""
+    n, height, width, channels = array_of(x).shape
+    blocks = reshape(x, (n, height // 2, 2, width // 2, 2, channels))
+    (a1, b1), (b2, a2) = ([blocks[:, :, i, :, j] for j in (0, 1)] for i in (0, 1))
+    return concatenate([a1, a2], -1), concatenate([b1, b2], -1)
+
+
+def merge_parities(a: Tensor, b: Tensor) -> Tensor:
+    """Undo `split_parities`."""
+    n, height, width, channels = a.shape
+    (a1, a2), (b1, b2) = split(a, 2, -1), split(b, 2, -1)
+    blocks = stack([stack([a1, b1], 3), stack([b2, a2], 3)], 2)
+    return blocks.reshape(n, 2 * height, 2 * width, channels // 2)
