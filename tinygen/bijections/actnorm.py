@@ -1,7 +1,5 @@
 """Activation normalisation (actnorm): a learned scale and shift per channel."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -9,7 +7,7 @@ import numpy as np
 from ..autograd import Parameter, Tensor, TensorLike, broadcast_to, exp, subtract
 from ..autograd.tensor import array_of
 from ..checks import at_least, require
-from .bijection import Bijection
+from .bijection import Bijection, Context
 
 
 class ActNorm(Bijection):
@@ -34,17 +32,17 @@ class ActNorm(Bijection):
         at_least(1, channels=channels)
         self.m, self.s = Parameter(np.zeros(channels)), Parameter(np.zeros(channels))
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         return subtract(x, self.m) * exp(self.s), self._log_det(x)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         return self.to_data(z), -self._log_det(z)
 
-    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
         self._positions(z)
         return exp(-self.s) * z + self.m
 
-    def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def initialise(self, x: TensorLike, context: Context = None) -> Tensor:
         v = array_of(x).reshape(-1, array_of(x).shape[-1]).astype(np.float64)
         require(len(v) >= 2, "x", "at least two values per channel", f"shape {array_of(x).shape}")
         deviation = v.std(0)

@@ -8,13 +8,16 @@ Each log_det is that of the map just applied, so the two log_dets of a round tri
 Checked by: tests/bijections/test_bijection.py
 """
 
-from __future__ import annotations
+from typing import TypeAlias
 
 import numpy as np
 
 from ..autograd import Tensor, TensorLike
 from ..autograd.tensor import array_of
+from ..checks import require
 from ..nn import Module
+
+Context: TypeAlias = "TensorLike | None"  # context vectors (N, C), or None if there are none
 
 
 class Bijection(Module):
@@ -25,28 +28,28 @@ class Bijection(Module):
     calls, `context` is the array of context vectors, (N, C).
 
     Shapes: x, z (N, …); context (N, C); log_det (N,), in nats.
-    Raises: ValueError if an argument has the wrong shape. This holds for every bijection below.
+    Raises: ValueError if an argument has the wrong shape, in every bijection.
     """
 
     context: int | None = 0
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         """Map data x to noise z. Return z and ln|det ∂z/∂x|."""
         raise NotImplementedError
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         """Map noise z to data x. Return x and ln|det ∂x/∂z|."""
         raise NotImplementedError
 
-    def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_noise(self, x: TensorLike, context: Context = None) -> Tensor:
         """Return the z of `forward` without the log-determinant. Overridden where this is cheaper, as is `to_data`."""
         return self.forward(x, context)[0]
 
-    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
         """Return the x of `inverse` without the log-determinant."""
         return self.inverse(z, context)[0]
 
-    def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def initialise(self, x: TensorLike, context: Context = None) -> Tensor:
         """Set data-dependent parameters, such as those of `ActNorm`, from a first batch x. Return z."""
         return self.forward(x, context)[0]
 
@@ -61,39 +64,38 @@ class Chain(Bijection):
     """
 
     def __init__(self, *bijections: Bijection) -> None:
-        if not bijections:
-            raise ValueError("bijections: expected at least one, got none")
+        require(len(bijections) > 0, "bijections", "at least one", "none")
         self.bijections = list(bijections)
         sizes = {bijection.context for bijection in bijections} - {0}
         self.context = 0 if not sizes else sizes.pop() if len(sizes) == 1 else None
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         z, total = self.bijections[0].forward(x, context)
         for bijection in self.bijections[1:]:
             z, log_det = bijection.forward(z, context)
             total = total + log_det
         return z, total
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         x, total = self.bijections[-1].inverse(z, context)
         for bijection in reversed(self.bijections[:-1]):
             x, log_det = bijection.inverse(x, context)
             total = total + log_det
         return x, total
 
-    def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_noise(self, x: TensorLike, context: Context = None) -> Tensor:
         z = self.bijections[0].to_noise(x, context)
         for bijection in self.bijections[1:]:
             z = bijection.to_noise(z, context)
         return z
 
-    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
         x = self.bijections[-1].to_data(z, context)
         for bijection in reversed(self.bijections[:-1]):
             x = bijection.to_data(x, context)
         return x
 
-    def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def initialise(self, x: TensorLike, context: Context = None) -> Tensor:
         z = self.bijections[0].initialise(x, context)
         for bijection in self.bijections[1:]:
             z = bijection.initialise(z, context)
@@ -114,16 +116,16 @@ class Inverse(Bijection):
     def __init__(self, bijection: Bijection) -> None:
         self.bijection, self.context = bijection, bijection.context
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         return self.bijection.inverse(x, context)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         return self.bijection.forward(z, context)
 
-    def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_noise(self, x: TensorLike, context: Context = None) -> Tensor:
         return self.bijection.to_data(x, context)
 
-    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
         return self.bijection.to_noise(z, context)
 
 

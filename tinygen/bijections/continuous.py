@@ -3,8 +3,6 @@
 Checked by: tests/models/flows/test_ffjord.py
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Protocol
 
@@ -14,19 +12,19 @@ from ..autograd import Array, Parameter, Tensor, TensorLike
 from ..autograd.tensor import is_grad_enabled
 from ..checks import check_context, check_event, require
 from ..ode import Solution, Solver, State, solve_with_adjoint
-from .bijection import Bijection
+from .bijection import Bijection, Context
 
 
 class FieldAtTime(Protocol):
     """A velocity field at a fixed time. Shapes: x, f, noise (N, D); context (N, C); trace (N,)."""
 
-    def __call__(self, x: TensorLike, context: TensorLike | None) -> Tensor:
+    def __call__(self, x: TensorLike, context: Context) -> Tensor:
         """Return f(x)."""
 
-    def with_trace(self, x: TensorLike, context: TensorLike | None) -> tuple[Tensor, Tensor]:
+    def with_trace(self, x: TensorLike, context: Context) -> tuple[Tensor, Tensor]:
         """Return f(x) and tr ∂f/∂x."""
 
-    def with_estimate(self, x: TensorLike, context: TensorLike | None, noise: Array) -> tuple[Tensor, Tensor]:
+    def with_estimate(self, x: TensorLike, context: Context, noise: Array) -> tuple[Tensor, Tensor]:
         """Return f(x) and Hutchinson's estimate of the trace, εᵀ (∂f/∂x) ε, where ε is the noise."""
 
 
@@ -65,21 +63,19 @@ class ContinuousFlow(Bijection):
         self.velocity, self.solver, self.noise, self.adjoint = velocity, solver, noise, adjoint
         self.context = velocity.context
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         z, log_det = self.solve(x, 0.0, 1.0, context).y
         return z, log_det
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         x, log_det = self.solve(z, 1.0, 0.0, context).y
         return x, log_det
 
-    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
         x: Tensor = self.solve(z, 1.0, 0.0, context, log_det=False).y[0]
         return x
 
-    def solve(
-        self, x: TensorLike, t0: float, t1: float, context: TensorLike | None = None, log_det: bool = True
-    ) -> Solution:
+    def solve(self, x: TensorLike, t0: float, t1: float, context: Context = None, log_det: bool = True) -> Solution:
         """Solve from x(t0) = x to t1. `y` of the solution is x(t1) and, if `log_det`, ln|det ∂x(t1)/∂x(t0)|."""
         x = x if isinstance(x, Tensor) else Tensor(x)
         check_event("x", x, (self.velocity.dim,))

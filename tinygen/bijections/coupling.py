@@ -6,22 +6,20 @@ The Jacobian is triangular, so its log-determinant is a sum. The network is neve
 Checked by: tests/bijections/test_coupling.py
 """
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import numpy as np
 
 from ..autograd import Parameter, Tensor, TensorLike, exp, split, tanh
 from ..checks import require
-from .bijection import Bijection, sum_event, zero_log_det
+from .bijection import Bijection, Context, sum_event, zero_log_det
 from .split_mask import Mask
 
 
 class Network(Protocol):
     """A function of the part a and the context. If it has an attribute `context`, that is the context's size."""
 
-    def __call__(self, a: Tensor, context: TensorLike | None) -> Tensor:
+    def __call__(self, a: Tensor, context: Context) -> Tensor:
         """Map a (N, …, C_a) to the parameters of b's map, (N, …, C_b) or (N, …, 2·C_b)."""
 
 
@@ -46,15 +44,15 @@ class AdditiveCoupling(Bijection):
     def __init__(self, mask: Mask, network: Network) -> None:
         self.mask, self.network, self.context = mask, network, getattr(network, "context", None)
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         a, b = self.mask.split(x)
         return self.mask.merge(a, b + self._shift(a, context)), zero_log_det(x)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         a, b = self.mask.split(z)
         return self.mask.merge(a, b - self._shift(a, context)), zero_log_det(z)
 
-    def _shift(self, a: Tensor, context: TensorLike | None) -> Tensor:
+    def _shift(self, a: Tensor, context: Context) -> Tensor:
         return _evaluated(self.network, a, context, (len(a), *self.mask.shapes[1]))
 
 
@@ -85,28 +83,28 @@ class AffineCoupling(Bijection):
         self.mask, self.network, self.context = mask, network, getattr(network, "context", None)
         self.w = Parameter(np.ones(mask.shapes[1][-1]))
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         a, b = self.mask.split(x)
         s, t = self._scale_and_shift(a, context)
         return self.mask.merge(a, b * exp(s) + t), sum_event(s)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         a, b = self.mask.split(z)
         s, t = self._scale_and_shift(a, context)
         return self.mask.merge(a, (b - t) * exp(-s)), -sum_event(s)
 
-    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
         a, b = self.mask.split(z)
         s, t = self._scale_and_shift(a, context)
         return self.mask.merge(a, (b - t) * exp(-s))
 
-    def _scale_and_shift(self, a: Tensor, context: TensorLike | None) -> tuple[Tensor, Tensor]:
+    def _scale_and_shift(self, a: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         *shape, channels = self.mask.shapes[1]
         s, t = split(_evaluated(self.network, a, context, (len(a), *shape, 2 * channels)), 2, -1)
         return self.w * tanh(s), t
 
 
-def _evaluated(network: Network, a: Tensor, context: TensorLike | None, shape: tuple[int, ...]) -> Tensor:
+def _evaluated(network: Network, a: Tensor, context: Context, shape: tuple[int, ...]) -> Tensor:
     """Return network(a, context) after checking its shape."""
     y = network(a, context)
     require(y.shape == shape, "network", f"output of shape {shape}", y.shape)

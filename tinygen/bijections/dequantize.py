@@ -9,15 +9,14 @@ Source: Theis, van den Oord & Bethge, "A note on the evaluation of generative mo
 Checked by: tests/bijections/test_dequantize.py
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike
+from ..autograd import Array, Tensor
 from ..checks import as_levels, at_least
 from ..nn import Module
+from .bijection import Context
 from .flow import Flow
 
 Rng = np.random.Generator
@@ -29,7 +28,8 @@ class Dequantized(Module):
     If the density of the flow extends beyond [0, 1), as with `Logit(margin)`, the bound does not count that mass, and
     samples are clipped to the first and last level.
 
-    Shapes: x (N, *flow.shape), integers 0…levels−1, or ValueError; bounds (N,), in nats per example.
+    Shapes: x (N, *flow.shape), of integers; bounds (N,), in nats per example.
+    Raises: ValueError if x has other values than integers 0…levels−1.
 
     Example:
         >>> from tinygen.bijections import Logit
@@ -50,7 +50,7 @@ class Dequantized(Module):
         y = ((x + rng.random(x.shape)) / self.levels).astype(dtype)
         return np.asarray(np.minimum(y, np.nextafter(dtype.type(1), dtype.type(0))))  # y may round to 1
 
-    def log_prob_bound(self, x: Array, rng: Rng, samples: int = 1, context: TensorLike | None = None) -> Tensor:
+    def log_prob_bound(self, x: Array, rng: Rng, samples: int = 1, context: Context = None) -> Tensor:
         """Return the mean of ln p(y) − D ln levels over `samples` draws of u; its expectation is at most ln P(x)."""
         at_least(1, samples=samples)
         total = self.flow.log_prob(self.dequantize(x, rng), context)
@@ -58,11 +58,11 @@ class Dequantized(Module):
             total = total + self.flow.log_prob(self.dequantize(x, rng), context)
         return total / samples - math.prod(self.shape) * math.log(self.levels)
 
-    def loss(self, x: Array, context: TensorLike | None = None, *, rng: Rng) -> Tensor:
+    def loss(self, x: Array, context: Context = None, *, rng: Rng) -> Tensor:
         """Return the mean negative bound in nats per example, with one draw of u."""
         return -self.log_prob_bound(x, rng, context=context).mean()
 
-    def sample(self, n: int, rng: Rng, context: TensorLike | None = None) -> Array:
+    def sample(self, n: int, rng: Rng, context: Context = None) -> Array:
         """Draw n examples ⌊levels · y⌋ from samples y of the flow."""
         y = self.flow.sample(n, rng, context)
         if not np.all(np.isfinite(y)):

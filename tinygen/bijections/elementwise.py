@@ -3,8 +3,6 @@
 Checked by: tests/bijections/test_elementwise.py
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -13,7 +11,7 @@ from ..autograd import Tensor, TensorLike, add, broadcast_to, divide, log, log_s
 from ..autograd import abs as absolute
 from ..autograd.tensor import array_of
 from ..checks import broadcasts, require
-from .bijection import Bijection, sum_event
+from .bijection import Bijection, Context, sum_event
 
 
 class Affine(Bijection):
@@ -29,11 +27,11 @@ class Affine(Bijection):
         require(np.all(array_of(scale)), "scale", "nonzero numbers", array_of(scale))
         self.scale, self.shift = (v if isinstance(v, Tensor) else np.asarray(v, np.float64) for v in (scale, shift))
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         scale, shift = self._scale_and_shift(x)
         return add(multiply(x, scale), shift), self._log_det(x, scale)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         scale, shift = self._scale_and_shift(z)
         return divide(subtract(z, shift), scale), -self._log_det(z, scale)
 
@@ -66,7 +64,7 @@ class Logit(Bijection):
         require(0 <= margin < 0.5, "margin", "at least 0 and below 0.5", margin)
         self.margin = margin
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         u = add(multiply(x, 1 - 2 * self.margin), self.margin)
         if not np.all((u.value > 0) & (u.value < 1)):
             v, hint = array_of(x), "" if self.margin else "; set a margin for data that contains 0 or 1"
@@ -74,7 +72,7 @@ class Logit(Bijection):
         log_u, log_rest = log(u), log(1 - u)
         return log_u - log_rest, sum_event(math.log(1 - 2 * self.margin) - log_u - log_rest)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         x = divide(subtract(sigmoid(z), self.margin), 1 - 2 * self.margin)
         # ln u + ln(1 − u) = ln σ(z) + ln σ(−z), which is finite even if σ(z) rounds to 0 or 1
         return x, sum_event(log_sigmoid(z) + log_sigmoid(subtract(0, z)) - math.log(1 - 2 * self.margin))

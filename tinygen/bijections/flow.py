@@ -5,8 +5,6 @@
 Checked by: tests/bijections/test_flow.py
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad
@@ -14,7 +12,7 @@ from ..autograd.tensor import array_of
 from ..checks import as_finite, at_least, check_context, require, with_examples
 from ..distributions import Distribution
 from ..nn import Module
-from .bijection import Bijection
+from .bijection import Bijection, Context
 
 
 class Flow(Module):
@@ -42,44 +40,42 @@ class Flow(Module):
         self.bijection, self.base, self.context = bijection, base, bijection.context
         self.shape = base.shape if shape is None else tuple(shape)
 
-    def log_prob(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def log_prob(self, x: TensorLike, context: Context = None) -> Tensor:
         """Return ln p(x | context)."""
         x, context = self._checked(x, context)
         z, log_det = self.bijection.forward(x, context)
         return self.base.log_prob(z) + log_det
 
-    def loss(
-        self, x: TensorLike, context: TensorLike | None = None, *, rng: np.random.Generator | None = None
-    ) -> Tensor:
+    def loss(self, x: TensorLike, context: Context = None, *, rng: np.random.Generator | None = None) -> Tensor:
         """Return the mean of −ln p(x | context) in nats per example. It is deterministic: rng is not used."""
         return -self.log_prob(x, context).mean()
 
-    def initialise(self, x: TensorLike, context: TensorLike | None = None) -> None:
+    def initialise(self, x: TensorLike, context: Context = None) -> None:
         """Set data-dependent parameters, such as those of `ActNorm`, from a first batch x, before training."""
         x, context = self._checked(x, context)
         with no_grad():
             self.bijection.initialise(x, context)
 
-    def draw(self, n: int, rng: np.random.Generator, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, n: int, rng: np.random.Generator, context: Context = None) -> tuple[Tensor, Tensor]:
         """Draw x (n, *shape) by the reparameterisation trick. Return x and ln p(x) (n,), both differentiable."""
         context = self._checked_context(n, context)
         z = self.base.sample(n, rng).astype(self.dtype)
         x, log_det = self.bijection.inverse(z, context)
         return x, self.base.log_prob(z) - log_det
 
-    def sample(self, n: int, rng: np.random.Generator, context: TensorLike | None = None) -> Array:
+    def sample(self, n: int, rng: np.random.Generator, context: Context = None) -> Array:
         """Draw n examples (n, *shape)."""
         context = self._checked_context(n, context)
         with no_grad():
             return self.bijection.to_data(self.base.sample(n, rng).astype(self.dtype), context).value
 
-    def _checked(self, x: TensorLike, context: TensorLike | None) -> tuple[TensorLike, TensorLike | None]:
+    def _checked(self, x: TensorLike, context: Context) -> tuple[TensorLike, Context]:
         dtype = array_of(x).dtype
         require(dtype.kind == "f", "x", f"floats of shape {with_examples(self.shape)}", dtype)
         x = as_finite("x", x, self.shape, self.dtype)
         return x, self._checked_context(len(array_of(x)), context)
 
-    def _checked_context(self, n: int, context: TensorLike | None) -> TensorLike | None:
+    def _checked_context(self, n: int, context: Context) -> Context:
         at_least(0, n=n)
         check_context(context, n, self.context)
         return None if context is None else as_finite("context", context, np.shape(context)[1:], self.dtype)

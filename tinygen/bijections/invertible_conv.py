@@ -1,7 +1,5 @@
 """Invertible 1×1 convolution: a learned linear map of the channels, which generalises a permutation."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -10,7 +8,7 @@ from ..autograd import Array, Parameter, Tensor, TensorLike, broadcast_to, exp, 
 from ..autograd.tensor import array_of
 from ..checks import at_least, require
 from ..nn.init import orthogonal
-from .bijection import Bijection
+from .bijection import Bijection, Context
 
 
 class InvertibleConv(Bijection):
@@ -58,10 +56,10 @@ class InvertibleConv(Bijection):
         lower, upper = where(below, self.lower, 0) + eye, where(below.T, self.upper, 0) + s * eye
         return matmul(lower[self.order], upper)
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         return matmul(x, self.w), self._log_det(x)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         return matmul(z, inv(self.w)), -self._log_det(z)
 
     def _log_det(self, x: TensorLike) -> Tensor:

@@ -1,14 +1,12 @@
 """Masked autoregressive bijection: each variable is transformed given the variables before it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, index, scatter_add
 from ..autograd.tensor import array_of, is_grad_enabled, value_of
 from ..checks import require
 from ..nn.masked import MaskedMLP
-from .bijection import Bijection
+from .bijection import Bijection, Context
 from .transformers import Transformer
 
 
@@ -42,14 +40,14 @@ class MaskedAutoregressive(Bijection):
         require(net.width == transformer.width, "net", f"width {transformer.width}, as of the transformer", net.width)
         self.net, self.transformer, self.context = net, transformer, net.context
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.transformer.forward(x, self.net(x, context))
         return z, log_slope.sum(1)
 
-    def to_noise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_noise(self, x: TensorLike, context: Context = None) -> Tensor:
         return self.transformer.forward(x, self.net(x, context))[0]
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         v = array_of(z)
         wanted = f"floats of shape (N, {self.net.variables})"
         require(v.ndim == 2 and v.dtype.kind == "f", "z", wanted, f"{v.dtype} of shape {v.shape}")

@@ -3,8 +3,6 @@
 Checked by: tests/bijections/test_permute.py
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -12,13 +10,14 @@ import numpy as np
 from ..autograd import Array, Tensor, TensorLike, index, reshape
 from ..autograd.tensor import array_of
 from ..checks import check_event
-from .bijection import Bijection, zero_log_det
+from .bijection import Bijection, Context, zero_log_det
 
 
 class Permute(Bijection):
-    """Permutation of the last axis: zᵢ = x_order[i].
+    """Permutation of the last axis: zᵢ = x_order[i]. With `order=np.arange(D)[::-1]` it reverses the axis.
 
-    Shapes: x, z (N, …, D); order (D,), a permutation of 0…D−1, or ValueError. `np.arange(D)[::-1]` reverses the axis.
+    Shapes: x, z (N, …, D); order (D,).
+    Raises: ValueError if order is not a permutation of 0…D−1.
     """
 
     def __init__(self, order: Array) -> None:
@@ -27,10 +26,10 @@ class Permute(Bijection):
             raise ValueError(f"order: expected a permutation of 0…D−1, got {order.dtype} {order}")
         self.order = order
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         return self._permuted(x, self.order)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         return self._permuted(z, np.argsort(self.order))
 
     def _permuted(self, x: TensorLike, order: Array) -> tuple[Tensor, Tensor]:
@@ -48,10 +47,10 @@ class Reshape(Bijection):
             raise ValueError(f"noise: expected the size of data, {math.prod(data)} elements, got shape {noise}")
         self.data, self.noise = tuple(data), tuple(noise)
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         check_event("x", x, self.data)
         return reshape(x, (len(array_of(x)), *self.noise)), zero_log_det(x)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         check_event("z", z, self.noise)
         return reshape(z, (len(array_of(z)), *self.data)), zero_log_det(z)

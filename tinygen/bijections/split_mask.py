@@ -17,8 +17,6 @@ Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017
 Checked by: tests/bijections/test_split_mask.py
 """
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np

@@ -4,15 +4,13 @@ Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017
 Checked by: tests/bijections/test_squeeze.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
 from ..autograd import Tensor, TensorLike, concatenate, reshape, split, transpose
 from ..autograd.tensor import array_of
 from ..checks import require
-from .bijection import Bijection, Chain, zero_log_det
+from .bijection import Bijection, Chain, Context, zero_log_det
 from .permute import Reshape
 
 
@@ -29,7 +27,7 @@ class Squeeze(Bijection):
         (1, 2, 2, 12)
     """
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         shape = array_of(x).shape
         if len(shape) != 4 or shape[1] % 2 or shape[2] % 2:
             raise ValueError(f"x: expected shape (N, H, W, C) with even H and W in Squeeze, got {shape}")
@@ -38,7 +36,7 @@ class Squeeze(Bijection):
         z = transpose(blocks, (0, 1, 3, 2, 4, 5)).reshape(n, height // 2, width // 2, 4 * channels)
         return z, zero_log_det(x)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         shape = array_of(z).shape
         if len(shape) != 4 or shape[3] % 4:
             raise ValueError(f"z: expected shape (N, H, W, C) with C a multiple of 4 in Squeeze, got {shape}")
@@ -64,21 +62,21 @@ class FactorOut(Bijection):
         require(shape[-1] % 2 == 0, "shape", "an even number of channels", shape)
         self.half, self.rest, self.context = (*shape[:-1], shape[-1] // 2), rest, rest.context
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         a, b = split(x, 2, -1)
         z, log_det = self.rest.forward(b, context)
         return concatenate([a.reshape(len(a), -1), z], 1), log_det
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         a, noise = split(z, 2, 1)
         b, log_det = self.rest.inverse(noise, context)
         return concatenate([a.reshape(len(a), *self.half), b], -1), log_det
 
-    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
         a, noise = split(z, 2, 1)
         return concatenate([a.reshape(len(a), *self.half), self.rest.to_data(noise, context)], -1)
 
-    def initialise(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def initialise(self, x: TensorLike, context: Context = None) -> Tensor:
         a, b = split(x, 2, -1)
         return concatenate([a.reshape(len(a), -1), self.rest.initialise(b, context)], 1)
 

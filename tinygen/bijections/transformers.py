@@ -11,8 +11,6 @@ Source: Huang, Krueger, Lacoste & Courville, "Neural autoregressive flows", 2018
 Checked by: tests/bijections/test_transformers.py
 """
 
-from __future__ import annotations
-
 import math
 from typing import Protocol
 

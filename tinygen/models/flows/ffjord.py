@@ -10,8 +10,6 @@ reversible generative models", 2019.
 Checked by: tests/models/flows/test_ffjord.py
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +32,7 @@ from ...autograd import (
 )
 from ...autograd.tensor import array_of
 from ...bijections import ContinuousFlow, Flow
+from ...bijections.bijection import Context
 from ...checks import at_least, check_rng, require
 from ...distributions import StandardNormal
 from ...nn import Module
@@ -76,7 +75,7 @@ class TimeDependentMLP(Module):
         w = normal((dim + context, hidden), steepness / math.sqrt(2 * (dim + context)), rng)
         self.layers[0].w, self.layers[0].b = Parameter(w), Parameter(hyperplane_bias(w, rng))
 
-    def at(self, t: float) -> MLPAtTime:
+    def at(self, t: float) -> "MLPAtTime":
         """Return the network with its weights at time t."""
         return MLPAtTime(self.dim, *(layer.at(t) for layer in self.layers))
 
@@ -95,11 +94,11 @@ class MLPAtTime:
     second: tuple[Tensor, Tensor]
     last: tuple[Tensor, Tensor]
 
-    def __call__(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def __call__(self, x: TensorLike, context: Context = None) -> Tensor:
         """Return f."""
         return linear(self._hidden(x, context)[1], *self.last)
 
-    def with_trace(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def with_trace(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         """Return f and the exact tr J, at the cost of one more matrix product.
 
         J = (w₁ diag(d₁) w₂ diag(d₂) w₃)ᵀ,   tr J = Σⱼₖ d₁ⱼ (w₂ ⊙ (w₃ w₁)ᵀ)ⱼₖ d₂ₖ,   with the rows of w₁ for x
@@ -107,13 +106,13 @@ class MLPAtTime:
         h1, h2 = self._hidden(x, context)
         return linear(h2, *self.last), (matmul(one_minus_square(h1), self._trace_weights) * one_minus_square(h2)).sum(1)
 
-    def with_estimate(self, x: TensorLike, context: TensorLike | None, noise: TensorLike) -> tuple[Tensor, Tensor]:
+    def with_estimate(self, x: TensorLike, context: Context, noise: TensorLike) -> tuple[Tensor, Tensor]:
         """Return f and Hutchinson's estimate εᵀ J ε, with mean tr J if E εεᵀ = I. J ε is computed in forward mode."""
         h1, h2 = self._hidden(x, context)
         tangent = matmul(matmul(noise, self._w1) * one_minus_square(h1), self.second[0]) * one_minus_square(h2)
         return linear(h2, *self.last), (matmul(tangent, self.last[0]) * noise).sum(1)
 
-    def _hidden(self, x: TensorLike, context: TensorLike | None) -> tuple[Tensor, Tensor]:
+    def _hidden(self, x: TensorLike, context: Context) -> tuple[Tensor, Tensor]:
         h1 = tanh(linear(x if context is None else concatenate([x, context], 1), *self.first))
         return h1, tanh(linear(h1, *self.second))
 
@@ -172,12 +171,12 @@ class FFJORD(Flow):
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
         self.noise, self.training = noise, training or FixedStep(6)
 
-    def log_prob_estimate(self, x: TensorLike, rng: Rng, context: TensorLike | None = None) -> Tensor:
+    def log_prob_estimate(self, x: TensorLike, rng: Rng, context: Context = None) -> Tensor:
         """Return an unbiased estimate of `log_prob`, with ε (by default Rademacher) drawn for each example."""
         check_rng(rng)
         return self._with(self.bijection.solver, x, rng).log_prob(x, context)
 
-    def loss(self, x: TensorLike, context: TensorLike | None = None, *, rng: Rng | None = None) -> Tensor:
+    def loss(self, x: TensorLike, context: Context = None, *, rng: Rng | None = None) -> Tensor:
         """Return the mean of −ln p in nats per example, solved by `training`. With `noise`, rng is required."""
         require(not self.noise or rng is not None, "rng", f"a np.random.Generator for {self.noise} noise", None)
         return -self._with(self.training, x, rng if self.noise else None).log_prob(x, context).mean()

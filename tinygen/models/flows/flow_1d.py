@@ -8,15 +8,13 @@ Here F is the CDF of a mixture of logistics, fitted by maximum likelihood. For e
 Checked by: tests/models/flows/test_flow_1d.py
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 
 from ...autograd import Parameter, Tensor, TensorLike, concatenate
 from ...bijections import Bijection, Flow, MixtureCDF
-from ...bijections.bijection import sum_event
+from ...bijections.bijection import Context, sum_event
 from ...checks import require
 from ...distributions import StandardNormal, StandardUniform
 
@@ -35,15 +33,15 @@ class LearnedCDF(Bijection):
         self.transformer = transformer
         self.logits, self.means, self.log_scales = map(Parameter, np.split(transformer.start(low, high), 3))
 
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.transformer.forward(x, self._mixture())
         return z, sum_event(log_slope)
 
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         x, log_slope = self.transformer.inverse(z, self._mixture())
         return x, sum_event(log_slope)
 
-    def to_data(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
         return self.transformer.quantile(z, self._mixture())
 
     def _mixture(self) -> Tensor:

@@ -12,8 +12,6 @@ bounded by a tanh, as in RealNVP, and the noise is standard normal at every leve
 Checked by: tests/models/flows/test_glow.py
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -10,8 +10,6 @@ Autoregressive Flow", 2016.
 Checked by: tests/models/flows/test_iaf.py
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from ...bijections import Flow, Inverse

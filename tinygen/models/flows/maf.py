@@ -10,8 +10,6 @@ normalisation between the layers.
 Checked by: tests/models/flows/test_maf.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -9,8 +9,6 @@ Source: Dinh, Krueger & Bengio, "NICE: non-linear independent components estimat
 Checked by: tests/models/flows/test_nice.py
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -14,8 +14,6 @@ batch normalisation (call `initialise` on a first batch), and masks split the te
 Checked by: tests/models/flows/test_realnvp.py
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
