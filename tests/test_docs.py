@@ -26,7 +26,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 # A path from the root, or a pattern such as examples/{a,b}.py; the last part may be a placeholder in capitals.
 PATH = re.compile(r"(?<![\w./])(?:tinygen|tests|examples|benchmarks|docs)(?:/[\w.{},]+)+/?")
 DEFINITION = re.compile(r"`(tinygen/[\w/]+\.py): ([\w.]+)`")
-MODULE = re.compile(r"`((?:tinygen|benchmarks)(?:\.\w+)+)`|python -m (benchmarks\.\w+)")
+MODULE = re.compile(r"`((?:tinygen|benchmarks)(?:\.\w+)+)`|python -m (benchmarks\.(?!NAME)\w+)")
 
 
 def name_of(path: Path) -> str:
@@ -112,10 +112,8 @@ def test_every_checked_by_path_exists() -> None:
 
 def test_missing_things_are_found() -> None:
     assert missing_links("[a](nothing.md) [b](README.md#how) [c](https://example.org/x)", ROOT) == ["nothing.md"]
-    assert missing_paths("`tinygen/nothing.py`, examples/{made,nothing}.py, `examples/NAME.py`, tests/test_docs.py.") == [
-        "tinygen/nothing.py",
-        "examples/nothing.py",
-    ]
+    text = "`tinygen/nothing.py`, examples/{made,nothing}.py, `examples/NAME.py`, tests/test_docs.py."
+    assert missing_paths(text) == ["tinygen/nothing.py", "examples/nothing.py"]
     path = "tinygen/training/fit.py"
     assert missing_definitions(f"`{path}: fit` and `{path}: nothing`") == [f"{path}: nothing"]
     assert missing_modules("`tinygen.nn.Conv`, `tinygen.nothing`, python -m benchmarks.mlp") == ["tinygen.nothing"]
@@ -125,15 +123,16 @@ def test_missing_things_are_found() -> None:
 def diagram() -> Iterator[str]:
     """Yield the names below tinygen in the diagram of docs/architecture.md, from top to bottom.
 
-    A line is a folder and names of its modules, separated by ` · `; a line without a folder continues the previous one.
+    A line is a folder, names of its modules separated by ` · `, and a remark; the folder may be that of a line above.
     """
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     lines = text.split("## Layers")[1].split("```")[1].splitlines()
     folder = ""
     for line in filter(str.strip, lines):
         match = re.match(r"tinygen/(\S*)\s+(.*)", line)
-        folder, names = (match[1].replace("/", "."), match[2]) if match else (folder, line)
-        yield from (folder + name.strip() for name in names.split(" · ") if name.strip())
+        folder, rest = (match[1].replace("/", "."), match[2]) if match else (folder, line.strip())
+        names = re.split(r"\s{3,}", rest)[0]
+        yield from (folder + name for name in names.split(" · "))
 
 
 def test_diagram_lists_existing_modules_in_the_order_of_the_layers() -> None:
