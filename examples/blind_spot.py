@@ -2,13 +2,13 @@
 
     python examples/blind_spot.py [--seed 0] [--out out/blind_spot] [--quick]
 
-Trains:   three networks on binary 8×8 digits from three seeds: a PixelCNN, and two Gated PixelCNNs that differ in one
-          tap of the vertical stack. In the blind one this tap is to the left, where it adds nothing to the receptive
-          field, which is then that of the PixelCNN; in the other it is to the right and removes the blind spot.
-Compares: the test loss of the two gated networks, so that the effect of the gates is excluded. Every model's receptive
-          field is checked.
+Trains:   a PixelCNN and two Gated PixelCNNs on binary 8×8 digits, each with three seeds. The gated ones differ in
+          one tap of the vertical stack. In the blind one, it is on the left and does not extend the receptive field,
+          which equals that of the PixelCNN. In the other, it is on the right and removes the blind spot.
+Compares: the test losses of the two gated networks, which excludes the effect of gating. The receptive field of every
+          model is checked.
 Prints:   test losses in nats per image, the cost of the blind spot for each seed and the verdict.
-Draws:    receptive_fields.png.
+Plots:    receptive_fields.png.
 Source:   van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016, section 2.2.
 """
 
@@ -30,11 +30,11 @@ from tinygen.training import fit
 
 DEPTH, ABOVE, LEFT, RIGHT = 7, taps.rectangle(range(-1, 0), range(-1, 2)), ((0, -1), (0, 0)), ((0, 0), (0, 1))
 TRAIN, TEST, SHOWN = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels, range(8, 64, 7)
-SEEN, BLIND, LATER, ITSELF = (0.0, 0.45, 0.7), (0.84, 0.37, 0.0), (0.93, 0.93, 0.93), (0.2, 0.2, 0.2)  # RGB colours
+SEEN, BLIND, LATER, CURRENT = (0.0, 0.45, 0.7), (0.84, 0.37, 0.0), (0.93, 0.93, 0.93), (0.2, 0.2, 0.2)  # RGB colours
 
 
 def gated(same_row: taps.Taps, rng: np.random.Generator) -> GatedPixelCNN:
-    """Return a Gated PixelCNN whose vertical stack has these taps in addition to those in the row above."""
+    """Return a Gated PixelCNN whose vertical stack has taps `same_row` in addition to those in the row above."""
     model = GatedPixelCNN((8, 8, 1), 2, rng, channels=16, layers=DEPTH, first_size=3, dropout=0.1)
     for layer in model.layers[1:]:
         layer.vertical = Conv(16, 32, ABOVE + same_row, rng)
@@ -78,7 +78,7 @@ def main() -> None:
         metrics[f"{key}_parameters"] = sum(w.size for w in weights)
         check_autoregressive(model, TEST[:16], axes=2, receptive_field=field, rng=rng, draws=1)
         for image, p in zip(canvas[i], SHOWN, strict=True):
-            image[:p], image[field[p]], image[p] = BLIND, SEEN, ITSELF
+            image[:p], image[field[p]], image[p] = BLIND, SEEN, CURRENT
     title = "black: current pixel; blue: its receptive field; orange: its blind spot"
     grid = plot.sample_grid(canvas.reshape(-1, 8, 8, 3), row_labels=[name for name, *_ in MODELS], title=title)
     plot.save(grid, args.out / "receptive_fields.png")

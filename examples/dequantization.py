@@ -2,12 +2,12 @@
 
     python examples/dequantization.py [--seed 0] [--out out/dequantization] [--quick]
 
-Trains:   a flow of 30 logistics on the grey levels 0…16 of single pixels of 8×8 digits, with and without uniform noise.
+Trains:   a flow of 30 logistics on grey levels 0…16 of single pixels of 8×8 digits, with and without uniform noise.
 Compares: both losses with the entropy of the levels. With noise, the loss is an upper bound on the negative
-          log-likelihood, so its expectation is at least the entropy; a violation by more than five standard errors is
-          an error. Without noise, the density spikes at the levels and the loss falls for as long as training goes on.
+          log-likelihood, so its expectation is at least the entropy; a violation by more than five standard errors
+          raises AssertionError. Without noise, the density spikes at the levels and the loss keeps falling.
 Prints:   both losses minus the entropy, in nats per pixel.
-Draws:    dequantization.png: the losses over training, and both densities.
+Plots:    dequantization.png: the losses over training, and both densities.
 Source:   Theis, van den Oord & Bethge, "A note on the evaluation of generative models", 2016.
 """
 
@@ -42,10 +42,11 @@ def main() -> None:
     steps = 40 if args.quick else 1600
 
     losses, densities = {}, {}
-    line = np.linspace(-0.05, 1.05, 18701)  # 1000 points per level, one of them exactly at the level
+    grid = np.linspace(-0.05, 1.05, 18701)  # 1000 points per level, one of them exactly at the level
     for name in ("without noise", "dequantised"):
         cdf = Flow1D(30, noise="uniform", data_range=(0, LEVELS))
-        flow = Flow(Chain(Affine(LEVELS), cdf.bijection), cdf.base)  # with unit level spacing, Adam's steps are small
+        # Rescale to unit spacing of the levels, so that Adam's steps are small.
+        flow = Flow(Chain(Affine(LEVELS), cdf.bijection), cdf.base)
         model = Dequantized(flow, LEVELS)
         loss = model.loss if name == "dequantised" else partial(loss_without_noise, flow)
         history = fit(
@@ -61,7 +62,7 @@ def main() -> None:
         )
         losses[name] = np.array([(record.step, record.loss) for record in history.records])
         with no_grad():
-            densities[name] = np.exp(flow.astype(np.float64).log_prob(line[:, None]).value)
+            densities[name] = np.exp(flow.astype(np.float64).log_prob(grid[:, None]).value)
             bound = model.log_prob_bound(x, rng, 4).value
     dequantised, error = float(-bound.mean()), float(bound.std() / np.sqrt(len(bound)))
     if dequantised < entropy - 5 * error:
@@ -70,7 +71,7 @@ def main() -> None:
     figure, (left, right) = subplots(9.6, 3.4, 1, 2, width_ratios=(2, 3))
     for colour, name in zip(plot.COLOURS[1::-1], densities, strict=True):
         left.plot(*losses[name].T, color=colour, label=name)
-        right.semilogy(line * LEVELS, densities[name], color=colour, linewidth=1, label=name)
+        right.semilogy(grid * LEVELS, densities[name], color=colour, linewidth=1, label=name)
     left.axhline(entropy, color=plot.FAINT, linestyle=(0, (4, 3)), linewidth=1, label="entropy of the levels")
     for axes, xlabel, ylabel in (
         (left, "step", "loss (nats per pixel)"),
@@ -82,7 +83,7 @@ def main() -> None:
     plot.save(figure, args.out / "dequantization.png")
 
     last = float(losses["without noise"][-1, 1])
-    print(f"\n  Loss − entropy, which is negative only if the loss is not a likelihood (seed {args.seed}):")
+    print(f"\n  Loss − entropy, negative only if the loss does not bound −ln P(x) (seed {args.seed}):")
     print(f"  {last - entropy:+.2f} nats per pixel without noise")
     print(f"  {dequantised - entropy:+.4f} ± {error:.4f} nats per pixel with noise")
     metrics = {

@@ -5,7 +5,7 @@
 Trains:   the three flows on dequantised digits; the parameters with the best validation loss are kept.
 Compares: their test losses with those of two models that are fitted exactly. The test images are evaluated once.
 Prints:   test losses in bits per dimension.
-Draws:    samples.png.
+Plots:    samples.png.
 Source:   Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017; Kingma & Dhariwal, "Glow", 2018;
           Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017.
 """
@@ -36,14 +36,14 @@ def flows(rng: np.random.Generator) -> dict[str, Flow]:
 
 
 def histogram_loss(train: Pixels, test: Pixels) -> float:
-    """Return bits per dimension of independent pixels; level frequencies are smoothed with half a count."""
+    """Return the test loss of independent pixels in bits per dimension, with add-½ smoothing of the frequencies."""
     counts = (train.reshape(-1, DIMENSIONS, 1) == np.arange(LEVELS)).sum(0) + 0.5
     log_p = np.log(counts / counts.sum(-1, keepdims=True))
     return float(-log_p[np.arange(DIMENSIONS), test.reshape(-1, DIMENSIONS)].mean() / math.log(2))
 
 
 def gaussian_loss(train: Pixels, test: Pixels, rng: np.random.Generator) -> float:
-    """Return bits per dimension of a full-covariance Gaussian on k + u, with the mean and covariance of the data."""
+    """Return the test loss of a full-covariance Gaussian fitted to k + u, in bits per dimension."""
     x, y = ((pixels + rng.random(pixels.shape)).reshape(-1, DIMENSIONS) for pixels in (train, test))
     root = np.linalg.cholesky(np.cov(x.T))
     squares = (np.linalg.solve(root, (y - x.mean(0)).T) ** 2).sum(0)

@@ -1,20 +1,21 @@
 """Claim: a Wasserstein critic with a gradient penalty covers more modes than the minimax objective.
 
-    python examples/gan_modes.py [--seed 0] [--out out/gan_modes] [--quick] [--density ring|grid]
+    python examples/gan_modes.py [--density ring] [--seed 0] [--out out/gan_modes] [--quick]
 
-Trains:   four GANs with the same networks, learning rates and batches, for five seeds, on a ring of 8 Gaussians and on
-          a grid of 25. A control has the non-saturating objective and the same penalty, to separate its effect from
-          that of the Wasserstein objective.
-Compares: modes covered and high-quality samples (common/mode_coverage.py). WGAN-GP has to be better for every seed.
-Prints:   both for each GAN, mean and range over seeds, and the verdict.
-Draws:    samples.png: samples of the first seed, and modes covered against quality for all seeds.
+Trains:   four GANs with the same networks, learning rates and batch size on a ring of 8 Gaussians and on a grid of 25,
+          each with five seeds. One is a control with the non-saturating objective and the same penalty, to separate the
+          effect of the penalty from that of the Wasserstein objective.
+Compares: modes covered and high-quality samples (common/mode_coverage.py). WGAN-GP must be better for every seed.
+Prints:   both measures for each GAN (mean and range over seeds) and the verdict.
+Plots:    samples.png: samples of the first seed, and modes covered against quality for all seeds.
 Time:     about four minutes on two cores.
 Source:   Goodfellow et al., "Generative adversarial nets", 2014; Gulrajani et al., "Improved training of Wasserstein
           GANs", 2017.
 
 Settings were tuned for WGAN-GP on the grid with seeds 100 to 102. The two GANs without a penalty were no better with a
-lower learning rate or β₁ = ½. λ = 1 and not 10: the data are scaled to standard deviation 1, so a mode's σ is 0.02, and
-a critic of slope 1 rises by only 0.02 across it. With smaller batches, 19 modes were covered for λ = 1, 1 for λ = 10.
+lower learning rate or β₁ = ½. λ is 1 instead of the usual 10: the data are scaled to standard deviation 1, so a
+mode's σ is 0.02, across which a critic of slope 1 rises by only 0.02. In a run with smaller batches, 19 modes were
+covered with λ = 1 and one with λ = 10.
 """
 
 import time
@@ -44,7 +45,7 @@ SETTINGS = {  # objective, λ
 
 
 def train(density: str, setting: str, seed: int, steps: int) -> Points:
-    """Train both networks for `steps` updates; return samples of the averaged generator."""
+    """Train both networks for `steps` updates; return samples of the generator with averaged (EMA) parameters."""
     rng = np.random.default_rng(seed)
     data = DENSITIES[density].sample(50_000, rng)
     scale = data.std()
@@ -66,7 +67,7 @@ def train(density: str, setting: str, seed: int, steps: int) -> Points:
 
 
 def train_all(density: str, seeds: range, steps: int) -> dict[str, Coverage]:
-    """Train every setting with every seed, in one process per core; the networks are too small for threads."""
+    """Train every setting with every seed in single-threaded processes; the networks are too small for threads."""
     samples: dict[str, list[Points]] = {setting: [] for setting in SETTINGS}
     total = len(SETTINGS) * len(seeds)
     with ProcessPoolExecutor(initializer=set_num_threads, initargs=(1,)) as pool, progress_bar(total, 0, True) as show:

@@ -2,12 +2,12 @@
 
     python examples/gan_saturation.py [--seed 0] [--out out/gan_saturation] [--quick]
 
-Trains:   GANs on data x ~ N(0, 1) with a linear generator G(z) = a z + b that starts at b = 12, from five seeds: first
+Trains:   GANs on data x ~ N(0, 1) with a linear generator G(z) = a z + b that starts at b = 12, with five seeds: first
           500 steps of the discriminator alone, then both alternately. The generator uses plain gradient descent,
-          because Adam would divide a small gradient by its own size.
+          because Adam would normalise the vanishing gradient.
 Compares: the gradient norms of both generator losses for the same networks, and the final means of the samples.
 Prints:   the final mean for each seed, the ratio of the gradient norms and the verdict.
-Draws:    saturation.png: gradient norms while the discriminator trains alone, then the mean of the samples.
+Plots:    saturation.png: gradient norms while the discriminator trains alone, then the mean of the samples.
 Source:   Goodfellow et al., "Generative adversarial nets", 2014, section 3.
 """
 
@@ -28,7 +28,10 @@ OBJECTIVES = {"minimax": plot.COLOURS[0], "non-saturating": plot.COLOURS[1]}
 
 
 def train(objective: str, alone: int, steps: int, parts: int, seed: int) -> tuple[dict[str, list[float]], list[float]]:
-    """Return ‖∂ loss / ∂(a, b)‖ of both losses while the critic trains alone, then the mean of the samples."""
+    """Train the discriminator for `alone` steps, then both networks for `steps`, each in `parts` equal parts.
+
+    Returns ‖∂ loss / ∂(a, b)‖ of each generator loss over the first phase, and the mean of the samples over the second.
+    """
     rng = np.random.default_rng(seed)
     generator, critic = Linear(1, 1, rng), MLP(1, (32, 32), 1, rng, activation=tanh)
     generator.load({"w": np.ones((1, 1)), "b": np.array([12.0])})
@@ -61,7 +64,7 @@ def main() -> None:
             final[name].append(means[-1])
             right.plot(np.linspace(0, steps, parts + 1), means, color=OBJECTIVES[name], linewidth=1)
             print(f"seed {seed}, {name}: mean 12 → {means[-1]:.2f}", flush=True)
-        for name, values in norms.items():  # the discriminator trained alone is the same for both objectives
+        for name, values in norms.items():  # equal for both objectives, which share the discriminator's loss
             left.semilogy(np.linspace(0, alone, parts + 1), values, color=OBJECTIVES[name], linewidth=1)
         ratios.append(norms["minimax"][-1] / norms["non-saturating"][-1])
     left.set(xlabel="steps of the discriminator alone", ylabel="norm of the generator's gradient")
@@ -70,7 +73,8 @@ def main() -> None:
     plot.save(figure, args.out / "saturation.png")
     minimax, non_saturating = np.abs(final["minimax"]), np.abs(final["non-saturating"])
     reproduced = minimax.min() > 11 and non_saturating.max() < 1
-    print(f"claim: {'' if reproduced else 'not '}reproduced with {len(ratios)} seeds; after the discriminator's steps,")
+    print(f"claim: {'' if reproduced else 'not '}reproduced with {len(ratios)} seeds;")
+    print(f"       after {alone} steps of the discriminator alone,")
     print(f"       ‖minimax gradient‖ / ‖non-saturating gradient‖ = {min(ratios):.0e}…{max(ratios):.0e}")
     metrics = {"minimax_max_abs_mean": minimax.max(), "minimax_min_abs_mean": minimax.min()}
     metrics |= {"non_saturating_max_abs_mean": non_saturating.max(), "seconds": time.perf_counter() - start}

@@ -2,10 +2,10 @@
 
     python examples/made.py [--seed 0] [--out out/made] [--quick]
 
-Trains:   both models on binary 8×8 digits from three seeds; the parameters with the best validation loss are kept.
+Trains:   both models on binary 8×8 digits with three seeds; the parameters with the best validation loss are kept.
 Compares: the test loss of the two; the claim holds if the worst seed with eight orders beats the best with one.
 Prints:   test losses in nats per image, the baselines and the verdict.
-Draws:    samples.png; masks.png, the masks of each layer and the pixels that each output pixel depends on.
+Plots:    samples.png; masks.png, the masks of each layer and the pixels that each output pixel depends on.
 Source:   Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution Estimation", 2015.
 """
 
@@ -44,7 +44,7 @@ def train(orders: int, seed: int, images: np.ndarray, validation: np.ndarray, st
 
 
 def plot_masks(models: dict[str, MADE]) -> Figure:
-    """Plot each layer's mask and their product, without the direct connections: dark entries are connections."""
+    """Plot each layer's mask and the non-zeros of their product, without the direct connections."""
     figure = Figure(figsize=(9, 4.8), dpi=plot.DPI, facecolor="white", layout="constrained")
     titles = ["pixels → hidden 1", "hidden 1 → hidden 2", "hidden 2 → pixels", "pixels → pixels"]
     for row, (name, model) in zip(figure.subplots(2, 4), models.items(), strict=True):

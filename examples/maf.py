@@ -3,11 +3,11 @@
     python examples/maf.py [--density checkerboard] [--transformer affine] [--seed 0] [--out out/maf] [--quick]
 
 Trains:   a MAF of five affine layers and a MAF of one layer of mixture CDFs with 32 components, on three densities of
-          known entropy H, each step on fresh samples.
-Compares: KL(p‖q) = E[−ln q(x)] − H, estimated as the mean of ln p(x) − ln q(x) over fresh samples. An estimate below
-          zero by more than five standard errors is an error.
+          known entropy H, with fresh samples at every step.
+Compares: KL(p‖q) = E[−ln q(x)] − H, estimated as the mean of ln p(x) − ln q(x) over fresh samples. An estimate more
+          than five standard errors below zero raises AssertionError.
 Prints:   the KL divergences in nats per point, their standard errors and the entropies.
-Draws:    data, samples and density; a grid of the latent space mapped to the data space.
+Plots:    data, samples and density; a grid of the latent space mapped to the data space.
 Source:   Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017; Ho, Chen,
           Srinivas, Duan & Abbeel, "Flow++", 2019, for the mixture CDF.
 """
@@ -23,7 +23,7 @@ from tinygen import plot
 from tinygen.bijections import AffineTransformer, MixtureCDF, Transformer
 from tinygen.models import MAF
 
-# Number of layers and transformer.
+# number of layers, transformer
 SETTINGS: dict[str, tuple[int, Transformer]] = {"affine": (5, AffineTransformer()), "mixture_cdf": (1, MixtureCDF(32))}
 
 

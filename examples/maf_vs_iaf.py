@@ -4,9 +4,9 @@
 
 Trains:   nothing; untrained flows of two layers are timed on 256 examples of D variables, without gradients.
 Compares: the slopes d ln(seconds) / d ln(D) over the upper half of the values of D; 1 means time proportional to D.
-          The slow direction computes each unit once, as the fast one does, so it shows the overhead of D steps.
+          Both directions compute each hidden unit once, so the slow one shows the overhead of D sequential steps.
 Prints:   slopes, and the time of the slow direction relative to the fast one at the largest D.
-Draws:    seconds_over_dims.png.
+Plots:    seconds_over_dims.png.
 Source:   Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017; Kingma et al.,
           "Improving Variational Inference with Inverse Autoregressive Flow", 2016.
 """
@@ -23,7 +23,7 @@ from tinygen.models import IAF, MAF
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    """Return the shortest of seven runs, since other processes only ever make a run longer."""
+    """Return the time of the fastest of seven runs; interference from other processes only slows runs down."""
     times = []
     for _ in range(7):
         start = time.perf_counter()

@@ -3,12 +3,12 @@
     python examples/pixel_rnn_coordinates.py [--seed 0] [--out out/pixel_rnn_coordinates] [--quick]
 
 Trains:   an LSTM with and without coordinates on binary 8×8 digits, with the same steps, batches and learning rate,
-          from three seeds; the parameters with the best validation loss are kept.
-Compares: gain = test loss without coordinates − test loss with coordinates. Fixed before the experiment: "better" means
-          a mean gain above two standard deviations; "drastically better" means that, moreover, the gain is at least a
-          quarter of what the RNN without coordinates gains over independent pixels (gain_fraction).
+          each with three seeds; the parameters with the best validation loss are kept.
+Compares: gain = test loss without coordinates − test loss with coordinates. Criteria, fixed in advance: "better" means
+          a mean gain above two standard deviations; "drastically better" means that the gain is also at least a
+          quarter of the gain of the RNN without coordinates over independent pixels (gain_fraction).
 Prints:   test losses in nats per image, the gain, the baselines and the verdict.
-Draws:    curves.png (validation loss) and samples.png.
+Plots:    curves.png (validation loss) and samples.png.
 Source:   van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, for the setting.
 """
 
@@ -65,8 +65,8 @@ def main() -> None:
     metrics |= mean_and_std("gain_nats_per_image", without - with_coordinates)
     metrics |= {"gain_fraction": fraction, "validation_gain_nats_at_10_percent": np.diff(validation[..., 0].mean(1))[0]}
     metrics["seconds"] = time.perf_counter() - start
-    at, runs = np.linspace(steps / 10, steps, 10), dict(zip(NAMES, validation, strict=True))
-    plot.save(plot_validation_curves(at, runs, baselines, (15, 28)), args.out / "curves.png")
+    recorded_steps, runs = np.linspace(steps / 10, steps, 10), dict(zip(NAMES, validation, strict=True))
+    plot.save(plot_validation_curves(recorded_steps, runs, baselines, (15, 28)), args.out / "curves.png")
     images = plot.sample_grid(np.concatenate([TRAIN[:16], *samples]), row_labels=["data", *NAMES])
     plot.save(images, args.out / "samples.png")
     report(args.out, metrics, baselines, "nats per image")

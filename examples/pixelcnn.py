@@ -5,7 +5,7 @@
 Trains:   a Gated PixelCNN on binary 8×8 digits; the parameters with the best validation loss are kept.
 Compares: its test loss with that of exactly fitted baselines. The test images are evaluated once, after training.
 Prints:   the test loss in nats per image and the baselines.
-Draws:    curve.png (training and validation loss) and samples.png.
+Plots:    curve.png (training and validation loss) and samples.png.
 Time:     less than a minute on two cores.
 Source:   van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
 """

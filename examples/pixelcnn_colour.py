@@ -5,10 +5,10 @@
 Trains:   four class-conditional PixelCNNs on 8×8 digits in a random bright colour on a random dark background, with 4
           levels per channel: channels ordered R → G → B or independent given the earlier pixels, with a softmax or a
           mixture of discretised logistics as output. The parameters with the best validation loss are kept.
-Compares: the test loss of the four. The two colours are known after a few pixels; from then on, one channel of a pixel
-          determines the amount of ink in the other two.
+Compares: the test losses of the four. Once the two colours are known from a few pixels, one channel of a pixel largely
+          determines the other two.
 Prints:   test losses in bits per dimension and two baselines.
-Draws:    samples of each model, one row per class.
+Plots:    samples of each model, one row per class.
 Source:   van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016; Salimans, Karpathy, Chen &
           Kingma, "PixelCNN++", 2017, for the discretised logistics.
 """
@@ -34,7 +34,7 @@ SHAPE = (8, 8, 3)
 
 
 def colour(images: Images, rng: np.random.Generator) -> np.ndarray:
-    """Blend a background of levels 0 or 1 and an ink of levels 2 or 3, both random per image, by the grey level."""
+    """Blend a random background (levels 0–1) and a random ink colour (levels 2–3) per image by the grey level."""
     background, ink = (rng.integers(low, low + 2, (len(images), 1, 1, 3)) for low in (0, 2))
     return np.rint(background + (ink - background) * (images.pixels / 16)).astype(np.uint8)
 
@@ -71,7 +71,8 @@ def main() -> None:
         key = name.replace(", ", "_")
         metrics[f"{key}_test_bits_per_dim"] = bits_per_dim(mean_nll(model, y, test_labels), math.prod(SHAPE))
         samples, rows = model.sample(len(classes), rng, classes), [f"class {label}" for label in range(10)]
-        grid = plot.sample_grid(samples, levels=LEVELS, row_labels=rows, title=f"samples: channels {name} output")
+        title = f"samples: {name.replace(',', ' channels,')} output"
+        grid = plot.sample_grid(samples, levels=LEVELS, row_labels=rows, title=title)
         plot.save(grid, args.out / f"{key}.png")
     metrics["seconds"] = time.perf_counter() - start
     frequencies = np.stack([(x == k).mean(0) + 1 / len(x) for k in range(LEVELS)])

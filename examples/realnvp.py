@@ -2,11 +2,11 @@
 
     python examples/realnvp.py [--density checkerboard] [--seed 0] [--out out/realnvp] [--quick]
 
-Trains:   twelve affine couplings on three densities of known entropy H, each step on fresh samples.
+Trains:   twelve affine couplings on three densities of known entropy H, with fresh samples at every step.
 Compares: KL(p‖q) = E[−ln q(x)] − H with zero, estimated as the mean of ln p(x) − ln q(x) over fresh samples. An
-          estimate below zero by more than five standard errors is an error.
+          estimate more than five standard errors below zero raises AssertionError.
 Prints:   the KL divergences in nats per point, their standard errors and the entropies.
-Draws:    data, samples and density; a grid of the latent space mapped to the data space, also as an animation.
+Plots:    data, samples and density; a grid of the latent space mapped to the data space, also as an animation.
 Time:     about 80 seconds per density on one core.
 Source:   Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017.
 """

@@ -2,13 +2,13 @@
 
     python examples/realnvp_masks.py [--seed 0] [--out out/realnvp_masks] [--quick]
 
-Trains:   RealNVPs of eight couplings with either mask on dequantised 8×8 digits, for three seeds; the parameters with
+Trains:   RealNVPs of eight couplings with either mask on dequantised 8×8 digits, with three seeds; the parameters with
           the best validation loss are kept. The checkerboard model has 2 % more parameters, because its networks have
           twice the input channels at half the resolution.
-Compares: the test loss of the two. On a checkerboard, all direct neighbours of a pixel are in the other part; with an
+Compares: the test losses of the two. On a checkerboard, all direct neighbours of a pixel are in the other part; with an
           upper and a lower half, almost none are.
 Prints:   test losses in bits per dimension for each seed and the verdict.
-Draws:    samples.png.
+Plots:    samples.png.
 Source:   Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017, section 3.4.
 """
 

@@ -7,7 +7,7 @@ Compares: Inception Score and FID of as many samples of each model as there are 
           the classifier of this example, so they cannot be compared with published values. FID is relative to the 360
           test images, which neither classifier nor models were trained on.
 Prints:   a table with 95 % bootstrap intervals; the bootstrap also corrects the bias due to the small sample size.
-Draws:    samples.png.
+Plots:    samples.png.
 Source:   Salimans et al., "Improved techniques for training GANs", 2016; Heusel et al., "GANs trained by a two
           time-scale update rule converge to a local Nash equilibrium", 2017.
 """
@@ -24,7 +24,7 @@ from tinygen import plot
 from tinygen.data import digits
 from tinygen.metrics import bootstrap, fid, inception_score
 
-MIN_ACCURACY = 0.97  # of the classifier; below that, its scores are not trusted
+MIN_ACCURACY = 0.97  # of the classifier; below this, its scores are not trusted
 
 
 def main() -> None:

@@ -5,10 +5,10 @@
     p(x) = E_q(z|x) w,   w = p(x|z) p(z) / q(z|x)          p(x) = E_p(z) w,   w = p(x|z)
 
 Trains:   VAEs of 1 to 16 latent dimensions on binary 8×8 digits, with KL warm-up.
-Compares: the two estimates and their variances, from k = 10,000 codes for each of 32 test images, five times. Since
-          ln p̂ is too low by about Var w / 2kp², estimates are only compared where this bias is below 0.025 nats.
+Compares: the two estimates and their variances, from k = 10,000 samples of z for each of 32 test images, five times.
+          Since ln p̂ is too low by about Var w / 2kp², estimates are only compared where this is below 0.025 nats.
 Prints:   both estimates in nats per image, the ratio of the variances and the verdict.
-Draws:    estimators.png (estimates, variances, KL per latent dimension); samples.png of the largest model.
+Plots:    estimators.png (estimates, variances, KL per latent dimension); samples.png of the largest model.
 Source:   Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders", 2016.
 """
 

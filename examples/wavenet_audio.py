@@ -3,11 +3,11 @@
     python examples/wavenet_audio.py [--seed 0] [--out out/wavenet_audio] [--quick]
 
 Trains:   a class-conditional WaveNet on plucked strings, chirps and vowels of random pitch: half a second each at
-          4 kHz, as 256 µ-law codes; the parameters with the best validation loss are kept.
-Compares: its test loss with that of a histogram and a Markov chain, which cannot hold a pitch since it knows only the
+          4 kHz, as µ-law codes of 256 levels; the parameters with the best validation loss are kept.
+Compares: its test loss with that of a histogram and a Markov chain, which cannot sustain a pitch since it sees only the
           previous sample. Training, validation and test sounds are drawn independently.
 Prints:   the test loss in nats and bits per sample, the receptive field and the baselines.
-Draws:    spectrograms.png of data and samples; also writes a WAV file of each kind for both.
+Plots:    spectrograms.png of data and samples; also writes a WAV file of each kind for both.
 Source:   van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016.
 """
 
@@ -26,7 +26,7 @@ from tinygen.models import WaveNet
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 
-RATE, LEVELS = 4000, 256  # sampling rate in Hz; µ-law codes
+RATE, LEVELS = 4000, 256  # sampling rate in Hz; µ-law levels
 SHOWN = 4  # sounds of each kind that are plotted and written
 
 

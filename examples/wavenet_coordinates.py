@@ -2,13 +2,13 @@
 
     python examples/wavenet_coordinates.py [--seed 0] [--out out/wavenet_coordinates] [--quick]
 
-Trains:   a WaveNet with and without coordinates on binary 8×8 digits in raster order, from three seeds; the parameters
+Trains:   a WaveNet with and without coordinates on binary 8×8 digits in raster order, with three seeds; the parameters
           with the best validation loss are kept. The receptive field is the whole image, so the models differ only in
-          what they know about position (without coordinates, only the zero padding before the first pixel shows it).
+          positional information: without coordinates, the only cue is the zero padding before the first pixel.
 Compares: the test loss of the two. "Needs" means that, without coordinates, the mean test loss is at least 1 nat higher
           and the best seed is worse than the worst seed with coordinates; "is helped by" means only the latter.
 Prints:   test losses in nats per image, the cost of leaving out coordinates, the baselines and the verdict.
-Draws:    curves.png (validation loss) and samples.png.
+Plots:    curves.png (validation loss) and samples.png.
 Source:   van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, for the model.
 """
 
@@ -64,8 +64,8 @@ def main() -> None:
     )
 
     baselines = binary_baselines(data.pixels, test.pixels)
-    at = [record.step for record in histories[0].records]
-    plot.save(plot_validation_curves(at, validation, baselines, (15, 28)), args.out / "curves.png")
+    recorded_steps = [record.step for record in histories[0].records]
+    plot.save(plot_validation_curves(recorded_steps, validation, baselines, (15, 28)), args.out / "curves.png")
     grid = plot.sample_grid(np.concatenate(images), columns=16, row_labels=["data", *validation])
     plot.save(grid, args.out / "samples.png")
     metrics = mean_and_std("test_nats_per_image_with_coordinates", with_coordinates)
@@ -74,7 +74,7 @@ def main() -> None:
     )
     report(args.out, metrics | {"seconds": time.perf_counter() - start}, baselines, "nats per image")
     costs = ", ".join(f"{each:+.2f}" for each in cost)
-    print(f"\n  The WaveNet {verdict}: without them {costs} nats per image (seeds {seeds[0]} to {seeds[-1]})")
+    print(f"\n  The WaveNet {verdict}: without them, {costs} nats per image (seeds {seeds[0]} to {seeds[-1]})")
 
 
 if __name__ == "__main__":

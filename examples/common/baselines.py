@@ -1,4 +1,4 @@
-"""Simple models that are fitted exactly: reference values for the test loss of a deep model, in nats."""
+"""Simple models that are fitted exactly, as baselines for the test loss of a deep model in nats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def binary_baselines(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> dict[
     """Return the mean −ln p(x) on binary test images under three models fitted to the training images.
 
     - uniform: p = ½ for every pixel.
-    - independent Bernoulli: each pixel's frequency, smoothed with half a count for either value.
+    - independent Bernoulli: each pixel's frequency, with add-½ smoothing.
     - logistic regression: each pixel given all earlier pixels in raster order (scikit-learn's L2 penalty, C = 0.3).
 
     Shapes: train, test (N, …) of 0 and 1.
@@ -37,8 +37,8 @@ def sequence_baselines(train: NDArray[np.int64], test: NDArray[np.int64], levels
     """Return the mean −ln p per time step of test sequences under three models fitted to the training sequences.
 
     - uniform: p = 1/levels.
-    - histogram: the frequency of each level, smoothed with half a count.
-    - Markov chain: the frequency of each level given the previous one, smoothed with 20 counts of the histogram.
+    - histogram: the frequency of each level, with add-½ smoothing.
+    - Markov chain: the frequency of each level given the previous one, with 20 pseudo-counts from the histogram.
 
     Shapes: train, test (N, T) of 0…levels−1.
     """

@@ -31,12 +31,12 @@ class DigitClassifier(Module):
         self.last = Linear(features, 10, rng)
 
     def features(self, x: Array, rng: np.random.Generator | None = None) -> Tensor:
-        """Return the features (N, 16) of images x; with an rng, under dropout."""
+        """Return the features (N, 16) of images x; dropout is applied if rng is given."""
         h = relu(self.second(relu(self.first(x.astype(self.dtype) / 8 - 1))))
         return relu(self.third(dropout(h.reshape(len(h), -1), 0.5, rng)))
 
     def loss(self, x: Array, labels: Array, *, rng: np.random.Generator) -> Tensor:
-        """Return the mean cross-entropy in nats on augmented images, under dropout."""
+        """Return the mean cross-entropy in nats on augmented images, with dropout."""
         log_p = log_softmax(self.last(self.features(augment(x, rng), rng)))
         return -take_along_axis(log_p, labels[:, None], 1).mean()
 
@@ -53,7 +53,7 @@ def augment(x: Array, rng: np.random.Generator) -> Array:
     grid = np.indices((size, size)).reshape(2, -1).T - (size - 1) / 2  # (64, 2), relative to the centre
     maps = np.eye(2) + 0.2 * rng.standard_normal((n, 2, 2))
     source = grid @ maps + rng.uniform(-1, 1, (n, 1, 2)) + (size - 1) / 2  # (n, 64, 2)
-    # Bilinear interpolation: weight 1 − distance along each axis, zero from a distance of one pixel on.
+    # Bilinear interpolation: weight max(0, 1 − distance) along each axis.
     rows, columns = (np.maximum(0, 1 - np.abs(source[..., i, None] - np.arange(size))) for i in range(2))  # (n, 64, 8)
     return np.asarray(((rows @ x[..., 0]) * columns).sum(-1).reshape(x.shape))
 

@@ -1,4 +1,4 @@
-"""Importance-sampling estimates of ln p(x) for a VAE, with codes from q(z|x) and with codes from the prior."""
+"""Importance-sampling estimates of ln p(x) for a VAE, with z drawn from q(z|x) and from the prior."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MAX_BIAS = 0.025  # nats; with a larger bias the two estimates cannot be compare
 
 
 class Comparison(NamedTuple):
-    """Both estimates, repeated: column 0 with codes from q(z|x), column 1 with codes from the prior.
+    """Repeated estimates: column 0 with z drawn from q(z|x), column 1 with z drawn from the prior.
 
-    Shapes: log_p (repeats, 2), the mean of ln p̂ over images; log_variance (repeats, 2), that of log₁₀(Var w / p̂²).
+    Shapes: log_p (repeats, 2), the mean of ln p̂ over images; log_variance (repeats, 2), the mean of log₁₀(Var w / p̂²).
     """
 
     log_p: Array
@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
 
     @classmethod
     def measure(cls, model: VAE, x: Array, rng: np.random.Generator, k: int, repeats: int) -> Comparison:
-        """Compute both estimates `repeats` times, with k codes for each image of x (N, *shape)."""
+        """Compute both estimates `repeats` times, with k samples of z for each image of x (N, *shape)."""
         runs = np.array([[_estimate(model, x, rng, k, prior) for prior in (False, True)] for _ in range(repeats)])
         return cls(runs[..., 0], runs[..., 1], k)
 
@@ -38,18 +38,18 @@ class Comparison(NamedTuple):
 
     @property
     def bias(self) -> float:
-        """The approximate downward bias of ln p̂, Var w / 2kp², in nats: the larger one of the two estimates."""
+        """The approximate downward bias of ln p̂, Var w / 2kp², in nats; the larger of the two."""
         return float((10 ** self.log_variance.mean(0)).max() / (2 * self.k))
 
     @property
     def agree(self) -> bool | None:
-        """Whether the gap is explained by its standard error and the bias; None if the bias exceeds MAX_BIAS."""
+        """Whether |gap| < 4 standard errors + bias; None if the bias is not below MAX_BIAS."""
         gap, error = self.gap
         return abs(gap) < 4 * error + self.bias if self.bias < MAX_BIAS else None
 
     @property
     def log_ratios(self) -> Array:
-        """log₁₀ of the ratio of the two weight variances, prior over q: (repeats,)."""
+        """log₁₀ of the weight variance with the prior over that with q, (repeats,)."""
         return self.log_variance[:, 1] - self.log_variance[:, 0]
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ def verdict(results: Collection[Comparison]) -> str:
     word = "reproduced" if agree and all(agree) and all(larger) else "not reproduced"
     return (
         f"{word}; the estimates agree for {sum(agree)} of the {len(agree)} models where the bias is small enough; "
-        f"the variance with codes from the prior is larger in every repeat for {sum(larger)} of {len(larger)} models"
+        f"the variance with z from the prior is larger in every repeat for {sum(larger)} of {len(larger)} models"
     )
 
 

@@ -49,7 +49,7 @@ class Coverage(NamedTuple):
 
 
 def verdict(results: Mapping[str, Coverage], better: str, worse: str) -> str:
-    """Return as text whether `better` covers more modes than `worse` for every seed, and its gain over each."""
+    """Describe whether `better` covers more modes than `worse` for every seed, and its gain over each setting."""
     gains = {name: results[better].modes - result.modes for name, result in results.items() if name != better}
     text = ", ".join(f"{gain.min():+.0f}…{gain.max():+.0f} over {name}" for name, gain in gains.items())
     word = "inconclusive"
@@ -57,7 +57,7 @@ def verdict(results: Mapping[str, Coverage], better: str, worse: str) -> str:
         word = "reproduced"
     elif gains[worse].max() <= 0:
         word = "not reproduced"
-    return f"{word} with {len(gains[worse])} seeds; {better} gains in modes: {text}"
+    return f"{word} with {len(gains[worse])} seeds; modes gained by {better}: {text}"
 
 
 def plot_coverage(results: Mapping[str, tuple[GaussianMixture, Mapping[str, Coverage]]]) -> Figure:

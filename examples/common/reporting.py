@@ -21,7 +21,7 @@ def parse_arguments(description: str, name: str, **choices: Sequence[str]) -> ar
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("out") / name, help=f"output folder (default: out/{name})")
-    parser.add_argument("--quick", action="store_true", help="smoke test of a few steps; the results mean nothing")
+    parser.add_argument("--quick", action="store_true", help="smoke test of a few steps; the results are meaningless")
     for option, values in choices.items():
         parser.add_argument(f"--{option}", choices=values, help="run only this one (default: all)")
     parsed = parser.parse_args()

@@ -22,7 +22,7 @@ def spectrogram(wave: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def plot_spectrograms(waves: Mapping[str, NDArray[np.float64]], rate: int) -> Figure:
-    """Plot one panel per name, two in a row, with its waves (n, T) in sequence; white is −60 dB and black 0 dB."""
+    """Plot one panel per name, two per row, with its waves (n, T) concatenated; white is −60 dB and black 0 dB."""
     size = 7.2, 1.5 * len(waves) / 2 + 0.4
     figure = Figure(figsize=size, dpi=plot.DPI, facecolor="white", layout="constrained")
     grid = figure.subplots(len(waves) // 2, 2, sharex=True, sharey=True, squeeze=False)

@@ -54,7 +54,7 @@ def kl_divergence(
 ) -> tuple[float, float]:
     """Estimate KL(p‖q) = E_p[ln p(x) − ln q(x)] from n samples; return it and its standard error, in nats per point.
 
-    Raises: AssertionError if the estimate is more than five standard errors below zero, so that log_prob is wrong.
+    Raises: AssertionError if the estimate is more than five standard errors below zero; log_prob is then wrong.
     """
     x = toy.sample(n, rng)
     with no_grad():

@@ -20,7 +20,7 @@ def plot_estimates(results: Mapping[int, Comparison], kl: Mapping[int, Array]) -
         "log₁₀ of the weights' relative variance": [each.log_variance for each in results.values()],
     }
     for axes, (ylabel, repeats) in zip(panels, quantities.items(), strict=False):
-        for column, label in enumerate(("codes from q(z|x)", "codes from the prior")):
+        for column, label in enumerate(("z from q(z|x)", "z from the prior")):
             values = np.array(repeats)[..., column]  # (dims, repeats)
             bars = np.abs(np.stack([values.min(1), values.max(1)]) - values.mean(1))
             axes.errorbar(dims, values.mean(1), bars, fmt="o-", color=plot.COLOURS[column], ms=4, label=label)
@@ -36,8 +36,8 @@ def plot_estimates(results: Mapping[int, Comparison], kl: Mapping[int, Array]) -
 
 
 def reconstructions(model: VAE, x: Array, rng: np.random.Generator) -> Figure:
-    """Show binary images x, their reconstructions from the mean code, and samples, both as pixel probabilities."""
+    """Plot binary images x, reconstructions from the posterior mean, and samples, the latter two as probabilities."""
     with no_grad():
-        codes = model.posterior(x).mean, rng.standard_normal((len(x), model.latent), np.float32)
-        rows = [x, *(sigmoid(model.decoder(z)).value[..., 0] for z in codes)]
+        latents = model.posterior(x).mean, rng.standard_normal((len(x), model.latent), np.float32)
+        rows = [x, *(sigmoid(model.decoder(z)).value[..., 0] for z in latents)]
     return plot.sample_grid(np.concatenate(rows), row_labels=["data", "reconstructions", "samples (means)"])
