@@ -18,7 +18,7 @@ LINKED = [
     ROOT / "examples" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-# The changelog and the issue history name paths of earlier versions.
+# The changelog names paths of earlier versions.
 CURRENT = [path for path in LINKED if path.name != "CHANGELOG.md"]
 SOURCES = sorted((ROOT / "tinygen").rglob("*.py"))
 
@@ -52,6 +52,13 @@ def missing_paths(text: str) -> list[str]:
     """Return the paths in a text that do not exist; `examples/NAME.py` is a placeholder."""
     paths = [path for found in PATH.findall(text) for path in expand_braces(found.rstrip(".,"))]
     return [path for path in paths if not re.search(r"/[A-Z]+(\.py)?$", path) and not (ROOT / path).exists()]
+
+
+def missing_file_names(text: str) -> list[str]:
+    """Return the file names without a folder, such as `conv.py`, that no file of the repository has."""
+    folders = ("tinygen", "tests", "examples", "benchmarks")
+    names = {path.name for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    return [name for name in re.findall(r"`(\w+\.py)`", text) if name not in names]
 
 
 def definitions(path: Path) -> set[str]:
@@ -100,6 +107,7 @@ def test_relative_links_resolve(path: Path) -> None:
 def test_named_files_definitions_and_modules_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not missing_paths(text)
+    assert not missing_file_names(text)
     assert not missing_definitions(text)
     assert not missing_modules(text)
 
@@ -114,6 +122,7 @@ def test_missing_things_are_found() -> None:
     assert missing_links("[a](nothing.md) [b](README.md#how) [c](https://example.org/x)", ROOT) == ["nothing.md"]
     text = "`tinygen/nothing.py`, examples/{made,nothing}.py, `examples/NAME.py`, tests/test_docs.py."
     assert missing_paths(text) == ["tinygen/nothing.py", "examples/nothing.py"]
+    assert missing_file_names("`conv.py`, `nothing.py`") == ["nothing.py"]
     path = "tinygen/training/fit.py"
     assert missing_definitions(f"`{path}: fit` and `{path}: nothing`") == [f"{path}: nothing"]
     assert missing_modules("`tinygen.nn.Conv`, `tinygen.nothing`, python -m benchmarks.mlp") == ["tinygen.nothing"]
@@ -140,7 +149,7 @@ def test_diagram_lists_existing_modules_in_the_order_of_the_layers() -> None:
     assert not [name for name in names if name not in MODULES]
     depths = [layer(name)[0] for name in names]
     assert depths == sorted(depths)
-    # A package whose __init__ only collects names, such as autograd, needs no entry of its own.
+    # The __init__ of autograd only collects names.
     covered = {layer(name)[1] for name in names} | {"autograd"}
     assert covered >= {entry for entries in LAYERS for entry in entries if entry in MODULES}
 
