@@ -118,6 +118,12 @@ def test_every_checked_by_path_exists() -> None:
     assert not sorted((source, test) for source, test in named if not (ROOT / test).is_file())
 
 
+def test_source_files_name_only_existing_files() -> None:
+    sources = [path for folder in ("tinygen", "examples", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    found = {name_of(path): missing_paths(path.read_text(encoding="utf-8")) for path in sources}
+    assert not {source: missing for source, missing in found.items() if missing}
+
+
 def test_missing_things_are_found() -> None:
     assert missing_links("[a](nothing.md) [b](README.md#how) [c](https://example.org/x)", ROOT) == ["nothing.md"]
     text = "`tinygen/nothing.py`, examples/{made,nothing}.py, `examples/NAME.py`, tests/test_docs.py."
