@@ -1,6 +1,6 @@
-"""The effect of TINYGEN_KEEP_MEMORY on the training step of a Gated PixelCNN.
+"""The effect of TINYGEN_KEEP_MEMORY on the forward and backward pass of a Gated PixelCNN.
 
-The setting holds for a whole process, so each measurement runs in its own; the two settings alternate.
+The setting applies to the whole process, so each measurement runs in a new process; the two settings alternate.
 
     python -m benchmarks.allocator [--quick]
 """

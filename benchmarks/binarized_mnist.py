@@ -5,11 +5,11 @@
 
 Training writes to `out/binarized_mnist/MODEL/`: a checkpoint, from which an interrupted run resumes exactly, the
 history, samples and metrics.json. Published results are for the test split, which is only used with `--split test`. The
-first 2,000 of the 10,000 validation images select the parameters that are kept; the mean over the others is also given.
+first 2,000 of the 10,000 validation images select the parameters that are kept; the mean over the rest is also given.
 
-ln p(x) of an autoregressive model is exact. For a VAE, it is the importance-weighted bound: with 50 codes per image
-during training, with 5000 at the end, as in Burda et al. Since training with k = 50 is ten times as expensive as with
-k = 5, `iwae50` starts from the parameters of a finished run of `iwae5` in the neighbouring folder.
+ln p(x) of an autoregressive model is exact. For a VAE, it is estimated by the importance-weighted bound, with 50
+samples of z per image during training and 5000 at the end, as in Burda et al. Since training with k = 50 is ten times
+as expensive as with k = 5, `iwae50` starts from a finished run of `iwae5` in the neighbouring folder.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from tinygen.optim import EMA, AdamW, cosine
 from tinygen.training import fit, load_checkpoint
 
 SHAPE = (28, 28, 1)
-K_TRAINING, K_FINAL = 50, 5000  # codes per image for validating a VAE during training, and at the end
+K_TRAINING, K_FINAL = 50, 5000  # samples of z per image for validating a VAE during training, and at the end
 SELECTION = 5  # 1/5 of the validation images select the parameters that are kept
 
 Model = Autoregressive | VAE
@@ -52,7 +52,7 @@ class Recipe:
     published: str
     ema_decay: float = 0.9995
     shards: int = 2
-    k: int = 1  # codes per image in the training bound of a VAE
+    k: int = 1  # samples of z per image in the training bound of a VAE
     weight_decay: float = 0.0
     start: str = ""  # name of the recipe whose final parameters are the initial ones
 
@@ -61,7 +61,7 @@ def vae(rng: np.random.Generator) -> VAE:
     """Return a VAE with 50 latent dimensions and networks with two hidden layers of 200 tanh units.
 
     The first encoder bias subtracts the mean image and the last decoder bias is its logit. With zero biases, the units
-    saturate on what all images have in common, and most latent dimensions collapse for good (6 of 50 were used).
+    saturate on the mean image, and most latent dimensions collapse permanently (6 of 50 were used).
     """
     encoder = MLPEncoder(SHAPE, 2 * 50, rng, hidden=(200, 200))
     decoder = MLPDecoder(50, (*SHAPE, 1), rng, hidden=(200, 200))
@@ -79,8 +79,8 @@ RECIPES = {
         learning_rate=1e-3,
         batch_size=100,
         epochs=40,
-        shards=1,  # the matrix products are large enough to use all threads by themselves
-        published="MADE of one mask 88.40 to 94.5, NADE 88.33 (Germain, Gregor, Murray & Larochelle, 2015)",
+        shards=1,  # the matrix products are large enough to use all threads
+        published="MADE with one mask 88.40 to 94.5, NADE 88.33 (Germain, Gregor, Murray & Larochelle, 2015)",
     ),
     "gated_pixelcnn": Recipe(
         lambda rng: GatedPixelCNN(SHAPE, 2, rng, channels=32, layers=7, size=5, dropout=0.1),
@@ -96,13 +96,13 @@ RECIPES = {
 
 
 def nats(model: Model, images: Array, k: int = K_FINAL, batch: int = 100) -> Array:
-    """Return −ln p of each image, (N,), in batches to bound memory; for a VAE, minus the bound with k codes."""
+    """Return −ln p(x) of each image, (N,), in nats; for a VAE, minus the bound with k samples of z."""
     rng = np.random.default_rng(0)  # the same noise at every validation, independent of training
 
     def log_prob(x: Array) -> Array:
         return model.log_prob(x, k, rng, chunk_size=20) if isinstance(model, VAE) else model.log_prob(x).value
 
-    with no_grad():
+    with no_grad():  # in batches to bound memory
         parts = [log_prob(images[i : i + batch]) for i in range(0, len(images), batch)]
     return -np.concatenate(parts).astype(np.float64)
 
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("model", choices=sorted(RECIPES))
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--out", type=Path, help="output folder (default: out/binarized_mnist/MODEL)")
-    parser.add_argument("--split", choices=["valid", "test"], default="valid", help="split that --load is evaluated on")
+    parser.add_argument("--split", choices=["valid", "test"], default="valid", help="split to evaluate with --load")
     parser.add_argument("--load", type=Path, metavar="CHECKPOINT", help="evaluate this checkpoint instead of training")
     parser.add_argument("--quick", action="store_true", help="smoke test: one epoch of 64 images")
     args = parser.parse_args()
@@ -203,7 +203,7 @@ def main() -> None:
     out = args.out or Path("out") / "binarized_mnist" / args.model
     start = out.parent / recipe.start if recipe.start and not args.quick else None
     if start is not None and not (start / "checkpoint.npz").exists():
-        parser.error(f"{args.model} starts from a finished run of {recipe.start}; train it first ({start} has none)")
+        parser.error(f"{args.model}: expected a checkpoint in {start}, got none; train {recipe.start} first")
     out.mkdir(parents=True, exist_ok=True)
     train(model, recipe, out, start, rng, *((1, 64) if args.quick else (recipe.epochs, 50_000)))
 

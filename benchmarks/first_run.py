@@ -1,7 +1,7 @@
 """The cost of a first run: importing tinygen, and compiling its kernels or loading them from Numba's cache.
 
-Every figure comes from fresh processes. The work is a training step, a likelihood and samples of the network in
-`examples/pixelcnn.py`, done twice: the first time includes compiling or loading all kernels.
+Every time is measured in fresh processes. The workload is a training step, a likelihood evaluation and sampling of the
+network in `examples/pixelcnn.py`, run twice: the first run includes compiling or loading all kernels.
 
     python -m benchmarks.first_run [--quick]
 """
@@ -53,7 +53,7 @@ def main() -> None:
     numba, tinygen = map(statistics.median, times.values())
     print("| import numba, s | import tinygen, s | ratio |\n|---|---|---|")
     print(f"| {numba:.2f} | {tinygen:.2f} | {tinygen / numba:.2f} |\n")
-    print("| Numba's cache | first time, s | second time, s | difference: kernels, s |\n|---|---|---|---|")
+    print("| Numba's cache | first run, s | second run, s | difference: kernels, s |\n|---|---|---|---|")
     for _ in range(min(rounds, 3)):
         with tempfile.TemporaryDirectory() as folder:
             for cache in "empty", "filled":

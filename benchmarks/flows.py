@@ -19,7 +19,7 @@ from tinygen.ode import FixedStep
 def training_and_sampling(name: str, flow: Flow, batch: int, seconds: float) -> str:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch, *flow.shape)).astype(np.float32)
-    for parameter in flow.parameters():  # networks whose last layer is zero would get no gradient
+    for parameter in flow.parameters():  # a last layer of zeros would pass no gradient to earlier layers
         parameter.assign(parameter.value + 0.02 * rng.normal(size=parameter.shape))
     image = len(flow.shape) == 3
     data = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if image else x)
@@ -53,12 +53,12 @@ if __name__ == "__main__":
     channels = width // 2
     for name, flow, batch in (
         ("Flow1D, 10 logistics, normal base", Flow1D(10), 256),
-        ("NICE of vectors (64,)", NICE((64,), rng, hidden=width), 256),
-        ("RealNVP in the plane", RealNVP((2,), rng, mask="half", layers=8, hidden=width, depth=3), 256),
-        ("MAF in the plane", MAF(2, rng, layers=5, hidden=(width, width)), 256),
-        ("MAF of vectors (16,)", MAF(16, rng, layers=5, hidden=(width, width)), 256),
-        ("IAF of vectors (16,)", IAF(16, rng, layers=5, hidden=(width, width)), 256),
-        ("FFJORD in the plane, 6 steps of RK4", FFJORD(2, rng, hidden=width, solver=FixedStep(6)), 256),
+        ("NICE, 64-D", NICE((64,), rng, hidden=width), 256),
+        ("RealNVP, 2-D", RealNVP((2,), rng, mask="half", layers=8, hidden=width, depth=3), 256),
+        ("MAF, 2-D", MAF(2, rng, layers=5, hidden=(width, width)), 256),
+        ("MAF, 16-D", MAF(16, rng, layers=5, hidden=(width, width)), 256),
+        ("IAF, 16-D", IAF(16, rng, layers=5, hidden=(width, width)), 256),
+        ("FFJORD, 2-D, 6 steps of RK4", FFJORD(2, rng, hidden=width, solver=FixedStep(6)), 256),
         ("RealNVP on 8×8", RealNVP((8, 8, 1), rng, scales=2, hidden=channels, depth=1), 64),
         ("Glow on 8×8", Glow((8, 8, 1), rng, steps=steps, hidden=channels), 64),
         ("RealNVP on 28×28", RealNVP((28, 28, 1), rng, scales=2, hidden=channels, depth=1), 32),

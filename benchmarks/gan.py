@@ -1,7 +1,7 @@
 """GANs in tinygen and PyTorch: one update of the critic, then one of the generator.
 
 Both use the same weights and the same noise. The Wasserstein critic has a gradient penalty, which is differentiated
-twice. PyTorch, too, computes gradients only for the network that is updated.
+twice. Both compute gradients only for the network that is updated.
 
     python -m benchmarks.gan [--threads 2] [--quick]
 """
@@ -44,7 +44,7 @@ def tinygen_updates(gan: GAN, x: np.ndarray) -> timing.Step:
 
 
 def torch_updates(gan: GAN, x: np.ndarray, memory_format: torch.memory_format) -> timing.Step:
-    """Return the same in PyTorch."""
+    """Return the same function in PyTorch."""
     generator, critic = (TWINS[type(net)](net).to(memory_format=memory_format) for net in (gan.generator, gan.critic))
     data = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x)
     data = data.contiguous(memory_format=memory_format)

@@ -31,7 +31,7 @@ class Layer(NamedTuple):
     taps: Offsets
     stride: int = 1
     transposed: bool = False
-    radius: int | None = None  # of PyTorch's square kernel; by default its kernel is the bounding box of the taps
+    radius: int | None = None  # of PyTorch's square kernel; by default, the kernel is the bounding box of the taps
 
 
 def rectangle(height: int, width: int, top: int, left: int) -> Offsets:
@@ -128,7 +128,7 @@ def convolution(layer: Layer, rounds: int, seconds: float) -> str:
 
 
 def other_kernels(rounds: int, seconds: float) -> Iterator[str]:
-    """Yield rows for the gated activation, matrix products, and a convolution alternating with a product."""
+    """Yield rows for the gated activation, matrix products, and a convolution followed by a product."""
     x, g = normal(64, 28, 28, 128), normal(64, 28, 28, 64)
     torch_x, torch_g = torch.from_numpy(x).requires_grad_(), torch.from_numpy(g)
 
@@ -163,7 +163,7 @@ def alternation(rounds: int, seconds: float) -> str:
     calls: dict[str, Callable[[], Any]] = {"conv": conv, "product": product, "both": lambda: (conv(), product())}
     times = timing.median_milliseconds(calls, rounds, seconds)
     both, separate = times["both"], times["conv"] + times["product"]
-    return f"| convolution then product, and sum of both alone | {both:.3f} | {separate:.3f} | {both / separate:.2f} |"
+    return f"| convolution then product; sum of separate times | {both:.3f} | {separate:.3f} | {both / separate:.2f} |"
 
 
 if __name__ == "__main__":

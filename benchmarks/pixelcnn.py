@@ -1,6 +1,6 @@
 """PixelCNN and Gated PixelCNN in tinygen and PyTorch: a training step on binary images, and sampling.
 
-tinygen's sampler keeps activations; the naive sampler evaluates the network on the whole image for every pixel.
+tinygen's sampler caches activations; the naive sampler evaluates the network on the whole image for every pixel.
 
     python -m benchmarks.pixelcnn [--threads 2] [--quick]
 """

@@ -1,12 +1,12 @@
-"""Training steps on one and on several threads, on an idle machine and beside a busy process. PyTorch is not needed.
+"""Training steps on one and on several threads, on an idle machine and next to a busy process. PyTorch is not needed.
 
     python -m benchmarks.threads [--threads 2] [--quick]
 
-Prints the median milliseconds of a step as one graph on one thread, as one graph on several threads and in shards (a
-shard is a part of the batch that goes through the whole graph on one thread), the mean number of elements per tensor in
-the graph, and what `fit` would choose. Then a matrix product by OpenBLAS with its own threads, by OpenBLAS on one
-thread, and by the kernels of tinygen, as means: a thread that waits for the CPU shows in the mean. The second half of
-the tables is measured beside one process that never sleeps.
+Prints the mean number of elements per tensor in the graph, the median milliseconds of a step as one graph on one
+thread, as one graph on several threads and in shards (a shard is a part of the batch that goes through the whole graph
+on one thread), and the number of shards that `fit` would choose. Then prints the mean milliseconds of a matrix product
+in OpenBLAS on several threads, in OpenBLAS on one thread, and in tinygen; unlike the median, the mean includes rare
+long waits for a CPU. The second half of the tables is measured while another process keeps one core busy.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ if __name__ == "__main__":
     print("## Idle machine")
     steps(args.threads, seconds, args.quick)
     products(args.threads, seconds)
-    print("\n## Beside a busy process")
+    print("\n## Next to a busy process")
     with busy_process():
         steps(args.threads, seconds, args.quick)
         products(args.threads, seconds)

@@ -1,7 +1,7 @@
 """Time training steps and other calls of tinygen and PyTorch in one process: same weights, same batch, same threads.
 
 Both libraries are limited to `--threads` threads. Every comparison first checks that the two compute the same losses.
-Where the batch consists of images, PyTorch is timed in both memory formats (NCHW, NHWC) and the faster one counts.
+Where the batch consists of images, PyTorch is timed in both memory formats (NCHW, NHWC) and the faster one is reported.
 A shard is a part of the batch that goes through the whole graph on one thread (`fit(…, shards=n)`).
 """
 
@@ -34,19 +34,19 @@ SAMPLING_HEADER = "\n| sampling, s | tinygen | naive PyTorch | speed-up |\n|---|
 def parse_arguments(doc: str | None, **options: str) -> argparse.Namespace:
     """Parse --threads (for both libraries), --quick and further string options, given as name=help text."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="threads of either library (default: 2)")
+    parser.add_argument("--threads", type=int, default=2, help="threads per library (default: 2)")
     parser.add_argument("--quick", action="store_true", help="smoke test: small sizes, too few repetitions to rely on")
     for name, text in options.items():
         parser.add_argument(f"--{name}", default="", help=text)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     set_num_threads(args.threads)
-    keep_freed_memory()  # as `fit` does; it holds for the whole process, also for PyTorch
+    keep_freed_memory()  # as in `fit`; affects the whole process, including PyTorch
     return args
 
 
 def tinygen_step(model: Any, *batch: np.ndarray, rng: np.random.Generator, shards: int = 1, **options: Any) -> Step:
-    """Return a function that trains a copy of the model for one step and returns the loss; `options` are the loss's."""
+    """Return a function that trains a copy of the model for one step and returns its loss; `options` go to `loss`."""
     model = copy.deepcopy(model)
     optimizer = Adam(model.parameters(), 1e-3)
     derivative: Callable[..., Any] = value_and_grad(partial(model.loss, **options), optimizer.parameters)
@@ -64,7 +64,7 @@ def tinygen_step(model: Any, *batch: np.ndarray, rng: np.random.Generator, shard
 def tinygen_steps(
     model: Any, *batch: np.ndarray, rng: np.random.Generator, shards: int | None = None, **options: Any
 ) -> dict[str, Step]:
-    """Return two training steps: as one graph, and in `shards` parts of the batch (by default one per thread)."""
+    """Return two training steps: as one graph, and in `shards` shards (by default, one per thread)."""
     shards = shards or torch.get_num_threads()
     parts = {"tinygen": 1, "tinygen, shards": shards}
     return {name: tinygen_step(model, *batch, rng=rng, shards=count, **options) for name, count in parts.items()}
@@ -85,7 +85,7 @@ def torch_step(loss: Callable[[], torch.Tensor], *modules: torch.nn.Module) -> S
 
 
 def check_same_losses(steps: Mapping[str, Step], atol: float = 0.0) -> None:
-    """Take three steps of each; raise AssertionError if their losses have a relative difference above 1e-4."""
+    """Take three steps of each; raise AssertionError if their losses differ by more than a relative 1e-4 plus atol."""
     for _ in range(3):
         first, *others = (step() for step in steps.values())
         for other in others:
@@ -95,7 +95,7 @@ def check_same_losses(steps: Mapping[str, Step], atol: float = 0.0) -> None:
 def training_row(
     label: str, ours: Mapping[str, Step], theirs: Mapping[str, Step], *, atol: float = 0.0, **options: Any
 ) -> str:
-    """Check that all steps have the same losses, then time them; return a row of the table. Options of `compare`."""
+    """Check that all steps have the same losses, then time them; return a table row. `options` go to `compare`."""
     check_same_losses({**ours, **theirs}, atol)
     return f"| {label} | {compare(ours, theirs, **options)} |"
 
@@ -137,7 +137,7 @@ def median_milliseconds(
 
 
 def median_seconds(*calls: Callable[[], object], rounds: int = 3) -> list[float]:
-    """Return the median seconds of each call over alternating rounds, one call per round: for slow calls."""
+    """Return the median seconds of each call over rounds that run each call once; for slow calls."""
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(rounds):
         for call, results in zip(calls, times, strict=True):

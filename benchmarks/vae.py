@@ -1,6 +1,6 @@
 """VAE and IWAE in tinygen and PyTorch: a training step on binary images.
 
-Both networks have two hidden layers of tanh units: 784-200-200-50 and back.
+The encoder and the decoder each have two hidden layers of 200 tanh units; there are 50 latent dimensions.
 
     python -m benchmarks.vae [--threads 2] [--quick]
 """

@@ -1,6 +1,6 @@
 """WaveNet in tinygen and PyTorch: a training step on sequences of codes, and sampling.
 
-tinygen's sampler keeps activations; the naive sampler evaluates the network on one receptive field for every time step.
+tinygen's sampler caches activations; the naive sampler evaluates one receptive field for every time step.
 
     python -m benchmarks.wavenet [--threads 2] [--quick]
 """

@@ -9,7 +9,7 @@ from .layers import parameter
 
 
 class TorchContinuousFlow(nn.Module):
-    """RK4 with the same steps and the exact trace; the weights are computed once for each time."""
+    """RK4 with the same steps and the exact trace; the time-dependent weights are computed once per time."""
 
     def __init__(self, flow: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PyTorch twin of the learned distribution function of Flow1D."""
+"""PyTorch twin of the learned CDF of Flow1D."""
 
 import math
 
@@ -12,7 +12,7 @@ from .layers import parameter
 
 
 class TorchLearnedCDF(nn.Module):
-    """A mixture of logistics with a normal base; the inverse is the same safeguarded Newton's method in float64."""
+    """A mixture of logistics with a normal base; the inverse is the same safeguarded Newton method in float64."""
 
     def __init__(self, cdf: LearnedCDF) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class TorchLearnedCDF(nn.Module):
         ends = means + scales * logit[..., None]
         low, high, x = ends.amin(-1), ends.amax(-1), (weights * ends).sum(-1)
         step = before = high - low
-        converged = torch.zeros_like(x, dtype=torch.bool)  # frozen: another step would be a bisection
+        converged = torch.zeros_like(x, dtype=torch.bool)  # these elements of x stay fixed: another step would bisect
         while True:
             c = torch.sigmoid((x[..., None] - means) / scales)
             u, slope = (weights * c).sum(-1), (weights / scales * c * (1 - c)).sum(-1)

@@ -1,6 +1,6 @@
-"""PyTorch twins of bijections and flows. Images are (N, C, H, W), so that axis 1 is channels, or variables of vectors.
+"""PyTorch twins of bijections and flows. Images are (N, C, H, W), vectors (N, D).
 
-`forward(x)` returns z and the log-determinant, `inverse(z)` only x, since sampling needs no more.
+`forward(x)` returns z and the log-determinant, `inverse(z)` returns only x, since sampling needs no log-determinant.
 """
 
 import math
@@ -168,7 +168,7 @@ class TorchSqueeze(nn.Module):
 
 
 class TorchReshape(nn.Module):
-    """Images to vectors."""
+    """Flatten images to vectors."""
 
     def __init__(self, reshape: bijections.Reshape) -> None:
         super().__init__()

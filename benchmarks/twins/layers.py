@@ -20,7 +20,7 @@ def parameter(array: np.ndarray) -> nn.Parameter:
 
 
 def linear(layer: Any) -> nn.Linear:
-    """Return the twin of a Linear or a MaskedLinear without its mask."""
+    """Return the twin of a Linear, or of a MaskedLinear ignoring its mask."""
     twin = nn.Linear(*layer.w.shape, bias=layer.b is not None)
     twin.weight = parameter(layer.w.value.T)
     if layer.b is not None:
@@ -55,7 +55,7 @@ def masked_mlp(net: MaskedMLP) -> nn.Sequential:
 
 
 class TorchConv(nn.Module):
-    """A convolution in one or two dimensions: weights w (taps, n_in, n_out) in a rectangular kernel, zero elsewhere.
+    """A convolution in 1-D or 2-D whose rectangular kernel has weights w (taps, n_in, n_out) at the taps, else zeros.
 
     Args:
         window: first and last offset of the kernel along each axis; by default the smallest that contains all taps.
@@ -76,9 +76,9 @@ class TorchConv(nn.Module):
         offsets = np.array(taps)  # (taps, axes)
         first, last = map(np.array, window or (offsets.min(0), offsets.max(0)))
         dilation = tuple(_spacing(column) for column in offsets.T)
-        self.place = tuple(((offsets - first) // dilation).T)  # index of each tap in the kernel
+        self.tap_index = tuple(((offsets - first) // dilation).T)  # index of each tap in the kernel
         kernel, mask = np.zeros((2, *(last - first) // dilation + 1, *w.shape[1:]), np.float32)
-        kernel[self.place], mask[self.place] = w, 1
+        kernel[self.tap_index], mask[self.tap_index] = w, 1
         # (…, a, b) → (b, a, …): (out, in, …) of a convolution, and (in, out, …) of a transposed one.
         self.weight = parameter(np.moveaxis(kernel, (-1, -2), (0, 1)))
         self.bias = None if b is None else parameter(b)
@@ -96,8 +96,8 @@ class TorchConv(nn.Module):
         return self.conv(x, self.weight if self.mask is None else self.weight * self.mask, self.bias, **self.options)
 
     def at_taps(self, kernel: torch.Tensor) -> torch.Tensor:
-        """Return the entries of a tensor of the weight's shape at the taps, (taps, n_in, n_out)."""
-        return kernel.movedim((1, 0), (-2, -1))[self.place]
+        """Return the entries of a kernel (of the weight's shape) at the taps, (taps, n_in, n_out)."""
+        return kernel.movedim((1, 0), (-2, -1))[self.tap_index]
 
 
 def conv(layer: Any) -> TorchConv:

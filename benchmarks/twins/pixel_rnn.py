@@ -1,4 +1,4 @@
-"""PyTorch twin of PixelRNN: the variables before each one, x (N, V−1), to logits (N, V, levels)."""
+"""PyTorch twin of PixelRNN: the first V − 1 variables, x (N, V−1), to logits (N, V, levels)."""
 
 import torch
 from torch import nn

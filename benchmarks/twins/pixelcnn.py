@@ -52,7 +52,7 @@ class TorchGatedPixelCNN(nn.Module):
 
 
 def masked_conv(earlier: Conv, centre: MaskedLinear | None) -> TorchConv:
-    """Return a masked convolution whose kernel leaves out the rows below the pixel, which are fully masked."""
+    """Return a masked convolution whose kernel omits the rows below the pixel, which are fully masked."""
     w, taps, bias = earlier.w.value, earlier.taps, earlier.b if centre is None else centre.b
     if centre is not None:
         w, taps = np.concatenate([w, centre.w.value[None]]), (*taps, (0, 0))
@@ -62,7 +62,7 @@ def masked_conv(earlier: Conv, centre: MaskedLinear | None) -> TorchConv:
 
 
 def pointwise(layer: MaskedLinear) -> TorchConv:
-    """Return a 1×1 convolution."""
+    """Return a MaskedLinear as a 1×1 convolution; with one channel, its mask is all ones."""
     assert layer.b is not None
     return TorchConv(layer.w.value[None], layer.b.value, ((0, 0),))
 
