@@ -53,7 +53,7 @@ def sampling(kind: str, n: int, side: int, channels: int, layers: int) -> str:
     """Compare samplers; the naive one draws only some pixels on the diagonal, and its time is scaled up."""
     model, twins = make(kind, side, channels, layers)
     x = model.sample(n, np.random.default_rng(1))
-    pixels = side if n < 100 else 4  # with many images, few pixels take long enough to be timed
+    pixels = side if n < 100 else 4  # with many images, four pixels take long enough to be timed
     naive = [partial(sample_naively, twin, x, pixels) for twin in twins]
     ours, *theirs = timing.median_seconds(lambda: model.sample(n, np.random.default_rng(1)), *naive)
     label = f"{kind}, {layers} layers of {channels}, {n} images of {side}×{side}"

@@ -168,7 +168,7 @@ class TorchSqueeze(nn.Module):
 
 
 class TorchReshape(nn.Module):
-    """Flatten images to vectors."""
+    """A reshape of images to vectors."""
 
     def __init__(self, reshape: bijections.Reshape) -> None:
         super().__init__()
