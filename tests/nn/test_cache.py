@@ -1,4 +1,4 @@
-"""Activation cache: evaluating a layer position by position equals evaluating it on the whole image or sequence."""
+"""Activation cache: position-by-position evaluation of a layer matches full evaluation."""
 
 from __future__ import annotations
 

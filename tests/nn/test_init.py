@@ -1,4 +1,4 @@
-"""Initialisers: shapes, dtypes, and moments within five standard errors (a correct one fails once in 10⁶ seeds)."""
+"""Initialisers: shapes, dtypes, and moments within five standard errors (false alarms: about one seed in 10⁶)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ N = math.prod(SHAPE)
 
 
 def check_moments(sample: Array, variance: float, kurtosis: float) -> None:
-    """Check mean and variance within five standard errors; that of the variance depends on the kurtosis."""
+    """Check that mean and variance are within five standard errors; kurtosis sets the variance's standard error."""
     assert sample.dtype == np.float32
     assert abs(sample.mean(dtype=np.float64)) < 5 * math.sqrt(variance / sample.size)
     assert abs(sample.var(dtype=np.float64) / variance - 1) < 5 * math.sqrt((kurtosis - 1) / sample.size)
@@ -53,7 +53,7 @@ def test_orthogonal_matrix_times_its_transpose_is_the_identity(n: int, seed: int
 
 
 def test_orthogonal_is_haar_distributed() -> None:
-    """The trace of a Haar matrix has mean 0 and variance 1 (Diaconis & Shahshahani, 1994); without signs, Q fails."""
+    """The trace of a Haar matrix has mean 0 and variance 1 (Diaconis & Shahshahani, 1994); uncorrected signs fail."""
     rng = np.random.default_rng(0)
     traces = np.array([np.trace(init.orthogonal(4, rng)) for _ in range(4000)])
     assert abs(traces.mean()) < 5 / math.sqrt(4000)

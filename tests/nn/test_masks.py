@@ -1,4 +1,4 @@
-"""MADE masks: every earlier variable reaches a later one, and no other path exists."""
+"""MADE masks: outputs are connected to all earlier variables and to no others."""
 
 from __future__ import annotations
 

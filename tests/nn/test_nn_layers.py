@@ -167,7 +167,7 @@ def test_dropout_is_the_identity_without_rng_and_deterministic_with_a_seed() -> 
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
-def test_dropout_rejects_rates_outside_the_unit_interval(rate: float) -> None:
+def test_dropout_rejects_invalid_rates(rate: float) -> None:
     with pytest.raises(ValueError, match="rate"):
         nn.dropout(Tensor(noise(50)), rate, None)
 

@@ -1,4 +1,4 @@
-"""LSTM: values against a NumPy implementation with separate gates, step by step evaluation, gradients."""
+"""LSTM: values against a NumPy implementation with separate gates, step-by-step evaluation, gradients."""
 
 from typing import Any
 

@@ -1,9 +1,9 @@
 """Activation cache: fast sampling from autoregressive networks.
 
-An autoregressive network is sampled one position at a time. Evaluating the whole network at each of P positions takes
-O(P²) activations. Most of them repeat: an activation depends only on earlier positions, so it no longer changes once
+An autoregressive network is sampled one position at a time. Evaluating the whole network for each of P positions
+takes O(P²) work, most of it redundant: an activation depends only on earlier positions, so it does not change once
 these are sampled. With a cache, the network is evaluated at the current position only, and each convolution reads its
-inputs at earlier positions from the cache. Sampling takes O(P) activations, about as many as one forward pass:
+inputs at earlier positions from the cache. This takes O(P) work, about as much as one forward pass:
 
     net(x)            all positions, for training             x (N, H, W, C)
     net(x, cache)     the current position, for sampling      x (n, C)
@@ -11,10 +11,10 @@ inputs at earlier positions from the cache. Sampling takes O(P) activations, abo
 Positions are visited in raster order. A position is a pixel (i, j); a row (i, slice(None)), for layers that read to the
 right in the rows above, such as the vertical stack of the Gated PixelCNN; or a time step (t,) of a sequence.
 
-What is cached, per layer:
-    inputs     of a convolution: on images at all earlier positions, on sequences in a ring buffer of the time steps
+Cached for each layer:
+    inputs     of a convolution: at all earlier positions of an image; for sequences, in a ring buffer of the time steps
                that its taps reach, so that memory does not grow with the length
-    weights    masked and packed for the kernel, once
+    weights    masked and packed for the kernel
 
 Pointwise functions, 1×1 convolutions and linear layers read the current position only, so no inputs are stored.
 
@@ -44,14 +44,14 @@ _FIRST_ROW = np.zeros(1, np.int64)
 
 
 class ActivationCache:
-    """The cached inputs of a network's layers while n images (height, width) or sequences (length,) are sampled.
+    """Cached inputs of a network's layers, for sampling n images (height, width) or n sequences (length,).
 
     Set `position`, then call the layers with the activations at that position. If the first layer does not read the
     current pixel (mask A), call it with x = None and pass the pixel to `write` once it is sampled. Use a new cache for
-    each sampling run: the weights are those of the first evaluation.
+    each sampling run, since weights are cached at the first evaluation.
 
-    With `overwrite`, a position may be evaluated several times, as when the channels of a pixel are sampled one by one;
-    the last input replaces the others.
+    With `overwrite`, a position may be evaluated several times, for example once per channel of a pixel; the last input
+    replaces the earlier ones.
 
     Raises: ValueError if a layer has a stride or reads positions that are evaluated later, if it reads a position that
         was skipped or not passed to `write`, or if it gets a second input at a position without `overwrite`.
@@ -174,7 +174,7 @@ class _CachedConv(_CachedLayer):
     """A convolution with packed weights and a buffer of its inputs at earlier positions.
 
     The buffer has a slot (n, C_in) for each position that can be stored at the same time. `slots[p]` is the slot of
-    position p in raster order; `starts[p]` has the row, of all slots' images, that each tap reads for position p.
+    position p in raster order; `starts[p]` holds, for each tap, the first row of `rows` that it reads for p.
     """
 
     def __init__(self, layer: Conv | MaskedConv, mask: Array | None, cache: ActivationCache) -> None:
@@ -182,7 +182,7 @@ class _CachedConv(_CachedLayer):
         count, self.slots, tap_slots = (_ring_buffer if len(cache.size) == 1 else _padded_image)(layer.taps, cache.size)
         self.buffer = np.zeros((count, cache.n, self.n_in), self.dtype)
         self.rows, self.starts = self.buffer.reshape(-1, self.n_in), list(tap_slots * cache.n)
-        self.taps, self.written = layer.taps, 0  # the number of positions that have been written
+        self.taps, self.written = layer.taps, 0  # written: number of positions stored so far
         self.reads_current = any(not any(tap[: len(tap) - cache.is_row]) for tap in layer.taps)
         self.reads_image = False  # whether its inputs arrive by `ActivationCache.write`
 
@@ -213,7 +213,7 @@ class _CachedConv(_CachedLayer):
 
     def _missing_input(self, cache: ActivationCache) -> ValueError:
         return ValueError(
-            f"ActivationCache: expected inputs at all positions that taps {self.taps} read from {cache.position}, got "
+            f"ActivationCache: expected inputs at all positions that taps {self.taps} read for {cache.position}, got "
             f"{self.written} inputs in raster order; visit every position, and pass every sampled pixel to `write`"
         )
 
@@ -222,7 +222,7 @@ def _ring_buffer(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
     """Return the number of slots, the slot of each position and the slots that the taps read, (positions, taps).
 
     Time step t has slot t mod L, where L is the reach of the taps, including the current time step. Slots are zero
-    until they are written, which also pads the sequence before the first time step.
+    until they are written, which zero-pads the sequence on the left.
     """
     offsets = np.array(taps)[:, 0]
     length = 1 - offsets.min()

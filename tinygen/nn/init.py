@@ -1,7 +1,7 @@
-"""Initialisers of weights: random arrays of float32, drawn with an explicit generator.
+"""Weight initialisers: float32 arrays, drawn with an explicit generator.
 
 An initialiser is a function (shape, (fan_in, fan_out), rng) → array. fan_in is the number of inputs that an output sums
-over, fan_out the number of outputs that an input contributes to.
+over, fan_out is the number of outputs that an input contributes to.
 
 Checked by: tests/nn/test_init.py
 """
@@ -49,7 +49,7 @@ def normal(shape: Shape, std: float, rng: np.random.Generator) -> Array:
 
 
 def zeros(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
-    """Return zeros, for example for an output layer that should initially return zero."""
+    """Return zeros, for example for the last layer of a residual branch."""
     return np.zeros(shape, np.float32)
 
 
@@ -65,10 +65,10 @@ def orthogonal(n: int, rng: np.random.Generator) -> Array:
 
 
 def hyperplane_bias(w: Array, rng: np.random.Generator) -> Array:
-    """Return biases b = −c w with a point c ~ N(0, I) for each unit: its hyperplane x w + b = 0 passes through c.
+    """Return biases b = −c w, with a random point c ~ N(0, I) for each unit; its hyperplane x w + b = 0 contains c.
 
-    For standardised data, the hyperplanes are then spread over the data. With b = 0, all kinks of a relu layer would be
-    at the origin, and a relu network with a single input would start with only two linear pieces.
+    This spreads the hyperplanes over standardised data. With b = 0, all hyperplanes would contain the origin, and a
+    relu network with a single input would start with only two linear pieces.
 
     Shapes: w (n_in, n_out), b (n_out,).
     """

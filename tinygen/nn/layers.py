@@ -25,9 +25,9 @@ Activation: TypeAlias = Callable[[TensorLike], Tensor]
 
 
 class Linear(Module):
-    """Fully connected layer: y = x w + b, followed by an activation if the call is given one.
+    """Fully connected layer: y = x w + b, followed by the activation passed to the call, if any.
 
-    Integer and boolean x are cast to the dtype of w. A relu that is passed as the activation is fused with the product.
+    Integer and boolean x are cast to the dtype of w. A relu is fused with the matrix product.
 
     Shapes: x (…, n_in), w (n_in, n_out), b (n_out,), y (…, n_out).
     Raises: ValueError if n_in or n_out is below 1.
@@ -187,7 +187,7 @@ def linear_with_activation(x: TensorLike, w: TensorLike, b: TensorLike, activati
 def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
     """Zero each element with probability `rate`: y = x ⊙ m / (1 − rate), m ~ Bernoulli(1 − rate), so that E y = x.
 
-    Without an rng, return x; this is how dropout is switched off for evaluation.
+    Return x if rng is None: pass None to evaluate a model.
 
     Raises: ValueError unless 0 ≤ rate < 1.
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.

@@ -65,8 +65,8 @@ class MaskedLinear(Module):
 class MaskedConv(Module):
     """Masked convolution of the PixelCNN: y(p) = relu(residual + b + Σₒ x(p + o) wₒ + x(p) (v ⊙ mask)).
 
-    The taps o must leave out the centre pixel p. All channels of the pixels at p + o are used; the mask selects among
-    the channels of p, where mask A or mask B applies. A `cache` is used as in `Conv`.
+    The taps o must leave out the centre pixel p. All channels of the pixels p + o are used; the mask (A or B) selects
+    among the channels of p. A `cache` is used as in `Conv`.
 
     Shapes: x (N, H, W, n_in), v and mask (n_in, n_out), y (N, H, W, n_out); residual broadcasts to y.
     """
@@ -99,14 +99,14 @@ class MaskedMLP(Module):
 
         h₀ = x,   hₗ = activation(hₗ₋₁ (Wₗ ⊙ Mₗ) + bₗ + c Uₗ),   y = h (W ⊙ M) + b + c U  [+ x (A ⊙ M′)]
 
-    Several orders of the variables share the weights but not the masks. A single order has evenly spread degrees,
-    several have random ones. With a context, some hidden units have degree 0 and depend on the context alone.
+    Several orders of the variables share the weights but not the masks. Degrees are spread evenly if there is one
+    order, random if there are several. With a context, some hidden units have degree 0 and depend on the context alone.
 
     Args:
         variables: number of variables D.
         width: number of outputs per variable.
         hidden: number of units in each hidden layer.
-        orders: permutations of 0…D−1, first sampled first; by default one, 0…D−1.
+        orders: permutations of 0…D−1, each in sampling order; by default a single one, 0…D−1.
         context: size of the context vector, 0 for none.
         direct: add direct connections from the inputs to the outputs, the term x (A ⊙ M′).
 
@@ -195,7 +195,7 @@ class MaskedMLP(Module):
         """Yield each variable in order with its outputs (N, width), for ancestral sampling.
 
         The caller must set x[:, variable] before requesting the next variable. Every hidden unit is evaluated once, as
-        soon as all variables that it depends on are known, so the iteration takes as many multiplications as one call.
+        soon as all variables that it depends on are known, so iterating takes as many multiplications as one call.
         Gradients are not recorded.
         """
         self._check(x, context)
@@ -235,7 +235,7 @@ class MaskedMLP(Module):
 
 @lru_cache(maxsize=8)
 def _float_masks(degrees: tuple[bytes, ...], width: int, dtype: np.dtype[Any]) -> list[Array]:
-    """`made_masks` in the dtype of the weights, which NumPy multiplies faster than by booleans."""
+    """Return `made_masks` in the dtype of the weights, because multiplying by booleans is slower."""
     return [mask.astype(dtype) for mask in made_masks([np.frombuffer(each, np.int32) for each in degrees], width)]
 
 

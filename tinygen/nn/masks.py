@@ -1,4 +1,4 @@
-"""How masks make a network autoregressive: MADE's masks, and masks A and B of the PixelCNN.
+"""Masks of autoregressive networks: the masks of MADE, and masks A and B of the PixelCNN.
 
 A masked layer multiplies its weights by a matrix of zeros and ones, so that every output depends only on inputs that
 come before it in a chosen order of the variables.

@@ -1,4 +1,4 @@
-"""Modules: containers of parameters and constants, found by walking through attributes.
+"""Modules: objects whose parameters and constants are found by walking through their attributes.
 
     Parameter       learned by an optimiser
     NumPy array     constant, saved with the parameters
@@ -49,7 +49,7 @@ class Module:
             super().__setattr__(name, value)
 
     def named_parameters(self) -> dict[str, Parameter]:
-        """Return all parameters by path, for example `layers.0.w`. A shared parameter has the first of its paths.
+        """Return all parameters by path, for example `layers.0.w`. A shared one is listed once, by its first path.
 
         Raises: ValueError if two parameters have the same path.
         """
@@ -81,16 +81,16 @@ class Module:
     def state(self) -> State:
         """Return copies of all parameters and constants by path.
 
-        Constants are included because many are random, for example a permutation: a model restored without them would
-        not be the model that was trained.
+        Constants are included because some are random, for example permutations: a trained model cannot be restored
+        without them.
         """
         return {name: value.copy() for name, value in self._arrays().items()}
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Restore a result of `state`, cast to the dtypes of this module. If it raises, nothing has been changed.
+        """Load what `state` returned, cast to the dtypes of this module. If this raises, the module is unchanged.
 
-        Raises: ValueError if a name is missing or unknown, if a shape differs, or if a constant in a tuple differs,
-            since it cannot be replaced.
+        Raises: ValueError if a name is missing or unknown, if a shape or kind of dtype differs, or if a constant in a
+            tuple differs, since it cannot be replaced.
         """
         own = self._arrays()
         check_fit(type(self).__name__, own, state)
@@ -169,7 +169,7 @@ def _tree(module: Module, name: str) -> Iterator[str]:
 def check_fit(owner: str, own: Mapping[str, Array], state: Mapping[str, Array]) -> None:
     """Check that `state` has the names, shapes and kinds of dtype of `own`.
 
-    Raises: ValueError that lists every array which is missing, unknown or of the wrong shape or kind of dtype.
+    Raises: ValueError listing every array that is missing, unknown or of the wrong shape or kind of dtype.
     """
     faults = [f"{name} of shape {own[name].shape} is missing" for name in own if name not in state]
     faults += [f"{name} is unknown" for name in state if name not in own]

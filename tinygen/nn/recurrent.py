@@ -24,7 +24,7 @@ class LSTM(Module):
         i, f, o = σ(…),   g = tanh(…)                 of the four parts of x_t w + h_{t−1} u + b
         c_t = f c_{t−1} + i g,   h_t = o tanh(c_t)    from h_0 = c_0 = 0
 
-    `lstm(x)` returns h at all time steps, `lstm.step(x, state)` the state after one more step. The weights of the gates
+    `lstm(x)` returns h at all time steps; `lstm.step(x, state)` returns the next state. The weights of the gates
     are concatenated in the order i, f, g, o, so that all gates share one matrix product.
 
     The bias of the forget gate is initialised to 1, so that f ≈ 0.73. With 0, the cell state and its gradient would be
@@ -33,7 +33,7 @@ class LSTM(Module):
     Shapes: x (N, T, n_in), h (N, T, n_out); for a step x (N, n_in), h and c (N, n_out); w (n_in, 4 n_out),
     u (n_out, 4 n_out), b (4 n_out,).
     Raises: ValueError if n_in or n_out is below 1 or x has the wrong shape.
-    Source: as for `autograd.lstm_cell`; the bias: Jozefowicz, Zaremba & Sutskever, "An empirical exploration of
+    Source: as for `autograd.lstm_cell`; for the bias, Jozefowicz, Zaremba & Sutskever, "An empirical exploration of
     recurrent network architectures", 2015.
 
     Example:
@@ -51,7 +51,7 @@ class LSTM(Module):
 
     def __call__(self, x: TensorLike) -> Tensor:
         self._check(x, ("N", "T"))
-        return lstm(linear(x, self.w, self.b), self.u)  # x w for all time steps is one product
+        return lstm(linear(x, self.w, self.b), self.u)  # one matrix product x w for all time steps
 
     def step(self, x: TensorLike, state: State) -> tuple[Tensor, Tensor]:
         """Return the state (h, c) after the time step with input x."""

@@ -131,12 +131,12 @@ def test_generator_and_critic_shapes_and_range(shape: tuple[int, ...], rng: np.r
     assert ImageCritic(shape, rng, width=4)(x).shape == (5, 1)
 
 
-@pytest.mark.parametrize(("window", "even"), [(WINDOW, True), (taps.square(3), False)])
-def test_taps_per_pixel_are_even_only_if_the_stride_divides_the_window(window: taps.Taps, even: bool) -> None:
+@pytest.mark.parametrize(("window", "uniform"), [(WINDOW, True), (taps.square(3), False)])
+def test_number_of_taps_is_uniform_only_if_the_stride_divides_the_window(window: taps.Taps, uniform: bool) -> None:
     layer = ConvTranspose(1, 1, window, np.random.default_rng(0), stride=2)
     layer.w.assign(np.ones(layer.w.shape))
     counts = layer(np.ones((1, 6, 6, 1), np.float32)).value[0, 2:-2, 2:-2]  # away from the border
-    assert (np.ptp(counts) == 0) == even
+    assert (np.ptp(counts) == 0) == uniform
 
 
 @pytest.mark.parametrize("player", ["critic", "generator"])
@@ -207,7 +207,7 @@ def test_critic_has_he_initialisation(rng: np.random.Generator) -> None:
 def test_critic_has_leaky_relu(rng: np.random.Generator) -> None:
     critic, x = ImageCritic((8, 8, 1), rng, width=32), Tensor(rng.normal(size=(1, 8, 8, 1)))
     gradients = []
-    for sign in (1, -1):  # all units far above 0, then far below it, where the gradient of relu would be 0
+    for sign in (1, -1):  # all units far above 0, then far below 0, where the gradient of relu would be 0
         for conv, size in zip(critic.convs, (100, 10_000), strict=True):
             assert conv.b is not None
             conv.b.assign(np.full(conv.b.shape, sign * size))

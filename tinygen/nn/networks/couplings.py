@@ -1,7 +1,7 @@
-"""Networks for coupling layers: from the part a of the input that is passed through, to the parameters for the rest.
+"""Networks for coupling layers: map the unchanged part a of the input to parameters of the transform of the rest.
 
-A coupling never inverts its network, so any network will do. The last layer of each network is initialised to zero, so
-that a coupling starts as the identity. A check of a flow in this state is vacuous; randomise the parameters first.
+A coupling never inverts its network, so any network can be used. The last layer of each network is initialised to zero,
+so that a coupling starts as the identity. To test a flow, randomise the parameters first.
 
 Checked by: tests/models/flows/test_realnvp.py, tests/models/flows/test_glow.py
 """
@@ -22,7 +22,7 @@ Rng = np.random.Generator
 
 
 class CouplingNetwork(Module):
-    """Base class: a linear function of the context (N, C) is added to the output of the first layer.
+    """Base class. Adds a linear function of the context (N, C) to the output of the first layer.
 
     Raises: ValueError if a size is below 1, or if the context is missing, unexpected or of the wrong shape.
     """
@@ -34,7 +34,7 @@ class CouplingNetwork(Module):
         self.context_layer = Linear(context, hidden, rng, bias=False) if context else None
 
     def _context(self, context: TensorLike | None, x: Tensor) -> TensorLike:
-        """Return the term to add to the first layer's output: 0 or, for example for images, (N, 1, 1, hidden)."""
+        """Return the context's term, shaped to broadcast over all pixels; 0 without a context."""
         check_context(context, len(x), self.context)
         if self.context_layer is None or context is None:
             return 0.0
@@ -45,8 +45,8 @@ class CouplingNetwork(Module):
 class CouplingMLP(CouplingNetwork):
     """Multilayer perceptron: a (N, n_in) to (N, n_out), with `depth` hidden layers.
 
-    The biases of the first layer spread the kinks of its units over the data (`hyperplane_bias`). This matters most
-    when a is a single number, as in the couplings of a flow in the plane.
+    The biases of the first layer spread its units over the data (`hyperplane_bias`). This matters most when a is a
+    scalar, as in the couplings of two-dimensional flows.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ResidualNet(CouplingNetwork):
     def __call__(self, a: Tensor, context: TensorLike | None = None) -> Tensor:
         h = self.first(a, residual=self._context(context, a))
         for inner, outer in self.blocks:
-            # The activation that precedes the last layer is part of the last block's convolution.
+            # Fuse the activation before the last layer with the last block's convolution.
             activation = self.activation if outer is self.blocks[-1][1] else None
             h = outer(inner(self.activation(h), activation=self.activation), residual=h, activation=activation)
         return self.last(h)

@@ -4,8 +4,8 @@
     decoder, generator    z (N, latent) → (N, *out)       out = (*shape, width of the likelihood) for a VAE, or shape
 
 Convolutions with stride 2, not pooling, change the resolution. Their windows are 4×4, a multiple of the stride, so that
-in a transposed convolution every pixel away from the border sums over equally many taps. With 3×3 windows, the counts
-alternate, which produces checkerboard artifacts.
+in a transposed convolution every pixel away from the border sums over the same number of taps. With 3×3 windows, the
+number alternates, which produces checkerboard artifacts.
 
 Source: Kingma & Welling, "Auto-encoding variational Bayes", 2014; Radford, Metz & Chintala, "Unsupervised
 representation learning with deep convolutional generative adversarial networks", 2016; Odena, Dumoulin & Olah,
@@ -38,7 +38,7 @@ WINDOW = taps.square(4, start=-1)
 
 
 class Encoder(Module):
-    """Base class: check the shape of x and, if `levels` is given, rescale pixel values 0…levels−1 to −1…1.
+    """Base class. Checks the shape of x and, if `levels` is given, rescales pixel values 0…levels−1 to −1…1.
 
     Raises: ValueError if x has the wrong shape or levels is below 2.
     """
@@ -114,7 +114,7 @@ class ConvEncoder(Encoder):
 class ConvDecoder(Module):
     """A linear layer and transposed convolutions of stride 2: z (N, latent) to (N, H, W, C, …).
 
-    `channels` are in the order of the encoder, from the finest resolution to the coarsest. The last layer is linear.
+    `channels` is ordered as in the encoder, from the finest resolution to the coarsest. The last layer is linear.
 
     Raises: ValueError if out does not start with (H, W, C), or if channels is empty.
     """
@@ -147,7 +147,7 @@ class ConvDecoder(Module):
 class ImageCritic(ConvEncoder):
     """Two convolutions with leaky relu and a linear layer: x (N, *shape) to (N, 1).
 
-    There is no batch normalisation, since a gradient penalty is defined for each example separately.
+    There is no batch normalisation, since the gradient penalty is defined per example.
     """
 
     def __init__(self, shape: Shape, rng: Rng, *, width: int = 32) -> None:
@@ -156,7 +156,7 @@ class ImageCritic(ConvEncoder):
 
 
 class ImageGenerator(Sequential):
-    """The counterpart of the critic, with tanh: noise (N, latent) to images (N, *shape) in (−1, 1)."""
+    """A linear layer, transposed convolutions and tanh: noise (N, latent) to images (N, *shape) in (−1, 1)."""
 
     def __init__(self, shape: Shape, latent: int, rng: Rng, *, width: int = 32) -> None:
         super().__init__(ConvDecoder(latent, shape, rng, channels=(width, 2 * width), init=he_normal), tanh)
