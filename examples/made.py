@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from tinygen import plot
 from tinygen.data import digits
 from tinygen.models import MADE
-from tinygen.nn.masks import made_masks
+from tinygen.nn.made_masks import made_masks
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 

@@ -20,7 +20,6 @@ LAYERS = [
     {"autograd.backward"},
     {
         "autograd.elementwise",
-        "autograd.normal",
         "autograd.special",
         "autograd.shape",
         "autograd.reduce",
@@ -32,8 +31,8 @@ LAYERS = [
     {"autograd"},
     {"checks", "files"},
     {"nn"},
-    {"logistics", "distributions"},
-    {"ode", "adjoint"},
+    {"distributions"},
+    {"ode"},
     {"bijections"},
     {"optim", "data", "training", "metrics", "plot"},
     {"models"},
@@ -43,15 +42,12 @@ LAYERS = [
 ORDER_WITHIN_LAYER = [
     [
         "autograd.elementwise",
-        "autograd.normal",
         "autograd.special",
         "autograd.shape",
         "autograd.reduce",
         "autograd.linalg",
         "autograd.fused",
     ],
-    ["ode", "adjoint"],
-    ["distributions", "logistics"],
     ["optim", "data", "metrics", "plot", "training"],
 ]
 # The package's __init__ re-exports names from many layers, so no other module may import it.

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's convention
 
+from tinygen.nn.made_masks import made_masks
 from tinygen.nn.masked import MaskedMLP
-from tinygen.nn.masks import made_masks
 
 Offsets = Sequence[tuple[int, ...]]
 

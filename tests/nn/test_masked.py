@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tinygen.autograd import Array, Tensor, tanh, taps
 from tinygen.nn import Conv, MaskedConv, MaskedLinear, MaskedMLP, masked
-from tinygen.nn.masks import made_masks
+from tinygen.nn.made_masks import made_masks
 from tinygen.testing import check_autoregressive, check_grads, check_parameter_grads
 
 

@@ -4,13 +4,13 @@ from .actnorm import ActNorm
 from .bijection import Bijection, Chain, Inverse
 from .continuous import ContinuousFlow
 from .coupling import AdditiveCoupling, AffineCoupling
+from .coupling_masks import Mask
 from .dequantize import Dequantized
 from .elementwise import Affine, Logit
 from .flow import Flow
 from .invertible_conv import InvertibleConv
 from .masked_autoregressive import MaskedAutoregressive
 from .permute import Permute, Reshape
-from .split_mask import Mask
 from .squeeze import FactorOut, Squeeze, multi_scale
 from .transformers import AffineTransformer, MixtureCDF, Transformer
 

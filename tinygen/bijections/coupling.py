@@ -1,7 +1,7 @@
 """Coupling layers: one part of x is passed through and parameterises a map of the other part.
 
 The Jacobian is triangular, so its log-determinant is a sum. The network is never inverted and may be any function.
-`Mask` defines the two parts; see split_mask.py for the checkerboard.
+`Mask` defines the two parts; see coupling_masks.py for the checkerboard.
 
 Checked by: tests/bijections/test_coupling.py
 """
@@ -13,7 +13,7 @@ import numpy as np
 from ..autograd import Parameter, Tensor, TensorLike, exp, split, tanh
 from ..checks import require
 from .bijection import Bijection, Context, sum_event, zero_log_det
-from .split_mask import Mask
+from .coupling_masks import Mask
 
 
 class Network(Protocol):

@@ -1,4 +1,4 @@
-"""Masked layers: MaskedLinear and MaskedConv, and MaskedMLP, the network of MADE. See `nn.masks` for the masks.
+"""Masked layers: MaskedLinear and MaskedConv, and MaskedMLP, the network of MADE. See `nn.made_masks` for the masks.
 
 Checked by: tests/nn/test_masked.py
 """
@@ -20,7 +20,7 @@ from ..kernels import product
 from .cache import ActivationCache
 from .init import glorot_uniform
 from .layers import Activation, Conv, Linear, linear_with_activation
-from .masks import Order, made_degrees, made_masks
+from .made_masks import Order, made_degrees, made_masks
 from .module import Module
 
 Rng = np.random.Generator
@@ -112,7 +112,7 @@ class MaskedMLP(Module):
 
     Shapes: x (N, D), c (N, context), y (N, D, width).
     Raises: ValueError if an argument of the constructor is invalid, or if x or the context has the wrong shape.
-    Source: as for `nn.masks`.
+    Source: as for `nn.made_masks`.
 
     Example:
         >>> net = MaskedMLP(4, 2, np.random.default_rng(0), hidden=(16,))

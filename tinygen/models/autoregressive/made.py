@@ -3,8 +3,8 @@
     p(x) = Πᵢ p(x_o(i) | x_o(1), …, x_o(i−1))         for an order o of the variables
 
 MADE is an autoencoder whose weights are masked so that each output depends only on the variables that precede its own
-in the order (see `tinygen.nn.masks`). The masks can change between training steps: one set of weights, trained with a
-random one of k orders at each step, defines k models, and their mean usually has a higher likelihood than each:
+in the order (see `tinygen.nn.made_masks`). The masks can change between training steps: one set of weights, trained
+with a random one of k orders at each step, defines k models, and their mean usually has a higher likelihood than each:
 
     p(x) = 1/k Σₒ p(x | o)
 

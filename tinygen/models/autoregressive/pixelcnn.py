@@ -32,8 +32,8 @@ from ...checks import at_least, check_odd, check_rate, require
 from ...distributions import Categorical, Output
 from ...nn import Conv, Module, dropout
 from ...nn.cache import ActivationCache
+from ...nn.made_masks import made_masks
 from ...nn.masked import MaskedConv, MaskedLinear
-from ...nn.masks import made_masks
 from .base import Autoregressive, LabelEmbeddings, Rng
 
 

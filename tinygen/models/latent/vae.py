@@ -7,8 +7,8 @@
     ELBO   = E ln w  =  E_q ln p(x|z) − KL(q(z|x) ‖ p(z))  ≤  ln p(x)
     IWAE_k = E ln 1/k Σᵢ wᵢ                                ≤  ln p(x), and increases to it with k
 
-Gradients pass through the samples by the reparameterisation trick, z = μ(x) + σ(x) ε with ε ~ N(0, I). A posterior flow
-transforms z further. The prior may be a flow, too; it is then trained together with the networks.
+Gradients pass through the samples by the reparameterisation trick (reparameterised_posterior.py); a posterior flow may
+transform them further. The prior may be a flow, too; it is then trained together with the networks.
 
 Source: Kingma & Welling, "Auto-encoding variational Bayes", 2014; Burda, Grosse & Salakhutdinov, "Importance weighted
 autoencoders", 2016; Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016.
@@ -17,26 +17,19 @@ Checked by: tests/models/latent/test_vae.py
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ...autograd import Array, Tensor, TensorLike, broadcast_to, exp, log_normal, logsumexp, no_grad
+from ...autograd import Array, Tensor, TensorLike, logsumexp, no_grad
 from ...autograd.tensor import array_of
 from ...bijections import Bijection
 from ...checks import as_finite, as_levels, at_least, require
 from ...distributions import Distribution, Likelihood, StandardNormal, event_log_prob
 from ...nn import Module
+from .reparameterised_posterior import Posterior
 
 Rng = np.random.Generator
-
-
-class Posterior(NamedTuple):
-    """The diagonal Gaussian q(z|x) before the posterior flow, and the context (N, C) of the flow."""
-
-    mean: Tensor  # (N, latent)
-    log_scale: Tensor  # (N, latent)
-    context: Tensor | None
 
 
 class VAE(Module):
@@ -94,16 +87,7 @@ class VAE(Module):
 
     def sample_posterior(self, q: Posterior, k: int, rng: Rng) -> tuple[Tensor, Tensor]:
         """Draw k reparameterised samples z ~ q(z|x) per example: z (k, N, latent), ln q(z|x) (k, N)."""
-        at_least(1, k=k)
-        n, d = q.mean.shape
-        noise = rng.standard_normal((k, n, d)).astype(q.mean.dtype)
-        z = q.mean + exp(q.log_scale) * noise  # (k, N, d)
-        log_q = log_normal(noise).sum(-1) - q.log_scale.sum(-1)  # (k, N)
-        if self.posterior_flow is None:
-            return z, log_q
-        context = None if q.context is None else broadcast_to(q.context, (k, *q.context.shape)).reshape(k * n, -1)
-        z, log_det = self.posterior_flow.inverse(z.reshape(k * n, d), context)  # (kN, d), (kN,)
-        return z.reshape(k, n, d), log_q - log_det.reshape(k, n)
+        return q.sample(k, rng, self.posterior_flow)
 
     def log_likelihood(self, x: Array, z: Tensor) -> Tensor:
         """Return ln p(x|z) in nats: x (N, *shape), z (k, N, latent), result (k, N)."""
@@ -119,8 +103,6 @@ class VAE(Module):
 
     def kl_per_dimension(self, x: Array) -> Tensor:
         """Return KL(q(zᵢ|x) ‖ N(0, 1)) of each latent variable in nats, (N, latent); it is about 0 for a collapsed one.
-
-            KL = ½ (σ² + μ² − 1) − ln σ
 
         Raises: ValueError with a posterior flow or a prior other than N(0, I), which have no closed form.
         """
@@ -184,4 +166,4 @@ class VAE(Module):
     def _closed_kl(self, q: Posterior) -> Tensor:
         if not self._has_closed_kl():
             raise ValueError("kl: expected 'monte_carlo' with a posterior flow or a prior other than N(0, I)")
-        return 0.5 * (exp(2 * q.log_scale) + q.mean * q.mean - 1) - q.log_scale
+        return q.kl()

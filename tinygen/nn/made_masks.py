@@ -1,4 +1,4 @@
-"""Masks of autoregressive networks: the masks of MADE, and masks A and B of the PixelCNN.
+"""The masks of MADE.
 
 A masked layer multiplies its weights by a matrix of zeros and ones, so that every output depends only on inputs that
 come before it in a chosen order of the variables.
@@ -17,12 +17,11 @@ For three variables in their natural order and one layer of four hidden units:
            d = 3           0 0 0 0              m = 2            0 0 1
                                                 m = 2            0 0 1
 
-Masks A and B of the PixelCNN act in space and on the channels. In space they are sets of taps: `autograd.taps.causal`
-leaves out the centre pixel for mask A and includes it for mask B. At the centre pixel, the channels are masked as in
-MADE, see `nn.masked.MaskedConv`.
+The spatial masks A and B of the PixelCNN are sets of taps, `taps.causal`; at the centre pixel, the channels are masked
+as in MADE (`MaskedConv` in masked.py).
 
 Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution Estimation", 2015, section 4.
-Checked by: tests/nn/test_masks.py
+Checked by: tests/nn/test_made_masks.py
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Array
-from tinygen.nn.masks import made_degrees, made_masks
+from tinygen.nn.made_masks import made_degrees, made_masks
 
 ORDERS = st.integers(1, 7).flatmap(lambda variables: st.permutations(range(variables)))
 

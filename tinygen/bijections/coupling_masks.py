@@ -14,7 +14,7 @@ Each parity of a checkerboard becomes an image of half the height and width and 
     b₂ a₂        b = (b₁, b₂)
 
 Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017, section 3.4 (with binary masks).
-Checked by: tests/bijections/test_split_mask.py
+Checked by: tests/bijections/test_coupling_masks.py
 """
 
 from typing import TypeAlias

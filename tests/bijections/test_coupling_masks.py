@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tinygen.autograd import Tensor
 from tinygen.bijections import Mask
-from tinygen.bijections.split_mask import merge_parities, split_parities
+from tinygen.bijections.coupling_masks import merge_parities, split_parities
 from tinygen.testing import check_grads
 
 
