@@ -18,7 +18,7 @@ EXTREMES = [-1e4, -40.0, -1.0, 0.0, 1.0, 40.0, 1e4]
 
 
 def exact_log_prob(parameters: Array, k: int, levels: int, digits: int = 100) -> float:
-    """Return ln p(k) by its definition, with enough digits that the difference of sigmoids can lose most of them."""
+    """Return ln p(k) by its definition, with enough digits to survive the cancellation between sigmoids."""
     with localcontext() as context:
         context.prec = digits
         weights, means, log_scales = ([Decimal(float(v)) for v in part] for part in np.split(parameters, 3))

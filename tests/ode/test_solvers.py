@@ -16,12 +16,12 @@ from tinygen.testing import check_grads
 
 
 def oscillator(t: float, y: State) -> State:
-    """Harmonic oscillator x″ = −x as a first-order system: from (1, 0), x = cos t and x′ = −sin t."""
+    """Harmonic oscillator x″ = −x as a first-order system; started at (1, 0), x = cos t and x′ = −sin t."""
     return y[1], -y[0]
 
 
 def nonlinear(t: float, y: State) -> State:
-    """y′ = −2 t y², y = 1 / (1 + t²) from 1: nonlinear and non-autonomous, so that every coefficient matters."""
+    """y′ = −2 t y², y(0) = 1, y = 1 / (1 + t²): nonlinear and non-autonomous, so that every coefficient matters."""
     return (-2 * t * y[0] ** 2,)
 
 
@@ -79,7 +79,7 @@ def test_linear_system_matches_matrix_exponential(size: int, seed: int, backward
     start, (t0, t1) = rng.normal(size=(3, size)), (1.5, -0.5) if backwards else (-0.5, 1.5)
     values, vectors = np.linalg.eig(a)
     exact = (start @ vectors * np.exp(values * (t1 - t0)) @ np.linalg.inv(vectors)).real
-    tolerance = 1e-7 * np.linalg.cond(vectors)  # for the reference as well as for the solver, whose tolerance is 1e-9
+    tolerance = 1e-7 * np.linalg.cond(vectors)  # both the reference and the solver have errors
     for solver in (Adaptive(1e-9, 1e-9), FixedStep(200)):
         y = solver(lambda t, y: (y[0] @ a,), (start,), t0, t1).y[0]
         assert np.abs(y - exact).max() < tolerance * max(1, np.abs(exact).max())
@@ -100,7 +100,7 @@ def test_global_error_is_proportional_to_the_tolerance() -> None:
     for tolerance in tolerances:
         y = Adaptive(tolerance, tolerance)(oscillator, (np.ones(1), np.zeros(1)), 0.0, 10.0).y
         errors.append(np.abs(np.array([y[0][0] - math.cos(10), y[1][0] + math.sin(10)])).max())
-    # The tolerance bounds local errors, which accumulate: a slope near 1, and a factor that grows with the interval.
+    # Local errors are proportional to the tolerance and accumulate: the slope is 1, but the factor is above 1.
     assert np.polyfit(np.log(tolerances), np.log(errors), 1)[0] == pytest.approx(1, abs=0.15)
     assert np.all(errors < 50 * tolerances)
 
@@ -171,23 +171,23 @@ def test_gradients_through_the_solver_match_finite_differences(solver: Solver, r
     def end(start: Tensor, speed: Tensor) -> Tensor:
         return solver(lambda t, y: (sin(y[0] * speed + t),), (start,), 0.0, 1.0).y[0]  # type: ignore[no-any-return]
 
-    # Adaptive step sizes depend on the start, which finite differences include and the gradient does not.
+    # Adaptive step sizes depend on the start; finite differences include this dependence, the gradient does not.
     settings = {} if isinstance(solver, FixedStep) else {"order": 1, "tolerance": 1e-6}
     check_grads(end, rng.normal(size=3), rng.normal(size=3), rng=rng, **settings)  # type: ignore[arg-type]
 
 
 def test_singularities_and_unreachable_tolerances_raise_integration_error() -> None:
-    def explodes(t: float, y: State) -> State:
+    def blows_up(t: float, y: State) -> State:
         return (y[0] ** 2,)  # y = 1 / (1 − t)
 
     with pytest.raises(
         IntegrationError, match=r"at t = (1|0\.99999)\S* a step size of .* the solution may have a sing"
     ):
-        Adaptive()(explodes, (np.ones(1),), 0.0, 2.0)
+        Adaptive()(blows_up, (np.ones(1),), 0.0, 2.0)
     with pytest.raises(IntegrationError, match="not finite at t = 2, after 50 steps"):
-        FixedStep(50)(explodes, (np.ones(1),), 0.0, 2.0)
+        FixedStep(50)(blows_up, (np.ones(1),), 0.0, 2.0)
     with pytest.raises(IntegrationError, match=r"reached t = 0\.\d+ of 0\.999 after max_steps = 20 steps"):
-        Adaptive(1e-9, 1e-9, max_steps=20)(explodes, (np.ones(1),), 0.0, 0.999)
+        Adaptive(1e-9, 1e-9, max_steps=20)(blows_up, (np.ones(1),), 0.0, 0.999)
     with pytest.raises(IntegrationError, match=r"f\(0, y\) is not finite"):
         Adaptive()(lambda t, y: (y[0] / 0.0,), (np.ones(1),), 0.0, 1.0)
     with pytest.raises(IntegrationError, match="the problem may be stiff, or the tolerance too small"):

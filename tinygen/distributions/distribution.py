@@ -27,7 +27,7 @@ class Distribution(Protocol[X]):
     shape: tuple[int, ...]
 
     def log_prob(self, x: X) -> Tensor:
-        """Return ln p(x) of each example, in nats: x (N, *shape), result (N,). It is deterministic."""
+        """Return ln p(x) of each example, in nats (deterministic): x (N, *shape), result (N,)."""
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n examples, (n, *shape)."""

@@ -72,7 +72,7 @@ class StandardNormal:
 
 
 class StandardUniform:
-    """Uniform distribution on the unit cube: p(z) = 1 in [0, 1]^D, else 0. Shapes and errors as StandardNormal."""
+    """Uniform distribution on the unit cube: p(z) = 1 in [0, 1]^D, else 0. Shapes and errors as for StandardNormal."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = tuple(shape)

@@ -23,7 +23,7 @@ class DiscretizedLogistics:
         p(k) = Σⱼ softmax(π)ⱼ [σ((k⁺ − μⱼ) / sⱼ) − σ((k⁻ − μⱼ) / sⱼ)],   k^± = (2k ± 1) / (L − 1) − 1
         with  k⁻ = −∞ for k = 0  and  k⁺ = ∞ for k = L − 1
 
-    Levels 0…L−1 are at −1…1, in the units of the means. ln s is clipped to [ln(2e⁻⁴/(L − 1)), 7]: at the lower
+    Levels are evenly spaced in −1…1, the units of μ. ln s is clipped to [ln(2e⁻⁴/(L − 1)), 7]: at the lower
     bound, all but 10⁻¹¹ of a logistic centred on a level is in that level; at the upper bound, all but 10⁻³ is in the
     outer two levels.
 
@@ -46,7 +46,7 @@ class DiscretizedLogistics:
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
         """Return ln p(k) in nats.
 
-        The difference of two sigmoids is computed as σ(b) − σ(a) = σ(b) σ(−a) (1 − e^−(b−a)), which does not cancel.
+        The difference of two sigmoids is computed as σ(b) − σ(a) = σ(b) σ(−a) (1 − e^−(b−a)), without cancellation.
         """
         weights, means, log_scales = self._split(parameters)
         check_integers("k", k, weights.shape[:-1], self.levels)

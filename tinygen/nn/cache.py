@@ -231,7 +231,7 @@ def _ring_buffer(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
 
 
 def _padded_image(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
-    """Return the same for an image, whose slots have a border of zeros as wide as the taps reach."""
+    """Like `_ring_buffer`, for an image: its slots include a border of zeros as wide as the taps reach."""
     offsets = np.array(taps)
     before, after = np.maximum(0, -offsets.min(0)), np.maximum(0, offsets.max(0))
     padded = before + size + after

@@ -187,7 +187,7 @@ def linear_with_activation(x: TensorLike, w: TensorLike, b: TensorLike, activati
 def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
     """Zero each element with probability `rate`: y = x ⊙ m / (1 − rate), m ~ Bernoulli(1 − rate), so that E y = x.
 
-    Return x if rng is None: pass None to evaluate a model.
+    Return x unchanged if rng is None (evaluation).
 
     Raises: ValueError unless 0 ≤ rate < 1.
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.

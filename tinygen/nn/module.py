@@ -180,4 +180,4 @@ def check_fit(owner: str, own: Mapping[str, Array], state: Mapping[str, Array]) 
         elif not np.can_cast(got.dtype, expected.dtype, "same_kind"):
             faults.append(f"{name}: expected dtype {expected.dtype}, got {got.dtype}")
     if faults:
-        raise ValueError(f"{owner}: the state does not match, nothing was loaded: " + "; ".join(sorted(faults)))
+        raise ValueError(f"{owner}: the state does not match and was not loaded: " + "; ".join(sorted(faults)))

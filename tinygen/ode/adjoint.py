@@ -2,8 +2,8 @@
 
     a(t) = ∂L/∂y(t),   da/dt = −aᵀ ∂f/∂y,   ∂L/∂θ = −∫ aᵀ ∂f/∂θ dt  from t1 to t0
 
-y, a and the integral are solved together, backwards in time from t1. Memory does not grow with the number of steps; in
-return, a second problem is solved, and the gradients are only as accurate as the two solutions.
+y, a and the integral are computed together, backwards in time from t1. Memory does not grow with the number of steps,
+but a second problem must be solved, and the gradients are only as accurate as the two solutions.
 
 Source: Chen, Rubanova, Bettencourt & Duvenaud, "Neural ordinary differential equations", 2018, algorithm 1.
 Checked by: tests/ode/test_adjoint.py
@@ -26,20 +26,20 @@ def solve_with_adjoint(
 ) -> Solution:
     """Return solver(f, y, t0, t1), with gradients with respect to y and `inputs` by the adjoint method.
 
-    `inputs` are the other tensors that f depends on, such as parameters; no gradient reaches one that is not listed.
-    All parts of y have one dtype.
+    `inputs` are the other tensors that f depends on, such as parameters; tensors that are not listed get no gradient.
+    All parts of y must have the same dtype.
 
-    Raises: as the solver, here and when gradients are computed; RuntimeError for second derivatives.
+    Raises: what the solver raises, here and in the backward pass; RuntimeError for second derivatives.
     """
     with no_grad():
         solution = solver(f, tuple(Tensor(array_of(part)) for part in y), t0, t1)
     end = [array_of(part) for part in solution.y]
-    # A single input and output make a single node, whose VJP solves one problem for all gradients.
+    # Pack all inputs into one, so that a single VJP solves one problem for all gradients.
     packed = concatenate([reshape(part, -1) for part in (*y, *inputs)])
 
     def vjp(g: Tensor, _: Tensor) -> Tensor:
         if is_grad_enabled():
-            raise RuntimeError("solve_with_adjoint: second derivatives need the graph of the solver; call it directly")
+            raise RuntimeError("solve_with_adjoint: second derivatives are not supported; call the solver directly")
 
         def backward_field(t: float, state: State) -> State:
             y, adjoint = [Tensor(part) for part in state[: len(end)]], state[len(end) : 2 * len(end)]

@@ -3,7 +3,7 @@
     kᵢ = f(t + cᵢ h, y + h Σⱼ aᵢⱼ kⱼ),   y(t + h) ≈ y + h Σᵢ bᵢ kᵢ,   cᵢ = Σⱼ aᵢⱼ
 
 The state y is a tuple of arrays or tensors, and f returns a tuple of the same shapes. If they are tensors, the solution
-is differentiable: the graph contains every accepted step. Time may run backwards, t1 < t0.
+is differentiable: the graph contains every accepted step. t1 may be before t0.
 
 Source: Hairer, Nørsett & Wanner, "Solving Ordinary Differential Equations I", 2nd edition, 1993, sections II.1–II.5.
 Checked by: tests/ode/test_solvers.py
@@ -44,7 +44,7 @@ class Tableau:
 
     @property
     def first_same_as_last(self) -> bool:
-        """Whether the last stage is at the result of the step, so that it is also the first stage of the next step."""
+        """Whether the last stage evaluates f at y(t + h), so that it is also the first stage of the next step."""
         return self.a[-1] == self.b[: len(self.a[-1])] and not any(self.b[len(self.a[-1]) :])
 
 
@@ -83,7 +83,7 @@ Solver: TypeAlias = Callable[[VectorField, State, float, float], Solution]  # so
 class FixedStep:
     """Runge–Kutta method with steps of equal size. There is no error estimate; with RK4 the error is O(steps⁻⁴).
 
-    Raises: ValueError if steps is below 1 or f(t, y) has other shapes than y; IntegrationError if y(t1) is not finite.
+    Raises: ValueError if steps is below 1 or f(t, y) differs from y in shape; IntegrationError if y(t1) is not finite.
 
     Example:
         >>> solution = FixedStep(10)(lambda t, y: (-y[0],), (np.ones(1),), 0.0, 1.0)
@@ -120,9 +120,9 @@ class Adaptive:
     error of the solution. The examples of a batch share the steps, so the solution of one depends slightly on the rest
     of the batch, within the tolerance.
 
-    Raises: ValueError if a tolerance is not positive, the tableau has no embedded method, or f(t, y) has other shapes
-        than y; IntegrationError if f(t0, y) is not finite, if the step size becomes too small to change t, as at a
-        singularity, or after `max_steps` steps, accepted or rejected.
+    Raises: ValueError if a tolerance is not positive, the tableau has no embedded method, or f(t, y) differs from y
+        in shape; IntegrationError if y or f(t0, y) is not finite, if the step size becomes too small to change t, as at
+        a singularity, or after `max_steps` steps, including rejected ones.
 
     Example:
         >>> solution = Adaptive(rtol=1e-8, atol=1e-8)(lambda t, y: (-y[0],), (np.ones(1),), 0.0, 1.0)
@@ -194,7 +194,7 @@ class Adaptive:
         y_norm, k_norm = self._norm(y, y, y), self._norm(k, y, y)
         h = min(0.01 * y_norm / k_norm if min(y_norm, k_norm) > 1e-5 else 1e-6, abs(t1 - t))
         signed_h = math.copysign(h, t1 - t)
-        with no_grad():  # a step of Euler's method, to estimate the second derivative
+        with no_grad():  # one Euler step, to estimate the second derivative
             k_euler = f(t + signed_h, _add_scaled(y, signed_h, (1.0,), [k]))
             change = tuple(array_of(b) - array_of(a) for a, b in zip(k, k_euler, strict=True))
         derivative = max(k_norm, self._norm(change, y, y) / h)
@@ -218,7 +218,7 @@ class _CheckedField:
 
 
 def _step(f: VectorField, tableau: Tableau, t: float, y: State, h: float, k: State) -> tuple[State, list[State]]:
-    """Return y(t + h) and the stages k₁, k₂, …, of which the first is given."""
+    """Return y(t + h) and the stages [k₁, k₂, …], given k = k₁."""
     ks, y_stage = [k], y
     for row in tableau.a[1:]:
         y_stage = _add_scaled(y, h, row, ks)
@@ -227,7 +227,7 @@ def _step(f: VectorField, tableau: Tableau, t: float, y: State, h: float, k: Sta
 
 
 def _add_scaled(y: State, h: float, weights: tuple[float, ...], ks: list[State]) -> State:
-    """Return y + h Σⱼ weightsⱼ kⱼ. Each part is a single node of the graph, since a solution has many such sums."""
+    """Return y + h Σⱼ weightsⱼ kⱼ. Each part is recorded as a single node, to keep the graph small."""
     parts = []
     for part, *part_ks in zip(y, *ks, strict=True):
         terms = [(k, h * weight) for weight, k in zip(weights, part_ks, strict=False) if weight]
