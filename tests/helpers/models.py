@@ -1,4 +1,4 @@
-"""Small models with random parameters, and the comparison of their samplers with the naive one."""
+"""Small models with random parameters, and a comparison of `draw` with naive ancestral sampling."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -52,7 +52,7 @@ def small_wavenet(shape: tuple[int, ...] = (12,), levels: int = 3, seed: int = 0
 
 
 def small_vae(output: Any, rng: np.random.Generator, context: int = 0, **settings: Any) -> VAE:
-    """A VAE with three variables, two latent variables and MLPs with one tanh layer."""
+    """Return a VAE with three variables, two latent variables and MLPs with one tanh layer."""
     head = Linear(5, 4 + context, rng)
     encoder = Sequential(Linear(3, 5, rng), tanh, head)
     decoder = Sequential(
@@ -64,7 +64,7 @@ def small_vae(output: Any, rng: np.random.Generator, context: int = 0, **setting
 
 
 def small_gan(objective: str, rng: np.random.Generator, penalty: float | None = None) -> GAN:
-    """A GAN with three variables, two noise variables and MLPs with one tanh layer."""
+    """Return a GAN with three variables, two noise variables and MLPs with one tanh layer."""
     generator = Sequential(Linear(2, 4, rng), tanh, Linear(4, 3, rng))
     critic = Sequential(Linear(3, 4, rng), tanh, Linear(4, 1, rng))
     return randomise(GAN((3,), 2, generator, critic, objective, penalty), rng, 1.0)

@@ -1,4 +1,4 @@
-"""A table of all operations: for each one a strategy of inputs, and NumPy code that computes the expected value.
+"""A table of all operations: for each, a strategy that draws inputs, and NumPy code for the expected value.
 
 tests/autograd/test_primitives.py runs its property tests on every entry of CASES.
 """
@@ -209,7 +209,7 @@ def _(draw: DrawFn, sides: Sides) -> Example:
 def _(draw: DrawFn, sides: Sides) -> Example:
     size, kind = draw(st.integers(1, 3)), draw(st.sampled_from(["logistic", "normal"]))
     x = draw(draws.arrays(draw(draws.shapes(0, 2, sides))))
-    own = draw(st.booleans())
+    theta_per_entry = draw(st.booleans())
 
     def numpy(x: Array, theta: Array) -> Array:
         logits, means, log_scales = np.split(theta, 3, -1)
@@ -219,8 +219,8 @@ def _(draw: DrawFn, sides: Sides) -> Example:
         logit = np.log(np.sum(weights * tail(a), -1)) - np.log(np.sum(weights * tail(-a), -1))
         return np.stack([logit, np.log(np.sum(weights * density / np.exp(log_scales), -1))])
 
-    theta = draw(draws.arrays((*(x.shape if own else ()), 3 * size)))
-    # Shrink the log-scales: narrow components are too sharp for the steps of the finite differences.
+    theta = draw(draws.arrays((*(x.shape if theta_per_entry else ()), 3 * size)))
+    # Shrink the log-scales: narrow components are too sharp for finite differences.
     theta = theta * np.repeat([1, 1, 0.3], size)
     return Example(lambda x, t: ag.mixture_cdf(x, t, kind), numpy, (x, theta))
 
@@ -380,10 +380,10 @@ def _(draw: DrawFn, sides: Sides) -> Example:
 
     def numpy(a: Array) -> Array:
         y = np.zeros(shape)
-        for place in np.ndindex(a.shape):
-            target = list(place)
-            target[axis] = positions[place]
-            y[tuple(target)] += a[place]
+        for index in np.ndindex(a.shape):
+            target = list(index)
+            target[axis] = positions[index]
+            y[tuple(target)] += a[index]
         return y
 
     x = draw(draws.arrays(positions.shape))
@@ -446,7 +446,7 @@ def _(draw: DrawFn, sides: Sides) -> Example:
 
 
 def convolution(name: str) -> Case:
-    """Draw x, w and y that fit together, and use the two that this convolution takes."""
+    """Return the case of a convolution: draw x, w and y of compatible shapes, and use the two that it takes."""
 
     @st.composite
     def strategy(draw: DrawFn, sides: Sides) -> Example:

@@ -1,4 +1,4 @@
-"""A small training run for the tests of resumption. As a program it waits for input at each step."""
+"""A small training run for the tests of exact resume. Run as a program, it waits for input at each step."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def data() -> tuple[Array, Array]:
 
 
 def train(folder: Path, every: int, before: Callable[[int], None] = lambda call: None, **changes: Any) -> TrainingRun:
-    """Train a new run, or `changes["run"]`, with its files in a folder. Calls `before` with the number of each loss."""
+    """Train `changes["run"]` or a new run, with its files in `folder`. Call before(i) ahead of the i-th loss."""
     run, calls = changes.pop("run", None) or make_run(), iter(range(10**6))
 
     def loss(x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
@@ -90,5 +90,5 @@ def train(folder: Path, every: int, before: Callable[[int], None] = lambda call:
     return run
 
 
-if __name__ == "__main__":  # before each loss: prints its number and waits for a line of input
+if __name__ == "__main__":  # before each loss, print its index and wait for a line of input
     train(Path(sys.argv[1]), int(sys.argv[2]), lambda call: (print(call, flush=True), sys.stdin.readline())[0])

@@ -57,7 +57,7 @@ BASE_DISTRIBUTIONS: dict[str, Callable[[Rng], Distribution[Any]]] = {
 def check(model: Distribution[Any]) -> None:
     """Check the shapes and dtypes of samples and log_prob, and that
 
-    - the same seed gives the same samples, another seed gives others;
+    - the same seed gives the same samples, and another seed gives different ones;
     - log_prob is deterministic and takes no rng, also for models with dropout or a noisy loss;
     - log_prob of an example does not depend on the other examples of the batch.
     """

@@ -31,7 +31,7 @@ def densities(seed: int) -> tuple[Array, Array]:
 
 
 def game_value(p: Array, q: Array, c: TensorLike) -> Tensor:
-    """Return E_p ln σ(c) + E_q ln σ(−c), minus the critic's loss, with exact expectations over the points."""
+    """Return E_p ln σ(c) + E_q ln σ(−c), the negated loss of the critic, with exact expectations over the points."""
     large = np.full(12, 1e4)  # makes one of the two terms of the loss exactly 0
     loss = OBJECTIVES["minimax"].critic
     losses: Tensor = p * loss(add(c, 0.0), Tensor(-large)) + q * loss(Tensor(large), add(c, 0.0))
@@ -73,7 +73,7 @@ def test_training_converges_to_optimal_critic() -> None:
 
 @pytest.mark.parametrize("logit", [2.0, 10.0, 30.0])
 def test_minimax_generator_loss_saturates_and_non_saturating_loss_does_not(logit: float) -> None:
-    c = Tensor(np.array([-logit, logit]))  # a critic that is confident of "not data", of "data"
+    c = Tensor(np.array([-logit, logit]))  # a critic that confidently rejects, and one that confidently accepts
     slopes = {name: grad(each.generator(c).sum(), [c])[0].value for name, each in OBJECTIVES.items()}
     np.testing.assert_allclose(slopes["minimax"], -sigmoid(c).value, rtol=1e-12)
     np.testing.assert_allclose(slopes["non-saturating"], -sigmoid(-c).value, rtol=1e-12)
@@ -119,7 +119,7 @@ class Square(Module):
 
 
 def test_gradient_penalty_averages_over_segments(rng: np.random.Generator) -> None:
-    # Rejects ε = 1 (the data only) and one ε for the whole batch (the same point of every segment).
+    # Detects ε = 1 (only the data) and one ε for the whole batch (the same point on every segment).
     gan = small_gan("wasserstein", rng)
     gan.critic = Square()
     real, fake = np.tile([4.0, 0.0, 0.0], (20_000, 1)), np.zeros((20_000, 3))
@@ -128,7 +128,7 @@ def test_gradient_penalty_averages_over_segments(rng: np.random.Generator) -> No
 
 
 def test_losses_match_formulas_of_the_papers() -> None:
-    """Compare with the table in gan.py, written in plain NumPy."""
+    """Compare with the table in gan.py, computed in plain NumPy."""
     r, f = np.array([0.3, -1.2]), np.array([-0.4, 2.0])
 
     def s(c: Array) -> Array:
@@ -191,7 +191,7 @@ def test_training_fits_a_normal_distribution(objective: str) -> None:
     data = (rng.normal(size=(2000, 1)) * 0.5 + 2).astype(np.float32)
     generator = Linear(1, 1, rng)
     critic = Sequential(Linear(1, 16, rng), tanh, Linear(16, 1, rng))
-    # In one dimension λ = 10 is too large: a critic with initial slope −1 could not change to the slope 1.
+    # In one dimension λ = 10 is too large: a critic whose slope starts at −1 could not reach slope 1.
     gan = GAN((1,), 1, generator, critic, objective, 0.1 if objective == "wasserstein" else None)
     optimizers = [Adam(critic.parameters(), 2e-2, (0.5, 0.9)), Adam(generator.parameters(), 1e-2, (0.5, 0.9))]
     fit(

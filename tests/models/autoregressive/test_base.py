@@ -1,4 +1,4 @@
-"""The chain rule of the base class, and what all autoregressive models have in common: results, dtypes and errors."""
+"""The base class, and tests of all autoregressive models: normalisation, samples, dtypes and errors."""
 
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +34,7 @@ def test_log_prob_is_sum_over_variables(rng: np.random.Generator) -> None:
     check_normalised(model.log_prob, enumerate_support(2, (3,)))
 
 
-def test_base_class_has_no_network() -> None:
+def test_base_class_raises_not_implemented_error() -> None:
     model = Autoregressive((3,), Categorical(2))
     for call in (lambda: model(np.zeros((1, 3), int)), lambda: model.sample(1, np.random.default_rng(0))):
         with pytest.raises(NotImplementedError):
@@ -65,7 +65,7 @@ def test_rescale_maps_no_level_to_zero(levels: int, scale: list[float]) -> None:
 SHAPE = (3, 4, 1)
 MODELS: dict[str, Callable[..., Autoregressive]] = {
     "MADE": small_made,
-    "MADE of two orders": partial(small_made, orders=2),
+    "MADE with two orders": partial(small_made, orders=2),
     "PixelRNN": partial(small_pixel_rnn, layers=2),
     "PixelCNN": small_pixelcnn,
     "GatedPixelCNN": small_gated_pixelcnn,
@@ -79,7 +79,7 @@ def small_model(kind: str, levels: int = 3, shape: tuple[int, ...] = SHAPE, **se
 
 
 @each_model
-def test_conditional_probabilities_sum_to_one(kind: str) -> None:
+def test_probabilities_given_a_label_sum_to_one(kind: str) -> None:
     model, support = small_model(kind, 3, (2, 2, 1), classes=2), enumerate_support(3, (2, 2, 1))
     log_probs = [lambda x, k=k: model.log_prob(x, np.full(len(x), k)).value for k in range(2)]
     for log_prob in log_probs:
@@ -88,9 +88,7 @@ def test_conditional_probabilities_sum_to_one(kind: str) -> None:
 
 
 @each_model
-def test_conditional_model_depends_on_earlier_variables_and_samples_follow_log_prob(
-    kind: str, rng: np.random.Generator
-) -> None:
+def test_conditional_model_is_autoregressive_and_samples_follow_log_prob(kind: str, rng: np.random.Generator) -> None:
     settings = {"hidden": (40, 40)} if "MADE" in kind else {}
     model = small_model(kind, 3, (2, 2, 1), classes=2, **settings)
     order = model.net.order(0) if isinstance(model, MADE) else None
@@ -111,7 +109,7 @@ def test_log_prob_of_empty_batch_is_empty(kind: str) -> None:
 
 
 @each_model
-def test_boolean_examples_equal_integers_of_two_levels(kind: str, rng: np.random.Generator) -> None:
+def test_boolean_and_integer_examples_have_equal_log_prob(kind: str, rng: np.random.Generator) -> None:
     model, x = small_model(kind, 2), rng.integers(0, 2, (3, *SHAPE))
     np.testing.assert_array_equal(model.log_prob(x.astype(bool)).value, model.log_prob(x.astype(np.uint8)).value)
 
@@ -123,14 +121,14 @@ def test_loss_is_mean_of_negative_log_prob(kind: str, rng: np.random.Generator) 
 
 
 @pytest.mark.parametrize("kind", ["PixelCNN", "GatedPixelCNN"])
-def test_dropout_changes_only_loss_with_rng(kind: str, rng: np.random.Generator) -> None:
+def test_dropout_is_applied_only_in_loss_with_rng(kind: str, rng: np.random.Generator) -> None:
     model, x = small_model(kind, dropout=0.5), rng.integers(0, 3, (5, *SHAPE))
     assert model.loss(x).item() == pytest.approx(-model.log_prob(x).value.mean(), rel=1e-12)
     assert abs(model.loss(x, rng=rng).item() - model.loss(x).item()) > 1e-3
 
 
 @each_model
-def test_same_seed_gives_same_samples_and_float32_is_kept(kind: str) -> None:
+def test_samples_are_reproducible_and_outputs_are_float32(kind: str) -> None:
     model, labels = small_model(kind, 4, classes=3).astype(np.float32), np.array([0, 1, 2])
     a, b = (model.sample(3, np.random.default_rng(1), labels) for _ in range(2))
     np.testing.assert_array_equal(a, b)
@@ -184,7 +182,7 @@ def test_rejects_invalid_labels(kind: str, labels: Any, message: str, rng: np.ra
 
 
 @each_model
-def test_rejects_labels_of_unconditional_model(kind: str, rng: np.random.Generator) -> None:
+def test_unconditional_model_rejects_labels(kind: str, rng: np.random.Generator) -> None:
     for call in (
         lambda: small_model(kind).log_prob(np.zeros((1, *SHAPE), int), np.array([0])),
         lambda: small_model(kind).sample(1, rng, np.array([0])),

@@ -13,7 +13,7 @@ SHAPES = [(4,), (3, 4, 1), (1, 5, 1), (2, 3, 2), (1, 1, 3), (3, 3), (1, 1, 1)]
 
 
 def check(coordinates: Callable[[tuple[int, ...]], Array]) -> None:
-    """Compare with a loop over the indices, last axis fastest, that looks each one up in a line from −1 to 1."""
+    """Compare with a loop over the indices in raster order."""
     for shape in SHAPES:
         lines = [np.linspace(-1, 1, n) for n in shape]
         indices = np.ndindex(shape)

@@ -1,4 +1,4 @@
-"""Gated PixelCNN: dependencies without a blind spot, normalisation, samples, both evaluators, gradients."""
+"""Gated PixelCNN: dependencies without a blind spot, normalisation, samples, incremental sampling, gradients."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from tinygen.testing import (
 
 
 @pytest.mark.parametrize("settings", [{}, {"first_size": 7}, {"size": 5}, {"shape": (5, 3, 1), "layers": 5}])
-def test_depends_on_all_earlier_pixels_only(settings: Any, rng: np.random.Generator) -> None:
+def test_depends_on_exactly_the_earlier_pixels(settings: Any, rng: np.random.Generator) -> None:
     # Deep enough for the receptive field to cover the image: a missing pixel would be a blind spot.
     model = small_gated_pixelcnn(**{"layers": 6, "channels": 8, **settings})
     check_autoregressive(model, random_examples(model, 4, rng), axes=2, rng=rng)

@@ -1,4 +1,4 @@
-"""MADE: dependencies, normalisation, samples and both evaluators, under one order and for the mean over orders."""
+"""MADE: dependencies, normalisation and samples, under one order and averaged over orders."""
 
 import math
 from functools import partial
@@ -25,7 +25,7 @@ from tinygen.testing import (
 
 @pytest.mark.parametrize("settings", [{}, {"levels": 3}, {"hidden": (60, 60, 60)}, {"hidden": ()}, {"direct": True}])
 @pytest.mark.parametrize("orders", [1, 3])
-def test_depends_on_all_variables_earlier_in_order_only(settings: Any, orders: int, rng: np.random.Generator) -> None:
+def test_depends_on_exactly_the_earlier_variables(settings: Any, orders: int, rng: np.random.Generator) -> None:
     model = small_made((2, 3), orders=orders, **{"hidden": (60, 60), **settings})
     for order in range(orders):
         x = random_examples(model, 4, rng)
@@ -68,7 +68,7 @@ def test_samples_follow_log_prob(levels: int, orders: int, rng: np.random.Genera
     check_sampler(model.sample, model.log_prob, enumerate_support(levels, (2, 2)), 20_000, rng=rng)
 
 
-def test_check_rejects_samples_of_one_order_as_samples_of_mean(rng: np.random.Generator) -> None:
+def test_check_rejects_samples_from_only_one_order(rng: np.random.Generator) -> None:
     model = small_made(orders=3)
 
     def sample_one_order(n: int, rng: np.random.Generator) -> Array:
@@ -110,7 +110,7 @@ def test_draw_matches_naive_sampler(
         check_draw_matches_naive_sampler(model, seed, model.net.order(order), order=order)
 
 
-def test_two_categories_equal_bernoulli() -> None:
+def test_categorical_with_two_levels_matches_bernoulli() -> None:
     # Two logits (0, z) define the same distribution as one logit z.
     one, two = small_made(output=Bernoulli()), small_made(output=Categorical(2))
     for name, parameter in two.named_parameters().items():
@@ -162,7 +162,8 @@ def test_load_restores_orders() -> None:
 def test_untrained_model_is_nearly_uniform() -> None:
     model = MADE((28, 28), 2, np.random.default_rng(0))
     x = np.random.default_rng(1).integers(0, 2, (5, 28, 28))
-    # Glorot initialisation gives logits of order 1, which cost about 1/8 nat each; weights ten times as large fail.
+    # Glorot initialisation gives logits of order 1, which cost about 1/8 nat per variable. Weights ten times as large
+    # would fail.
     assert abs(-model.log_prob(x).value.mean() / (784 * math.log(2)) - 1) < 0.2
 
 

@@ -1,4 +1,4 @@
-"""Pixel RNN: dependencies, normalisation, samples, both evaluators, coordinates, gradients."""
+"""Pixel RNN: dependencies, normalisation, samples, incremental sampling, coordinates, gradients."""
 
 from functools import partial
 from typing import Any
@@ -24,21 +24,21 @@ from tinygen.testing import (
 @pytest.mark.parametrize(
     "settings", [{}, {"layers": 3}, {"coordinates": False}, {"shape": (2, 2, 3)}, {"shape": (5, 1, 1)}, {"classes": 2}]
 )
-def test_depends_on_all_earlier_values_only(settings: Any, rng: np.random.Generator) -> None:
+def test_depends_on_exactly_the_earlier_values(settings: Any, rng: np.random.Generator) -> None:
     model = small_pixel_rnn(**settings)
     f = partial(model, labels=np.array([0, 1, 0, 1]) if model.classes else None)
     check_autoregressive(f, random_examples(model, 4, rng), axes=3, rng=rng)
 
 
 class WithoutShift(PixelRNN):
-    """Reads the value to predict instead of the previous one."""
+    """A PixelRNN whose input is the value to predict instead of the previous one."""
 
     def __call__(self, x: Array, labels: Array | None = None) -> Tensor:
         return super().__call__(np.roll(x.reshape(len(x), -1), -1, axis=1).reshape(x.shape), labels)
 
 
 class ColumnMajor(PixelRNN):
-    """Reads the image column by column instead of in raster order."""
+    """A PixelRNN that reads the image column by column instead of in raster order."""
 
     def __call__(self, x: Array, labels: Array | None = None) -> Tensor:
         return super().__call__(x.transpose(0, 2, 1, 3), labels).transpose(0, 2, 1, 3, 4)

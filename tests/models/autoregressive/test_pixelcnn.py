@@ -1,4 +1,4 @@
-"""PixelCNN: dependencies and blind spot, channel order, normalisation, samples, both evaluators, gradients."""
+"""PixelCNN: dependencies and blind spot, channel order, normalisation, samples, incremental sampling, gradients."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ A3, B3 = taps.causal(3), taps.causal(3, centre=True)
 
 
 def expected_dependencies(model: PixelCNN, *layers: taps.Taps) -> Array:
-    """Return which values each value depends on, [output, input], for these taps and the order of the channels."""
+    """Return which inputs each output should depend on, [output, input], if the layers have these taps."""
     channels, pixels = model.shape[2], receptive_field(model.shape[:2], *layers)
     earlier = np.tril(np.ones((channels, channels)), -1) if model.ordered else np.zeros((channels, channels))
     dependencies = np.kron(pixels, np.ones((channels, channels))) + np.kron(np.eye(len(pixels)), earlier)
@@ -36,7 +36,7 @@ def expected_dependencies(model: PixelCNN, *layers: taps.Taps) -> Array:
     "settings",
     [{}, {"shape": (2, 4, 3)}, {"shape": (2, 4, 2)}, {"output": DiscretizedLogistics(3, 2), "shape": (2, 2, 3)}],
 )
-def test_large_first_window_depends_on_all_earlier_values_only(settings: Any, rng: np.random.Generator) -> None:
+def test_large_first_window_sees_exactly_the_earlier_values(settings: Any, rng: np.random.Generator) -> None:
     model = small_pixelcnn(**{"first_size": 7, "channels": 12, **settings})
     check_autoregressive(model, random_examples(model, 6, rng), axes=3, rng=rng)
 
@@ -44,8 +44,8 @@ def test_large_first_window_depends_on_all_earlier_values_only(settings: Any, rn
 @pytest.mark.parametrize(
     "settings", [{}, {"shape": (3, 4, 3), "channels": 12}, {"shape": (3, 4, 3), "ordered": False}, {"size": 5}]
 )
-def test_blind_spot_is_that_of_the_taps(settings: Any, rng: np.random.Generator) -> None:
-    # Deep enough for the receptive field to cover the image, so that what is missing is the blind spot.
+def test_blind_spot_follows_from_the_taps(settings: Any, rng: np.random.Generator) -> None:
+    # Deep enough for the receptive field to cover the image, so that only the blind spot is missing.
     model = small_pixelcnn(**{"shape": (3, 6, 1), "blocks": 5, **settings})
     x = random_examples(model, 6, rng)
     layers = [A3, *[taps.causal(settings.get("size", 3), centre=True)] * 5]
@@ -65,7 +65,7 @@ def test_unordered_channels_do_not_depend_on_each_other(rng: np.random.Generator
 
 
 def wrong(name: str, rng: np.random.Generator) -> PixelCNN:
-    """Return a colour model, whose first window covers the image, with one kind of wrong mask."""
+    """Return a model of colour images with one wrong mask; its first window covers the image."""
     model = small_pixelcnn((2, 2, 3), first_size=5, channels=12)
     a, *b = model.masks
     if name == "mask B in the first layer":

@@ -1,4 +1,4 @@
-"""WaveNet: receptive field, normalisation, samples, both evaluators, context, sequences of any length, gradients."""
+"""WaveNet: receptive field, normalisation, samples, incremental sampling, context, variable lengths, gradients."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from tinygen.testing import (
 
 
 def expected_dependencies(model: WaveNet) -> Array:
-    """Return which variables each one depends on, [output, input], according to `model.receptive_field`."""
+    """Return which inputs each output should depend on, [output, input], given `model.receptive_field`."""
     distance = np.subtract.outer(np.arange(model.shape[0]), np.arange(model.shape[0]))
     return (distance >= 1) & (distance <= model.receptive_field)
 
@@ -35,7 +35,7 @@ def check_dependencies(model: WaveNet, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(
     ("dilations", "size", "reach"), [((1,), 2, 3), ((1, 2), 2, 5), ((1, 2, 1, 2), 2, 8), ((2,), 3, 7), ((1, 1), 1, 1)]
 )
-def test_depends_on_receptive_field_only(
+def test_depends_on_exactly_the_receptive_field(
     dilations: tuple[int, ...], size: int, reach: int, rng: np.random.Generator
 ) -> None:
     model = small_wavenet(dilations=dilations, size=size, channels=8)
@@ -47,7 +47,7 @@ def test_depends_on_receptive_field_only(
 
 @pytest.mark.parametrize("coordinates", [False, True])
 @pytest.mark.parametrize("shape", [(3, 4, 1), (2, 3, 2)])
-def test_image_value_depends_on_all_earlier_values_only(
+def test_image_values_depend_on_exactly_the_earlier_values(
     shape: tuple[int, ...], coordinates: bool, rng: np.random.Generator
 ) -> None:
     model = small_wavenet(shape, dilations=(1, 2, 4, 8), coordinates=coordinates, channels=8)
@@ -100,7 +100,7 @@ def test_draw_matches_naive_sampler(
 
 
 @pytest.mark.parametrize("length", [1, 5, 30])
-def test_evaluates_and_draws_sequences_of_any_length(length: int, rng: np.random.Generator) -> None:
+def test_evaluates_and_samples_sequences_of_any_length(length: int, rng: np.random.Generator) -> None:
     model = small_wavenet()
     x = np.full((2, length), 2)  # draw must ignore the values in its buffer
     logits = np.stack(list(model.draw(x, rng)), axis=1)
@@ -111,7 +111,7 @@ def test_evaluates_and_draws_sequences_of_any_length(length: int, rng: np.random
     np.testing.assert_allclose(model(longer).value[:, :length], logits, rtol=1e-9, atol=1e-10)
 
 
-def test_coordinates_distinguish_positions_and_labels_classes(rng: np.random.Generator) -> None:
+def test_output_depends_on_coordinates_and_labels(rng: np.random.Generator) -> None:
     # In a constant image, a network without coordinates has the same inputs everywhere except near the start.
     x = np.ones((2, 4, 4, 1), int)
     inner = slice(1, None), slice(4, None)

@@ -1,4 +1,4 @@
-"""VAE: exact on a linear-Gaussian model, whose ln p(x) and posterior are known; KL term, flows, samples, errors."""
+"""VAE: comparison with the exact ln p(x) of a linear-Gaussian model; KL term, flows, samples, errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ D, LATENT, SIGMA = 4, 2, 0.7
 
 
 class LinearGaussian:
-    """z ~ N(0, I), x | z ~ N(W z + b, σ²): p(x) = N(b, W Wᵀ + σ²), z | x ~ N(A (x − b), diag), as WᵀW is diagonal."""
+    """A model with z ~ N(0, I), x | z ~ N(W z + b, σ² I), and hence x ~ N(b, W Wᵀ + σ² I).
+
+    WᵀW is diagonal, so the covariance of z | x is, too.
+    """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.w = np.linalg.qr(rng.normal(size=(D, LATENT)))[0] * [1.5, 0.8]
@@ -37,7 +40,7 @@ class LinearGaussian:
         return rng.normal(size=(n, LATENT)) @ self.w.T + self.b + SIGMA * rng.normal(size=(n, D))  # type: ignore[no-any-return]
 
     def vae(self, shift: float = 0.0, spread: float = 0.0) -> VAE:
-        """Return the VAE of this model, with the exact posterior moved by `shift` and `spread` (mean and log-scale)."""
+        """Return this model as a VAE, with `shift` and `spread` added to the exact posterior mean and log-scale."""
         rng = np.random.default_rng(0)
         encoder, decoder = Linear(D, 2 * LATENT, rng), Linear(LATENT, D, rng)
         encoder.w.assign(np.hstack([self.to_mean, np.zeros((D, LATENT))]))
@@ -180,7 +183,7 @@ def test_kl_is_analytic_by_default_if_closed_form_exists(rng: np.random.Generato
 
 
 class Shear(Bijection):
-    """Shift z₂ by a function of z₁ and the context (log-det 0), so that the posterior is not a diagonal Gaussian."""
+    """A shift of z₂ by a function of z₁ and the context (log-det 0), which makes the posterior non-Gaussian."""
 
     def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         assert isinstance(z, Tensor)
@@ -288,7 +291,7 @@ def test_samples_follow_density(rng: np.random.Generator) -> None:
     model, n = small_vae(Bernoulli(), rng, prior=prior), 20_000
     support = np.array(list(np.ndindex(2, 2, 2)))
     z = Tensor(np.broadcast_to(prior.sample(n, rng)[:, None], (n, 8, 2)).copy())
-    p = np.exp(model.log_likelihood(support, z).value).mean(0)  # z from the prior: q rarely draws some of these
+    p = np.exp(model.log_likelihood(support, z).value).mean(0)  # from the prior, which covers all z
     counts = [np.bincount(model.sample(n, rng) @ [4, 2, 1], minlength=8)]
     model.prior = StandardNormal((2,))  # samples from the wrong prior must be detected
     counts.append(np.bincount(model.sample(n, rng) @ [4, 2, 1], minlength=8))

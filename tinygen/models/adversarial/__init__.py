@@ -1,1 +1,1 @@
-"""Chapter 4: adversarial models, which sample without a likelihood."""
+"""Chapter 4: adversarial models, which have a sampler but no likelihood."""

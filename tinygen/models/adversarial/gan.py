@@ -1,4 +1,4 @@
-"""Generative adversarial network (GAN): a generator trained against a critic that tells its samples from data.
+"""Generative adversarial network (GAN): a generator trained against a critic that distinguishes its samples from data.
 
     x = G(z), z ~ N(0, I)             critic C(x): one number, the logit of "x is data" or a Wasserstein potential
 
@@ -8,10 +8,10 @@
     least-squares     ½ E (C(x) − 1)² + ½ E C(G(z))²                    ½ E (C(G(z)) − 1)²
     wasserstein       E C(G(z)) − E C(x) + λ E (‖∇C(x̂)‖ − 1)²           −E C(G(z))
 
-Minimax is the zero-sum game of the first paper: with the optimal critic ln(p/q), its value is 2 JSD(p, q) − ln 4. It
-is saturating: the generator's gradient vanishes where the critic rejects the samples with confidence. The
-non-saturating objective has the same fixed point without this. The gradient penalty λ drives the slope of the
-Wasserstein critic to 1 on the segments between data and samples, x̂ = ε x + (1 − ε) G(z).
+Minimax is the zero-sum game of the original paper: with the optimal critic ln(p/q), its value is 2 JSD(p, q) − ln 4. It
+saturates: the generator's gradient vanishes where the critic confidently rejects the samples. The non-saturating
+objective has the same fixed point but does not saturate. The gradient penalty drives the norm of the Wasserstein
+critic's gradient to 1 on the segments between data and samples, x̂ = ε x + (1 − ε) G(z).
 
 Source: Goodfellow et al., "Generative adversarial nets", 2014; Mao et al., "Least squares generative adversarial
 networks", 2017; Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
@@ -34,7 +34,7 @@ Network = Callable[[TensorLike], Tensor]
 
 
 class Objective(NamedTuple):
-    """The losses of both networks per example, (N,), from the critic's outputs (N,) on data and on samples."""
+    """The losses of critic and generator per example, (N,), given the critic's outputs (N,) on data and on samples."""
 
     critic: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
@@ -63,7 +63,7 @@ class GAN(Module):
         penalty: weight λ of the gradient penalty; by default 10 for "wasserstein" and 0 for the others.
 
     Shapes: data (N, *shape), samples (n, *shape).
-    Raises: ValueError if x is empty, not finite or of another shape, or if a network's output has the wrong shape.
+    Raises: ValueError if x is empty, is not finite or has the wrong shape, or if the output of a network does.
 
     Example:
         >>> from tinygen.nn import Linear
@@ -92,7 +92,7 @@ class GAN(Module):
         self.noise = StandardNormal((latent,))
 
     def critic_loss(self, x: Array, *, rng: Rng) -> Tensor:
-        """Return the critic's loss on data x (N, *shape) and N samples, which are constants of its graph."""
+        """Return the critic's loss on data x (N, *shape) and on N samples, without gradients of the generator."""
         real = array_of(as_finite("x", x, self.shape, self.dtype))
         require(len(real) > 0, "x", "one or more examples", f"shape {x.shape}")
         with no_grad():
@@ -101,7 +101,7 @@ class GAN(Module):
         return loss + self.penalty * self.gradient_penalty(real, fake, rng) if self.penalty else loss
 
     def generator_loss(self, x: Array, *, rng: Rng) -> Tensor:
-        """Return the generator's loss on as many samples as there are examples in x; the values of x are not used."""
+        """Return the generator's loss on len(x) samples; the values of x are not used."""
         return OBJECTIVES[self.objective].generator(self.criticise(self.generate(len(x), rng))).mean()
 
     def gradient_penalty(self, real: Array, fake: Array, rng: Rng) -> Tensor:
@@ -110,11 +110,11 @@ class GAN(Module):
         between = Tensor(epsilon * real + (1 - epsilon) * fake)  # (N, *shape)
         (slope,) = grad(self.criticise(between).sum(), [between], create_graph=True)
         flat = slope.reshape(len(real), -1)
-        excess = sqrt((flat * flat).sum(1) + 1e-12) - 1  # (N,); √ has no derivative at 0
+        excess = sqrt((flat * flat).sum(1) + 1e-12) - 1  # (N,); √ is not differentiable at 0
         return (excess * excess).mean()
 
     def generate(self, n: int, rng: Rng) -> Tensor:
-        """Generate n samples (n, *shape) that are differentiable in the generator's parameters."""
+        """Generate n samples (n, *shape), differentiable with respect to the generator's parameters."""
         at_least(0, n=n)
         x = self.generator(self.noise.sample(n, rng).astype(self.dtype))
         require(x.shape == (n, *self.shape), "generator", f"output {(n, *self.shape)}", x.shape)

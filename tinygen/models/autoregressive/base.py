@@ -1,4 +1,4 @@
-"""Base class of the autoregressive models: the chain rule around a network.
+"""Base class of the autoregressive models, which factorise ln p(x) by the chain rule.
 
     ln p(x | label) = Σᵢ ln p(xᵢ | x₍<ᵢ₎, label)
 
@@ -48,7 +48,7 @@ class Autoregressive(Module):
         raise NotImplementedError
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
-        """Sample x (n, *shape) in place, one variable at a time, and yield each one's parameters (n, output.width)."""
+        """Sample x (n, *shape) in place, one variable at a time; yield the parameters of each (n, output.width)."""
         raise NotImplementedError
 
     def log_prob(self, x: Array, labels: Array | None = None) -> Tensor:
@@ -92,18 +92,18 @@ class Autoregressive(Module):
         check_labels(labels, len(x), self.classes)
 
     def rescale(self, x: Array, dtype: DTypeLike | None = None) -> Array:
-        """Map levels linearly to −1…1, in `dtype`; by default the model's dtype, which is slow to look up in a loop.
+        """Map levels linearly into [−1, 1]. In a loop, pass `dtype`, because the model's dtype is slow to look up.
 
-        No level is mapped to 0, the value of zero padding: an odd number of levels is scaled like the next even one.
+        No level is mapped to 0, the value of zero padding: an odd number of levels is scaled like the next even number.
         """
         last = self.output.levels - 1 + self.output.levels % 2
         return (x * (2 / last) - 1).astype(self.dtype if dtype is None else dtype)
 
 
 class LabelEmbeddings(Module):
-    """Learned embeddings of the class label, one for each of several layers; zeros if there are no classes.
+    """Learned embeddings of the class label, one per layer; 0.0 if there are no classes.
 
-    Shapes: labels (N,) or None; result, for each layer, (N, 1, …, 1, width) with `axes` axes of length 1, or 0.0.
+    Shapes: labels (N,) or None; result, per layer: (N, 1, …, 1, width) with `axes` axes of length 1, or 0.0.
     """
 
     def __init__(self, classes: int, widths: Sequence[int], rng: Rng) -> None:

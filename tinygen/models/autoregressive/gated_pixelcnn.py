@@ -1,9 +1,9 @@
-"""Gated PixelCNN: the likelihood of an image, pixel by pixel, from two stacks of masked convolutions.
+"""Gated PixelCNN: an autoregressive model of images, with two stacks of masked convolutions.
 
     ln p(x) = Σᵢⱼ ln p(xᵢⱼ | the rows above, the pixels to the left)
 
-The vertical stack sees all rows above, on both sides. The horizontal stack sees the pixels to the left in the same row
-and, in every layer, the features of the vertical stack. Together they see every earlier pixel: no blind spot.
+The vertical stack sees all pixels in the rows above. The horizontal stack sees the pixels to the left in the same row
+and, in every layer, the features of the vertical stack. Together they see every earlier pixel: there is no blind spot.
 
     v ── gate ── vertical conv ─┬─────────────────────────→ v of the next layer
                                1×1
@@ -40,7 +40,7 @@ class GatedLayer(Module):
         self.first, self.dropout = first, dropout
         self.vertical = Conv(channels_in, 2 * channels, taps.vertical(size, centre=not first), rng)
         self.to_horizontal = Conv(2 * channels, 2 * channels, taps.point(), rng)
-        # No bias where the output is added to that of a layer with a bias.
+        # No bias in layers whose output is added to that of a layer with a bias.
         self.horizontal = Conv(channels_in, 2 * channels, taps.horizontal(size, centre=not first), rng, bias=False)
         self.residual = None if last else Conv(channels, channels, taps.point(), rng, bias=first)
         self.skip = Conv(channels, channels, taps.point(), rng, bias=first)
@@ -125,8 +125,8 @@ class GatedPixelCNN(Autoregressive):
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
         """Sample the images x (n, H, W, 1) in place, in raster order, and yield the logits (n, levels) of each pixel.
 
-        The vertical stack also looks to the right, so it is evaluated a row at a time. An image costs about as much as
-        one evaluation of the network.
+        The vertical stack also looks to the right, so it is evaluated one row at a time. An image costs about as much
+        as one evaluation of the network.
         """
         self.check_buffer(x, labels)
         height, width, _ = self.shape

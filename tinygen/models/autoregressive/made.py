@@ -1,10 +1,10 @@
-"""MADE: an autoregressive model from one pass through a masked fully connected network.
+"""MADE: an autoregressive model that computes all conditionals in one pass through a masked MLP.
 
     p(x) = Πᵢ p(x_o(i) | x_o(1), …, x_o(i−1))         for an order o of the variables
 
 MADE is an autoencoder whose weights are masked so that each output depends only on the variables that precede its own
 in the order (see `tinygen.nn.made_masks`). The masks can change between training steps: one set of weights, trained
-with a random one of k orders at each step, defines k models, and their mean usually has a higher likelihood than each:
+with a random one of k orders at each step, defines k models. Their mean usually has a higher likelihood than each:
 
     p(x) = 1/k Σₒ p(x | o)
 
@@ -25,12 +25,12 @@ from .base import Autoregressive, Rng
 
 
 class MADE(Autoregressive):
-    """MADE over integer arrays with values 0…levels−1, as one order or as the mean over several.
+    """MADE over integer arrays with values 0…levels−1, under one order or averaged over several.
 
-    Each variable is one number in −1…1 at the input rather than one-hot: the first layer does not grow with `levels`.
+    Each input is a number in −1…1, not a one-hot vector, so the first layer does not grow with `levels`.
 
     Args:
-        orders: number of orders: 1 for raster order; several are random permutations.
+        orders: number of orders: 1 is raster order, more are random permutations.
         output: distribution of one variable; by default Bernoulli for two levels, Categorical for more.
         direct: whether to add a masked linear map from the inputs to the outputs.
 
@@ -40,7 +40,7 @@ class MADE(Autoregressive):
         >>> rng = np.random.default_rng(0)
         >>> model = MADE((8, 8), 2, rng, hidden=(32,), orders=4)
         >>> x = model.sample(3, rng)
-        >>> model.log_prob(x).shape, model.log_prob(x, order=1).shape  # of the mean, of one order
+        >>> model.log_prob(x).shape, model.log_prob(x, order=1).shape  # averaged over the orders, under one order
         ((3,), (3,))
     """
 
@@ -78,7 +78,7 @@ class MADE(Autoregressive):
         return y.reshape(*x.shape, self.output.width)
 
     def log_prob(self, x: Array, labels: Array | None = None, *, order: int | None = None) -> Tensor:
-        """Return ln p(x | labels) of each example in nats, (N,): of the mean over all orders, or under one order."""
+        """Return ln p(x | labels) of each example in nats, (N,), under one order or with p averaged over orders."""
         self._check_order(order or 0)
         x = self.check_inputs(x, labels)
         orders = range(self.orders) if order is None else [order]
@@ -94,7 +94,7 @@ class MADE(Autoregressive):
         return -self.log_prob(x, labels, order=order).mean()
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None, *, order: int = 0) -> Iterator[Array]:
-        """Sample x (n, *shape) in place in one order, and yield each variable's parameters (n, width).
+        """Sample x (n, *shape) in place, in the given order; yield the parameters of each distribution (n, width).
 
         Every hidden unit is computed once, so this costs about as much as one evaluation of the network.
         """

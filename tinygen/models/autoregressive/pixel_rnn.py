@@ -8,8 +8,8 @@
             ↑        ↑        ↑
             0        x₁       x₂          and the coordinates of the value to predict
 
-The hidden state carries all information about earlier pixels. The pixel above is a whole row of steps in the past, so
-without the coordinates the LSTM would have to count steps to know its position.
+The hidden state carries all information about earlier pixels. The pixel above was read a whole row
+earlier, so without the coordinates the LSTM would have to count steps to know its position.
 
 This is a plain LSTM in raster order, not the Row LSTM or the Diagonal BiLSTM of the paper.
 
@@ -33,8 +33,8 @@ from .coordinates import raster_coordinates
 class PixelRNN(Autoregressive):
     """Pixel RNN over images (height, width, channels) with integer values 0…levels−1.
 
-    The previous value is one number in −1…1 at the input rather than one-hot, so that the first layer does not grow
-    with `levels` and similar levels have similar inputs.
+    The previous value is given as a number in −1…1, not as a one-hot vector, so the first layer does not grow with
+    `levels` and similar levels have similar inputs.
 
     Args:
         hidden, layers: number of units of each LSTM, number of stacked LSTMs.

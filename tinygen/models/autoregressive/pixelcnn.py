@@ -1,9 +1,9 @@
-"""PixelCNN: the likelihood of an image, pixel by pixel and channel by channel, from a stack of masked convolutions.
+"""PixelCNN: an autoregressive model of images, with a stack of masked convolutions.
 
     ln p(x) = Σ ln p(x at pixel p, channel c | all pixels before p in raster order, channels of p before c)
 
-A masked kernel is a sum over earlier pixels, with taps o < (0, 0), plus a product at the pixel p itself, whose weights
-are multiplied by a mask over the channels, A or B, as in a MADE:
+A masked convolution is a sum over earlier pixels, with taps o < (0, 0), plus a 1×1 convolution at the pixel p itself,
+whose weights are multiplied by a channel mask, A or B, as in a MADE:
 
     first    h = Σₒ x(p + o) Wₒ + x(p) (V ⊙ A) + b                   A: units of group g see channels before g
     block    f = relu(relu(h) (R ⊙ B) + b)                           B: units of group g see groups up to g
@@ -60,7 +60,7 @@ class PixelCNN(Autoregressive):
     Args:
         channels: number of channels C in a block, 2C between blocks; divisible by shape[2] if `ordered`.
         first_size, size: width of the square windows of the first layer and of the blocks; odd.
-        ordered: whether a channel depends on earlier channels of its pixel (R → G → B) or they are independent.
+        ordered: whether a channel depends on earlier channels of its pixel (R → G → B); if not, they are independent.
         output: distribution of one value; by default Categorical(levels).
         dropout: dropout rate in the blocks, used only in `loss(x, rng=rng)`.
 
@@ -116,7 +116,7 @@ class PixelCNN(Autoregressive):
         return self._network(self.rescale(x), self.embeddings(labels, 2), rng, None)
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
-        """Sample the images x (n, H, W, C) in place, in raster order, and yield each value's parameters (n, width).
+        """Sample the images x (n, H, W, C) in raster order; yield the parameters of each distribution (n, width).
 
         The network is evaluated once per channel of a pixel, or once per pixel if the channels are independent.
         """
@@ -137,10 +137,10 @@ class PixelCNN(Autoregressive):
     def _network(
         self, x: Array, embeddings: Sequence[TensorLike], rng: Rng | None, cache: ActivationCache | None
     ) -> Tensor:
-        """Evaluate images x (N, H, W, C), or with a cache the pixel x (n, C), which is read only if `ordered`."""
+        """Evaluate images x (N, H, W, C) or, with a cache, one pixel x (n, C), which is used only if `ordered`."""
         first, *in_block, hidden, last = self.masks
         here = embeddings[0] if self.here is None else self.here(x, first, cache, residual=embeddings[0])
-        h = self.earlier(x if cache is None else None, cache, residual=here)  # (N, H, W, 2 channels)
+        h = self.earlier(x if cache is None else None, cache, residual=here)  # (N, H, W, 2 · channels)
         for block, embedding in zip(self.blocks, embeddings[1:], strict=True):
             h = block(h, in_block, embedding, rng, cache)
         features = self.hidden(relu(h), hidden, cache)  # (N, H, W, channels)

@@ -1,11 +1,11 @@
-"""WaveNet: the likelihood of a sequence, sample by sample, from dilated causal convolutions.
+"""WaveNet: an autoregressive model of sequences, with dilated causal convolutions.
 
     ln p(x) = Σₜ ln p(xₜ | x₁, …, xₜ₋₁)
 
-The dilation doubles from block to block, so each block doubles the receptive field at a constant cost (see the picture
-at `taps.dilated`). After several blocks the dilations may start again at 1.
+The dilation doubles from block to block, so each block doubles the receptive field at a constant cost (see the diagram
+in `taps.dilated`). After several blocks the dilations may start again at 1.
 
-    x ─ embedding ─ causal conv (without the present)
+    x ─ embedding ─ causal conv (excludes the current value)
                           │
     h ┬─ dilated conv ─ + ─ gate ─┬─ 1×1 ─ + ─────→ h of the next block
       │                 │         └────────│─ 1×1 ─ + ─────→ skip ─→ relu ─ 1×1 ─ relu ─ 1×1 ─→ logits
@@ -14,12 +14,12 @@ at `taps.dilated`). After several blocks the dilations may start again at 1.
 
     gate:  z = tanh(W_f ∗ h + V_f c) ⊙ σ(W_g ∗ h + V_g c)
 
-The context c is global (a label for the whole sequence) or local (known at every position). An image is modelled as
+The context c is global (a label for the whole sequence) or local (a vector at every position). An image is modelled as
 the sequence of its values in raster order. The network then cannot see where a row ends, unless it is given the
 coordinates as local context.
 
-The input is a learned embedding of the level, which equals a one-hot code, as in the paper, times a learned matrix.
-A single number would not do: the 256 codes of companded audio are not a linear scale.
+The input is a learned embedding of the level, which is equivalent to the one-hot code of the paper followed by a linear
+layer. A single number is not enough: the 256 levels of companded audio are not on a linear scale.
 
 Source: van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior & Kavukcuoglu, "WaveNet: A
 Generative Model for Raw Audio", 2016, sections 2.1-2.5.
@@ -45,7 +45,7 @@ class Block(Module):
 
     def __init__(self, channels: int, size: int, dilation: int, rng: Rng, *, first: bool, last: bool) -> None:
         self.dilated = Conv(channels, 2 * channels, taps.dilated(size, dilation), rng)
-        # No bias where the output is added to that of a layer with a bias; no residual, since the last h is not used.
+        # No bias in layers whose output is added to that of a layer with a bias. The h of the last block is not used.
         self.residual = None if last else Conv(channels, channels, taps.point(1), rng, bias=False)
         self.skip = Conv(channels, channels, taps.point(1), rng, bias=first)
 
@@ -60,7 +60,7 @@ class Block(Module):
 class WaveNet(Autoregressive):
     """WaveNet over sequences (T,), or over events of any shape in raster order, of integers 0…levels−1.
 
-    A model of sequences evaluates and draws sequences of any length.
+    A model of sequences can evaluate and sample sequences of any length.
 
     Args:
         channels: number of channels C of h; 2C before the gate.
@@ -73,7 +73,7 @@ class WaveNet(Autoregressive):
         >>> model = WaveNet((16,), 256, np.random.default_rng(0), channels=8, dilations=(1, 2, 4))
         >>> model.receptive_field
         9
-        >>> model.log_prob(np.zeros((2, 100), int)).shape  # another length than 16
+        >>> model.log_prob(np.zeros((2, 100), int)).shape  # a length other than 16
         (2,)
     """
 
@@ -119,7 +119,7 @@ class WaveNet(Autoregressive):
         return self._network(sequence, self._context(labels)).reshape(*x.shape, self.output.width)
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
-        """Sample x (n, *shape) or (n, T′) in place, one variable at a time; yield each one's logits (n, levels)."""
+        """Sample x (n, *shape) or (n, T′) in place, one variable at a time; yield the logits of each (n, levels)."""
         self.check_buffer(x, labels)
         indices = list(np.ndindex(x.shape[1:]))
         cache = ActivationCache(len(x), (len(indices),))

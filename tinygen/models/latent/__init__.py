@@ -1,1 +1,1 @@
-"""Chapter 3: latent-variable models, trained by a bound on ln p(x)."""
+"""Chapter 3: latent-variable models, trained on a lower bound of ln p(x)."""

@@ -1,6 +1,6 @@
 """Variational autoencoder (VAE): a latent variable z with a prior p(z), a decoder p(x|z) and an encoder q(z|x).
 
-    p(x) = ∫ p(x|z) p(z) dz          intractable: estimated with importance weights of samples from the posterior q(z|x)
+    p(x) = ∫ p(x|z) p(z) dz          intractable: estimated by importance sampling with samples from q(z|x)
 
     wᵢ = p(x|zᵢ) p(zᵢ) / q(zᵢ|x),    zᵢ ~ q(z|x)
 
@@ -8,7 +8,7 @@
     IWAE_k = E ln 1/k Σᵢ wᵢ                                ≤  ln p(x), and increases to it with k
 
 Gradients pass through the samples by the reparameterisation trick (reparameterised_posterior.py); a posterior flow may
-transform them further. The prior may be a flow, too; it is then trained together with the networks.
+transform them further. The prior may also be a flow, which is then trained together with the networks.
 
 Source: Kingma & Welling, "Auto-encoding variational Bayes", 2014; Burda, Grosse & Salakhutdinov, "Importance weighted
 autoencoders", 2016; Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016.
@@ -43,7 +43,7 @@ class VAE(Module):
         posterior_flow: bijection whose `inverse(z, context)` transforms z ~ N(mean, scale²), such as that of IAF.
 
     Shapes: x (N, *shape), bounds (N,) in nats.
-    Raises: ValueError if x is empty, not finite or of another shape, or if a network's output has the wrong shape.
+    Raises: ValueError if x is empty, is not finite or has the wrong shape, or if the output of a network does.
 
     Example:
         >>> from tinygen.distributions import Bernoulli
@@ -102,9 +102,9 @@ class VAE(Module):
         return self.log_likelihood(x, z) + self._log_prior(z) - log_q
 
     def kl_per_dimension(self, x: Array) -> Tensor:
-        """Return KL(q(zᵢ|x) ‖ N(0, 1)) of each latent variable in nats, (N, latent); it is about 0 for a collapsed one.
+        """Return KL(q(zᵢ|x) ‖ N(0, 1)) of each latent variable in nats, (N, latent); about 0 for a collapsed one.
 
-        Raises: ValueError with a posterior flow or a prior other than N(0, I), which have no closed form.
+        Raises: ValueError with a posterior flow or a prior other than N(0, I): there is no closed form.
         """
         return self._closed_kl(self.posterior(x))
 
