@@ -94,15 +94,15 @@ def test_accepts_valid_arguments(call: Callable[[], Any]) -> None:
         (lambda: as_levels(np.full((1, 2), 3), (2,), 3), "x: .* got values 3…3"),
         (lambda: as_levels(np.full((1, 2), -1), (2,), 3), "x: .* got values -1…-1"),
         (lambda: check_labels([1, 0], 2, 2), "labels: expected a NumPy array, got list"),  # type: ignore[arg-type]
-        (lambda: check_labels(None, 2, 2), "labels: expected some, the model has 2 classes"),
-        (lambda: check_labels(np.zeros(2, int), 2, 0), "labels: expected none, the model has 0 classes"),
+        (lambda: check_labels(None, 2, 2), "labels: expected integers 0…1, got none"),
+        (lambda: check_labels(np.zeros(2, int), 2, 0), "labels: expected none for a model without classes, got some"),
         (lambda: check_labels(np.zeros(2), 2, 2), "labels: .* got float64"),
         (lambda: check_labels(np.zeros(3, int), 2, 2), r"labels: .* of shape \(3,\)"),
         (lambda: check_labels(np.array([0, 2]), 2, 2), "labels: .* got values 0…2"),
         (lambda: check_rng(0), r"rng: expected a np.random.Generator, such as np.random.default_rng\(seed\), got 0"),  # type: ignore[arg-type]
     ],
 )
-def test_rejects_invalid_arguments_by_name(call: Callable[[], Any], message: str) -> None:
+def test_error_names_the_invalid_argument(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         call()
 

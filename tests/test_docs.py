@@ -34,7 +34,7 @@ def name_of(path: Path) -> str:
 
 
 def missing_links(text: str, folder: Path) -> list[str]:
-    """Return the relative links that lead to no file."""
+    """Return the relative links whose targets do not exist."""
     targets = [link.split("#")[0] for link in LINK.findall(text) if "://" not in link]
     return [target for target in targets if target and not (folder / target).exists()]
 
@@ -55,7 +55,7 @@ def missing_paths(text: str) -> list[str]:
 
 
 def missing_file_names(text: str) -> list[str]:
-    """Return the file names without a folder, such as `conv.py`, that no file of the repository has."""
+    """Return the file names without a folder, such as `conv.py`, that do not exist in the repository."""
     folders = ("tinygen", "tests", "examples", "benchmarks")
     names = {path.name for folder in folders for path in (ROOT / folder).rglob("*.py")}
     return [name for name in re.findall(r"`(\w+\.py)`", text) if name not in names]
@@ -93,7 +93,7 @@ def missing_modules(text: str) -> list[str]:
 
 
 def checked_by(source: str) -> list[str]:
-    """Return the test files that the "Checked by:" notes of a source file name, which may continue on later lines."""
+    """Return the test files in the "Checked by:" notes of a source file. A note may span several lines."""
     notes = re.findall(r"Checked by: (.*?)(?:\n\s*\n|\"\"\"|\n\s*\w+: )", source, flags=re.DOTALL)
     return [path for note in notes for path in re.findall(r"tests/[\w/]+\.py", note)]
 
@@ -124,7 +124,7 @@ def test_source_files_name_only_existing_files() -> None:
     assert not {source: missing for source, missing in found.items() if missing}
 
 
-def test_missing_things_are_found() -> None:
+def test_missing_targets_are_reported() -> None:
     assert missing_links("[a](nothing.md) [b](README.md#how) [c](https://example.org/x)", ROOT) == ["nothing.md"]
     text = "`tinygen/nothing.py`, examples/{made,nothing}.py, `examples/NAME.py`, tests/test_docs.py."
     assert missing_paths(text) == ["tinygen/nothing.py", "examples/nothing.py"]
@@ -138,7 +138,7 @@ def test_missing_things_are_found() -> None:
 def diagram() -> Iterator[str]:
     """Yield the names below tinygen in the diagram of docs/architecture.md, from top to bottom.
 
-    A line is a folder, names of its modules separated by ` · `, and a remark; the folder may be that of a line above.
+    Each line has module names separated by ` · ` and a remark. Lines without a folder belong to the folder above.
     """
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     lines = text.split("## Layers")[1].split("```")[1].splitlines()
@@ -155,7 +155,7 @@ def test_diagram_lists_existing_modules_in_the_order_of_the_layers() -> None:
     assert not [name for name in names if name not in MODULES]
     depths = [layer(name)[0] for name in names]
     assert depths == sorted(depths)
-    # The __init__ of autograd only collects names.
+    # The __init__ of autograd only re-exports names.
     covered = {layer(name)[1] for name in names} | {"autograd"}
     assert covered >= {entry for entries in LAYERS for entry in entries if entry in MODULES}
 

@@ -38,7 +38,7 @@ LAYERS = [
     {"models"},
     {"testing"},
 ]
-# Within a layer, an entry may import only those that precede it in one of these lists.
+# Within a layer, an entry may import only entries that precede it in one of these lists.
 ORDER_WITHIN_LAYER = [
     [
         "autograd.elementwise",
@@ -53,7 +53,7 @@ ORDER_WITHIN_LAYER = [
 # The package's __init__ re-exports names from many layers, so no other module may import it.
 UNLAYERED = {""}
 
-# Limits in lines. The exceptions below each give a reason; the goal is to have none.
+# Limits in lines. Every exception below has a reason; the goal is to have no exceptions.
 FILE_LIMIT = 300
 MODEL_LIMIT = 200
 EXAMPLE_LIMIT = 100
@@ -169,7 +169,7 @@ def count_lines(path: Path) -> int:
 
 
 def functions(source: str) -> Iterator[tuple[str, int]]:
-    """Yield the name and the number of lines, without the docstring, of each function in a file, nested ones too."""
+    """Yield the name and the number of lines, without docstring, of each function in a file, including nested ones."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
@@ -182,7 +182,7 @@ def functions(source: str) -> Iterator[tuple[str, int]]:
 
 
 def exceeding(sizes: dict[str, int], limit: int, exceptions: dict[str, str]) -> dict[str, int]:
-    """Return the sizes over the limit that have no exception; an exception that is no longer needed is an error."""
+    """Return the sizes over the limit that have no exception. Fail if an exception is no longer needed."""
     over = {name: size for name, size in sizes.items() if size > limit}
     stale = [name for name in exceptions if name not in over]
     assert not stale, f"within the limit of {limit} lines now: remove {', '.join(stale)} from the exceptions"

@@ -58,7 +58,7 @@ def test_frechet_distance_from_standard_normal_matches_closed_form(d: int, s: fl
     assert found == pytest.approx(m @ m + d * (1 - s) ** 2, rel=1e-9, abs=1e-12)
 
 
-def test_frechet_distance_is_right_for_covariances_that_do_not_commute() -> None:
+def test_frechet_distance_of_covariances_that_do_not_commute() -> None:
     # For these, the elementwise root of Σ_a Σ_b gives another value.
     a, b = np.array([[2.0, 1.0], [1.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 9.0]])
     product = a @ b  # a 2×2 matrix: tr √M = √(tr M + 2 √det M)
@@ -86,14 +86,14 @@ def test_fid_of_one_feature_matches_closed_form(rng: np.random.Generator) -> Non
     assert fid(a, b) == pytest.approx(exact, rel=1e-9)
 
 
-def test_bootstrap_interval_of_a_mean_has_its_coverage(rng: np.random.Generator) -> None:
+def test_bootstrap_interval_of_a_mean_has_the_nominal_coverage(rng: np.random.Generator) -> None:
     covered = 0
     for _ in range(100):
         x = rng.normal(size=100)
         value, low, high = bootstrap(lambda x: float(x.mean()), x, rng=rng, rounds=200)
         assert value == pytest.approx(x.mean(), abs=0.05)  # unbiased; 200 rounds give a standard error of 0.1/√200
         covered += low < 0 < high
-    assert 85 <= covered <= 100  # 95, with four standard errors and a slightly narrow interval
+    assert 85 <= covered <= 100  # expected 95; allows four standard errors and a slightly narrow interval
 
 
 def test_bootstrap_resamples_each_set_independently_at_its_size(rng: np.random.Generator) -> None:
@@ -107,7 +107,7 @@ def test_bootstrap_resamples_each_set_independently_at_its_size(rng: np.random.G
     expected = 2 * 1.96 * np.sqrt(x.var() / 400 + x[:100].var() / 100)
     assert high - low == pytest.approx(expected, rel=0.25)  # three standard errors of the quantiles
     same = bootstrap(lambda a, b: float(a.mean() - b.mean()), x, x, rng=rng, rounds=50)
-    assert same.high - same.low > 0.1  # it would be 0 if both sets had the same rows
+    assert same.high - same.low > 0.1  # it would be 0 if both sets were resampled with the same indices
 
 
 def test_bootstrap_interval_width_depends_on_the_coverage(rng: np.random.Generator) -> None:

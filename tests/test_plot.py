@@ -21,7 +21,7 @@ def rendered(figure: Any) -> NDArray[np.uint8]:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def test_grid_shows_every_pixel_in_its_place() -> None:
+def test_grid_draws_every_pixel_at_its_position() -> None:
     images = np.random.default_rng(0).integers(0, 17, (5, 8, 6, 1))
     screen = rendered(plot.sample_grid(images, levels=17, columns=3))
     zoom, gap, margin = 10, 6, 20  # zoom is round(84 / 8)
@@ -57,10 +57,10 @@ def test_labels_and_title_are_inside_the_figure_and_outside_the_images() -> None
         assert box.x1 <= screen.shape[1]
         assert box.y1 <= screen.shape[0]
         assert box.x1 < columns[0] or screen.shape[0] - box.y0 < rows[0]
-    height = 4 * 21  # of a row in screen pixels; the gap is 6
+    row_height, gap = 4 * 21, 6  # in screen pixels
     for row, label in enumerate(figure.texts[:2]):
         middle = screen.shape[0] - label.get_window_extent().get_points()[:, 1].mean()
-        expected = rows[0] + row * (height + 6) + height / 2
+        expected = rows[0] + row * (row_height + gap) + row_height / 2
         assert middle == pytest.approx(expected, abs=1)  # text is placed on whole pixels
 
 
@@ -120,7 +120,7 @@ def test_labels_of_curves_are_in_order_without_overlap() -> None:
     assert texts[-1].get_position()[1] == pytest.approx((4 - ylim[0]) / (ylim[1] - ylim[0]))
 
 
-def test_curves_of_no_records_and_of_one_can_be_drawn() -> None:
+def test_curves_of_zero_or_one_record_can_be_drawn() -> None:
     for values in ([], [2.0], [np.nan]):
         rendered(plot.curves({"step": range(len(values)), "loss": values}, x="step", ylabel="nats", ylim=(0, 3)))
 

@@ -1,4 +1,4 @@
-"""Generative models from scratch: automatic differentiation on NumPy, convolution kernels in Numba, tested claims.
+"""Generative models from scratch: automatic differentiation on NumPy, convolution kernels in Numba.
 
 The modules (`tinygen.nn`, `tinygen.models`, …) are imported on first use.
 

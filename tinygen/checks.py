@@ -15,7 +15,7 @@ from .autograd.tensor import array_of
 
 
 def require(holds: bool | np.bool_, name: str, expected: object, got: object) -> None:
-    """Raise ValueError unless the condition holds. Its arguments are evaluated at every call, so keep them cheap."""
+    """Raise ValueError unless `holds` is true. The message's parts are evaluated at every call, so keep them cheap."""
     if not holds:
         raise ValueError(f"{name}: expected {expected}, got {got}")
 
@@ -54,13 +54,13 @@ def check_array(name: str, x: object) -> None:
 def check_event(name: str, x: TensorLike, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless x has shape (N, *shape)."""
     got = array_of(x).shape
-    require(got[1:] == shape and got != (), name, f"shape {with_examples(shape)}", got)
+    require(got[1:] == shape and got != (), name, f"shape {batch_shape(shape)}", got)
 
 
 def as_finite(name: str, x: TensorLike, shape: tuple[int, ...], dtype: DTypeLike) -> TensorLike:
     """Return x converted to `dtype`, so that float64 data does not promote a float32 network; a Tensor is unchanged.
 
-    Raises ValueError unless x has shape (N, *shape) and real values that are finite, also after the conversion.
+    Raises ValueError unless x has shape (N, *shape) and real values that are finite after the conversion.
     """
     v = array_of(x)
     if not isinstance(x, Tensor):
@@ -83,7 +83,7 @@ def check_context(context: TensorLike | None, n: int, size: int | None = None) -
     if size is None:
         require(got is None or got[:1] == (n,), "context", f"shape ({n}, C)", got)
         return
-    hint = f", as from labels by np.eye({size})[labels]" if size and got == (n,) else ""
+    hint = f", such as np.eye({size})[labels]" if size and got == (n,) else ""
     wanted = f"shape ({n}, {size}){hint}" if size else "none"
     require(got == ((n, size) if size else None), "context", wanted, "none" if got is None else got)
 
@@ -98,7 +98,7 @@ def check_integers(name: str, x: Array, shape: tuple[int, ...], levels: int) -> 
 
 
 def as_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:
-    """Return x as int64. Raises ValueError unless it has shape (N, *shape) and integers 0 … levels − 1 or booleans."""
+    """Return x as int64. Raises ValueError unless x is (N, *shape) booleans or integers 0 … levels − 1."""
     check_array("x", x)
     x = x.astype(np.int64) if x.dtype == bool else x
     check_integers("x", x, (*x.shape[:1], *shape), levels)
@@ -110,7 +110,8 @@ def check_labels(labels: Array | None, n: int, classes: int) -> None:
     if labels is not None and classes:
         check_integers("labels", labels, (n,), classes)
     elif labels is not None or classes:
-        raise ValueError(f"labels: expected {'some' if classes else 'none'}, the model has {classes} classes")
+        wanted, got = (f"integers 0…{classes - 1}", "none") if classes else ("none for a model without classes", "some")
+        raise ValueError(f"labels: expected {wanted}, got {got}")
 
 
 def check_rng(rng: np.random.Generator) -> None:
@@ -124,6 +125,6 @@ def broadcasts(shape: tuple[int, ...], onto: tuple[int, ...]) -> bool:
     return len(shape) <= len(onto) and all(a in (1, b) for a, b in zip(shape[::-1], onto[::-1], strict=False))
 
 
-def with_examples(shape: tuple[int, ...]) -> str:
-    """Return the text of (N, *shape), such as "(N, 28, 28)", or "(N,)" for scalars."""
+def batch_shape(shape: tuple[int, ...]) -> str:
+    """Format the shape (N, *shape) of a batch, such as "(N, 28, 28)", or "(N,)" for scalars."""
     return f"({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"

@@ -18,7 +18,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     Safe for concurrent writers: the last one wins. Raises OSError if writing fails, without leaving a partial file.
     """
     path = Path(path)
-    # In the same folder, so that `replace` is one rename; opened normally, so that the umask sets the permissions.
+    # In the same folder, so that `replace` is an atomic rename; opened normally, so that the umask applies.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with partial.open("xb") as file:

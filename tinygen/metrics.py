@@ -1,7 +1,7 @@
 """Sample quality of models without a likelihood: the Inception Score and the Fréchet distance of features (FID).
 
-Both use a classifier: the score its class probabilities, the distance the features of its last hidden layer. Values
-are comparable only for the same classifier and the same number of samples, since both are biased for few samples.
+Both use a classifier: the score uses its class probabilities, the distance uses the features of its last hidden layer.
+Compare values only for the same classifier and the same number of samples, since both are biased for few samples.
 
 Checked by: tests/test_metrics.py
 """
@@ -51,7 +51,7 @@ def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov
     covariance is singular, the rounding error of the result is up to √ε ‖Σ‖.
 
     Shapes: means (D,), covariances (D, D).
-    Raises ValueError if a shape is wrong, an entry not finite, or a covariance not symmetric positive semidefinite.
+    Raises ValueError for wrong shapes, NaN or infinity, or a covariance that is not symmetric positive semidefinite.
     Source: Dowson & Landau, "The Fréchet distance between multivariate normal distributions", 1982.
     """
     m_a, m_b = (np.asarray(m, np.float64) for m in (mean_a, mean_b))
@@ -115,8 +115,8 @@ def bootstrap(
         value = 2 θ̂ − mean θ*,   low, high = 2 θ̂ − (upper quantile of θ*, lower quantile of θ*)
 
     θ̂ is the statistic of the samples, θ* the statistics of `rounds` resamples of equal size with replacement. FID and
-    Inception Score have a bias of order 1/N. It is in θ̂ once and in θ* twice, so it cancels in 2 θ̂ − θ*. The quantiles
-    of θ* themselves, a percentile interval, are off by twice the bias.
+    Inception Score have a bias of order 1/N. θ̂ contains it once and θ* twice, so it cancels in 2 θ̂ − θ*. A percentile
+    interval, which consists of quantiles of θ*, is off by twice the bias.
 
     Args:
         statistic: maps the sets of samples, (N, …) each with its own N, to a number.
@@ -131,10 +131,10 @@ def bootstrap(
     require(0 < coverage < 1, "coverage", "a number in (0, 1)", coverage)
     lengths = [len(array) for array in arrays]
     require(len(lengths) > 0 and all(lengths), "samples", "one or more sets, none of them empty", f"lengths {lengths}")
-    found = statistic(*arrays)
-    again = [statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays)) for _ in range(rounds)]
-    high, low = 2 * found - np.quantile(again, [(1 - coverage) / 2, (1 + coverage) / 2])
-    return Estimate(2 * found - float(np.mean(again)), float(low), float(high))
+    estimate = statistic(*arrays)
+    resampled = [statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays)) for _ in range(rounds)]
+    high, low = 2 * estimate - np.quantile(resampled, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return Estimate(2 * estimate - float(np.mean(resampled)), float(low), float(high))
 
 
 def _entropy(p: Reals) -> Reals:

@@ -1,4 +1,4 @@
-"""Plots: grids of samples, training curves and densities in the plane.
+"""Plots: grids of samples, training curves and two-dimensional densities.
 
 Every function returns a new Matplotlib `Figure`, and `save` writes it to a file. Neither pyplot nor rcParams is used.
 The colours are those of Okabe & Ito, which colour-blind readers can distinguish.
@@ -38,14 +38,14 @@ def sample_grid(
     row_labels: Sequence[str] = (),
     title: str | None = None,
 ) -> Figure:
-    """Plot images in a grid. Each pixel is a square of whole screen pixels, so nothing is resampled.
+    """Plot images in a grid. Images are enlarged by an integer factor, so nothing is interpolated.
 
     Args:
         images: (N, H, W), (N, H, W, 1) or (N, H, W, 3), N ≥ 1.
-        levels: grey = value / (levels − 1), so 2 for binary images and values in [0, 1], 256 for bytes. 0 is black.
+        levels: grey = value / (levels − 1): use 2 for binary images and values in [0, 1], 256 for bytes. 0 is black.
         columns: by default the grid has one row per label, or is as square as possible without labels.
 
-    Raises ValueError for other shapes, values outside [0, levels − 1], or a number of labels that is not that of rows.
+    Raises ValueError for other shapes, values outside [0, levels − 1], or a wrong number of labels.
     """
     grey = _grey(images, levels)
     n, height, width = grey.shape[:3]
@@ -88,10 +88,10 @@ def curves(
     ylim: tuple[float, float] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Plot all other columns of a history against column `x`, each with its name at the right end of its line.
+    """Plot every other column of a history against column `x`. Each line is labelled at its right end.
 
     Args:
-        history: name → values (T,). NaNs are skipped, as where validation is less frequent than training.
+        history: name → values (T,). NaNs are skipped, for example at steps without validation.
         ylabel: should name the unit, as in "negative log-likelihood (nats per image)".
         baselines: name → value of a horizontal line.
 
@@ -141,12 +141,12 @@ def density(
     resolution: int = 200,
     title: str | None = None,
 ) -> Figure:
-    """Plot exp(log_prob) over a box of the plane, and samples (m, 2) beside it on the same axes.
+    """Plot exp(log_prob) over a box, and samples (m, 2) in a second panel with the same axis limits.
 
     Args:
         log_prob: (n, 2) → (n,), evaluated at the centres of resolution² cells.
         box: (x₁ from, x₁ to, x₂ from, x₂ to).
-        samples: the title of their panel says how many are outside the box.
+        samples: the panel's title gives their number, and how many are outside the box.
 
     Raises ValueError for other shapes, an empty box or resolution < 1.
     """

@@ -17,7 +17,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT complete, truncated, altered, or not at all, depending on the first part of the path."""
+    """Serves CONTENT complete, truncated, altered, or not at all, depending on the first part of the data_dir."""
 
     requests: list[str]
 
@@ -49,7 +49,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.fixture(autouse=True)
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TINYGEN_DATA", str(tmp_path / "data"))
     for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(proxy, raising=False)
@@ -66,66 +66,66 @@ def fetch(address: str, behaviour: str) -> bytes:
     return folder.load("kept.bin", f"{address}/{behaviour}/source.bin", f"SHA-256 {SHA256}", verified)
 
 
-def test_file_is_downloaded_once_and_kept(server: tuple[str, list[str]], tree: Path) -> None:
+def test_file_is_downloaded_once_and_kept(server: tuple[str, list[str]], data_dir: Path) -> None:
     address, requests = server
     assert fetch(address, "complete") == CONTENT
     assert fetch(address, "complete") == CONTENT
     assert requests == ["/complete/source.bin"]
-    assert [p.name for p in tree.iterdir()] == ["kept.bin"]
-    assert (tree / "kept.bin").read_bytes() == CONTENT
+    assert [p.name for p in data_dir.iterdir()] == ["kept.bin"]
+    assert (data_dir / "kept.bin").read_bytes() == CONTENT
 
 
-def test_download_is_converted_before_it_is_read_and_kept(server: tuple[str, list[str]], tree: Path) -> None:
+def test_download_is_converted_before_it_is_read_and_kept(server: tuple[str, list[str]], data_dir: Path) -> None:
     url = f"{server[0]}/altered/source.bin"
     assert folder.load("kept.bin", url, "", verified, convert=lambda content: content[::-1]) == CONTENT
-    assert (tree / "kept.bin").read_bytes() == CONTENT
+    assert (data_dir / "kept.bin").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("behaviour", ["truncated", "altered", "missing"])
-def test_bad_download_leaves_no_file(server: tuple[str, list[str]], tree: Path, behaviour: str) -> None:
+def test_bad_download_leaves_no_file(server: tuple[str, list[str]], data_dir: Path, behaviour: str) -> None:
     with pytest.raises(DataFileError) as error:
         fetch(server[0], behaviour)
-    for part in ("kept.bin", f"put source.bin from {server[0]}/{behaviour}/source.bin into {tree} ", SHA256):
+    for part in ("kept.bin", f"put source.bin from {server[0]}/{behaviour}/source.bin into {data_dir} ", SHA256):
         assert part in str(error.value)
-    assert list(tree.iterdir()) == []
+    assert list(data_dir.iterdir()) == []
     assert fetch(server[0], "complete") == CONTENT, "a later attempt must succeed"
 
 
-def test_refused_connection_leaves_no_file(tree: Path) -> None:
+def test_refused_connection_leaves_no_file(data_dir: Path) -> None:
     with pytest.raises(DataFileError, match=r"put source\.bin from http://127\.0\.0\.1:0/any/source\.bin"):
         fetch("http://127.0.0.1:0", "any")
-    assert list(tree.iterdir()) == []
+    assert list(data_dir.iterdir()) == []
 
 
-def test_manually_added_file_is_used_and_unchanged(tree: Path) -> None:
-    tree.mkdir()
+def test_manually_added_file_is_used_and_unchanged(data_dir: Path) -> None:
+    data_dir.mkdir()
     for name in ("kept.bin", "source.bin"):
-        (tree / name).write_bytes(CONTENT)
+        (data_dir / name).write_bytes(CONTENT)
         assert fetch("http://127.0.0.1:0", "any") == CONTENT
-        assert [p.name for p in tree.iterdir()] == [name]
-        (tree / name).unlink()
+        assert [p.name for p in data_dir.iterdir()] == [name]
+        (data_dir / name).unlink()
 
 
-def test_bad_manually_added_file_is_reported_and_unchanged(server: tuple[str, list[str]], tree: Path) -> None:
-    tree.mkdir()
-    (tree / "kept.bin").write_bytes(CONTENT[:-1])
+def test_bad_manually_added_file_is_reported_and_unchanged(server: tuple[str, list[str]], data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / "kept.bin").write_bytes(CONTENT[:-1])
     with pytest.raises(DataFileError, match=r"wrong SHA-256; .* delete any bad copy of kept\.bin"):
         fetch(server[0], "complete")
-    assert (tree / "kept.bin").read_bytes() == CONTENT[:-1]
+    assert (data_dir / "kept.bin").read_bytes() == CONTENT[:-1]
     assert server[1] == []
 
 
-def test_read_only_folder_with_the_file_works(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree.mkdir()
-    (tree / "kept.bin").write_bytes(CONTENT)
+def test_read_only_folder_with_the_file_works(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data_dir.mkdir()
+    (data_dir / "kept.bin").write_bytes(CONTENT)
     # Root may write despite the permissions, so the functions that write are replaced as well.
     monkeypatch.setattr(Path, "mkdir", forbidden)
     monkeypatch.setattr(folder, "write_atomically", forbidden)
-    tree.chmod(0o555)
+    data_dir.chmod(0o555)
     try:
         assert fetch("http://127.0.0.1:0", "any") == CONTENT
     finally:
-        tree.chmod(0o755)
+        data_dir.chmod(0o755)
 
 
 def forbidden(*_: object, **__: object) -> None:
@@ -133,7 +133,7 @@ def forbidden(*_: object, **__: object) -> None:
 
 
 def test_read_only_folder_without_the_file_is_reported_before_downloading(
-    server: tuple[str, list[str]], tree: Path, monkeypatch: pytest.MonkeyPatch
+    server: tuple[str, list[str]], data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(DataFileError, match=r"is read-only and does not contain kept\.bin"):
@@ -141,14 +141,16 @@ def test_read_only_folder_without_the_file_is_reported_before_downloading(
     assert server[1] == []
 
 
-def test_folder_that_cannot_be_created_is_reported(server: tuple[str, list[str]], tree: Path) -> None:
-    tree.write_bytes(b"a file instead of a folder")
+def test_folder_that_cannot_be_created_is_reported(server: tuple[str, list[str]], data_dir: Path) -> None:
+    data_dir.write_bytes(b"a file instead of a folder")
     with pytest.raises(DataFileError, match="TINYGEN_DATA"):
         fetch(server[0], "complete")
 
 
 @pytest.mark.parametrize("module", ["pooch", "tqdm"])
-def test_missing_extra_error_says_how_to_install_it(tree: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+def test_missing_extra_error_says_how_to_install_it(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf'needs {module}; install it with: pip install -e "\.\[examples\]"'):
         fetch("http://127.0.0.1:0", "any")

@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_digits_are_those_of_scikit_learn_split_in_order() -> None:
+def test_digits_match_scikit_learn_in_order() -> None:
     train, test = digits("train"), digits("test")
     assert (train.pixels.shape, test.pixels.shape, train.levels) == ((1437, 8, 8, 1), (360, 8, 8, 1), 17)
     assert train.labels is not None
@@ -60,7 +60,7 @@ def test_threshold_gives_binary_pixels(threshold: int) -> None:
 
 @pytest.mark.parametrize("threshold", [0, 17, -1, 7.5, "8"])
 def test_digits_rejects_invalid_thresholds(threshold: int) -> None:
-    with pytest.raises(ValueError, match=r"threshold: expected None or one of 1, …, 16, got"):
+    with pytest.raises(ValueError, match=r"threshold: expected None or an integer 1…16, got"):
         digits("train", threshold=threshold)
 
 
@@ -128,7 +128,7 @@ def test_mnist_rejects_damaged_files(small_mnist: Images, folder: Path, data: st
 
 
 def amat(pixels: NDArray[np.uint8]) -> bytes:
-    """Write binary images in the published text format: a line of 784 numbers each."""
+    """Encode binary images in the published text format, one line of 784 numbers per image."""
     return b"".join(b" ".join(b"%d" % v for v in row) + b" \n" for row in pixels.reshape(len(pixels), 784).tolist())
 
 
@@ -141,7 +141,7 @@ def npz(**arrays: NDArray[np.generic]) -> bytes:
 
 @pytest.fixture
 def four(folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
-    """Four images as the "valid" split, with a patched hash; no file is in the folder."""
+    """Four images as the "valid" split, with a patched hash and without a file in the folder."""
     pixels = np.random.default_rng(0).integers(0, 2, (4, 28, 28, 1), np.uint8)
     sha256 = hashlib.sha256(np.packbits(pixels.reshape(4, 784), axis=1).tobytes()).hexdigest()
     monkeypatch.setitem(images.BINARIZED_MNIST_FILES, "valid", (4, sha256))
@@ -181,7 +181,7 @@ def test_binarized_mnist_rejects_bad_packed_files(
     path.write_bytes(content)
     with pytest.raises(DataFileError, match=message) as error:
         binarized_mnist("valid")
-    # The message has the folder, the URL and the expected hash.
+    # The message contains the folder, the URL and the expected hash.
     sha256 = images.BINARIZED_MNIST_FILES["valid"][1]
     for part in (str(folder), "http://127.0.0.1:0/binarized_mnist_valid.amat", sha256):
         assert part in str(error.value)

@@ -97,7 +97,7 @@ def test_entropy_has_its_known_value(density: ToyDensity, entropy: float, tolera
 
 
 def test_two_moons_matches_brute_force_integration() -> None:
-    # The integral over t by the midpoint rule, then −∫ p log p on another grid than that of the library.
+    # Integrate over t by the midpoint rule, then compute −∫ p log p on a different grid from the library's.
     sigma, n, middles = 0.1, 3000, (np.arange(3000) + 0.5) / 3000 * np.pi
     x1, x2 = np.linspace(-1.7, 2.7, 111), np.linspace(-1.2, 1.7, 73)
     p = np.zeros((111, 73))

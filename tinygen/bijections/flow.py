@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
-from ..checks import as_finite, at_least, check_context, require, with_examples
+from ..checks import as_finite, at_least, batch_shape, check_context, require
 from ..distributions import Distribution
 from ..nn import Module
 from .bijection import Bijection, Context
@@ -71,7 +71,7 @@ class Flow(Module):
 
     def _checked(self, x: TensorLike, context: Context) -> tuple[TensorLike, Context]:
         dtype = array_of(x).dtype
-        require(dtype.kind == "f", "x", f"floats of shape {with_examples(self.shape)}", dtype)
+        require(dtype.kind == "f", "x", f"floats of shape {batch_shape(self.shape)}", dtype)
         x = as_finite("x", x, self.shape, self.dtype)
         return x, self._checked_context(len(array_of(x)), context)
 

@@ -47,11 +47,12 @@ def mu_law_encode(x: ArrayLike, levels: int = 256) -> NDArray[np.int64]:
 
 
 def mu_law_decode(k: ArrayLike, levels: int = 256) -> Wave:
-    """Return the wave with f(x) at the centre of each code's interval, so that mu_law_encode gives the codes again.
+    """Return the x whose f(x) is at the centre of the interval of code k, so that encoding x returns k.
 
         x = sign(y) ((1 + μ)^|y| − 1) / μ,   y = 2k/μ − 1
 
-    Shapes: k (…), integers 0 … levels − 1, otherwise ValueError; result (…) in [−1, 1].
+    Shapes: k (…); result (…) in [−1, 1].
+    Raises ValueError if levels < 2, or k contains anything but integers 0 … levels − 1.
     """
     mu, k = _mu(levels), np.asarray(k)
     require(k.dtype.kind in "iu", "k", f"integers 0…{mu}", k.dtype)
@@ -62,15 +63,15 @@ def mu_law_decode(k: ArrayLike, levels: int = 256) -> Wave:
 
 
 def pluck(frequency: float, seconds: float, rate: int, rng: np.random.Generator) -> Wave:
-    """Return a plucked string: noise that circulates in a delay line of length L and loses its high harmonics.
+    """Return a plucked string: noise in a feedback delay line of length L, low-pass filtered at every pass.
 
-        y(n) = ½ (y(n − L) + y(n − L − 1)),   frequency = rate / (L + ½), rounded to an integer L
+        y(n) = ½ (y(n − L) + y(n − L − 1)),   frequency = rate / (L + ½), with L rounded to an integer
 
     Source: Karplus & Strong, "Digital synthesis of plucked-string and drum timbres", 1983.
     """
     _check_frequency("frequency", frequency, rate)
     delay, length = round(rate / frequency - 0.5), _length(seconds, rate)
-    y = np.zeros(1 + max(length, delay))  # starts with a zero, the first y(n − L − 1)
+    y = np.zeros(1 + max(length, delay))  # the leading zero is the first y(n − L − 1)
     noise = rng.uniform(-1, 1, delay)
     noise -= noise.mean()  # a constant would not decay
     y[1 : 1 + delay] = noise / np.abs(noise).max(initial=1e-300)
@@ -93,7 +94,8 @@ def vowel(name: str, pitch: float, seconds: float, rate: int, rng: np.random.Gen
 
         y = Σₖ A(k · pitch) / k · sin(2π k · pitch · t + φₖ),   A(f) = Π_F 1 / |1 − (f/F)² + i f B/F²|
 
-    The bandwidths B are 100 Hz, the phases φₖ random; the sum has the harmonics below rate/2, scaled to max |y| = 1.
+    The bandwidths B are 100 Hz and the phases φₖ are random. The sum is over the harmonics below rate/2; y is scaled to
+    max |y| = 1.
     """
     require(name in FORMANTS, "name", f"one of {', '.join(FORMANTS)}", repr(name))
     _check_frequency("pitch", pitch, rate)
@@ -106,10 +108,10 @@ def vowel(name: str, pitch: float, seconds: float, rate: int, rng: np.random.Gen
 
 
 def sounds(n: int, rng: np.random.Generator, rate: int = 4000, seconds: float = 0.5) -> tuple[Wave, NDArray[np.int64]]:
-    """Draw n sounds of random KINDS with pitches in 100 … 200 Hz and ends of chirps in 100 … 800 Hz, log-uniform.
+    """Draw n sounds of random KINDS. Pitches are log-uniform in 100 … 200 Hz, the ends of chirps in 100 … 800 Hz.
 
     Shapes: waves (n, rate · seconds) in [−1, 1]; kinds (n,), indices into KINDS.
-    Raises ValueError if n < 0, a sound has no sample, or rate ≤ 1600.
+    Raises ValueError if n < 0, a sound would have no samples, or rate ≤ 1600.
     """
     at_least(0, n=n)
     require(rate > 1600, "rate", "above 1600 Hz, twice the highest frequency of a chirp", rate)
@@ -126,7 +128,7 @@ def sounds(n: int, rng: np.random.Generator, rate: int = 4000, seconds: float = 
 
 
 def write_wav(path: str | Path, x: ArrayLike, rate: int) -> None:
-    """Write a wave (T,) as a mono 16-bit WAV file, atomically. Raises ValueError if it is not in [−1, 1]."""
+    """Write a wave (T,) in [−1, 1] as a mono 16-bit WAV file, atomically. Raises ValueError for invalid x."""
     at_least(1, rate=rate)
     x = _check_wave(x)
     require(x.ndim == 1, "x", "one wave (T,)", f"shape {x.shape}")
@@ -148,7 +150,7 @@ def read_wav(path: str | Path) -> tuple[Wave, int]:
             frames = file.readframes(count)
     except (wave.Error, EOFError) as error:
         raise ValueError(f"{path}: expected a WAV file, got a file that cannot be read ({error})") from error
-    require(kind == (1, 2), str(path), "1 channel of 2 bytes per sample", f"{kind[0]} of {kind[1]}")
+    require(kind == (1, 2), str(path), "(channels, bytes per sample) = (1, 2)", kind)
     require(len(frames) == 2 * count, str(path), f"{2 * count} bytes of samples", f"{len(frames)}; is it truncated?")
     return np.maximum(np.frombuffer(frames, "<i2") / 32767, -1), rate
 

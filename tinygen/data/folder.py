@@ -1,4 +1,4 @@
-"""The folder of downloaded files. Files are complete and verified; otherwise an error says which file to put there.
+"""The folder of downloaded data files. If a file is missing or wrong, the error says what to put where.
 
 Checked by: tests/data/test_folder.py
 """
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class DataFileError(OSError):
-    """A data file is missing, unreadable or not the published one. The message has the file, folder, URL and hash."""
+    """A data file is missing, unreadable or not the published one. The message has its name, folder, URL and hash."""
 
 
 def data_folder() -> Path:
@@ -33,14 +33,14 @@ def data_folder() -> Path:
 
 
 def load(name: str, url: str, digest: str, read: Callable[[bytes], T], convert: Callable[[bytes], bytes] = bytes) -> T:
-    """Return read(content) of a file in the data folder. The first call downloads the file if it is not there.
+    """Read a file in the data folder with `read`, and return the result. Download the file first if it is missing.
 
     Args:
         name: file name in the data folder.
-        url: where the file is downloaded from. A copy saved by a browser into the folder is used instead.
+        url: where to download the file from. A copy in the data folder, saved by a browser, is used instead.
         digest: hash of the file for error messages; `read` verifies it.
         read: decodes and verifies the content, or raises ValueError. Only content that it accepts is written.
-        convert: maps the content of the download to that of the file.
+        convert: converts the downloaded content to the content of the file.
 
     Raises: DataFileError if the file is not available or not the published one; ImportError if pooch is missing.
     """

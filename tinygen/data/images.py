@@ -54,7 +54,7 @@ def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> 
 
         pixel ← 1 if pixel ≥ threshold else 0
 
-    Shapes: pixels (1437, 8, 8, 1) and labels (1437,), the first of the set, in "train"; the last 360 in "test".
+    Shapes: pixels (1437, 8, 8, 1) and labels (1437,) in "train", the first images; 360 in "test", the last ones.
     Raises: ValueError for an unknown split or a threshold outside 1 … 16; ImportError without scikit-learn.
     Source: Alpaydin & Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998 (its test part).
 
@@ -65,7 +65,7 @@ def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> 
     """
     part = {"train": slice(None, 1437), "test": slice(1437, None)}[_check_split(split, ("train", "test"))]
     valid = threshold is None or threshold in range(1, 17)
-    require(valid, "threshold", "None or one of 1, …, 16", repr(threshold))
+    require(valid, "threshold", "None or an integer 1…16", repr(threshold))
     bundle = import_optional("sklearn.datasets", "digits").load_digits()
     pixels = bundle.images[part, :, :, None].astype(np.uint8)
     labels = bundle.target[part].astype(np.int64)
@@ -88,9 +88,9 @@ def mnist(split: Literal["train", "test"]) -> Images:
 
 
 def binarized_mnist(split: Literal["train", "valid", "test"]) -> Images:
-    """Return one split of static binarised MNIST: each pixel was sampled once from a Bernoulli with its grey value.
+    """Return one split of static binarised MNIST: every pixel was set to 1 with probability equal to its grey value.
 
-    There are no labels. The first call downloads up to 78 MB of text; `data_folder()` keeps it in up to 1.6 MB.
+    There are no labels. The first call downloads up to 78 MB of text and stores up to 1.6 MB in `data_folder()`.
 
     Shapes: pixels (50000, 28, 28, 1) of 0 and 1 in "train"; 10000 each in "valid" and "test".
     Raises: ValueError for an unknown split; DataFileError if a file is not available or not the published one.
@@ -130,10 +130,10 @@ def _decode_idx(content: bytes) -> NDArray[np.uint8]:
 
 
 def _pack(text: bytes) -> bytes:
-    """Convert lines of 784 numbers 0 or 1 to an .npz file with eight of them per byte."""
+    """Convert lines of 784 numbers 0 or 1 to an .npz file with eight pixels per byte."""
     bits = np.frombuffer(text.translate(None, delete=b" \t\r\n"), np.uint8) - ord("0")
     if bits.size % 784 or (bits > 1).any():  # characters below "0" wrap around to large numbers
-        raise ValueError(f"source: expected lines of 784 numbers 0 or 1, got {bits.size} characters without spaces")
+        raise ValueError(f"source: expected lines of 784 numbers 0 or 1, got {bits.size} characters without whitespace")
     content = io.BytesIO()
     np.savez_compressed(content, packed=np.packbits(bits.reshape(-1, 784), axis=1))
     return content.getvalue()

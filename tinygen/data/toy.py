@@ -67,7 +67,7 @@ class Checkerboard:
 
     @property
     def box(self) -> Box:
-        """The checkerboard."""
+        """The bounding box of the checkerboard."""
         return -4.0, 4.0, -4.0, 4.0
 
     def sample(self, n: int, rng: np.random.Generator) -> Reals:
@@ -81,7 +81,7 @@ class Checkerboard:
         """Return −ln 32 in the cells, −∞ elsewhere and NaN for NaN, (n, 2) → (n,) nats."""
         u = _points(x) / 2
         on_board = ((u >= -2) & (u < 2)).all(axis=1)
-        # The remainder of an infinite u is NaN, with a warning; u is off the board anyway.
+        # The remainder of an infinite u is NaN and would warn; such a u is off the board.
         with np.errstate(invalid="ignore"):
             on_cell = on_board & (np.floor(u).sum(axis=1) % 2 == 0)
         return np.where(np.isnan(u).any(axis=1), np.nan, np.where(on_cell, -self.entropy, -np.inf))
@@ -93,7 +93,7 @@ class GaussianMixture:
 
         p(x) = 1/K Σₖ N(x; cₖ, σ²I)
 
-    The entropy is computed by quadrature with an error below 1e-6. For distant centres it is ln K + ln 2πeσ².
+    The entropy is computed by quadrature with an error below 1e-6. For distant centres it is ln K + ln(2πeσ²).
 
     Shapes: centres (K, 2).
     Raises ValueError unless K ≥ 1, the centres are finite and σ > 0.
@@ -218,7 +218,7 @@ def _log_mixture(x: Reals, centres: Reals, weights: Reals, sigma: float) -> Real
     """Return log Σₖ wₖ N(x; cₖ, σ²I), (n, 2) → (n,)."""
     log_weights = np.log(weights) - math.log(2 * math.pi * sigma**2)
     log_p = np.empty(len(x))
-    for start in range(0, len(x), 1024):  # in blocks, since (n, K) may exceed the memory
+    for start in range(0, len(x), 1024):  # in blocks, since an (n, K) array may not fit in memory
         block = slice(start, start + 1024)
         with np.errstate(over="ignore", divide="ignore"):  # p(∞) = 0 and log p(∞) = −∞
             squares = sum((x[block, i, None] - centres[:, i]) ** 2 for i in (0, 1))

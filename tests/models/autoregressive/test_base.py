@@ -161,7 +161,7 @@ def test_rejects_invalid_examples(kind: str, x: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, "some"),
+        (None, "integers 0…1, got none"),
         ([0, 1], "a NumPy array, got list"),
         (np.array([0.0, 1]), ".*float64"),
         (np.array([0]), ".*shape"),
