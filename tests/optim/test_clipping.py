@@ -1,4 +1,4 @@
-"""Gradient clipping: one common factor, exact norms at extreme magnitudes, and rejection of non-finite gradients."""
+"""Gradient clipping: one common factor, accurate norms at extreme magnitudes, and rejection of non-finite gradients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_clipping_scales_all_gradients_by_one_factor(seed: int, max_norm: float,
     ("dtype", "size"),
     [(np.float32, 1e25), (np.float32, 1e-23), (np.float32, 1e-40), (np.float64, 1e200), (np.float64, 1e-200)],
 )
-def test_norm_is_exact_where_squares_overflow_or_underflow(dtype: Any, size: float) -> None:
+def test_norm_is_accurate_where_squares_overflow_or_underflow(dtype: Any, size: float) -> None:
     g = (np.array([3.0, 4.0]) * size).astype(dtype)
     (clipped,), norm = clip_by_global_norm([Tensor(g)], size)
     assert math.isclose(norm, 5 * size, rel_tol=1e-5)

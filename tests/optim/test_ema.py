@@ -1,4 +1,4 @@
-"""Exponential moving averages of parameters, against the recursion in float64."""
+"""Exponential moving averages of parameters, compared with the recursion in float64."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygen.optim import EMA
 
 
 def updated(decay: float, steps: int) -> tuple[list[Parameter], EMA]:
-    """Return parameters that took new values for some steps, and the average after these steps."""
+    """Return parameters after `steps` updates, and their moving average."""
     ps = parameters()
     ema = EMA(ps, decay)
     for step in range(steps):

@@ -1,4 +1,4 @@
-"""SGD, Adam and AdamW: their updates against plain NumPy, exact resumption, and rejection of invalid steps."""
+"""SGD, Adam and AdamW: their updates compared with plain NumPy, exact resume, and rejection of invalid steps."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_sgd_matches_reference(lr: float, momentum: float, nesterov: bool, steps
 @pytest.mark.parametrize(
     ("make", "tolerance"),
     [
-        (lambda ps: SGD(ps, 0.05, 0.9), 1e-5),  # 0.95³⁰⁰, and float32 rounding
+        (lambda ps: SGD(ps, 0.05, 0.9), 1e-5),  # the error shrinks by 0.95³⁰⁰; float32 rounding remains
         (lambda ps: Adam(ps, 0.1), 1e-5),
         (lambda ps: AdamW(ps, 0.1), 5e-3),  # weight decay moves the fixed point by 2e-3 · 0.5
     ],
@@ -123,7 +123,7 @@ def test_step_replaces_values_and_does_not_modify_arrays_in_place(make: Callable
     assert all(np.array_equal(g.value, value) for g, value in zip(gs, gradient_copies, strict=True))
 
 
-def test_adam_gives_the_same_bits_for_any_number_of_threads() -> None:
+def test_adam_is_bitwise_independent_of_the_number_of_threads() -> None:
     before, results = get_num_threads(), []
     value, g = np.random.default_rng(0).normal(size=(2, 300_001))
     try:
@@ -140,7 +140,7 @@ def test_adam_gives_the_same_bits_for_any_number_of_threads() -> None:
     assert np.array_equal(results[0], results[2])
 
 
-def test_adam_gives_the_same_bits_without_jit() -> None:
+def test_adam_is_bitwise_equal_without_jit() -> None:
     program = """
 import numpy as np
 from tinygen.autograd import Parameter
@@ -169,7 +169,7 @@ for dtype in (np.float32, np.float64):
 
 @pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1, 0.9), Adam, AdamW])
 @given(interrupted_at=st.integers(0, 4))
-def test_resuming_from_a_state_gives_the_same_bits(make: Callable[..., Optimizer], interrupted_at: int) -> None:
+def test_resuming_from_a_state_is_bitwise_exact(make: Callable[..., Optimizer], interrupted_at: int) -> None:
     ps = parameters()
     optimizer = make(ps)
     for step in range(4):
@@ -190,7 +190,7 @@ def test_resuming_from_a_state_gives_the_same_bits(make: Callable[..., Optimizer
     assert all(np.array_equal(p.value, q.value) for p, q in zip(ps, uninterrupted, strict=True))
 
 
-def test_load_rejects_another_state_and_changes_nothing() -> None:
+def test_load_rejects_an_incompatible_state_and_changes_nothing() -> None:
     adam = Adam(parameters())
     adam.step(gradients(0))
     before, state = adam.state(), adam.state()
@@ -278,7 +278,7 @@ def test_buffers_follow_the_dtype_of_the_module() -> None:
     assert one.state()["v.0"].dtype == np.float32
 
 
-def test_float64_parameter_is_updated_in_float64_beside_a_float32_one() -> None:
+def test_float64_parameter_is_updated_in_float64_next_to_a_float32_one() -> None:
     p, alone = (Parameter(np.ones(2), np.float64) for _ in range(2))
     Adam([Parameter(np.ones(2)), p], lr=0.1).step([np.ones(2)] * 2)
     Adam([alone], lr=0.1).step([np.ones(2)])

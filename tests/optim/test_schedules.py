@@ -12,7 +12,7 @@ from tinygen import optim
 from tinygen.autograd import Parameter
 
 
-def test_schedules_have_their_known_values() -> None:
+def test_schedules_have_known_values() -> None:
     assert [optim.constant(0.1)(t) for t in (0, 9)] == [0.1, 0.1]
     cosine = optim.cosine(2.0, steps=12, warmup=4)
     assert [cosine(t) for t in range(5)] == [0.5, 1.0, 1.5, 2.0, 2.0]

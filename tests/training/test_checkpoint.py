@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def check_rejected(path: Path, message: str = "not a complete tinygen checkpoint") -> None:
-    """Check that load_checkpoint raises an error with this message and the path, and does not change the module."""
+    """Check that load_checkpoint raises an error with the message and the path, and does not change the module."""
     net = Net(1)
     before = net.state()
     with pytest.raises(CheckpointError, match=message) as caught:
@@ -108,7 +108,7 @@ def test_rejects_pickled_objects_without_executing_them(path: Path) -> None:
     assert not executed.exists()
 
 
-def test_rejects_another_module_by_names_and_shapes(path: Path) -> None:
+def test_rejects_a_module_with_different_names_or_shapes(path: Path) -> None:
     save_checkpoint(path, Linear(3, 2, np.random.default_rng(0)))
     check_rejected(path, r"first\.w of shape \(2, 5\) is missing.*w is unknown")
     write_checkpoint(path, {"module": {**Net(0).state(), "first.w": np.ones((3, 5))}}, {})

@@ -47,7 +47,7 @@ def test_every_epoch_contains_every_example_once(n: int, batch_size: int, epochs
     assert sgd.steps == len(seen) == epochs * -(-n // batch_size)
 
 
-def test_every_epoch_has_another_order() -> None:
+def test_every_epoch_is_shuffled_differently() -> None:
     scalar, seen = Scalar(), list[Array]()
 
     def loss(x: Array, *, rng: np.random.Generator) -> Tensor:
@@ -73,7 +73,7 @@ def test_recorded_loss_is_the_mean_over_examples_since_the_last_record() -> None
 
 
 def count_up(**settings: Any) -> tuple[Scalar, Any]:
-    """Fit a scalar w to a loss that increases it by exactly 1 at each of 6 steps; `validate` receives w."""
+    """Train a scalar w for 6 steps with a loss that increases it by exactly 1 at each; `validate` receives w."""
     scalar = Scalar()
     settings = {"optimizer": SGD(scalar.parameters(), 1.0), "batch_size": 1, "steps": 6, "every": 1, **settings}
     if "validate" in settings:
@@ -90,7 +90,7 @@ def test_module_ends_with_the_best_validated_parameters() -> None:
     assert history.best.step == 4
 
 
-def test_first_of_equal_results_is_the_best_and_nan_never_is() -> None:
+def test_best_is_the_first_of_equal_results_and_never_nan() -> None:
     assert count_up(validate=lambda w: np.nan if w < 2 else 7.0)[0].w.value.tolist() == [2.0]
 
 
@@ -129,7 +129,7 @@ def test_only_the_parameters_of_the_optimizer_are_trained() -> None:
 
 
 def non_finite_loss(kind: str, first: int, run: TrainingRun) -> Any:
-    """Return the loss of a run, made non-finite from a step on: itself, or one gradient while the loss stays finite."""
+    """Return the loss of a run, with a non-finite loss or gradient, given by `kind`, from call number `first` on."""
     calls, bias = iter(range(100)), run.net.parameters()[-1]
 
     def loss(x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
@@ -211,7 +211,7 @@ def test_training_without_tqdm_prints_nothing(
         ({"data": np.zeros((0, 2))}, r"data: .* got shapes \[\(0, 2\)\]"),
         ({"data": np.float64(1)}, r"data: .* got shapes \[\(\)\]"),
         ({"data": digits("test")}, r"data: .* got shapes \[\(\)\]; pass the arrays of a data set, such as images\."),
-        ({"data": data()[0]}, r"loss: expected .* loss\(\*batch, rng=rng\), with 1 arrays in a batch; missing .* 'y'"),
+        ({"data": data()[0]}, r"loss: expected .* loss\(\*batch, rng=rng\), with 1 array\(s\) .*; missing .* 'y'"),
         ({"loss": lambda x, y: x.sum()}, r"loss: expected .* loss\(\*batch, rng=rng\), with 2 .* 'rng'"),
         ({"loss": "minimax"}, "loss: expected a function, or one for each player, got 'minimax'"),
         ({"loss": [None]}, "loss: expected a function, or one for each player, got None"),
@@ -230,7 +230,7 @@ def test_training_without_tqdm_prints_nothing(
         ({"ema": EMA([Parameter(np.zeros(1))], 0.1)}, "ema: expected parameters of the module"),
     ],
 )
-def test_rejects_invalid_arguments_by_name(changes: dict[str, Any], message: str) -> None:
+def test_rejects_invalid_arguments(changes: dict[str, Any], message: str) -> None:
     run = make_run()
     settings: dict[str, Any] = {
         "loss": run.net.loss,

@@ -64,7 +64,7 @@ def test_players_alternate_with_their_losses_and_learning_rates(turns: list[int]
 
 
 @pytest.mark.parametrize("stop", range(1, 7))
-def test_resumed_game_gives_the_same_bits(stop: int, tmp_path: Path) -> None:
+def test_resumed_game_is_bitwise_equal(stop: int, tmp_path: Path) -> None:
     whole, interrupted, resumed = Game(), Game(), Game()
     play(whole, turns=[0, 0, 1])
     play(interrupted, stop, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
@@ -99,7 +99,7 @@ def test_resumed_game_restores_the_state_of_every_optimizer(tmp_path: Path) -> N
         np.testing.assert_array_equal(resumed.state()[name], value)
 
 
-def test_rejects_a_checkpoint_with_other_turns(tmp_path: Path) -> None:
+def test_rejects_a_checkpoint_with_different_turns(tmp_path: Path) -> None:
     play(Game(), 3, turns=[0, 0, 1], checkpoint=tmp_path / "game.npz")
     with pytest.raises(CheckpointError, match=r"turns is \[0, 0, 1\], not \[0, 1\]"):
         play(Game(), turns=[0, 1], checkpoint=tmp_path / "game.npz")

@@ -1,4 +1,4 @@
-"""Exact resume: an interrupted run gives the same bits as an uninterrupted one, wherever and however it stopped."""
+"""Exact resume: a resumed run ends bitwise equal to an uninterrupted one, wherever and however it stopped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def same(one: TrainingRun, other: TrainingRun) -> bool:
 
 @pytest.fixture(autouse=True)
 def default_interrupt_handler() -> Iterator[None]:
-    """Install the default SIGINT handler, which Python omits when a shell starts it in the background."""
+    """Install the default SIGINT handler, which is missing if a shell started Python in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -90,7 +90,7 @@ def test_resumes_after_repeated_exceptions(uninterrupted: Results, tmp_path: Pat
 
 
 def test_resumes_with_the_objects_of_the_interrupted_run(uninterrupted: Results, tmp_path: Path) -> None:
-    """As in a notebook, where module, optimiser and generator have already changed."""
+    """As in a notebook, where the module, the optimiser and the generator have already changed."""
     run = make_run()
 
     def stop(now: int) -> None:
@@ -202,11 +202,11 @@ def test_resumes_with_numpy_numbers_as_settings(uninterrupted: Results, tmp_path
 
 def test_rejects_fewer_steps_than_the_checkpoint_has(tmp_path: Path) -> None:
     train(tmp_path, 3)
-    with pytest.raises(ValueError, match=rf"epochs, steps: expected at least {STEPS} steps, which .*run.npz.*, got 3"):
+    with pytest.raises(ValueError, match=rf"epochs, steps: expected at least the {STEPS} steps of .*run\.npz, got 3"):
         train(tmp_path, 3, epochs=1)
 
 
-def test_resume_false_starts_again(uninterrupted: Results, tmp_path: Path) -> None:
+def test_resume_false_starts_from_the_beginning(uninterrupted: Results, tmp_path: Path) -> None:
     train(tmp_path, 2, steps=5, epochs=None)
     check_resumed(tmp_path, 2, uninterrupted, resume=False)
 
@@ -248,7 +248,7 @@ def other_constant(run: TrainingRun) -> dict[str, Any]:
         (other_constant, r"order: expected shape \(3,\), got \(2,\)"),
     ],
 )
-def test_rejects_another_configuration_and_changes_nothing(make: Any, message: str, tmp_path: Path) -> None:
+def test_rejects_a_different_configuration_and_changes_nothing(make: Any, message: str, tmp_path: Path) -> None:
     train(tmp_path, 3, epochs=1)
     content = (tmp_path / "run.npz").read_bytes()
     run = make_run()
@@ -261,7 +261,7 @@ def test_rejects_another_configuration_and_changes_nothing(make: Any, message: s
     assert (tmp_path / "run.npz").read_bytes() == content
 
 
-def test_rejects_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_different_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path, 3, epochs=1)
     monkeypatch.setattr("helpers.training_runs.data", other_data)
     with pytest.raises(CheckpointError, match=rf"data is .*\({EXAMPLES}, 1\) crc32"):
@@ -283,7 +283,7 @@ def test_load_checkpoint_restores_the_result_of_fit(changes: dict[str, Any], tmp
 
 
 def test_averages_are_updated_after_resuming_without_validation(tmp_path: Path) -> None:
-    """The averages that the checkpoint stores for load_checkpoint are not a best result to compare with."""
+    """Without validation, the averages in the checkpoint must not be treated as the best result."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     train(tmp_path / "a", 3, epochs=1, validate=None)

@@ -35,7 +35,7 @@ class Net(nn.Module):
 
 
 @given(n=st.integers(1, 9), shards=st.integers(1, 12), seed=st.integers(0, 2**32))
-def test_sharded_derivative_equals_that_of_the_batch(n: int, shards: int, seed: int) -> None:
+def test_sharded_derivative_equals_the_derivative_of_the_batch(n: int, shards: int, seed: int) -> None:
     rng, net = np.random.default_rng(seed), Net()
     x, y = rng.normal(size=(n, 2)), rng.normal(size=(n, 1))
     whole = value_and_grad(net.loss, net.parameters())
@@ -47,8 +47,8 @@ def test_sharded_derivative_equals_that_of_the_batch(n: int, shards: int, seed: 
 
 
 @pytest.mark.parametrize("kind", ["sum over the batch", "batch statistics"])
-def test_losses_that_are_not_means_over_examples_give_another_derivative(kind: str, rng: np.random.Generator) -> None:
-    """`sharded` cannot detect such losses, which is why the documentation of `fit` excludes them."""
+def test_shards_give_a_different_derivative_if_the_loss_is_not_a_mean(kind: str, rng: np.random.Generator) -> None:
+    """`sharded` cannot detect such losses, so the documentation of `fit` excludes them."""
     net, x, y = Net(), rng.normal(size=(8, 2)), rng.normal(size=(8, 1))
 
     def loss(x: Array, y: Array, *, rng: np.random.Generator) -> Tensor:
@@ -76,7 +76,7 @@ def test_shards_have_different_random_generators(rng: np.random.Generator) -> No
     assert len(set(seen)) == 4
 
 
-def test_number_of_threads_does_not_change_any_bit(rng: np.random.Generator) -> None:
+def test_result_is_bitwise_independent_of_the_number_of_threads(rng: np.random.Generator) -> None:
     net, before = Net(), get_num_threads()
     x, y = rng.normal(size=(7, 2)), rng.normal(size=(7, 1))
     derivative = sharded(value_and_grad(net.loss_with_dropout, net.parameters()), 3)
@@ -133,7 +133,7 @@ def test_shards_are_chosen_by_the_size_of_the_tensors(size: int, expected: int) 
 
 
 def fit_made(shards: int | None, steps: int, wrapped: bool = False, checkpoint: Path | None = None) -> list[Array]:
-    """Train a small MADE, by its own loss or by a function that calls it, and return its parameters."""
+    """Train a small MADE with its own loss, or with a function that calls it, and return its parameters."""
     rng = np.random.default_rng(0)
     model = MADE((2, 2), 2, rng, hidden=(8,))
     loss = (lambda x, rng: model.loss(x, rng=rng)) if wrapped else model.loss
@@ -148,7 +148,7 @@ def test_fit_chooses_shards_after_the_first_step_for_the_loss_of_a_model(monkeyp
     assert not all(map(np.array_equal, fit_made(None, steps=4), fit_made(1, steps=4)))
 
 
-def test_fit_does_not_shard_a_loss_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_does_not_shard_an_unknown_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "choose_shards", lambda loss: 2)
     assert all(map(np.array_equal, fit_made(None, steps=4, wrapped=True), fit_made(1, steps=4)))
 
@@ -157,5 +157,5 @@ def test_resumed_run_keeps_the_chosen_shards(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(run_module, "choose_shards", lambda loss: 2)
     expected = fit_made(None, steps=6)
     fit_made(None, steps=3, checkpoint=tmp_path / "run.npz")
-    monkeypatch.setattr(run_module, "choose_shards", lambda loss: 4)  # as with another number of threads
+    monkeypatch.setattr(run_module, "choose_shards", lambda loss: 4)  # as if the number of threads had changed
     assert all(map(np.array_equal, fit_made(None, steps=6, checkpoint=tmp_path / "run.npz"), expected))

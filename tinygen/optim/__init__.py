@@ -5,7 +5,7 @@
     gradients, norm = clip_by_global_norm(gradients, 1.0)
     adam.step(gradients)
 
-A step assigns new arrays to the parameters; it does not modify the old ones in place.
+A step assigns new arrays to the parameters; it does not modify the old arrays in place.
 """
 
 from .clipping import NonFiniteGradientError, clip_by_global_norm

@@ -1,4 +1,4 @@
-"""Gradient clipping by the global norm, and the detection of NaN and infinite gradients.
+"""Gradient clipping by global norm, and detection of NaN and infinite gradients.
 
 Checked by: tests/optim/test_clipping.py
 """
@@ -15,7 +15,7 @@ from ..checks import require
 
 
 class NonFiniteGradientError(FloatingPointError, ValueError):
-    """A gradient has NaN or infinite entries, or entries too large for the optimiser; `index` is its position."""
+    """A gradient has NaN or infinite entries, or is too large for the optimiser; `index` is its index in the list."""
 
     def __init__(self, index: int, gradient: Array) -> None:
         bad = np.count_nonzero(~np.isfinite(gradient))
@@ -48,9 +48,9 @@ def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[l
 
 
 def finite_norm(index: int, g: Array) -> float:
-    """Return ‖g‖. Raises NonFiniteGradientError if g has NaN or infinite entries, which show in the norm."""
+    """Return ‖g‖. Raises NonFiniteGradientError if g has NaN or infinite entries."""
     squared, limits = float(np.vdot(g, g)), np.finfo(g.dtype)
-    # Below this bound, underflowing squares can be a significant part of the sum.
+    # Below this bound, squares that underflow can be a significant part of the sum.
     if limits.tiny / limits.eps**2 < squared < math.inf or g.size == 0:
         return math.sqrt(squared)
     largest = float(np.abs(g).max())

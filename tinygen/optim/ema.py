@@ -19,7 +19,7 @@ from .optimizers import distinct_parameters
 class EMA:
     """Exponential moving average of parameters: θ̄ ← θ̄ + (1 − decay)(θ − θ̄), initialised to θ.
 
-    Raises: TypeError or ValueError for invalid parameters, as Optimizer; ValueError unless 0 ≤ decay < 1.
+    Raises: TypeError or ValueError for invalid parameters, as in Optimizer; ValueError unless 0 ≤ decay < 1.
     Source: Polyak & Juditsky, "Acceleration of stochastic approximation by averaging", 1992, which weights all steps
     equally.
 
@@ -60,10 +60,10 @@ class EMA:
                 parameter.assign(value)
 
     def state(self) -> State:
-        """Return copies of the averages by name."""
+        """Return a copy of the state by name: the averages."""
         return {str(i): mean.copy() for i, mean in enumerate(self.averages)}
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Restore what `state` returned. Raises ValueError, and changes nothing, if a name or shape differs."""
+        """Restore a state returned by `state`. Raises ValueError and changes nothing if a name or shape differs."""
         check_fit("EMA", self.state(), state)
         self.averages = [np.array(state[str(i)], mean.dtype) for i, mean in enumerate(self.averages)]

@@ -19,11 +19,11 @@ from .schedules import Schedule, constant
 
 
 class Optimizer:
-    """Base class. Subclasses name their per-parameter buffers in `slots` and define `_new_values`.
+    """Base class of the optimisers. Subclasses list their per-parameter buffers in `slots` and define `_new_values`.
 
     Args:
         parameters: one or more distinct Parameters, such as model.parameters().
-        lr: learning rate, or a schedule that maps the number of steps taken so far to one.
+        lr: learning rate, or a schedule that maps the number of steps taken so far to a learning rate.
 
     Raises: TypeError if an element is not a Parameter; ValueError if there are none or duplicates, or lr ≤ 0.
     """
@@ -40,10 +40,10 @@ class Optimizer:
         self.buffers = {slot: [np.zeros(p.shape, p.dtype) for p in self.parameters] for slot in self.slots}
 
     def step(self, gradients: Sequence[Tensor | Array]) -> None:
-        """Update every parameter, given the gradients in the order of the parameters.
+        """Update every parameter. The gradients are in the order of the parameters.
 
         Raises: ValueError if the number of gradients or a shape is wrong; NonFiniteGradientError if an entry is NaN or
-        infinite. In both cases no parameter and no state has changed.
+        infinite. In both cases nothing has changed.
         """
         self._match_dtypes()
         arrays = self._check(gradients)
@@ -61,7 +61,7 @@ class Optimizer:
         return {name: value.copy() for name, value in self._arrays().items()}
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Restore what `state` returned. Raises ValueError, and changes nothing, if a name or shape differs."""
+        """Restore a state returned by `state`. Raises ValueError and changes nothing if a name or shape differs."""
         check_fit(type(self).__name__, self._arrays(), state)
         self._match_dtypes()
         self.steps = int(state["steps"])
@@ -92,7 +92,7 @@ class Optimizer:
         return arrays
 
     def _check_range(self, gradients: list[Array], norms: list[float]) -> None:
-        """Raise an error for finite gradients that this optimiser cannot use; by default there are none."""
+        """Raise an error if finite gradients are too large or have the wrong dtype; the base class accepts all."""
 
     def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
         raise NotImplementedError
@@ -103,7 +103,7 @@ class SGD(Optimizer):
 
         u ← μ u + g,   θ ← θ − lr · u        (Nesterov: θ ← θ − lr · (g + μ u))
 
-    Raises: as Optimizer; ValueError unless 0 ≤ momentum < 1, or if nesterov is used without momentum.
+    Raises: as in Optimizer; ValueError unless 0 ≤ momentum < 1, or if nesterov is used without momentum.
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
 
     Example:
@@ -136,9 +136,9 @@ class Adam(Optimizer):
         m ← m + (1 − β₁)(g − m),   v ← v + (1 − β₂)(g² − v)
         θ ← θ − lr · m̂ / (√v̂ + ε),   m̂ = m / (1 − β₁ᵗ),   v̂ = v / (1 − β₂ᵗ)
 
-    Raises: as Optimizer; ValueError unless 0 ≤ β < 1 and ε > 0. `step` also raises NonFiniteGradientError if g²
-    overflows (v would stay infinite and the parameter become NaN), and TypeError unless the parameters are float32 or
-    float64 (in float16, g² overflows from |g| = 256 and ε rounds to 0).
+    Raises: as in Optimizer; ValueError unless 0 ≤ β < 1 and ε > 0. `step` also raises NonFiniteGradientError if g²
+    overflows (v would stay infinite and the parameter would become NaN), and TypeError unless the parameters are
+    float32 or float64 (in float16, g² overflows from |g| = 256 and ε rounds to 0).
     Source: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
 
     Example:
@@ -167,13 +167,13 @@ class Adam(Optimizer):
             if g.dtype not in (np.float32, np.float64):
                 raise TypeError(f"{type(self).__name__} parameters[{i}]: expected float32 or float64, got {g.dtype}")
             bound = math.sqrt(np.finfo(g.dtype).max)
-            # No entry exceeds the norm, so most gradients need no second pass.
+            # The norm bounds every entry, so most gradients need no second pass.
             if norm >= bound and np.abs(g).max() >= bound:
                 raise NonFiniteGradientError(i, g)
 
     def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
         beta1, beta2, eps = (self.settings[name] for name in ("beta1", "beta2", "eps"))
-        decay = self.settings.get("weight_decay", 0.0)  # only AdamW has it
+        decay = self.settings.get("weight_decay", 0.0)  # set only by AdamW
         scale, root = lr / (1 - beta1**self.steps), 1 / math.sqrt(1 - beta2**self.steps)
         numbers = 1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay
         for parameter, g, m, v in zip(self.parameters, gradients, self.buffers["m"], self.buffers["v"], strict=True):
@@ -183,7 +183,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay λ: the step is preceded by θ ← (1 − lr · λ) θ; the gradient has no λ θ term.
 
-    Raises: as Adam; ValueError if the weight decay is negative.
+    Raises: as in Adam; ValueError if the weight decay is negative.
     Source: Loshchilov & Hutter, "Decoupled weight decay regularization", 2019.
     """
 

@@ -1,4 +1,4 @@
-"""Training: the loop, its history, checkpoints, exact resume and data-parallel shards."""
+"""The training loop, history, checkpoints, exact resume and data parallelism."""
 
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .fit import fit

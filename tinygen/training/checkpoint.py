@@ -22,7 +22,7 @@ FORMAT = "tinygen checkpoint 1"
 
 
 class CheckpointError(ValueError):
-    """A file is not a complete checkpoint, or belongs to another module or configuration."""
+    """The file is not a complete checkpoint, or is that of a different module or configuration."""
 
 
 def save_checkpoint(path: str | Path, module: Module) -> None:
@@ -42,10 +42,10 @@ def save_checkpoint(path: str | Path, module: Module) -> None:
 
 
 def load_checkpoint(path: str | Path, module: Module) -> None:
-    """Restore a module from a file written by save_checkpoint, or by `fit` (with the parameters that `fit` ends with).
+    """Restore a module from a file written by save_checkpoint or `fit`; from `fit`, the parameters that it ends with.
 
-    Raises: FileNotFoundError if there is no file; CheckpointError, without a change of the module, if the file is
-    damaged or the names or shapes of its arrays are not those of the module.
+    Raises: FileNotFoundError if the file does not exist; CheckpointError if it is damaged, or if the names or shapes of
+    its arrays are not those of the module. The module is then unchanged.
     """
     groups, _ = read_checkpoint(path)
     state = groups.get("best", groups.get("module"))
@@ -83,14 +83,14 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict
         for name, array in arrays.items():
             group, _, rest = name.partition(".")
             groups[group][rest] = array
-    except Exception as error:  # zipfile, zlib, json and NumPy raise many kinds of errors for damaged files
+    except Exception as error:  # zipfile, zlib, json and NumPy raise many types of errors for damaged files
         raise CheckpointError(f"{path}: not a complete tinygen checkpoint ({type(error).__name__}: {error})") from error
     return groups, header
 
 
 def _read_arrays(content: bytes) -> dict[str, Array]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        damaged = archive.testzip()  # verifies all checksums; reading an array with a damaged shape would not
+        damaged = archive.testzip()  # verifies all checksums; reading an array whose shape is damaged may not
         if damaged is not None:
             raise ValueError(f"checksum of {damaged} is wrong")
         arrays = {}

@@ -1,4 +1,4 @@
-"""The training loop. The state of a run is in `run.py`, exact resume in `resume.py`.
+"""The training loop. See `run.py` for the state of a run and `resume.py` for exact resume.
 
 Checked by: tests/training/test_fit.py
 """
@@ -48,32 +48,32 @@ def fit(
         for each epoch: shuffle; for each batch: optimizer.step(∂ loss(*batch, rng=rng) / ∂ parameters)
 
     **The module ends with the parameters of the best validation result**; without `validate`, with the averages of
-    `ema` if there is one, otherwise with the last parameters. If there is an `ema`, its averages are validated.
+    `ema` if there is one, otherwise with the last parameters. If there is an `ema`, `validate` sees its averages.
 
     Args:
         loss: maps a minibatch of each array to a scalar, the mean over the batch. For several players, such as a
-            critic and a generator, pass a list of losses and one of optimisers; the loss of the first is recorded.
+            critic and a generator, pass a list of losses and a list of optimisers; only the first loss is recorded.
         data: one array (N, …) or several of equal length. The last batch of an epoch may be smaller.
         validate: returns a number that should decrease. Called at every record, without gradient recording.
         every: steps between records of the mean training loss and the validation result; one epoch by default.
         unit: unit of the loss, for the progress bar and the history.
         clip: maximum global norm of the gradients.
         shards: number of parts of each batch that are differentiated in parallel. Correct only if the loss is a mean of
-            one term per example: a sum over the batch or batch statistics silently give another gradient. None chooses
-            by the size of the model if the loss is that of a tinygen model, else 1; the progress bar shows it.
-        turns: order in which the players take steps, repeated: [0, 0, 1] gives player 0 two steps for each of
-            player 1. By default the players alternate.
-        checkpoint: file written at every record. If it exists, training resumes from it with the same bits as if it
-            had not been interrupted. The data, the seed and the other settings must be the same, but `epochs` or
-            `steps` may increase (`cosine` over more steps is another schedule).
-        history: file for the records, as lines of JSON.
-        resume: if False, start again and overwrite the checkpoint.
+            one term per example: a sum over the batch or batch statistics silently give a wrong gradient. None chooses
+            by the tensor sizes if the loss is that of a tinygen model, else 1; the progress bar shows the number.
+        turns: order in which the players take steps, repeated: with [0, 0, 1], player 0 takes two steps for each
+            step of player 1. By default the players alternate.
+        checkpoint: file written at every record. If it exists, training resumes from it, and the results are
+            bitwise those of an uninterrupted run. The data, the seed and the other settings must be the same, but
+            `epochs` or `steps` may increase (`cosine` over more steps is a different schedule).
+        history: file for the records, one line of JSON each.
+        resume: if False, start from the beginning and overwrite the checkpoint.
 
-    Ctrl-C completes the step, writes the checkpoint and raises KeyboardInterrupt. The module then has the parameters
-    of that step; load_checkpoint restores the best ones so far. On Linux, memory that a step frees is kept for the next
-    one, in the whole process; TINYGEN_KEEP_MEMORY=0 disables this.
+    On Ctrl-C, `fit` completes the step, writes the checkpoint and raises KeyboardInterrupt. The module then has the
+    parameters of that step; load_checkpoint restores the best ones so far. On Linux, memory that a step frees is kept
+    for the next one, in the whole process; TINYGEN_KEEP_MEMORY=0 disables this.
 
-    Raises: ValueError if an argument is invalid; CheckpointError if the checkpoint is damaged or has another
+    Raises: ValueError if an argument is invalid; CheckpointError if the checkpoint is damaged or has a different
     configuration; NonFiniteError if a loss or gradient is NaN or infinite (no parameter is updated with it), or at the
     end if no validation result was finite (the module keeps the last parameters).
 
@@ -101,7 +101,7 @@ def fit(
     if checkpoint is not None:
         # A run that fails before its first record resumes from the checkpoint that is saved here.
         (load_run if resume and Path(checkpoint).exists() else save_run)(run, checkpoint)
-        require(run.step <= total, "epochs, steps", f"at least {run.step} steps, which {checkpoint} has taken", total)
+        require(run.step <= total, "epochs, steps", f"at least the {run.step} steps of {checkpoint}", total)
     with deferred_interrupt() as interrupted, progress_bar(total, run.step, progress) as show:
         while run.step < total and not interrupted():
             run.advance()
@@ -109,7 +109,7 @@ def fit(
             if run.step % every == 0 or run.step == total:
                 run.record(validate)
                 _save(run, checkpoint, history)
-        if interrupted():  # then this block ends with KeyboardInterrupt, so the module is left as it is
+        if interrupted():  # KeyboardInterrupt follows at the end of the block; the best parameters are not restored
             _save(run, checkpoint, None)
         elif best := run.best_record():
             show(run.step, f"restored the best, {best.valid:.4g} {unit} at step {best.step}")

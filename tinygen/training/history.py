@@ -1,4 +1,4 @@
-"""The record of a training run: losses and validation results, saved as lines of JSON.
+"""The history of a training run: losses and validation results, saved as lines of JSON.
 
 Checked by: tests/training/test_history.py
 """
@@ -15,7 +15,7 @@ from ..files import write_atomically
 
 @dataclass(frozen=True)
 class Record:
-    """State after `step` steps: mean training loss since the previous record, and validation result if there is one."""
+    """Mean training loss since the previous record, and the validation result if there is one, after `step` steps."""
 
     step: int
     epoch: float
@@ -32,7 +32,7 @@ class History:
 
     @property
     def best(self) -> Record | None:
-        """The first record with the lowest validation result, or None if there is no result other than NaN."""
+        """The first record with the lowest validation result, or None if there are none but NaN."""
         valid = [record for record in self.records if record.valid is not None and not math.isnan(record.valid)]
         return min(valid, key=lambda record: math.inf if record.valid is None else record.valid, default=None)
 
@@ -43,7 +43,7 @@ class History:
 
     @classmethod
     def load(cls, path: str | Path) -> History:
-        """Read a history that `save` wrote."""
+        """Read a file written by `save`."""
         rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
         unit = rows[0]["unit"] if rows else ""
         return cls(unit, [Record(row["step"], row["epoch"], row["loss"], row["valid"]) for row in rows])

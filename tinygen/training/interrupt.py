@@ -14,9 +14,9 @@ from types import FrameType
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Defer KeyboardInterrupt to the end of the `with` block. Yield a function that returns whether Ctrl-C was pressed.
+    """Delay KeyboardInterrupt to the end of the `with` block. Yield a function that tells whether Ctrl-C was pressed.
 
-    A second Ctrl-C raises it at once. Outside the main thread, or if SIGINT has another handler, this does nothing.
+    A second Ctrl-C raises it immediately. Outside the main thread, or if SIGINT has another handler, this does nothing.
     """
     pressed = False
 

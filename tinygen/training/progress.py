@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(total: int, done: int, shown: bool) -> Iterator[Callable[[int, str], None]]:
-    """Yield a function show(step, text) that moves the bar to a step; it does nothing without tqdm or if not shown."""
+    """Yield a function show(step, text) that updates the bar; it does nothing if tqdm is missing or shown is False."""
     try:
         from tqdm import tqdm
     except ImportError:

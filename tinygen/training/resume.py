@@ -1,7 +1,7 @@
-"""Exact resume: a run that continues from its checkpoint gives the same bits as one that was never interrupted.
+"""Exact resume: a run that continues from its checkpoint ends bitwise equal to an uninterrupted one.
 
 The checkpoint holds everything that a step depends on: parameters, optimisers, averages, the random generator, the
-step, and the order of the examples in the current epoch. It also holds the configuration, which must not change.
+step count, and the order of the examples in the current epoch. It also holds the configuration, which must not change.
 
 Checked by: tests/training/test_resume.py
 """
@@ -43,21 +43,19 @@ def save_run(run: Run, path: str | Path) -> None:
 def load_run(run: Run, path: str | Path) -> None:
     """Restore the state of a run from a checkpoint.
 
-    Raises CheckpointError if the file is damaged, is not that of a training run, or has another configuration.
+    Raises CheckpointError if the file is damaged, is not that of a training run, or has a different configuration.
     """
     groups, header = read_checkpoint(path)
     if "configuration" not in header:
         raise CheckpointError(f"{path}: expected a training run, got a module; read it with load_checkpoint")
     here, there = json.loads(to_json(_configuration(run))), header["configuration"]
-    if (
-        run.shards is None
-    ):  # then the choice of the checkpoint's run holds, which may have had another number of threads
+    if run.shards is None:  # keep the number in the checkpoint, which may come from a run with more threads
         run.shards = here["shards"] = there.get("shards")
     differences = [f"{key} is {there.get(key)}, not {here[key]}" for key in here if here[key] != there.get(key)]
     if differences:
         raise CheckpointError(
-            f"{path}: expected the configuration of this run, got another: {'; '.join(differences)}; use another path, "
-            "or resume=False to overwrite it"
+            f"{path}: expected the configuration of this run, got a different one: {'; '.join(differences)}; use "
+            "another path, or resume=False to overwrite it"
         )
     try:
         run.module.load(groups["module"])
@@ -76,7 +74,7 @@ def load_run(run: Run, path: str | Path) -> None:
 
 
 def _configuration(run: Run) -> dict[str, Any]:
-    """Return what must not change when a run is resumed. Its length and the interval of its records may change."""
+    """Return the settings that must not change on resume; the number of steps and the record interval may."""
     names = {id(p): name for name, p in run.module.named_parameters().items()}
     seed = getattr(run.rng.bit_generator, "seed_seq", None)
     return {
@@ -84,7 +82,7 @@ def _configuration(run: Run) -> dict[str, Any]:
         "parameters": {name: f"{p.dtype} {p.shape}" for name, p in run.module.named_parameters().items()},
         "trained": [[names[id(p)] for p in optimizer.parameters] for optimizer in run.optimizers],
         "optimizer": [repr(optimizer) for optimizer in run.optimizers],
-        # Schedules are functions; they are compared by their values at a few steps.
+        # A schedule is a function, so it is compared by its values at a few steps.
         "lr": [[float(o.lr(step)) for step in (0, 1, 10, 100, 1_000, 10_000, 100_000)] for o in run.optimizers],
         "turns": run.turns,
         "batch_size": run.batch_size,

@@ -1,4 +1,4 @@
-"""The state of a training run: what a step changes, when the parameters are validated, and which ones are kept.
+"""The state of a training run: training steps, validation, and the choice of the final parameters.
 
 Checked by: tests/training/test_fit.py, tests/training/test_players.py
 """
@@ -42,15 +42,15 @@ class Run:
     batch_size: int
     ema: EMA | None
     clip: float | None
-    shards: int | None  # None until the first step has chosen it
+    shards: int | None  # None: chosen in the first step
     unit: str
 
     def __post_init__(self) -> None:
         self._check()
         keep_freed_memory()
         if self.shards is None and not all(map(is_mean_over_examples, self.losses)):
-            self.shards = 1  # parts of the batch could give another gradient
-        self.derivatives: dict[tuple[int, int | None], Derivative] = {}  # per player and number of shards
+            self.shards = 1  # the mean over shards might not be the gradient of the batch
+        self.derivatives: dict[tuple[int, int | None], Derivative] = {}  # by player and number of shards
         self.steps_per_epoch = -(-len(self.arrays[0]) // self.batch_size)
         self.step = 0
         self.order = np.arange(len(self.arrays[0]))
@@ -73,22 +73,22 @@ class Run:
         own = {id(parameter) for parameter in self.module.parameters()}
         for name, owner in [("ema", self.ema), *(("optimizer", optimizer) for optimizer in self.optimizers)]:
             fits = owner is None or all(id(parameter) in own for parameter in owner.parameters)
-            require(fits, name, "parameters of the module", "others; construct it with module.parameters()")
+            require(fits, name, "parameters of the module", "others; pass module.parameters() to its constructor")
 
     def _derivative(self, player: int) -> Derivative:
         loss, parameters = self.losses[player], self.optimizers[player].parameters
         if self.shards is not None:
             return sharded(value_and_grad(loss, inputs=parameters), self.shards)
 
-        def choosing(*batch: Array, rng: np.random.Generator) -> Tensor:
+        def loss_choosing_shards(*batch: Array, rng: np.random.Generator) -> Tensor:
             value = loss(*batch, rng=rng)
             self.shards = choose_shards(value)
             return value
 
-        return value_and_grad(choosing, inputs=parameters)
+        return value_and_grad(loss_choosing_shards, inputs=parameters)
 
     def advance(self) -> None:
-        """Take one step: the next minibatch of the epoch, its loss and gradients, and an update of one player."""
+        """Take one step: compute the loss and gradients of the next minibatch, and update one player."""
         start = self.step % self.steps_per_epoch * self.batch_size
         if start == 0:
             self.order = self.rng.permutation(len(self.order))
@@ -115,7 +115,7 @@ class Run:
 
     @property
     def mean_loss(self) -> float:
-        """Mean loss per example of the first player since the last record; NaN if it has not moved."""
+        """Mean loss per example of the first player since the last record; NaN if it has taken no step."""
         return self.loss_sum / self.examples if self.examples else math.nan
 
     def _non_finite(self, player: int, loss: Tensor, gradients: Sequence[Tensor], otherwise: str) -> NonFiniteError:
@@ -152,7 +152,7 @@ class Run:
         return self.history.best
 
     def result(self) -> dict[str, Array]:
-        """Return the final state of the module: the best validated one, or else the averages, or else the last."""
+        """Return the final state of the module: the best validated, else the averaged, else the last parameters."""
         if self.best is not None:
             return self.best
         with self._averaged():
@@ -169,5 +169,5 @@ def _check_loss(loss: Loss, arrays: list[Array], rng: np.random.Generator) -> No
     except ValueError:  # some functions written in C have no signature
         return
     except TypeError as error:
-        wanted = f"a function that can be called as loss(*batch, rng=rng), with {len(arrays)} arrays in a batch"
+        wanted = f"a function that can be called as loss(*batch, rng=rng), with {len(arrays)} array(s) in a batch"
         raise ValueError(f"loss: expected {wanted}; {error}") from error

@@ -1,10 +1,10 @@
-"""Data parallelism on threads: parts (shards) of a minibatch are differentiated in parallel, each on one thread.
+"""Data parallelism on threads: the gradients of parts (shards) of a minibatch are computed in parallel.
 
     ∂ (1/N) Σ ℓₙ = Σₛ (Nₛ/N) ∂ (1/Nₛ) Σ_{n in s} ℓₙ
 
-Threads that split the batch synchronise once per step, not after every operation, and also parallelise the operations
-that NumPy runs on one core. But Python itself runs on one thread at a time, so shards are slower where operations are
-small: `choose_shards` decides by the size of the tensors in the graph.
+Compared with parallel kernels, shards synchronise once per step instead of after every operation, and also parallelise
+NumPy operations that run on one core. But the GIL lets only one thread run Python code at a time, so shards are slower
+where tensors are small: `choose_shards` decides by the size of the tensors in the graph.
 
 Checked by: tests/training/test_shards.py
 """
@@ -62,7 +62,7 @@ def sharded(derivative: Derivative, shards: int) -> Derivative:
 
 
 def mean_tensor_size(loss: Tensor) -> float:
-    """Return the mean number of elements of the tensors that were computed in the graph of a loss."""
+    """Return the mean number of elements of the non-leaf tensors in the graph of a loss."""
     found, stack = {id(loss): loss.size}, [loss]
     while stack:
         for parent, _ in stack.pop().edges:
@@ -73,10 +73,10 @@ def mean_tensor_size(loss: Tensor) -> float:
 
 
 def choose_shards(loss: Tensor) -> int:
-    """Choose a number of shards from the graph of a whole batch's loss and the number of threads.
+    """Choose the number of shards, given the loss of a whole batch, by its graph and the number of threads.
 
-    Measured on two cores of an AMD EPYC (`python -m benchmarks.threads`): shards are faster from a mean size of 2¹⁷
-    elements per tensor on; from 2²⁰ on, so are twice as many shards as threads, whose tensors fit into the cache.
+    Measured on two cores of an AMD EPYC (`python -m benchmarks.threads`): shards are faster if the mean tensor size is
+    at least 2¹⁷; from 2²⁰ on, two shards per thread are faster still, since their tensors fit into the cache.
     """
     mean_size = mean_tensor_size(loss)
     return 1 if mean_size < 1 << 17 else get_num_threads() * (1 if mean_size < 1 << 20 else 2)
