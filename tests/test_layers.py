@@ -17,6 +17,7 @@ LAYERS = [
     {"kernels.reference"},
     {"kernels"},
     {"autograd.taps", "autograd.tensor"},
+    {"autograd.parameter"},
     {"autograd.backward"},
     {
         "autograd.elementwise",
@@ -61,7 +62,7 @@ FUNCTION_LIMIT = 50  # not counting the docstring
 AUTOGRAD_LIMIT = 1900
 PACKAGE_LIMIT = 13_100  # the goal is 11,000: lower this limit whenever the package has shrunk
 
-LONG_FILES = {"tinygen/autograd/tensor.py": "Tensor and the backward pass, to be split"}
+LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
 
 

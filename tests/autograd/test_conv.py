@@ -160,19 +160,30 @@ def test_dtypes_follow_numpy_except_for_integers() -> None:
 
 IMAGE, WEIGHT = np.zeros((1, 4, 4, 2)), np.zeros((9, 2, 3))
 ERRORS: dict[str, Callable[[], Tensor]] = {
-    "conv: weight has shape (8, 2, 3), needed is (9, 2, C_out)": lambda: conv(IMAGE, WEIGHT[1:], taps.square(3)),
-    "conv: weight has shape (9, 1, 3), needed is (9, 2, C_out)": lambda: conv(IMAGE, WEIGHT[:, :1], taps.square(3)),
-    "conv_transpose: weight has shape (9, 2, 3), needed is (9, C_in, 2)": lambda: conv_transpose(
+    "conv: expected weights (9, 2, C_out) for input (1, 4, 4, 2), got (8, 2, 3)": lambda: conv(
+        IMAGE, WEIGHT[1:], taps.square(3)
+    ),
+    "conv: expected weights (9, 2, C_out) for input (1, 4, 4, 2), got (9, 1, 3)": lambda: conv(
+        IMAGE, WEIGHT[:, :1], taps.square(3)
+    ),
+    "conv_transpose: expected weights (9, C_in, 2) for input (1, 4, 4, 2), got (9, 2, 3)": lambda: conv_transpose(
         IMAGE, WEIGHT, taps.square(3)
     ),
-    "conv: input of shape (1, 4, 4, 2) and 2 taps": lambda: conv(IMAGE, WEIGHT, taps.dilated(2)),
-    "conv: stride = 0": lambda: conv(IMAGE, WEIGHT, taps.square(3), stride=0),
-    "conv: size = (4,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), size=(4,)),
-    "conv, residual: shape (2,) with (1, 4, 4, 3): ": lambda: conv(IMAGE, WEIGHT, taps.square(3), residual=np.zeros(2)),
-    "conv: bias has shape (2,), needed is (3,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=np.zeros(2)),
-    "conv: bias is the number 2.0, needed": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=2.0),
-    "conv_weight: x (1, 4, 4, 2), y (2, 4, 4, 3) and 1 taps": lambda: conv_weight(
-        IMAGE, np.zeros((2, 4, 4, 3)), taps.point()
+    "conv: expected images (N, H, W, C) and taps (dy, dx) or": lambda: conv(IMAGE, WEIGHT, taps.dilated(2)),
+    "conv: expected a stride of at least 1, got 0": lambda: conv(IMAGE, WEIGHT, taps.square(3), stride=0),
+    "conv: expected stride ≥ 1 and 2 sizes ≥ 0, got stride 1 and size (4,)": lambda: conv(
+        IMAGE, WEIGHT, taps.square(3), size=(4,)
+    ),
+    "conv: expected stride ≥ 1 and 2 sizes ≥ 0, got stride 1 and size (4, -1)": lambda: conv(
+        IMAGE, WEIGHT, taps.square(3), size=(4, -1)
+    ),
+    "residual: expected a shape broadcastable to (1, 4, 4, 3), got (2,)": lambda: conv(
+        IMAGE, WEIGHT, taps.square(3), residual=np.zeros(2)
+    ),
+    "bias: expected shape (3,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=np.zeros(2)),
+    "bias: expected shape (3,) ": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=2.0),
+    "conv_weight: expected x and y with equal N and as many axes, got (1, 4, 4, 2) and (2, 4, 4, 3)": lambda: (
+        conv_weight(IMAGE, np.zeros((2, 4, 4, 3)), taps.point())
     ),
 }
 
@@ -186,9 +197,9 @@ def test_errors_name_the_operation_and_the_shapes(message: str) -> None:
 
 def test_rejects_taps_of_unequal_length() -> None:
     x, w = np.ones((1, 5, 2)), np.ones((2, 2, 3))
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="expected images"):
         conv(x, w, ((0,), (1, 1)))
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="expected images"):
         conv_weight(x, x, ((0,), (1, 1)))
 
 

@@ -251,7 +251,7 @@ def test_softmax_family_promotes_integers(f: Function) -> None:
     np.testing.assert_array_equal(f(Tensor(x)).value, f(Tensor(x.astype(np.float64))).value)
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - {"inv", "solve", "logabsdet", "slogdet"}))
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"inv", "solve", "logabsdet"}))
 @given(data=st.data())
 def test_nan_propagates_as_in_numpy(name: str, data: st.DataObject) -> None:
     """Matrix decompositions are excluded: for NaN, LAPACK may raise or return NaN in any entry."""
@@ -267,49 +267,55 @@ def test_nan_propagates_as_in_numpy(name: str, data: st.DataObject) -> None:
         assert np.isnan(y).sum() <= np.isnan(expected).sum()
 
 
-ZEROS, POSITIONS = np.zeros, np.zeros((3, 1), int)
+ZEROS, INDICES = np.zeros, np.zeros((3, 1), int)
 ERRORS: dict[str, Callable[[], object]] = {
-    "add: shapes (2,) and (3,)": lambda: Tensor(ZEROS(2)) + ZEROS(3),
-    "maximum: shapes (2,) and (3,)": lambda: ag.maximum(Tensor(ZEROS(2)), ZEROS(3)),
-    "power: shapes (2,) and (3,)": lambda: Tensor(ZEROS(2)) ** ZEROS(3),
-    "where: shapes (2,) and (3,) and ()": lambda: ag.where(ZEROS(2) > 0, Tensor(ZEROS(3)), 0.0),
-    "matmul: shapes (2, 3) and (2, 3)": lambda: Tensor(ZEROS((2, 3))) @ ZEROS((2, 3)),
-    "matmul: shapes (2, 3, 3) and (4, 3, 3): ": lambda: Tensor(ZEROS((2, 3, 3))) @ ZEROS((4, 3, 3)),
-    "linear: x (2, 3), w (4, 5) and b (5,)": lambda: ag.linear(Tensor(ZEROS((2, 3))), ZEROS((4, 5)), ZEROS(5)),
-    "inv: ": lambda: ag.inv(Tensor(ZEROS((2, 3)))),
-    "solve: shapes (2, 2) and (3, 1)": lambda: ag.solve(Tensor(ZEROS((2, 2))), ZEROS((3, 1))),
-    "solve: shapes (2, 2) and (2, 1): Singular": lambda: ag.solve(Tensor(ZEROS((2, 2))), ZEROS((2, 1))),
-    "slogdet: a matrix of x, shape (2, 2), is singular": lambda: ag.slogdet(Tensor(ZEROS((2, 2)))),
-    "logabsdet: a matrix of x, shape (2, 2), is singular": lambda: ag.logabsdet(Tensor(ZEROS((2, 2)))),
-    "reshape: shape (6,) with (4, 2): ": lambda: Tensor(ZEROS(6)).reshape(4, 2),
-    "transpose: shape (2, 3) with (0, 0): ": lambda: Tensor(ZEROS((2, 3))).transpose(0, 0),
-    "transpose: shape (2, 3) with (0, 2): ": lambda: Tensor(ZEROS((2, 3))).transpose(0, 2),
-    "flip: shape (2,) with 1: ": lambda: ag.flip(Tensor(ZEROS(2)), 1),
-    "broadcast_to: shape (2,) with (3,): ": lambda: ag.broadcast_to(Tensor(ZEROS(2)), (3,)),
-    "clip: shapes (2,) and () and (3,): ": lambda: ag.clip(Tensor(ZEROS(2)), 0.0, ZEROS(3)),
-    "pad: shape (2,) with [(1, 2), (3, 4), (5, 6)]: ": lambda: ag.pad(Tensor(ZEROS(2)), [(1, 2), (3, 4), (5, 6)]),
-    "crop: shape (2,) with [(1, 1), (0, 0)]: ": lambda: ag.crop(Tensor(ZEROS(2)), [(1, 1), (0, 0)]),
-    "crop: shape (2,) with [(2, 1)]: ": lambda: ag.crop(Tensor(ZEROS(2)), [(2, 1)]),
-    "take_along_axis: positions (3, 1) and shape (1, 4) must be equal outside axis 1": lambda: ag.take_along_axis(
-        Tensor(ZEROS((1, 4))), POSITIONS, 1
+    "add: got shapes (2,) and (3,): ": lambda: Tensor(ZEROS(2)) + ZEROS(3),
+    "maximum: got shapes (2,) and (3,): ": lambda: ag.maximum(Tensor(ZEROS(2)), ZEROS(3)),
+    "power: got shapes (2,) and (3,): ": lambda: Tensor(ZEROS(2)) ** ZEROS(3),
+    "where: got shapes (2,) and (3,) and (): ": lambda: ag.where(ZEROS(2) > 0, Tensor(ZEROS(3)), 0.0),
+    "matmul: expected shapes (…, n, k) and (…, k, m), got (2, 3) and (2, 3)": lambda: (
+        Tensor(ZEROS((2, 3))) @ ZEROS((2, 3))
     ),
-    "put_along_axis: positions (3, 1) and shape (1, 4) must be equal outside axis 1": lambda: ag.put_along_axis(
-        Tensor(ZEROS((3, 1))), POSITIONS, 1, (1, 4)
+    "matmul: got shapes (2, 3, 3) and (4, 3, 3): ": lambda: Tensor(ZEROS((2, 3, 3))) @ ZEROS((4, 3, 3)),
+    "linear: expected x (…, n), w (n, m) and b (m,), got (2, 3), (4, 5) and (5,)": lambda: ag.linear(
+        Tensor(ZEROS((2, 3))), ZEROS((4, 5)), ZEROS(5)
     ),
-    "put_along_axis: x of shape (1, 1) and positions of shape (3, 1)": lambda: ag.put_along_axis(
-        Tensor(ZEROS((1, 1))), POSITIONS, 1, (3, 4)
+    "inv: got shape (2, 3): ": lambda: ag.inv(Tensor(ZEROS((2, 3)))),
+    "solve: expected shapes (…, n, n) and (…, n, m), got (2, 2) and (3, 1)": lambda: ag.solve(
+        Tensor(ZEROS((2, 2))), ZEROS((3, 1))
     ),
-    "sum_to: shape (3,) does not broadcast to (2,)": lambda: ag.sum_to(Tensor(ZEROS(2)), (3,)),
-    "concatenate: shapes (2, 1) and (3, 2)": lambda: ag.concatenate([Tensor(ZEROS((2, 1))), ZEROS((3, 2))]),
-    "stack: needs one or more tensors of one shape": lambda: ag.stack([Tensor(ZEROS(2)), ZEROS(3)]),
-    "split: axis 0 of shape (5,) has 5 entries": lambda: ag.split(Tensor(ZEROS(5)), 2),
-    "split: positions [4, 2] do not ascend": lambda: ag.split(Tensor(ZEROS(5)), [4, 2]),
-    "mean: nothing to take the mean of": lambda: ag.mean(Tensor(ZEROS((0, 2))), 0),
-    "bernoulli_log_prob: logits (2, 3) and k (3,) are not": lambda: ag.bernoulli_log_prob(
+    "solve: got shapes (2, 2) and (2, 1): Singular": lambda: ag.solve(Tensor(ZEROS((2, 2))), ZEROS((2, 1))),
+    "logabsdet: expected invertible matrices, got a singular one in x (2, 2)": lambda: ag.logabsdet(ZEROS((2, 2))),
+    "reshape: got shape (6,) with (4, 2): ": lambda: Tensor(ZEROS(6)).reshape(4, 2),
+    "transpose: got shape (2, 3) with (0, 0): ": lambda: Tensor(ZEROS((2, 3))).transpose(0, 0),
+    "transpose: got shape (2, 3) with (0, 2): ": lambda: Tensor(ZEROS((2, 3))).transpose(0, 2),
+    "broadcast_to: got shape (2,) with (3,): ": lambda: ag.broadcast_to(Tensor(ZEROS(2)), (3,)),
+    "clip: got shapes (2,) and () and (3,): ": lambda: ag.clip(Tensor(ZEROS(2)), 0.0, ZEROS(3)),
+    "pad: got shape (2,) with [(1, 2), (3, 4), (5, 6)]: ": lambda: ag.pad(Tensor(ZEROS(2)), [(1, 2), (3, 4), (5, 6)]),
+    "take_along_axis: expected indices of shape (1, 4) except along axis 1, got (3, 1)": lambda: ag.take_along_axis(
+        Tensor(ZEROS((1, 4))), INDICES, 1
+    ),
+    "put_along_axis: expected indices of shape (1, 4) except along axis 1, got (3, 1)": lambda: ag.put_along_axis(
+        Tensor(ZEROS((3, 1))), INDICES, 1, (1, 4)
+    ),
+    "put_along_axis: expected x of the shape of indices, (3, 1), got (1, 1)": lambda: ag.put_along_axis(
+        Tensor(ZEROS((1, 1))), INDICES, 1, (3, 4)
+    ),
+    "sum_to: expected a shape that broadcasts to (2,), the shape of x, got (3,)": lambda: ag.sum_to(
+        Tensor(ZEROS(2)), (3,)
+    ),
+    "concatenate: got shapes (2, 1) and (3, 2): ": lambda: ag.concatenate([Tensor(ZEROS((2, 1))), ZEROS((3, 2))]),
+    "stack: expected one or more tensors of equal shape, got": lambda: ag.stack([Tensor(ZEROS(2)), ZEROS(3)]),
+    "split: expected a divisor of 5, the length of axis 0, got 2": lambda: ag.split(Tensor(ZEROS(5)), 2),
+    "split: expected ascending indices from 0 to 5, got [4, 2]": lambda: ag.split(Tensor(ZEROS(5)), [4, 2]),
+    "mean: expected at least one element along axis 0, got shape (0, 2)": lambda: ag.mean(Tensor(ZEROS((0, 2))), 0),
+    "bernoulli: expected logits (N, D) and bits (N, D), got (2, 3) and (3,)": lambda: ag.bernoulli_log_prob(
         Tensor(ZEROS((2, 3))), ZEROS(3)
     ),
-    "gated_activation: the last axis of shape (3,) must be even": lambda: ag.gated_activation(Tensor(ZEROS(3))),
-    "lstm: x (2, 3, 4) and u (2, 8) are not": lambda: ag.lstm(ZEROS((2, 3, 4)), ZEROS((2, 8))),
+    "gated_activation: expected an even last axis, got shape (3,)": lambda: ag.gated_activation(Tensor(ZEROS(3))),
+    "lstm: expected x (N, T, 4H) and u (H, 4H), got (2, 3, 4) and (2, 8)": lambda: ag.lstm(
+        ZEROS((2, 3, 4)), ZEROS((2, 8))
+    ),
 }
 
 
@@ -321,25 +327,21 @@ def test_errors_name_the_operation_and_the_shapes(message: str) -> None:
 
 
 def test_index_out_of_bounds_raises_index_error() -> None:
-    with pytest.raises(IndexError, match=r"index: shape \(3,\) with 5: index 5 is out of bounds"):
+    with pytest.raises(IndexError, match=r"index: got shape \(3,\) with 5: index 5 is out of bounds"):
         Tensor(np.zeros(3))[5]
 
 
 def test_indexing_with_a_tensor_raises() -> None:
-    with pytest.raises(TypeError, match="positions have no derivative"):
+    with pytest.raises(TypeError, match="got a Tensor; indices have no derivative"):
         Tensor(np.zeros(3))[Tensor(np.array([0]))]
 
 
 def test_astype_rejects_integer_dtypes() -> None:
-    with pytest.raises(TypeError, match=r"int64 is not floating-point.*use x\.value\.astype"):
+    with pytest.raises(TypeError, match=r"expected a floating-point dtype, got int64; use x\.value\.astype"):
         ag.astype(Tensor([1.5]), np.int64)
 
 
-def test_crop_and_scatter_add_reject_wrong_sizes() -> None:
-    x = Tensor(np.ones((2, 3)))
-    for widths in ([(-1, 0), (0, 0)], [(0, 3), (0, 0)], [(0, 0), (5, -4)]):
-        with pytest.raises(ValueError, match=r"crop: shape \(2, 3\)"):
-            ag.crop(x, widths)
+def test_scatter_add_rejects_x_of_another_shape_than_the_key_selects() -> None:
     for key in (0, slice(2), [0, 1, 1]):
-        with pytest.raises(ValueError, match=r"scatter_add: x has shape \(1,\)"):
+        with pytest.raises(ValueError, match=r"scatter_add: expected x of shape .* got \(1,\)"):
             ag.scatter_add(Tensor([1.0]), key, (4, 3))

@@ -205,7 +205,7 @@ def test_rejects_wrong_dtypes_and_shapes() -> None:
         conv(x.astype(np.float32), w, ((0, 0),), 1, (4, 4))
     with pytest.raises(TypeError, match="int64"):
         conv(x.astype(np.int64), w.astype(np.int64), ((0, 0),), 1, (4, 4))
-    with pytest.raises(ValueError, match="expected weights for 2 taps"):
+    with pytest.raises(ValueError, match=r"^conv: expected weights \(2, 3, C_out\)"):
         conv(x, w, ((0, 0), (0, 1)), 1, (4, 4))
     with pytest.raises(ValueError, match=r"^conv_transpose: expected weights"):
         conv_transpose(x, w, ((0, 0),), 1, (4, 4))
@@ -213,7 +213,7 @@ def test_rejects_wrong_dtypes_and_shapes() -> None:
         conv(x, w, ((0, 0),), 1, (4, 4), np.zeros(4))
     with pytest.raises(ValueError, match="bias"):
         conv(x, w, ((0, 0),), 1, (4, 4), None, np.zeros(4))
-    with pytest.raises(ValueError, match=r"^x, y: expected"):
+    with pytest.raises(ValueError, match=r"^conv_weight: expected x and y"):
         conv_weight(x, x[0], ((0, 0),), 1)
 
 

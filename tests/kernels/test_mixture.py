@@ -13,33 +13,33 @@ from tinygen.kernels.mixture import mixture, mixture_quantile, mixture_vjp
 from tinygen.testing.strategies import rngs
 
 
-@given(rng=rngs(), normal=st.booleans(), components=st.integers(1, 5))
-def test_shared_parameters_equal_broadcast_ones(rng: np.random.Generator, normal: bool, components: int) -> None:
+@given(rng=rngs(), components=st.integers(1, 5))
+def test_shared_parameters_equal_broadcast_ones(rng: np.random.Generator, components: int) -> None:
     theta, x, g = rng.normal(size=3 * components), rng.normal(size=(30, 20)), rng.normal(size=(2, 30, 20))
     rows = np.broadcast_to(theta, (30, 20, 3 * components))
-    np.testing.assert_array_equal(mixture(x, theta, normal), mixture(x, rows, normal))
-    np.testing.assert_array_equal(mixture_vjp(x, theta, normal, g), mixture_vjp(x, rows, normal, g))
-    np.testing.assert_array_equal(mixture_quantile(x, theta, normal), mixture_quantile(x, rows, normal))
-    np.testing.assert_array_equal(mixture(x.T, theta, normal), mixture(x, theta, normal).transpose(0, 2, 1))
+    np.testing.assert_array_equal(mixture(x, theta), mixture(x, rows))
+    np.testing.assert_array_equal(mixture_vjp(x, theta, g), mixture_vjp(x, rows, g))
+    np.testing.assert_array_equal(mixture_quantile(x, theta), mixture_quantile(x, rows))
+    np.testing.assert_array_equal(mixture(x.T, theta), mixture(x, theta).transpose(0, 2, 1))
 
 
-@given(rng=rngs(), normal=st.booleans())
-def test_quantiles_of_extreme_mixtures(rng: np.random.Generator, normal: bool) -> None:
+@given(rng=rngs())
+def test_quantiles_of_extreme_mixtures(rng: np.random.Generator) -> None:
     """Distant modes, plateaus between them, and very different scales: either x or logit F(x) is exact to rounding."""
     theta = np.concatenate([rng.uniform(-40, 0, 4), rng.uniform(-1e3, 1e3, 4), rng.uniform(-9, 9, 4)])
     logit = np.concatenate([rng.normal(size=40) * 5, [-1e3, 1e3, 0.0]])
-    x = mixture_quantile(logit, theta, normal)
-    again, _ = mixture(x, theta, normal)
-    neighbours, _ = mixture(np.stack([np.nextafter(x, -np.inf), np.nextafter(x, np.inf)]), theta, normal)
+    x = mixture_quantile(logit, theta)
+    again, _ = mixture(x, theta)
+    neighbours, _ = mixture(np.stack([np.nextafter(x, -np.inf), np.nextafter(x, np.inf)]), theta)
     assert np.all(np.diff(x[np.argsort(logit)]) >= 0)
     tolerance = 1e-12 * (1 + np.abs(logit)) + 4 * (neighbours[1] - neighbours[0])
     np.testing.assert_array_less(np.abs(again - logit), tolerance)
 
 
 def test_nan_and_infinite_inputs_give_nan() -> None:
-    assert np.all(np.isnan(mixture_quantile(np.array([np.nan, np.inf]), np.zeros(6), False)))
+    assert np.all(np.isnan(mixture_quantile(np.array([np.nan, np.inf]), np.zeros(6))))
     for at in range(6):
         theta = np.zeros(6)
         theta[at] = np.nan
-        assert np.isnan(mixture_quantile(np.zeros(1), theta, True)).all()
-        assert np.isnan(mixture(np.zeros(1), theta, True)).all()
+        assert np.isnan(mixture_quantile(np.zeros(1), theta)).all()
+        assert np.isnan(mixture(np.zeros(1), theta)).all()

@@ -45,7 +45,7 @@ WRONG: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]] = {
     "one entry wrong by 1e-5": (one_entry_wrong, r"1 of 12 entries are wrong, the worst at \(1, 2\)"),
     "averaged cotangent": (lambda g, x: ag.mean(g) * 3 * x * x, "entries are wrong"),
     "right only for a cotangent of ones": (lambda g, x: g * g * 3 * x * x, "entries are wrong"),
-    "reversed rows": (lambda g, x: ag.flip(g, 0) * 3 * x * x, "entries are wrong"),
+    "reversed rows": (lambda g, x: g[::-1] * 3 * x * x, "entries are wrong"),
     "modifies its cotangent": (modifies_its_cotangent, "modified in place|another gradient"),
     "modifies its input": (modifies_its_input, r"xs\[0\] was modified in place"),
     "second order uses .value": (lambda g, x: g * (3 * x.value**2), "order 2.*all are 0.*Order 1 is correct"),

@@ -4,7 +4,7 @@
 adjoint of a tensor is the sum of the contributions of all edges that lead to it; `accumulate` adds one.
 
 Source: Griewank & Walther, "Evaluating Derivatives", 2008, chapter 3.
-Checked by: tests/autograd/test_tensor.py and, for every operation, tests/autograd/test_primitives.py
+Checked by: tests/autograd/test_backward.py and, for every operation, tests/autograd/test_primitives.py
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import PRIMITIVES, VJP, Parameter, Tensor, TensorLike, is_grad_enabled, set_grad_enabled
+from .parameter import Parameter
+from .tensor import PRIMITIVES, VJP, Tensor, TensorLike, is_grad_enabled, set_grad_enabled
 
 
 @dataclass(frozen=True)

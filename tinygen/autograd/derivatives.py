@@ -1,10 +1,7 @@
-"""Derivatives of functions, built on `grad` alone: any order, by nesting.
+"""Derivatives of functions, built on `grad`: gradients, vector products with Jacobians and Hessians, full matrices.
 
-    square = lambda x: (x * x).sum()
-    value_and_grad(square)(x)       jacobian(jacobian(f))(x)       hessian(square)(x)       hvp(square, x, v)
-
-f takes tensors and returns one tensor. All but value_and_grad keep the graph of the derivative, so that they nest;
-inside no_grad they work as well, and what they return keeps no edges.
+They nest, so that derivatives of any order can be computed, for example jacobian(hessian(f)). Each f takes tensors and
+returns one tensor. All of them work inside `no_grad`, where their results have no edges.
 
 Checked by: tests/autograd/test_derivatives.py
 """
@@ -27,52 +24,79 @@ Function = Callable[..., Tensor]
 def value_and_grad(
     f: Function, inputs: Iterable[Tensor] | None = None, allow_unreached: bool = False
 ) -> Callable[..., tuple[Tensor, Any]]:
-    """Return a function that gives f's scalar value together with its derivative.
+    """Return a function that computes the scalar f(…) and its gradient.
 
-    The derivative is by f's first argument, one tensor; or, if `inputs` are named (say model.parameters()), by each of
-    these, a list. The graph is released on the way: this is the cheapest derivative, and the one to train with.
-    Raises as `grad` does.
+    This is the cheapest derivative and the one to train with: the graph is freed during the backward pass, so the
+    gradient cannot be differentiated again.
+
+    Args:
+        inputs: tensors to differentiate with respect to, such as model.parameters(); the gradient is then a list. By
+            default, the gradient is that of the first argument of f.
+        allow_unreached: return zeros for an input that f does not depend on.
+
+    Raises: the errors of `grad`.
+
+    Example:
+        >>> value, gradient = value_and_grad(lambda x: sum(x * x))(Tensor([1.0, 2.0]))
+        >>> value.item(), gradient.value
+        (5.0, array([2., 4.]))
     """
     named = None if inputs is None else check_inputs(inputs)
 
-    def value_and_derivative(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
+    def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         with set_grad_enabled(True):
             if named is None:
-                args = (_tensor(args[0]), *args[1:])
-            wanted = args[:1] if named is None else named
-            value, derivatives = value_and_free([f(*args, **kwargs)], wanted, allow_unreached)
-        return value, derivatives[0] if named is None else derivatives
+                args = (_as_variable(args[0]), *args[1:])
+            variables = args[:1] if named is None else named
+            value, gradients = value_and_free([f(*args, **kwargs)], variables, allow_unreached)
+        return value, gradients[0] if named is None else gradients
 
-    return value_and_derivative
+    return value_and_gradient
 
 
 def vjp(f: Function, *xs: TensorLike) -> tuple[Tensor, Callable[[TensorLike], list[Tensor]]]:
-    """Return y = f(*xs) and the map that pulls a cotangent of y back to the xs: g ↦ [gᵀ ∂y/∂x for x in xs]"""
-    inputs = [_tensor(x) for x in xs]
+    """Return y = f(*xs) and the function g ↦ [gᵀ ∂y/∂x for x in xs].
+
+    Example:
+        >>> y, pull_back = vjp(lambda a, b: a * b, 2.0, 5.0)
+        >>> [g.item() for g in pull_back(1.0)]
+        [5.0, 2.0]
+    """
+    inputs = [_as_variable(x) for x in xs]
     with set_grad_enabled(True):
         y = f(*inputs)
-    return _handed_out(y), lambda g: grad(y, inputs, g, create_graph=is_grad_enabled(), allow_unreached=True)
+    return _detach_in_no_grad(y), lambda g: grad(y, inputs, g, create_graph=is_grad_enabled(), allow_unreached=True)
 
 
 def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -> tuple[Tensor, Tensor]:
-    """Return y = f(*xs) and how it moves when the xs move along the tangents: Σ ∂y/∂x ẋ
+    """Return y = f(*xs) and its directional derivative Σ ∂y/∂x ẋ along the tangents ẋ.
 
-    Reverse mode twice: g ↦ gᵀ ∂y/∂x is linear in g, so its own derivative along ẋ is ∂y/∂x ẋ.
+    Two reverse passes: g ↦ gᵀ ∂y/∂x is linear in g, so the derivative of (gᵀ ∂y/∂x) ẋ with respect to g is ∂y/∂x ẋ.
+
+    Example:
+        >>> jvp(lambda x: x * x, [3.0], [1.0])[1].item()
+        6.0
     """
-    for x, tangent in zip(xs, tangents, strict=True):
-        shape, needed = np.shape(value_of(tangent)), np.shape(value_of(x))
-        if shape != needed:
-            raise ValueError(f"jvp: a tangent of shape {shape} for an input of shape {needed}")
+    for i, (x, tangent) in enumerate(zip(xs, tangents, strict=True)):
+        shape, got = np.shape(value_of(x)), np.shape(value_of(tangent))
+        if shape != got:
+            raise ValueError(f"tangents[{i}]: expected the shape of its input, {shape}, got {got}")
     with set_grad_enabled(True):
         y, pull_back = vjp(f, *xs)
-        probe, along = Tensor(np.zeros_like(y.value)), Tensor(np.zeros((), y.dtype))
-        for pulled, tangent in zip(pull_back(probe), tangents, strict=True):
-            along = along + sum(pulled * tangent)
-    return _handed_out(y), grad(along, [probe], create_graph=is_grad_enabled(), allow_unreached=True)[0]
+        g, total = Tensor(np.zeros_like(y.value)), Tensor(np.zeros((), y.dtype))
+        for cotangent, tangent in zip(pull_back(g), tangents, strict=True):
+            total = total + sum(cotangent * tangent)
+    return _detach_in_no_grad(y), grad(total, [g], create_graph=is_grad_enabled(), allow_unreached=True)[0]
 
 
 def jacobian(f: Function) -> Callable[[TensorLike], Tensor]:
-    """Return x ↦ ∂f/∂x, of shape (*shape of f(x), *shape of x), one backward pass for each entry of f(x)"""
+    """Return the function x ↦ ∂f/∂x, of shape (*f(x).shape, *x.shape): one backward pass per element of f(x).
+
+    Example:
+        >>> jacobian(lambda x: x * x)([1.0, 2.0]).value
+        array([[2., 0.],
+               [0., 4.]])
+    """
 
     def derivative(x: TensorLike) -> Tensor:
         y, pull_back = vjp(f, x)
@@ -84,12 +108,23 @@ def jacobian(f: Function) -> Callable[[TensorLike], Tensor]:
 
 
 def hessian(f: Function) -> Callable[[TensorLike], Tensor]:
-    """Return x ↦ ∂²f/∂x∂x of a scalar f, of shape (*shape of x, *shape of x)"""
+    """Return the function x ↦ ∂²f/∂x∂x of a scalar f, of shape (*x.shape, *x.shape).
+
+    Example:
+        >>> hessian(lambda x: x[0] * x[1])([1.0, 2.0]).value
+        array([[0., 1.],
+               [1., 0.]])
+    """
     return jacobian(_gradient(f))
 
 
 def hvp(f: Function, x: TensorLike, v: TensorLike) -> Tensor:
-    """∂²f/∂x∂x v of a scalar f, without the Hessian: the derivative of ⟨∂f/∂x, v⟩"""
+    """Return the Hessian-vector product ∂²f/∂x∂x v of a scalar f, as the derivative of ⟨∂f/∂x, v⟩.
+
+    Example:
+        >>> hvp(lambda x: x[0] * x[1], [1.0, 2.0], [1.0, 0.0]).value
+        array([0., 1.])
+    """
     return vjp(_gradient(f), x)[1](v)[0]
 
 
@@ -97,11 +132,10 @@ def _gradient(f: Function) -> Callable[[Tensor], Tensor]:
     return lambda x: grad(f(x), [x], create_graph=True)[0]
 
 
-def _handed_out(y: Tensor) -> Tensor:
-    """Drop the edges that only the derivative needed, if the caller keeps none."""
+def _detach_in_no_grad(y: Tensor) -> Tensor:
     return y if is_grad_enabled() else Tensor(y.value)
 
 
-def _tensor(x: TensorLike) -> Tensor:
-    """Give an argument a node of its own: the same tensor may stand in two places, or be used by f besides."""
+def _as_variable(x: TensorLike) -> Tensor:
+    """Return a new tensor, because f may use x itself too, or receive it twice."""
     return reshape(x, x.shape) if isinstance(x, Tensor) else Tensor(x)

@@ -1,12 +1,15 @@
-"""Operations that a kernel computes at once, where a chain of NumPy calls would go through memory many times.
+"""Operations that one kernel computes in a single pass, where a chain of NumPy calls would need many.
 
-Each has its plain form beside it. The kernel serves the value and the first derivative; a derivative that is itself to
-be differentiated is that of the plain form.
+Each is also composed of simple operations here. The kernel computes the value and the first derivative; a derivative
+that is recorded (create_graph) is that of the composition. tinygen/kernels/reference.py defines the gated activation
+and the Bernoulli likelihood in NumPy.
 
 Checked by: tests/autograd/test_fused.py
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -17,139 +20,127 @@ from .backward import grad
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
 from .linalg import matmul
 from .reduce import log_softmax, logsumexp
-from .shape import broadcast_to, concatenate, pad, reshape, split, stack, transpose
-from .special import log_ndtr, log_normal
-from .tensor import Array, Tensor, TensorLike, array_of, is_grad_enabled, node, primitive
+from .shape import broadcast_to, concatenate, index, pad, reshape, split, stack, transpose
+from .tensor import VJP, Array, Tensor, TensorLike, array_of, is_grad_enabled, node, primitive
+
+
+def _vjp(op: str, x: TensorLike, composed: Callable[[TensorLike], Tensor], kernel: Callable[[Array], Array]) -> VJP:
+    """Return the VJP of a fused operation in x: by its kernel, or that of its composition if it is to be recorded."""
+
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
+        if is_grad_enabled():
+            return grad(composed(x), [x], g, create_graph=True)[0]  # type: ignore[list-item]  # an edge has a tensor
+        return node(op, kernel(g.value))
+
+    return vjp
 
 
 @primitive
 def gated_activation(x: TensorLike) -> Tensor:
-    """y = tanh(a) σ(b), where a and b are the halves of x's last axis: the gated unit of PixelCNN and WaveNet
+    """y = tanh(a) σ(b), where a and b are the halves of the last axis of x: the gate of PixelCNN and WaveNet.
 
-    Shapes: x (…, 2C), y (…, C).  Raises ValueError if the last axis is odd.
+    Shapes: x (…, 2C), y (…, C).
+    Raises: ValueError if the last axis is odd.
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016, equation 2.
     """
     v = array_of(x)
-    if not v.ndim or v.shape[-1] % 2:
-        raise ValueError(
-            f"gated_activation: the last axis of shape {v.shape} must be even: one half is gated by the other"
-        )
-
-    def rule(g: Tensor, y: Tensor) -> Tensor:
-        if is_grad_enabled():
-            return grad(_plain_gate(x), [x], g, create_graph=True)[0]  # type: ignore[list-item]  # an edge has a tensor
-        return node("gated_activation_vjp", activation.gated_activation_vjp(v, g.value))
-
-    return node("gated_activation", activation.gated_activation(v), (x, rule))
+    kernel = lambda g: activation.gated_activation_vjp(v, g)
+    vjp = _vjp("gated_activation_vjp", x, _composed_gate, kernel)
+    return node("gated_activation", activation.gated_activation(v), (x, vjp))
 
 
-def _plain_gate(x: TensorLike) -> Tensor:
+def _composed_gate(x: TensorLike) -> Tensor:
     a, b = split(x, 2, axis=-1)
     return tanh(a) * sigmoid(b)
 
 
 @primitive
 def bernoulli_log_prob(logits: TensorLike, k: Array) -> Tensor:
-    """y = Σⱼ ln p(kⱼ), where p(1) = σ(logitⱼ) and p(0) = σ(−logitⱼ): the log-likelihood of each row of bits, in nats
+    """y = Σⱼ ln p(kⱼ) with p(1) = σ(logitⱼ), p(0) = σ(−logitⱼ): the log-likelihood of each row of bits, in nats.
 
-    Shapes: logits (N, D), k (N, D) of 0 and 1, y (N,).  Raises ValueError if the shapes are not these.
+    Shapes: logits (N, D), k (N, D) of 0 and 1, y (N,).
+    Raises: ValueError if the shapes do not match.
     """
-    v = array_of(logits)
-    if v.ndim != 2 or k.shape != v.shape:
-        raise ValueError(f"bernoulli_log_prob: logits {v.shape} and k {k.shape} are not both (N, D)")
-    bits = k.astype(np.uint8)
-
-    def rule(g: Tensor, y: Tensor) -> Tensor:
-        if is_grad_enabled():
-            return grad(_plain_bernoulli(logits, bits), [logits], g, create_graph=True)[0]  # type: ignore[list-item]
-        return node("bernoulli_vjp", likelihood.bernoulli_vjp(v, bits, g.value))
-
-    return node("bernoulli_log_prob", likelihood.bernoulli(v, bits), (logits, rule))
-
-
-def _plain_bernoulli(logits: TensorLike, bits: Array) -> Tensor:
-    v = array_of(logits)
-    return log_sigmoid(logits * np.where(bits, 1, -1).astype(v.dtype)).sum(1)
+    v, bits = array_of(logits), k.astype(np.uint8)
+    composed = lambda logits: log_sigmoid(logits * np.where(bits, 1, -1).astype(v.dtype)).sum(1)
+    kernel = lambda g: likelihood.bernoulli_vjp(v, bits, g)
+    return node(
+        "bernoulli_log_prob", likelihood.bernoulli(v, bits), (logits, _vjp("bernoulli_vjp", logits, composed, kernel))
+    )
 
 
 @primitive
-def mixture_cdf(x: TensorLike, parameters: TensorLike, kind: str = "logistic") -> Tensor:
-    """y = (logit F(x), ln F′(x)), where F(x) = Σₖ softmax(π)ₖ C((x − μₖ) / sₖ) and C is "logistic" or "normal"
+def mixture_cdf(x: TensorLike, parameters: TensorLike) -> Tensor:
+    """y = (logit F(x), ln F′(x)), where F(x) = Σₖ softmax(π)ₖ σ((x − μₖ) / sₖ) is the CDF of a mixture of logistics.
 
-    logit F = ln F − ln(1 − F) has both tails to full precision, where F itself would round to 1 in the upper one.
+    logit F = ln F − ln(1 − F) keeps full precision in both tails; F itself would round to 1 in the upper one.
 
-    Shapes: x (…), parameters (…, 3K), which broadcast to x: π, μ and ln s, K of each; y (2, …).
-    Raises ValueError if the shapes are not these or there is no such kind.
+    Shapes: x (…); parameters (…, 3K), broadcastable to x: π, μ and ln s, K of each; y (2, …).
+    Raises: ValueError if the shapes do not match.
     """
     x, parameters = (t if isinstance(t, Tensor) else Tensor(t) for t in (x, parameters))
     v, theta = x.value, parameters.value
-    size = theta.shape[-1] // 3 if theta.ndim else 0
-    if kind not in ("logistic", "normal") or not size or theta.shape[-1] % 3:
-        raise ValueError(f"mixture_cdf: {kind!r} of parameters {theta.shape} is no mixture with (…, 3K)")
-    normal = kind == "normal"
+    if not theta.ndim or not theta.shape[-1] or theta.shape[-1] % 3:
+        raise ValueError(f"mixture_cdf: expected parameters (…, 3K), got {theta.shape}")
+    width = theta.shape[-1]
 
-    def rule(g: Tensor, y: Tensor) -> Tensor:
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
         if is_grad_enabled():
-            rows = broadcast_to(parameters, (*v.shape, 3 * size))
-            by_x, by_rows = grad(_plain_mixture_cdf(x, rows, kind), [x, rows], g, create_graph=True)
+            rows = broadcast_to(parameters, (*v.shape, width))
+            by_x, by_rows = grad(_composed_mixture_cdf(x, rows), [x, rows], g, create_graph=True)
             return concatenate([reshape(by_x, (*v.shape, 1)), by_rows], -1)
-        return node("mixture_cdf_vjp", mixture.mixture_vjp(v, theta, normal, g.value))
+        return node("mixture_cdf_vjp", mixture.mixture_vjp(v, theta, g.value))
 
-    # The cotangents of x and of the parameters come from one pass. A node between holds both, and no value.
-    y = mixture.mixture(v, theta, normal)
-    nothing = np.broadcast_to(np.zeros((), y.dtype), (*v.shape, 1 + 3 * size))
-    both = node("mixture_operands", nothing, (x, lambda g, y: g[..., 0]), (parameters, lambda g, y: g[..., 1:]))
-    return node("mixture_cdf", y, (both, rule))
+    # One pass computes the cotangents of x and of the parameters: they are those of an intermediate node, whose value
+    # is not used.
+    y = mixture.mixture(v, theta)
+    unused = np.broadcast_to(np.zeros((), y.dtype), (*v.shape, 1 + width))
+    both = node("mixture_operands", unused, (x, lambda g, y: g[..., 0]), (parameters, lambda g, y: g[..., 1:]))
+    return node("mixture_cdf", y, (both, vjp))
 
 
-def _plain_mixture_cdf(x: Tensor, rows: Tensor, kind: str) -> Tensor:
+def _composed_mixture_cdf(x: Tensor, rows: Tensor) -> Tensor:
     logits, means, log_scales = split(rows, 3, -1)
     log_weights, a = log_softmax(logits), (reshape(x, (*x.shape, 1)) - means) * exp(-log_scales)
-    if kind == "logistic":
-        below, above = log_sigmoid(a), log_sigmoid(-a)
-        density = below + above
-    else:
-        below, above, density = log_ndtr(a), log_ndtr(-a), log_normal(a)
-    log_u, log_rest = logsumexp(log_weights + below, -1), logsumexp(log_weights + above, -1)
-    return stack([log_u - log_rest, logsumexp(log_weights + density - log_scales, -1)])
+    below, above = log_sigmoid(a), log_sigmoid(-a)  # ln σ(a) and ln(1 − σ(a)); σ′ = σ (1 − σ)
+    log_cdf, log_tail = logsumexp(log_weights + below, -1), logsumexp(log_weights + above, -1)
+    return stack([log_cdf - log_tail, logsumexp(log_weights + below + above - log_scales, -1)])
 
 
 @primitive
 def lstm(x: TensorLike, u: TensorLike) -> Tensor:
-    """h_t of an LSTM that starts from zeros: a_t = x_t + h_{t−1} u, and (h_t, c_t) = lstm_cell(a_t, c_{t−1})
+    """LSTM over whole sequences, from zero states: a_t = x_t + h_{t−1} u, and (h_t, c_t) = lstm_cell(a_t, c_{t−1}).
 
-    x_t is what the inputs add to the gates, computed for all t beforehand. In float64 it is the plain form.
+    x_t is the inputs' contribution to the gates. In float64, the composition is computed instead of the kernel.
 
-    Shapes: x (N, T, 4H), u (H, 4H), h (N, T, H).  Raises ValueError if x or u is of no such shape.
-    Source: as that of `lstm_cell`.
+    Shapes: x (N, T, 4H), u (H, 4H), result h (N, T, H).
+    Raises: ValueError if the shapes do not match.
+    Source: as for `lstm_cell`.
     """
     x, u = (t if isinstance(t, Tensor) else Tensor(t) for t in (x, u))
     v, w, size = x.value, u.value, u.shape[0] if u.ndim else 0
     if v.ndim != 3 or w.shape != (size, 4 * size) or v.shape[2:] != w.shape[1:]:
-        raise ValueError(f"lstm: x {v.shape} and u {w.shape} are not (N, T, 4H) and (H, 4H)")
+        raise ValueError(f"lstm: expected x (N, T, 4H) and u (H, 4H), got {v.shape} and {w.shape}")
     if numba.config.DISABLE_JIT or not v.size or not v.dtype == w.dtype == np.float32:
-        return _plain_lstm(x, u)
+        return _composed_lstm(x, u)
     h, c, gates = recurrent.lstm(v, w)
 
-    def through_time(g: Tensor, y: Tensor) -> Tensor:
-        if is_grad_enabled():
-            return grad(_plain_lstm(x, u), [x], g, create_graph=True)[0]
-        return node("lstm_vjp", recurrent.lstm_vjp(g.value, w, c, gates))
+    def vjp_u(g: Tensor, y: Tensor) -> Tensor:
+        earlier = pad((lstm(x, u) if is_grad_enabled() else Tensor(h))[:, :-1], [(0, 0), (1, 0), (0, 0)])  # h_{t−1}
+        return matmul(transpose(reshape(earlier, (-1, size))), reshape(g, (-1, 4 * size)))
 
-    def to_u(g: Tensor, y: Tensor) -> Tensor:
-        before = pad((lstm(x, u) if is_grad_enabled() else Tensor(h))[:, :-1], [(0, 0), (1, 0), (0, 0)])
-        return matmul(transpose(reshape(before, (-1, size))), reshape(g, (-1, 4 * size)))
-
-    # Once back through time gives the cotangents of all a_t; those of x and u come from these, in one product each. A
-    # node between holds them; its own value is nobody's business.
-    a = node("lstm_gates", gates, (x, lambda g, y: g), (u, to_u))
-    return node("lstm", h, (a, through_time))
+    # One backward pass through time gives the cotangents of all a_t, from which those of x and u follow by one product
+    # each. They are the cotangents of an intermediate node, whose value is not used.
+    a = node("lstm_gates", gates, (x, lambda g, y: g), (u, vjp_u))
+    kernel = lambda g: recurrent.lstm_vjp(g, w, c, gates)
+    return node("lstm", h, (a, _vjp("lstm_vjp", x, lambda x: _composed_lstm(x, u), kernel)))
 
 
 def lstm_cell(a: TensorLike, c: TensorLike) -> tuple[Tensor, Tensor]:
-    """c′ = σ(f) c + σ(i) tanh(g) and h′ = σ(o) tanh(c′), where i, f, g, o are the quarters of a's last axis
+    """One step of an LSTM: c′ = σ(f) c + σ(i) tanh(g), h′ = σ(o) tanh(c′), where i, f, g, o are the quarters of a.
 
-    Shapes: a (…, 4H), c, h′ and c′ (…, H); the result is (h′, c′).  Raises ValueError if a's last axis is not four H.
+    Shapes: a (…, 4H), c (…, H); the result is (h′, c′), both (…, H).
+    Raises: ValueError if the last axis of a cannot be divided by 4.
     Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forget gate of Gers, Schmidhuber &
     Cummins, "Learning to forget: continual prediction with LSTM", 2000.
     """
@@ -158,10 +149,11 @@ def lstm_cell(a: TensorLike, c: TensorLike) -> tuple[Tensor, Tensor]:
     return sigmoid(o) * tanh(c), c
 
 
-def _plain_lstm(x: Tensor, u: Tensor) -> Tensor:
-    h: TensorLike = np.zeros((len(x), u.shape[0]), x.dtype)
+def _composed_lstm(x: TensorLike, u: Tensor) -> Tensor:
+    n, length, _ = array_of(x).shape
+    h: TensorLike = np.zeros((n, u.shape[0]), array_of(x).dtype)
     c, hs = h, []
-    for t in range(x.shape[1]):
-        h, c = lstm_cell(x[:, t] + matmul(h, u), c)
+    for t in range(length):
+        h, c = lstm_cell(index(x, (slice(None), t)) + matmul(h, u), c)
         hs.append(h)
-    return stack(hs, axis=1) if hs else matmul(x, transpose(u))  # nothing, of the right shape
+    return stack(hs, axis=1) if hs else matmul(x, transpose(u))  # an empty array of the right shape

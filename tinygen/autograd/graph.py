@@ -1,27 +1,39 @@
-"""A look at a graph: DOT text, which Graphviz and many viewers draw.
+"""Print a graph as DOT text, which Graphviz and many viewers draw.
 
 Checked by: tests/autograd/test_graph.py
 """
 
 from __future__ import annotations
 
-from .tensor import Parameter, Tensor
+from .parameter import Parameter
+from .tensor import Tensor
 
 
 def to_dot(output: Tensor) -> str:
-    """Write the graph that leads to a tensor: a box for each operation with its name and shape, an arrow for each edge.
+    r"""Return the graph that computed a tensor as DOT text; `dot -Tpng` draws it.
 
-    Leaves are ellipses, parameters filled ones. Draw it with, say, `dot -Tpng`.
+    Operations are boxes with their name and shape; other tensors are ellipses, filled for parameters.
+
+    Example:
+        >>> x = Tensor(2.0)
+        >>> print(to_dot(x * x))
+        digraph {
+          rankdir=TB
+          n... [label="Tensor\n()" shape=ellipse]
+          n... [label="multiply\n()" shape=box]
+          n... -> n...
+          n... -> n...
+        }
     """
-    found, todo = {id(output): output}, [output]
+    found, stack = {id(output): output}, [output]
     arrows: list[tuple[int, int]] = []
-    while todo:
-        tensor = todo.pop()
+    while stack:
+        tensor = stack.pop()
         for parent, _ in tensor.edges:
             arrows.append((parent.order, tensor.order))
             if id(parent) not in found:
                 found[id(parent)] = parent
-                todo.append(parent)
+                stack.append(parent)
     lines = ["digraph {", "  rankdir=TB"]
     for tensor in sorted(found.values(), key=lambda tensor: tensor.order):
         leaf = "Parameter" if isinstance(tensor, Parameter) else "Tensor"

@@ -1,7 +1,7 @@
-"""Operations that sum up an axis, and the stable forms of log-sum-exp.
+"""Reductions, and the numerically stable log-sum-exp and softmax.
 
-`axis` is None (all), an int or a tuple; `keepdims` leaves a 1 in its place. Stable at ±10⁴: the largest entry is taken
-out before anything is exponentiated.
+`axis` is None (all axes), an integer or a tuple; `keepdims` keeps reduced axes with length 1. The functions of the
+softmax family subtract the maximum before they exponentiate, so they do not overflow.
 
 Checked by: tests/autograd/test_primitives.py
 """
@@ -24,7 +24,7 @@ Axis: TypeAlias = int | tuple[int, ...] | None
 
 @primitive
 def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = Σ x over the axis"""
+    """y = Σ x over the axes"""
     v = array_of(x)
     kept = _kept(v.shape, axis)
     y = np.sum(v, axis, keepdims=keepdims)
@@ -33,25 +33,25 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @primitive
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = Σ x / n over the axis"""
+    """y = Σ x / n over the axes, of n elements. Raises ValueError if n = 0."""
     v = array_of(x)
     kept = _kept(v.shape, axis)
     n = math.prod(v.shape[i] for i in _axes(axis, v.ndim))
     if n == 0:
-        raise ValueError(f"mean: nothing to take the mean of along axis {axis} of shape {v.shape}")
+        raise ValueError(f"mean: expected at least one element along axis {axis}, got shape {v.shape}")
     y = np.mean(v, axis, keepdims=keepdims)
     return node("mean", y, (x, lambda g, y: broadcast_to(reshape(g / n, kept), v.shape)))
 
 
 @primitive
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = max x over the axis; entries that tie for it share its cotangent equally"""
+    """y = max x over the axes; elements that attain it share its cotangent equally"""
     return _extremum("max", np.max, x, axis, keepdims)
 
 
 @primitive
 def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = min x over the axis; entries that tie for it share its cotangent equally"""
+    """y = min x over the axes; elements that attain it share its cotangent equally"""
     return _extremum("min", np.min, x, axis, keepdims)
 
 
@@ -60,24 +60,29 @@ def _extremum(op: str, function: Callable[..., Any], x: TensorLike, axis: Axis, 
     kept = _kept(v.shape, axis)
     y = function(v, axis, keepdims=keepdims)
 
-    def share(g: Tensor, y: Tensor) -> Tensor:
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
         ties = v == y.value.reshape(kept)
         shares: Array = (ties / np.sum(ties, axis, keepdims=True)).astype(v.dtype)
         return reshape(g, kept) * shares
 
-    return node(op, y, (x, share))
+    return node(op, y, (x, vjp))
 
 
 @primitive
 def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = ln Σ eˣ over the axis, −inf with derivative 0 where all of x is −inf"""
+    """y = ln Σ eˣ over the axes; where all of x is −∞, y = −∞ with derivative 0.
+
+    Example:
+        >>> logsumexp([1000.0, 1000.0]).item()  # 1000 + ln 2
+        1000.693147180...
+    """
     v = _floating(x)
     kept = _kept(v.shape, axis)
     y = _finite_max(v, axis)
-    with np.errstate(divide="ignore"):  # ln 0 = −inf is the right answer for a row of −inf, or an empty one
+    with np.errstate(divide="ignore"):  # ln 0 = −∞ is correct where all of x is −∞, or there is no x
         y += np.log(np.sum(np.exp(v - y), axis, keepdims=True))
     y = y if keepdims else y.squeeze(axis)
-    # Not exp(x − y): beside 10⁴, y has three digits left after the point in float32.
+    # softmax(x), not exp(x − y): near 10⁴, float32 has only three decimals left.
     return node("logsumexp", y, (x, lambda g, y: reshape(g, kept) * softmax(x, axis)))
 
 
@@ -85,7 +90,7 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
 def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     """y = x − ln Σ eˣ along the axis: log-probabilities from logits"""
     v = _floating(x)
-    y = v - _finite_max(v, axis)  # first: v − ln Σ eᵛ would round to the size of v
+    y = v - _finite_max(v, axis)  # first, because the rounding error of v − ln Σ eᵛ is relative to v
     with np.errstate(divide="ignore"):  # an empty axis
         y -= np.log(np.sum(np.exp(y), axis, keepdims=True))
     return node("log_softmax", y, (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)))
@@ -93,7 +98,12 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
 
 @primitive
 def softmax(x: TensorLike, axis: Axis = -1) -> Tensor:
-    """y = eˣ / Σ eˣ along the axis: probabilities from logits; 0 where all of x is −inf, since nothing is possible"""
+    """y = eˣ / Σ eˣ along the axis: probabilities from logits. Where all logits are −∞, y is 0 instead of NaN.
+
+    Example:
+        >>> softmax(np.log([1.0, 3.0])).value
+        array([0.25, 0.75])
+    """
     v = _floating(x)
     e = np.exp(v - _finite_max(v, axis))
     total = np.sum(e, axis, keepdims=True)
@@ -106,9 +116,9 @@ def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 
 def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
-    """Give the shape with a 1 in place of every axis that is summed up."""
-    gone = _axes(axis, len(shape))
-    return tuple(1 if i in gone else n for i, n in enumerate(shape))
+    """Return the shape with length 1 for every reduced axis."""
+    reduced = _axes(axis, len(shape))
+    return tuple(1 if i in reduced else n for i, n in enumerate(shape))
 
 
 def _floating(x: TensorLike) -> Array:
@@ -117,6 +127,6 @@ def _floating(x: TensorLike) -> Array:
 
 
 def _finite_max(v: Array, axis: Axis) -> Array:
-    """Take the maximum along an axis, or 0 where that is infinite, since inf − inf is no number."""
+    """Return the maximum along the axes, with length 1, or 0 where it is infinite, since ∞ − ∞ would be NaN."""
     top = np.max(v, axis, keepdims=True, initial=-np.inf)
     return np.where(np.isinf(top), 0, top).astype(v.dtype, copy=False)

@@ -1,6 +1,7 @@
-"""The normal density, and the distribution function and its inverse by logarithm and logit: neither tail is lost.
+"""The normal distribution in logarithms and logits, which keep full precision in both tails.
 
-    ln Φ(x),   m(x) = (ln Φ)′ = φ(x) / Φ(x),   m′ = −m (x + m)
+φ is the standard normal density and Φ its distribution function. The derivative of ln Φ is m = φ/Φ (the inverse Mills
+ratio), and m′(x) = −m (x + m).
 
 Checked by: tests/autograd/test_primitives.py, tests/autograd/test_special.py
 """
@@ -15,25 +16,25 @@ from .tensor import Tensor, TensorLike, array_of, node, primitive
 
 @primitive
 def log_normal(x: TensorLike) -> Tensor:
-    """y = ln φ(x) = −½ x² − ½ ln 2π, the standard normal log-density"""
+    """y = ln φ(x) = −½ x² − ½ ln 2π"""
     v = array_of(x)
     return node("log_normal", -0.5 * v * v - LOG_ROOT_2PI, (x, lambda g, y: -g * x))
 
 
 @primitive
 def log_ndtr(x: TensorLike) -> Tensor:
-    """y = ln Φ(x), with a relative error below 3·10⁻¹³ in float64, in either tail"""
-    return node("log_ndtr", special.log_ndtr(array_of(x)), (x, lambda g, y: g * _slope(x)))
+    """y = ln Φ(x), with a relative error below 3·10⁻¹³ in float64, in both tails"""
+    return node("log_ndtr", special.log_ndtr(array_of(x)), (x, lambda g, y: g * _mills_ratio(x)))
 
 
 @primitive
 def ndtri_sigmoid(x: TensorLike) -> Tensor:
-    """y = Φ⁻¹(σ(x)): a logistic quantile to the normal one, with an error below 10⁻¹⁵ max(1, |y|) in float64"""
+    """y = Φ⁻¹(σ(x)): the normal quantile of a probability given as a logit, with an error below 10⁻¹⁵ max(1, |y|)"""
     # dy/dx = σ(x) σ(−x) / φ(y), and σ(−|x|) = Φ(−|y|)
-    rule = lambda g, y: g * sigmoid(abs(x)) / _slope(-abs(y))
-    return node("ndtri_sigmoid", special.ndtri_sigmoid(array_of(x)), (x, rule))
+    vjp = lambda g, y: g * sigmoid(abs(x)) / _mills_ratio(-abs(y))
+    return node("ndtri_sigmoid", special.ndtri_sigmoid(array_of(x)), (x, vjp))
 
 
-def _slope(x: TensorLike) -> Tensor:
-    """m = φ(x) / Φ(x), whose own derivative it can express"""
-    return node("log_ndtr_slope", special.ndtr_slope(array_of(x)), (x, lambda g, y: -g * y * (x + y)))
+def _mills_ratio(x: TensorLike) -> Tensor:
+    """m = φ(x) / Φ(x)"""
+    return node("mills_ratio", special.ndtr_slope(array_of(x)), (x, lambda g, y: -g * y * (x + y)))

@@ -11,12 +11,6 @@ argument instead of closing over it: a closure would be a reference cycle, which
 A tensor is always created after its parents, so its `order`, a running number, sorts every graph topologically: `grad`
 (backward.py) needs neither recursion nor a tape.
 
-A user-defined operation is written like those of this package:
-
-    @primitive
-    def erf(x):
-        return node("erf", scipy.special.erf(value_of(x)), (x, lambda g, y: g * 2 / math.sqrt(math.pi) * exp(-x * x)))
-
 Checked by: tests/autograd/test_tensor.py
 """
 
@@ -60,7 +54,7 @@ class _Mode(threading.local):
 
 
 _mode = _Mode()
-_orders = itertools.count()
+orders = itertools.count()
 
 
 def is_grad_enabled() -> bool:
@@ -94,6 +88,11 @@ def no_grad() -> Any:
 # Attributes of PyTorch's tensors that this class does not have, and what to use instead.
 _HINTS = dict.fromkeys(["backward", "grad", "requires_grad", "zero_grad"], "use grad(output, [x, …])")
 _HINTS |= {"detach": "use Tensor(x.value)", "numpy": "use x.value"}
+
+
+def _method(name: str) -> Callable[..., Tensor]:
+    """Return a method that calls an operation with the tensor as its first argument."""
+    return lambda self, *args, **options: PRIMITIVES[name](self, *args, **options)
 
 
 def _operator(name: str) -> tuple[Callable[[Tensor, TensorLike], Tensor], Callable[[Tensor, TensorLike], Tensor]]:
@@ -138,7 +137,7 @@ class Tensor:
         array = np.asarray(value, dtype)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"value: expected real numbers, got dtype {array.dtype}")
-        self.value, self.edges, self.op, self.order = array, (), "", next(_orders)
+        self.value, self.edges, self.op, self.order = array, (), "", next(orders)
 
     def __repr__(self) -> str:
         op = f", op={self.op}" if self.op else ""
@@ -217,75 +216,15 @@ class Tensor:
     __pow__, __rpow__ = _operator("power")
     __matmul__, __rmatmul__ = _operator("matmul")
 
-    def __neg__(self) -> Tensor:
-        return PRIMITIVES["negative"](self)
-
-    def __abs__(self) -> Tensor:
-        return PRIMITIVES["abs"](self)
-
-    def __getitem__(self, key: Any) -> Tensor:
-        return PRIMITIVES["index"](self, key)
-
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return PRIMITIVES["sum"](self, axis, keepdims)
-
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return PRIMITIVES["mean"](self, axis, keepdims)
-
-    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return PRIMITIVES["max"](self, axis, keepdims)
-
-    def min(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return PRIMITIVES["min"](self, axis, keepdims)
+    __neg__, __abs__, __getitem__ = _method("negative"), _method("abs"), _method("index")
+    sum, mean, max, min = _method("sum"), _method("mean"), _method("max"), _method("min")
+    astype = _method("astype")
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         return PRIMITIVES["reshape"](self, _one_or_several(shape))
 
     def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
         return PRIMITIVES["transpose"](self, _one_or_several(axes) or None)
-
-    def astype(self, dtype: DTypeLike) -> Tensor:
-        return PRIMITIVES["astype"](self, dtype)
-
-
-class Parameter(Tensor):
-    """A tensor that is trained: an optimiser assigns new values to it, and a module finds it by its type.
-
-    The array it is created from is copied. `assign` replaces the value and renews `order`, so that `grad` refuses
-    graphs that were built from an earlier value.
-
-    Raises: AttributeError if `value` is set directly.
-
-    Example:
-        >>> w = Parameter([1.0, 2.0])
-        >>> w.assign([3.0, 4.0])
-        >>> w.value
-        array([3., 4.], dtype=float32)
-    """
-
-    __slots__ = ("first_order",)
-
-    first_order: int  # every tensor that depends on the parameter, under any of its values, has a greater order
-
-    def __init__(self, value: Any, dtype: DTypeLike = np.float32) -> None:
-        super().__init__(value if isinstance(value, Tensor) else np.array(value), dtype)
-        self.first_order = self.order
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "value" and hasattr(self, "value"):  # the first value is set by __init__, by copy or by pickle
-            raise AttributeError("Parameter: value cannot be set, since graphs would not notice; use p.assign(…)")
-        super().__setattr__(name, value)
-
-    def assign(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
-        """Replace the value by a new array; the dtype is kept unless one is given.
-
-        Raises: ValueError if the new value has another shape.
-        """
-        array = array_of(value)
-        if array.shape != self.shape:
-            raise ValueError(f"value: expected shape {self.shape}, got {array.shape}")
-        object.__setattr__(self, "value", np.asarray(array, self.dtype if dtype is None else dtype))
-        self.order = next(_orders)
 
 
 def _one_or_several(arguments: tuple[Any, ...]) -> Any:
@@ -303,15 +242,18 @@ def array_of(x: Any) -> Array:
     return x.value if isinstance(x, Tensor) else np.asarray(x)
 
 
-def attempt(op: str, function: Callable[..., Any], operands: Sequence[TensorLike], *options: Any) -> Any:
-    """Call a NumPy function on the operands' values; its errors then name the operation, the shapes and the options."""
+def apply_numpy(function: Callable[..., Any], operands: Sequence[TensorLike], *options: Any, op: str = "") -> Any:
+    """Call function(*values of the operands, *options); add the operation's name and the shapes to its errors.
+
+    The name is `op`, by default that of the function.
+    """
     values = [value_of(operand) for operand in operands]
     try:
         return function(*values, *options)
     except (ValueError, IndexError) as error:
-        shapes = " and ".join(str(np.shape(value)) for value in values)
-        given = f" with {', '.join(map(repr, options))}" if options else ""
-        raise type(error)(f"{op}: shape{'s' * (len(values) > 1)} {shapes}{given}: {error}") from error
+        got = ("shapes " if len(values) > 1 else "shape ") + " and ".join(str(np.shape(value)) for value in values)
+        got += f" with {', '.join(map(repr, options))}" if options else ""
+        raise type(error)(f"{op or function.__name__}: got {got}: {error}") from error
 
 
 def node(op: str, value: Any, *edges: Edge) -> Tensor:
@@ -321,10 +263,16 @@ def node(op: str, value: Any, *edges: Edge) -> Tensor:
         op: name of the operation.
         edges: per parent, the parent and its VJP (cotangent, output) → cotangent of the parent. Parents that are not
             tensors are constants and get no edge; under `no_grad` no edge is recorded.
+
+    Example:
+        >>> def cube(x):  # to register it in PRIMITIVES, decorate it with @primitive
+        ...     return node("cube", value_of(x) ** 3, (x, lambda g, y: 3 * g * x * x))
+        >>> cube(Tensor(2.0))
+        Tensor(8., dtype=float64, op=cube)
     """
     tensor = Tensor.__new__(Tensor)
     tensor.value = value if type(value) is np.ndarray else np.asarray(value)
     tensor.op = op
     tensor.edges = tuple([edge for edge in edges if isinstance(edge[0], Tensor)]) if _mode.grad_enabled else ()  # type: ignore[misc]
-    tensor.order = next(_orders)
+    tensor.order = next(orders)
     return tensor

@@ -138,7 +138,7 @@ class MixtureCDF:
         """Return the x of `inverse` without its log-slope."""
         with no_grad():
             theta = array_of(self._bounded_parameters(z, parameters))
-        solved = mixture_quantile(self._logit(array_of(z)), theta.astype(np.float64), normal=False)
+        solved = mixture_quantile(self._logit(array_of(z)), theta.astype(np.float64))
         if not np.all(np.isfinite(solved)):
             raise FloatingPointError("parameters: expected finite mixture parameters; has training diverged?")
 

@@ -104,7 +104,7 @@ def gated_activation(x: Array) -> Array:
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
     """
     if x.ndim == 0 or x.shape[-1] % 2:
-        raise ValueError(f"x: expected an even number of channels, got shape {x.shape}")
+        raise ValueError(f"gated_activation: expected an even last axis, got shape {x.shape}")
     if not compiles(x):
         return reference.gated_activation(x)
     y = np.empty((*x.shape[:-1], x.shape[-1] // 2), x.dtype)
@@ -122,7 +122,7 @@ def gated_activation_vjp(x: Array, g: Array) -> Array:
     Raises: ValueError if the last axis of x is odd or g has the wrong shape.
     """
     if x.ndim == 0 or x.shape[-1] % 2:
-        raise ValueError(f"x: expected an even number of channels, got shape {x.shape}")
+        raise ValueError(f"gated_activation: expected an even last axis, got shape {x.shape}")
     if g.shape != (wanted := (*x.shape[:-1], x.shape[-1] // 2)):
         raise ValueError(f"g: expected shape {wanted}, got {g.shape}")
     if not compiles(x, g):

@@ -59,7 +59,8 @@ def conv(
     Args:
         size: the spatial size of y.
 
-    Shapes: x (N, H, W, C_in) or (N, T, C_in); w (taps, C_in, C_out); y (N, *size, C_out); residual as y; bias (C_out,).
+    Shapes: x (N, H, W, C_in) or (N, T, C_in); w (taps, C_in, C_out); y (N, *size, C_out); residual broadcastable to y;
+        bias (C_out,).
     Raises: TypeError unless x and w are both float32 or both float64; ValueError if shapes do not match.
     """
     _check("conv", x, w, taps, 1, stride, size)
@@ -82,7 +83,8 @@ def conv_transpose(
     Args:
         size: the spatial size of x.
 
-    Shapes: y (N, H, W, C_out) or (N, T, C_out); w (taps, C_in, C_out); x (N, *size, C_in); residual as x; bias (C_in,).
+    Shapes: y (N, H, W, C_out) or (N, T, C_out); w (taps, C_in, C_out); x (N, *size, C_in); residual broadcastable to x;
+        bias (C_in,).
     Raises: TypeError unless y and w are both float32 or both float64; ValueError if shapes do not match.
     """
     _check("conv_transpose", y, w, taps, 2, stride, size)
@@ -110,12 +112,10 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     Raises: TypeError unless x and y are both float32 or both float64; ValueError if shapes do not match.
     """
     if x.dtype != y.dtype or x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"x, y: expected both float32 or both float64, got {x.dtype} and {y.dtype}")
-    if x.ndim not in (3, 4) or x.ndim != y.ndim or len(x) != len(y) or stride < 1:
-        raise ValueError(
-            "x, y: expected (N, T, C) or (N, H, W, C) with equal N and a stride of at least 1, "
-            f"got {x.shape}, {y.shape} and stride {stride}"
-        )
+        raise TypeError(f"conv_weight: expected x and y both float32 or both float64, got {x.dtype} and {y.dtype}")
+    if x.ndim != y.ndim or x.shape[:1] != y.shape[:1]:
+        raise ValueError(f"conv_weight: expected x and y with equal N and as many axes, got {x.shape} and {y.shape}")
+    _check_geometry("conv_weight", x.shape, taps, stride, y.shape[1:-1])
     if numba.config.DISABLE_JIT:
         return reference.conv_weight(x, y, taps, stride)
     if not (x.size and y.size and taps):
@@ -202,23 +202,36 @@ def _check(name: str, x: Array, w: Array, taps: Taps, axis: int, stride: int, si
         raise TypeError(
             f"{name}: expected input and weights of one dtype, float32 or float64, got {x.dtype}, {w.dtype}"
         )
-    if x.ndim not in (3, 4) or len(size) != x.ndim - 2 or stride < 1:
-        raise ValueError(
-            f"{name}: expected (N, T, C) or (N, H, W, C), a size for each spatial axis and a stride of at least 1, "
-            f"got {x.shape}, size {size} and stride {stride}"
-        )
+    _check_geometry(name, x.shape, taps, stride, size)
     if w.ndim != 3 or w.shape[0] != len(taps) or w.shape[axis] != x.shape[-1]:
-        raise ValueError(f"{name}: expected weights for {len(taps)} taps and {x.shape[-1]} channels, got {w.shape}")
+        expected = [str(len(taps)), "C_in", "C_out"]
+        expected[axis] = str(x.shape[-1])
+        raise ValueError(f"{name}: expected weights ({', '.join(expected)}) for input {x.shape}, got {w.shape}")
+
+
+def _check_geometry(name: str, shape: tuple[int, ...], taps: Taps, stride: int, size: Size) -> None:
+    axes = len(shape) - 2
+    if axes not in (1, 2) or any(len(offset) != axes for offset in taps):
+        raise ValueError(
+            f"{name}: expected images (N, H, W, C) and taps (dy, dx) or sequences (N, T, C) and taps (dt,), "
+            f"got {shape} and {taps[:1]}…"
+        )
+    if stride < 1 or len(size) != axes or min(size) < 0:
+        raise ValueError(f"{name}: expected stride ≥ 1 and {axes} sizes ≥ 0, got stride {stride} and size {size}")
 
 
 def flat_terms(
     residual: Array | None, bias: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> tuple[Array, Array]:
-    """Return what is added to the sums: residual, flat or empty, and a bias."""
+    """Return what is added to the sums: the residual, broadcast to `shape` and flat, or empty; and a bias."""
     residual = np.empty(0, dtype) if residual is None else residual
     bias = np.zeros(shape[-1], dtype) if bias is None else bias
-    if residual.size and (residual.shape != shape or residual.dtype != dtype):
-        raise ValueError(f"residual: expected shape {shape} and {dtype}, got {residual.shape} and {residual.dtype}")
-    if bias.shape != shape[-1:] or bias.dtype != dtype:
-        raise ValueError(f"bias: expected shape {shape[-1:]} and {dtype}, got {bias.shape} and {bias.dtype}")
+    if residual.shape not in (shape, (0,)):
+        try:
+            residual = np.broadcast_to(residual, shape)
+        except ValueError:
+            raise ValueError(f"residual: expected a shape broadcastable to {shape}, got {residual.shape}") from None
+    if bias.shape != shape[-1:] or not bias.dtype == residual.dtype == dtype:
+        got = f"{bias.shape} and {bias.dtype}, residual {residual.dtype}"
+        raise ValueError(f"bias: expected shape {shape[-1:]} and {dtype}, as the residual, got {got}")
     return as_contiguous(residual).reshape(-1), as_contiguous(bias)

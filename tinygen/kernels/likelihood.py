@@ -58,7 +58,7 @@ def bernoulli(x: Array, k: Array) -> Array:
     Raises: ValueError if x and k are not matrices of one shape.
     """
     if x.ndim != 2 or k.shape != x.shape:
-        raise ValueError(f"x, k: expected two matrices of one shape, got {x.shape} and {k.shape}")
+        raise ValueError(f"bernoulli: expected logits (N, D) and bits (N, D), got {x.shape} and {k.shape}")
     if not compiles(x):
         return reference.bernoulli(x, k)
     y = np.empty(len(x), x.dtype)

@@ -1,6 +1,8 @@
-"""The normal distribution function and what belongs to it, which NumPy does not have.
+"""The standard normal distribution function Φ in logarithms and logits, which NumPy does not have.
 
-    ln Φ(x),   m(x) = (ln Φ)′(x) = φ(x) / Φ(x),   logit Φ(x) = ln Φ(x) − ln Φ(−x),   and the inverse of the latter
+    ln Φ(x),   (ln Φ)′(x) = φ(x) / Φ(x),   logit Φ(x) = ln Φ(x) − ln Φ(−x),   and the inverse of logit Φ
+
+The result has the dtype of x if that is floating-point, else float64; all arithmetic is float64.
 
 Checked by: tests/kernels/test_special.py, tests/autograd/test_special.py
 """
@@ -9,7 +11,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -18,14 +19,14 @@ from .runtime.pool import parallel_for, split
 from .runtime.tile import compiled
 
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
-_FAR = -37.0  # below it Φ is nearly too small for a float64, and four terms of the asymptotic series are all of it
-# A thread is worth calling for this many numbers (at about 50 ns each).
-_GRAIN = 1 << 12
+_FAR = -37.0  # below it Φ underflows soon, and the first five terms of its asymptotic series are exact to rounding
+_GRAIN = 1 << 12  # elements in a part of about 200 µs, at about 50 ns each
+_LOG_NDTR, _NDTR_SLOPE, _LOGIT_NDTR, _NDTRI_SIGMOID = range(4)
 
 
 @compiled
-def log_ndtr_of(x: Any) -> Any:
-    """ln Φ(x) of one number; Φ(−|x|) is computed, so that what is small keeps its precision."""
+def _log_ndtr(x: float) -> float:
+    """ln Φ(x). It is computed from the smaller tail Φ(−|x|), which has full relative precision."""
     if x < _FAR:
         return -0.5 * x * x - math.log(-x) - LOG_ROOT_2PI + math.log(_series(x))
     tail = 0.5 * math.erfc(abs(x) / math.sqrt(2))
@@ -33,26 +34,27 @@ def log_ndtr_of(x: Any) -> Any:
 
 
 @compiled
-def ndtr_slope_of(x: Any, log_ndtr: Any) -> Any:
-    """m(x), given ln Φ(x)"""
+def _ndtr_slope(x: float, log_ndtr: float) -> float:
+    """φ(x) / Φ(x), given ln Φ(x)."""
     if x < _FAR:
         return -x / _series(x)
     return math.exp(-0.5 * x * x - LOG_ROOT_2PI - log_ndtr)
 
 
 @compiled
-def _series(x: Any) -> Any:
-    """Φ(x) = φ(x) / −x · (1 − 1/x² + 3/x⁴ − 15/x⁶ + 105/x⁸ …) for x far below 0"""
+def _series(x: float) -> float:
+    """−x Φ(x) / φ(x) = 1 − 1/x² + 3/x⁴ − 15/x⁶ + 105/x⁸ − …, as x → −∞."""
     s = 1 / (x * x)
     return 1 - s * (1 - 3 * s * (1 - 5 * s * (1 - 7 * s)))
 
 
 @compiled
-def ndtri_sigmoid_of(x: Any) -> Any:
-    """y with logit Φ(y) = x, by Halley's method for the smaller tail: ln Φ(−|y|) = ln σ(−|x|).
+def _ndtri_sigmoid(x: float) -> float:
+    """Solve logit Φ(y) = x for y by Halley's method in the smaller tail: ln Φ(−|y|) = ln σ(−|x|).
 
-    It starts below the solution, at −√(−2 ln Φ), since Φ(−t) ≤ ½ e^−t²/2. With n the step of Newton's method, Halley's
-    is n / (1 − n (y + m) / 2), as m′/m = −(y + m). It cubes the error, so that after one below 10⁻⁵ it is rounding.
+    Start at −√(−2 ln Φ), which is below the solution since Φ(−t) ≤ ½ exp(−t²/2). With n the Newton step and
+    m = (ln Φ)′, m′/m = −(y + m), so Halley's step is n / (1 − n (y + m)/2). Convergence is cubic: after a step below
+    10⁻⁵ the error is rounding.
     """
     if math.isinf(x):
         return x
@@ -60,8 +62,8 @@ def ndtri_sigmoid_of(x: Any) -> Any:
     y = -math.sqrt(-2 * tail)
     step = math.inf
     while abs(step) > 1e-5 * max(1.0, abs(y)):
-        log_ndtr = log_ndtr_of(y)
-        m = ndtr_slope_of(y, log_ndtr)
+        log_ndtr = _log_ndtr(y)
+        m = _ndtr_slope(y, log_ndtr)
         newton = (tail - log_ndtr) / m
         step = newton / (1 - 0.5 * newton * (y + m))
         y += step
@@ -69,40 +71,40 @@ def ndtri_sigmoid_of(x: Any) -> Any:
 
 
 @compiled
-def _of_each(which: int, x: Array, y: Array, start: int, stop: int) -> None:
+def _map(function: int, x: Array, y: Array, start: int, stop: int) -> None:
     for i in range(start, stop):
         v = x[i]
-        if which == 0:
-            y[i] = log_ndtr_of(v)
-        elif which == 1:
-            y[i] = ndtr_slope_of(v, log_ndtr_of(v))
-        elif which == 2:
-            y[i] = log_ndtr_of(v) - log_ndtr_of(-v)
+        if function == _LOG_NDTR:
+            y[i] = _log_ndtr(v)
+        elif function == _NDTR_SLOPE:
+            y[i] = _ndtr_slope(v, _log_ndtr(v))
+        elif function == _LOGIT_NDTR:
+            y[i] = _log_ndtr(v) - _log_ndtr(-v)
         else:
-            y[i] = ndtri_sigmoid_of(v)
+            y[i] = _ndtri_sigmoid(v)
 
 
-def _computed(which: int, x: Array) -> Array:
+def _elementwise(function: int, x: Array) -> Array:
     flat, y = as_contiguous(x.astype(np.float64)).reshape(-1), np.empty(x.size)
-    parallel_for(partial(_of_each, which, flat, y), split(x.size, _GRAIN))
+    parallel_for(partial(_map, function, flat, y), split(x.size, _GRAIN))
     return y.reshape(x.shape).astype(x.dtype if x.dtype.kind == "f" else np.float64, copy=False)
 
 
 def log_ndtr(x: Array) -> Array:
-    """ln Φ(x), with a relative error below 3·10⁻¹³ in either tail. Shapes: x, y (…), as those below; y in x's dtype."""
-    return _computed(0, x)
+    """ln Φ(x), with a relative error below 3·10⁻¹³ in both tails. Shapes: x, y (…)."""
+    return _elementwise(_LOG_NDTR, x)
 
 
 def ndtr_slope(x: Array) -> Array:
-    """m(x) = φ(x) / Φ(x), the slope of ln Φ"""
-    return _computed(1, x)
+    """φ(x) / Φ(x), the derivative of ln Φ. Shapes: x, y (…)."""
+    return _elementwise(_NDTR_SLOPE, x)
 
 
 def logit_ndtr(x: Array) -> Array:
-    """logit Φ(x) = ln Φ(x) − ln Φ(−x), which tells apart what Φ rounds to 0 or to 1"""
-    return _computed(2, x)
+    """logit Φ(x) = ln Φ(x) − ln Φ(−x), also where Φ(x) rounds to 0 or 1. Shapes: x, y (…)."""
+    return _elementwise(_LOGIT_NDTR, x)
 
 
 def ndtri_sigmoid(x: Array) -> Array:
-    """y = Φ⁻¹(σ(x)), the inverse of `logit_ndtr`, with an error below 10⁻¹⁵ max(1, |y|)"""
-    return _computed(3, x)
+    """Φ⁻¹(σ(x)), the inverse of `logit_ndtr`, with an error below 10⁻¹⁵ max(1, |y|). Shapes: x, y (…)."""
+    return _elementwise(_NDTRI_SIGMOID, x)

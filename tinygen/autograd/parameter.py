@@ -1,0 +1,53 @@
+"""A parameter: the tensor that an optimiser updates.
+
+Checked by: tests/autograd/test_parameter.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .tensor import Tensor, TensorLike, array_of, orders
+
+
+class Parameter(Tensor):
+    """A trainable tensor: optimisers assign new values to it, and modules find their parameters by this type.
+
+    The array it is created from is copied. `assign` replaces the value and renews `order`, so that `grad` rejects
+    graphs that were built from an earlier value.
+
+    Raises: AttributeError if `value` is set directly.
+
+    Example:
+        >>> w = Parameter([1.0, 2.0])
+        >>> w.assign([3.0, 4.0])
+        >>> w.value
+        array([3., 4.], dtype=float32)
+    """
+
+    __slots__ = ("first_order",)
+
+    first_order: int  # every tensor that depends on the parameter, under any of its values, has a greater order
+
+    def __init__(self, value: Any, dtype: DTypeLike = np.float32) -> None:
+        super().__init__(value if isinstance(value, Tensor) else np.array(value), dtype)
+        self.first_order = self.order
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "value" and hasattr(self, "value"):  # the first value is set by __init__, by copy or by pickle
+            raise AttributeError("Parameter: value cannot be set, since graphs would not notice; use p.assign(…)")
+        super().__setattr__(name, value)
+
+    def assign(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
+        """Replace the value by a new array; the dtype is kept unless one is given.
+
+        Raises: ValueError if the new value has another shape.
+        """
+        array = array_of(value)
+        if array.shape != self.shape:
+            raise ValueError(f"value: expected shape {self.shape}, got {array.shape}")
+        object.__setattr__(self, "value", np.asarray(array, self.dtype if dtype is None else dtype))
+        self.order = next(orders)
