@@ -59,7 +59,7 @@ FILE_LIMIT = 300
 MODEL_LIMIT = 200
 EXAMPLE_LIMIT = 100
 FUNCTION_LIMIT = 50  # not counting the docstring
-AUTOGRAD_LIMIT = 1900
+AUTOGRAD_LIMIT = 1950
 PACKAGE_LIMIT = 13_100  # the goal is 11,000: lower this limit whenever the package has shrunk
 
 LONG_FILES: dict[str, str] = {}
