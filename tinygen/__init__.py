@@ -5,8 +5,6 @@ The modules (`tinygen.nn`, `tinygen.models`, …) are imported on first use.
 Checked by: tests/test_import.py
 """
 
-from __future__ import annotations
-
 import importlib
 from types import ModuleType
 

@@ -3,8 +3,6 @@
 Checked by: tests/test_files.py
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import secrets

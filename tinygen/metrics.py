@@ -6,8 +6,6 @@ Compare values only for the same classifier and the same number of samples, sinc
 Checked by: tests/test_metrics.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -15,8 +15,6 @@ Raises: ValueError if shapes do not match.
 Checked by: tests/autograd/test_conv.py
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..kernels import convolution as kernels

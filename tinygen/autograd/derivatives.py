@@ -6,8 +6,6 @@ returns one tensor. All of them work inside `no_grad`, where their results have 
 Checked by: tests/autograd/test_derivatives.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

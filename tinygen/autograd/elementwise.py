@@ -8,8 +8,6 @@ the cotangent of a tie equally.
 Checked by: tests/autograd/test_primitives.py
 """
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any
 

@@ -7,8 +7,6 @@ and the Bernoulli likelihood in NumPy.
 Checked by: tests/autograd/test_fused.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numba

@@ -3,8 +3,6 @@
 Checked by: tests/autograd/test_graph.py
 """
 
-from __future__ import annotations
-
 from .parameter import Parameter
 from .tensor import Tensor
 

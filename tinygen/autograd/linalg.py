@@ -3,8 +3,6 @@
 Checked by: tests/autograd/test_primitives.py
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -3,8 +3,6 @@
 Checked by: tests/autograd/test_parameter.py
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

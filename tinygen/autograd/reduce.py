@@ -6,8 +6,6 @@ softmax family subtract the maximum before they exponentiate, so they do not ove
 Checked by: tests/autograd/test_primitives.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias

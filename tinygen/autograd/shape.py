@@ -7,8 +7,6 @@ The VJPs of reshape and transpose are operations of the same kind; those of pad 
 Checked by: tests/autograd/test_primitives.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import accumulate, pairwise

@@ -6,8 +6,6 @@ ratio), and m′(x) = −m (x + m).
 Checked by: tests/autograd/test_primitives.py, tests/autograd/test_special.py
 """
 
-from __future__ import annotations
-
 from ..kernels import special
 from ..kernels.special import LOG_ROOT_2PI
 from .elementwise import abs, sigmoid

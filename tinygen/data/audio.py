@@ -5,8 +5,6 @@ A wave is an array of numbers in [−1, 1] at `rate` samples per second; frequen
 Checked by: tests/data/test_audio.py
 """
 
-from __future__ import annotations
-
 import io
 import math
 import wave

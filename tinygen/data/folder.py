@@ -3,8 +3,6 @@
 Checked by: tests/data/test_folder.py
 """
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Checked by: tests/data/test_images.py
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

@@ -7,8 +7,6 @@ The expected negative log-likelihood of any model is at least H; the gap is KL(p
 Checked by: tests/data/test_toy.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

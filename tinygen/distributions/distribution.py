@@ -3,8 +3,6 @@
 Checked by: tests/distributions/test_distributions.py, tests/models/test_every_model.py
 """
 
-from __future__ import annotations
-
 import math
 from typing import Protocol, TypeVar
 

@@ -3,8 +3,6 @@
 Checked by: tests/distributions/test_distributions.py
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ over, fan_out is the number of outputs that an input contributes to.
 Checked by: tests/nn/test_init.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import TypeAlias

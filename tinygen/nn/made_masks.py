@@ -24,8 +24,6 @@ Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Dist
 Checked by: tests/nn/test_made_masks.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

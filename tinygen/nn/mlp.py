@@ -3,8 +3,6 @@
 Checked by: tests/nn/test_mlp.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -3,8 +3,6 @@
 Checked by: tests/nn/test_recurrent.py
 """
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np

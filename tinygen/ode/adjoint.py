@@ -9,8 +9,6 @@ Source: Chen, Rubanova, Bettencourt & Duvenaud, "Neural ordinary differential eq
 Checked by: tests/ode/test_adjoint.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -9,8 +9,6 @@ Source: Hairer, Nørsett & Wanner, "Solving Ordinary Differential Equations I", 
 Checked by: tests/ode/test_solvers.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

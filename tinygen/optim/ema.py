@@ -3,8 +3,6 @@
 Checked by: tests/optim/test_ema.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 

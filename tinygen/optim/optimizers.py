@@ -3,8 +3,6 @@
 Checked by: tests/optim/test_optimizers.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 

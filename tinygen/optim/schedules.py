@@ -3,8 +3,6 @@
 Checked by: tests/optim/test_schedules.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import TypeAlias

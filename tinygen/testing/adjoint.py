@@ -1,7 +1,5 @@
 """Check that two linear maps are adjoint."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

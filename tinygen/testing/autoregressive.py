@@ -1,7 +1,5 @@
 """Check which inputs each output of a network depends on: masks, receptive fields, orders."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

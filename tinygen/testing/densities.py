@@ -1,7 +1,5 @@
 """Check that a density sums or integrates to one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

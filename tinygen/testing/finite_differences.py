@@ -4,8 +4,6 @@ Source: Ridders, "Accurate computation of F′(x) and F′(x)F″(x)", 1982.
 Checked by: tests/testing/test_gradients.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Check that a bijection is invertible, and that its log-determinant is that of its Jacobian."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Check that a sampler follows its density."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

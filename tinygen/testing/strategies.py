@@ -7,8 +7,6 @@ Special values such as NaN and 1e-308 need separate tests. This module requires 
 Checked by: tests/testing/test_strategies.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

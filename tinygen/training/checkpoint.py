@@ -3,8 +3,6 @@
 Checked by: tests/training/test_checkpoint.py
 """
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile

@@ -3,8 +3,6 @@
 Checked by: tests/training/test_fit.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Checked by: tests/training/test_resume.py
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator

@@ -6,8 +6,6 @@ step count, and the order of the examples in the current epoch. It also holds th
 Checked by: tests/training/test_resume.py
 """
 
-from __future__ import annotations
-
 import json
 import zlib
 from dataclasses import asdict

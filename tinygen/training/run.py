@@ -3,8 +3,6 @@
 Checked by: tests/training/test_fit.py, tests/training/test_players.py
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Sequence

@@ -9,8 +9,6 @@ where tensors are small: `choose_shards` decides by the size of the tensors in t
 Checked by: tests/training/test_shards.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any

@@ -13,8 +13,6 @@ representation learning with deep convolutional generative adversarial networks"
 Checked by: tests/nn/networks/test_images.py
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial
