@@ -74,7 +74,7 @@ def normal(x: Array) -> Array:
 
 
 def shifted(x: Array, sign: float) -> Array:
-    """Log-density of x if sinh x is normal, where the log-determinant is ln cosh x; with sign = −1 it is wrong."""
+    """Return the log-density of x if sinh x is normal, with the sign of the log-determinant ln cosh x given."""
     return np.asarray(normal(np.sinh(x)) + sign * np.log(np.cosh(x)).sum(1))
 
 
@@ -93,6 +93,6 @@ def test_density_must_integrate_to_one() -> None:
 
 
 def test_rejects_a_softmax_over_the_batch() -> None:
-    """It sums to one over the support; only evaluating an example alone reveals the fault."""
+    """The density sums to one over the support; only evaluating an example alone reveals the fault."""
     with pytest.raises(AssertionError, match=r"in the batch but .* alone"):
         check_normalised(lambda x: log_softmax(x @ np.array([0.5, -1.0, 2.0, 0.1]), axis=0), SUPPORT)

@@ -92,7 +92,7 @@ class InverseLogDetOfForward(Coupling):
 
 
 class ForwardTwice(Coupling):
-    """Calls forward instead of inverse, which is right as long as s and t are zero."""
+    """A coupling layer whose inverse calls forward, which is correct only while s and t are zero."""
 
     def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         return self.forward(z, context)
@@ -149,7 +149,7 @@ class HalfOfALogit(Bijection):
 
 
 class AsymmetricLogit(HalfOfALogit):
-    """A logit whose inverse has no Jacobian."""
+    """A logit whose inverse returns a log_det of 0."""
 
     def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         return Logit().forward(x)
@@ -158,7 +158,7 @@ class AsymmetricLogit(HalfOfALogit):
         return sigmoid(z), Tensor(np.zeros(len(array_of(z))))
 
 
-class LogitOfTheWrongSign(AsymmetricLogit):
+class LogitWithWrongSign(AsymmetricLogit):
     def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         x, log_det = Logit().inverse(z)
         return x, -log_det
@@ -175,7 +175,7 @@ def test_accepts_correct_bijections(rng: np.random.Generator) -> None:
         check(Permute(np.array([3, 2, 1, 0])), X, rng=rng)
 
 
-def test_events_may_be_images(rng: np.random.Generator) -> None:
+def test_accepts_images_as_events(rng: np.random.Generator) -> None:
     images = Chain(Reshape((2, 1, 2), (4,)), Coupling(), Reshape((4,), (1, 4, 1)))
     for check in CHECKS:
         check(images, X.reshape(4, 2, 1, 2), rng=rng)
@@ -192,7 +192,7 @@ def test_parameters_are_restored(rng: np.random.Generator) -> None:
 
 
 class RaisesIfChanged(Coupling):
-    """Raises an error when a parameter has changed."""
+    """A coupling layer that raises an error if a parameter has changed."""
 
     def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         before = Coupling().state()
@@ -222,7 +222,7 @@ class NotOnto(Bijection):
 
 
 class WrongForLargeFirstVariable(Coupling):
-    """A log_det that is wrong for some examples only."""
+    """A coupling layer whose log_det is wrong for some examples only."""
 
     def forward(self, x: TensorLike, context: TensorLike | None = None) -> Pair:
         z, log_det = super().forward(x, context)
@@ -232,7 +232,7 @@ class WrongForLargeFirstVariable(Coupling):
 WRONG_LOG_DETS: dict[str, tuple[Bijection, str]] = {
     "sign flipped in both directions": (SignFlipped(), "The sign is flipped"),
     "mean over dimensions": (MeanOverDimensions(), "mean over dimensions"),
-    "mean over the batch": (MeanOverBatch(), "changing example 0 changes others"),
+    "mean over the batch": (MeanOverBatch(), "changing example 0 changes other outputs"),
     "bits": (InBits(), "in bits: multiply it by ln 2"),
     "determinant": (Determinant(), "take its logarithm"),
     "scalar": (Scalar(), r"expected \(4,\), got \(\); return one number per example"),
@@ -242,8 +242,8 @@ WRONG_LOG_DETS: dict[str, tuple[Bijection, str]] = {
     "residual block that adds x twice": (Triangular(2.0), "factor of 0.5 per dimension.*a term added twice"),
     "half of a logit": (HalfOfALogit(), r"Σ ln\(1 − input\) is superfluous: is it part of the Jacobian of a sigmoid"),
     "sigmoid without a Jacobian": (AsymmetricLogit(), r"of inverse .*Σ ln .* is missing: is it part of the Jacobian"),
-    "sigmoid with the wrong sign": (LogitOfTheWrongSign(), "of inverse .*The sign is flipped"),
-    "sigmoid with the wrong sign, in a chain": (Chain(LogitOfTheWrongSign(), Affine(3.0)), "has the wrong sign"),
+    "sigmoid with the wrong sign": (LogitWithWrongSign(), "of inverse .*The sign is flipped"),
+    "sigmoid with the wrong sign, in a chain": (Chain(LogitWithWrongSign(), Affine(3.0)), "has the wrong sign"),
 }
 
 
@@ -256,15 +256,18 @@ def test_rejects_wrong_log_dets(name: str, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("wrong", [SignFlipped(), Triangular(2.0), InBits(), HalfOfALogit()])
 def test_round_trip_does_not_detect_consistently_wrong_log_dets(wrong: Bijection, rng: np.random.Generator) -> None:
-    """Which is why check_log_det exists."""
+    """Such errors are why check_log_det exists."""
     check_invertible(wrong, UNIT if isinstance(wrong, HalfOfALogit) else X, rng=rng)
 
 
 NOT_INVERTIBLE: dict[str, tuple[Bijection, str]] = {
     "forward twice": (ForwardTwice(), "both methods compute the same map"),
     "scale and shift undone in the wrong order": (WrongOrderOfScaleAndShift(), "scale and shift undone in reverse"),
-    "inverse returns the log_det of forward": (InverseLogDetOfForward(), "Is one that of the other direction"),
-    "dependence on the batch": (DependsOnTheBatch(), "changing example 0 changes others"),
+    "inverse returns the log_det of forward": (
+        InverseLogDetOfForward(),
+        "Do both return the log_det of the same direction",
+    ),
+    "dependence on the batch": (DependsOnTheBatch(), "changing example 0 changes other outputs"),
     "scalar": (Scalar(), r"expected \(4,\), got \(\)"),
     "not onto": (NotOnto(), r"forward\(inverse\(·\)\) is"),
 }
@@ -277,8 +280,8 @@ def test_rejects_maps_that_are_not_invertible(name: str, rng: np.random.Generato
         check_invertible(wrong, X, rng=rng)
 
 
-class Bottleneck(Bijection):
-    """A coupling layer at initialisation: the last layer of its network is zero."""
+class ZeroInitialised(Bijection):
+    """A coupling layer whose network ends in a layer initialised to zero."""
 
     def __init__(self) -> None:
         self.hidden, self.out = Parameter(X[:2, :2], np.float64), Parameter(np.zeros((2, 2)), np.float64)
@@ -295,18 +298,18 @@ class Bottleneck(Bijection):
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_rejects_vacuous_checks(check: Check, rng: np.random.Generator) -> None:
-    for identity in (Coupling(scale=0.0), Coupling(scale=1e-5), Bottleneck(), ForwardTwice(scale=0.0)):
+    for identity in (Coupling(scale=0.0), Coupling(scale=1e-5), ZeroInitialised(), ForwardTwice(scale=0.0)):
         with pytest.raises(AssertionError, match="Randomise its parameters"):
             check(identity, X, rng=rng)
     # The chain is not the identity, but one bijection in it is.
     with pytest.raises(AssertionError, match=r"parameter bijections.1.hidden changes nothing"):
-        check(Chain(Affine(2.0), Bottleneck()), X, rng=rng)
+        check(Chain(Affine(2.0), ZeroInitialised()), X, rng=rng)
     with pytest.raises(AssertionError, match="ignores its context"):
         check(IgnoresContext(), X, context=CLASSES, rng=rng)
 
 
 class Faulty(Affine):
-    """Faults that are not specific to bijections."""
+    """An affine map with a fault that is not specific to bijections."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(2.0)
@@ -326,17 +329,17 @@ class Faulty(Affine):
         ("in place", "modifies its argument in place"),
         ("float32", "expected float64, got float32"),
         ("NaN", "returns NaN"),
-        ("dimension", "keeps the dimensions"),
+        ("dimension", "preserves the dimension"),
     ],
 )
-def test_rejects_faults_of_any_function(fault: str, message: str, rng: np.random.Generator) -> None:
+def test_rejects_faults_that_are_not_specific_to_bijections(fault: str, message: str, rng: np.random.Generator) -> None:
     for check in CHECKS:
         with pytest.raises(AssertionError, match=message):
             check(Faulty(fault), X, rng=rng)
 
 
 class NotConverged(Affine):
-    """An inverse rounded to multiples of 10⁻⁴, like that of a solver that stops early."""
+    """An affine map whose inverse is rounded to multiples of 10⁻⁴, as if a solver had stopped early."""
 
     def inverse(self, z: TensorLike, context: TensorLike | None = None) -> Pair:
         x, log_det = super().inverse(z)

@@ -16,7 +16,7 @@ X = np.random.default_rng(1).uniform(0.5, 1.5, (3, 4))
 
 
 def cube(x: Tensor, vjp: VJP) -> Tensor:
-    """x³ with a given VJP."""
+    """Return x³ with the given VJP."""
     return node("cube", x.value**3, (x, vjp))
 
 
@@ -41,7 +41,7 @@ WRONG: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]] = {
     "factor 2": (lambda g, x: 6 * g * x * x, "all by a factor of 2"),
     "missing factor": (lambda g, x: g * x * x, "all by a factor of 0.333333"),
     "zero": (lambda g, x: 0 * g, "all are 0"),
-    "another derivative": (lambda g, x: 3 * g * x, "12 of 12 entries are wrong"),
+    "derivative of another function": (lambda g, x: 3 * g * x, "12 of 12 entries are wrong"),
     "one entry wrong by 1e-5": (one_entry_wrong, r"1 of 12 entries are wrong, the worst at \(1, 2\)"),
     "averaged cotangent": (lambda g, x: ag.mean(g) * 3 * x * x, "entries are wrong"),
     "right only for a cotangent of ones": (lambda g, x: g * g * 3 * x * x, "entries are wrong"),
@@ -56,7 +56,7 @@ WRONG: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], str]] = {
 
 
 def cube_slope(x: Tensor, curvature: float, third: float | None = None) -> Tensor:
-    """3 x² with derivative curvature · x, which is not differentiable itself if `third` is given."""
+    """Return 3 x² with derivative curvature · x; if `third` is given, that derivative is not differentiable."""
     slope: VJP = (lambda g, y: g * curvature * x) if third is None else (lambda g, y: g * (curvature * x.value))
     return node("slope", 3 * x.value**2, (x, slope))
 
@@ -107,7 +107,7 @@ def test_reports_a_graph_cut_by_value_or_no_grad(rng: np.random.Generator) -> No
 
 
 def test_report_has_both_values_the_error_and_the_tolerance(rng: np.random.Generator) -> None:
-    with pytest.raises(AssertionError, match=r"order 1: .* = .*, but finite .* differ by .*, allowed is .* \(1e-08 of"):
+    with pytest.raises(AssertionError, match=r"order 1: .* = .*, but finite .* differ by .*, more than .* \(1e-08 of"):
         check_grads(lambda x: cube(x, lambda g, y: -g), X, rng=rng)
 
 

@@ -30,8 +30,8 @@ def uses_global_state(n: int, rng: np.random.Generator) -> Array:
     return sample(n, rng) + int(np.random.random())  # noqa: NPY002  the fault
 
 
-def too_even(n: int, rng: np.random.Generator) -> Array:
-    """Each value exactly as often as expected: the samples are not independent."""
+def too_close(n: int, rng: np.random.Generator) -> Array:
+    """Draw each value exactly as often as expected, so that the samples are not independent."""
     expected = np.round(n * np.exp(log_prob(SUPPORT))).astype(int)
     expected[np.argmax(expected)] += n - expected.sum()
     return np.asarray(rng.permutation(np.repeat(SUPPORT, expected, axis=0)))
@@ -39,19 +39,19 @@ def too_even(n: int, rng: np.random.Generator) -> Array:
 
 OTHER_RNG = np.random.default_rng(5)
 WRONG_SAMPLERS: dict[str, tuple[Sampler, str]] = {
-    "temperature 1.05": (lambda n, rng: sample(n, rng, 1.05), "Another temperature"),
-    "temperature 0.95": (lambda n, rng: sample(n, rng, 0.95), "Another temperature"),
+    "temperature 1.05": (lambda n, rng: sample(n, rng, 1.05), "A wrong temperature"),
+    "temperature 0.95": (lambda n, rng: sample(n, rng, 0.95), "A wrong temperature"),
     "levels shifted cyclically": (lambda n, rng: (sample(n, rng) + 1) % LEVELS, "shifted levels"),
     "levels shifted by one": (lambda n, rng: sample(n, rng) + 1, "not in the support"),
     "scaled to 0 … 1": (lambda n, rng: sample(n, rng) / 2, "not in the support"),
     "variables reversed": (lambda n, rng: sample(n, rng)[:, ::-1], "conditioning on the wrong pixels"),
-    "mode": (lambda n, rng: sample(n, rng, 1e-9), "another seed gives the same|Another temperature"),
+    "mode": (lambda n, rng: sample(n, rng, 1e-9), "another seed gives the same|A wrong temperature"),
     "uniform": (lambda n, rng: rng.integers(0, LEVELS, (n, DIMS)), "χ²"),
     "2 % replaced by zeros": (lambda n, rng: np.where(rng.random((n, 1)) < 0.02, 0, sample(n, rng)), "χ²"),
     "rng ignored": (ignores_rng, "another seed gives the same"),
     "another generator": (lambda n, rng: sample(n, OTHER_RNG), "the same seed gives different samples"),
     "global state": (uses_global_state, "global random state"),
-    "too even": (too_even, "too even"),
+    "too close": (too_close, "too close to the expected ones"),
     "wrong number of samples": (
         lambda n, rng: sample(n + 1, rng),
         r"sample\(100000, rng\): expected shape \(100000, 4\), got \(100001, 4\)",
@@ -93,7 +93,7 @@ def test_rejects_an_unnormalised_density_and_too_few_samples(rng: np.random.Gene
         check_sampler(sample, log_prob, SUPPORT, n=3, rng=rng)
 
 
-def test_accepts_exactly_even_counts_of_two_values(rng: np.random.Generator) -> None:
+def test_accepts_exact_counts_of_two_values(rng: np.random.Generator) -> None:
     """A fair coin gives as many heads as tails with a probability of 0.6 %."""
     check_sampler(
         lambda n, rng: rng.permutation(np.repeat([[0], [1]], n // 2, 0)),
@@ -119,7 +119,7 @@ def test_chi_square_tail_of_one_degree_of_freedom() -> None:
 
 
 def test_rejects_a_density_with_a_softmax_over_the_batch(rng: np.random.Generator) -> None:
-    """The sampler agrees with it; only evaluating an example alone reveals the fault."""
+    """The samples follow this density; only evaluating an example alone reveals the fault."""
 
     def over_the_batch(x: Array) -> Array:
         return log_softmax(x @ np.array([0.5, -1.0, 2.0, 0.1]), axis=0)

@@ -74,7 +74,7 @@ def test_orders_are_permutations(order: Array) -> None:
 
 
 @given(data=st.data(), ndim=st.integers(0, 3))
-def test_axes_are_valid(data: st.DataObject, ndim: int) -> None:
+def test_axes_are_valid_for_reductions(data: st.DataObject, ndim: int) -> None:
     np.sum(np.ones((2,) * ndim), axis=data.draw(draws.axes_of(ndim)))
 
 

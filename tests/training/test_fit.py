@@ -1,4 +1,4 @@
-"""The training loop: minibatches, records, early stopping, averages, and rejection of invalid input."""
+"""The training loop: minibatches, records, the best parameters, averages, and rejection of invalid input."""
 
 from __future__ import annotations
 

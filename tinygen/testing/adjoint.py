@@ -48,7 +48,7 @@ def check_adjoint(
         if not abs(left - right) <= allowed:
             raise AssertionError(
                 f"check_adjoint: ⟨A x, y⟩ = {left:.15g}, but ⟨x, Aᵀ y⟩ = {right:.15g}; they differ by "
-                f"{abs(left - right):.3g}, allowed is {allowed:.3g}. Both maps are linear, so one is the adjoint of a "
+                f"{abs(left - right):.3g}, more than {allowed:.3g}. Both maps are linear, so one is the adjoint of a "
                 f"different map: a wrong transpose, an offset with the wrong sign, or a missing factor?"
             )
 
@@ -67,7 +67,7 @@ def _linear(
     allowed = tolerance * float(np.max(np.abs(a * au) + np.abs(b * av)))
     if not error <= allowed:
         raise AssertionError(
-            f"check_adjoint: {name} is not linear: A(α u + β v) and α A u + β A v differ by {error:.3g}, allowed is "
+            f"check_adjoint: {name} is not linear: A(α u + β v) and α A u + β A v differ by {error:.3g}, more than "
             f"{allowed:.3g}. Is there a bias, a nonlinearity or float32 arithmetic, or is its input modified in place?"
         )
     return u, au

@@ -24,15 +24,15 @@ def check_autoregressive(
 ) -> None:
     """Check that the output at each position depends on all inputs that precede it in the order, and on no others.
 
-    The input is changed at one position at a time. Outputs that must not see it have to keep all of their bits: a leak
-    of one rounding error is a leak. Outputs that should see it have to change in at least one example and draw, so
-    that a network that ignores its input is rejected. Examples of the batch must not affect each other.
+    The input is changed at one position at a time. Outputs that must not see it must stay bitwise equal: even a
+    rounding error is a leak. Outputs that should see it must change in at least one example and draw, so a network
+    that ignores its input is rejected. Examples of the batch must not affect each other.
 
     Args:
         f: the network, evaluated about draws × positions times.
-        x: the inputs. Floats are changed by adding noise, integers and booleans to other values in the range of x.
-        axes: the number of axes in `space`; by default all but the last one of x, and 1 for x (N, D).
-        order: a permutation of the positions, the first one generated first; by default raster order.
+        x: the inputs. Noise is added to floats; integers and booleans are replaced by other values in the range of x.
+        axes: the number of axes in `space`; by default all axes of x but the first and the last, or 1 for x (N, D).
+        order: the positions in the order in which they are generated; by default raster order.
         inclusive: whether an output also sees the input at its own position, as after mask B.
         receptive_field: boolean, [i, j] is true if output i should see input j; by default all that the order allows.
         draws: how often each position is changed; more draws help if units, such as those of relu, are often inactive.
@@ -58,15 +58,15 @@ def check_autoregressive(
     if len(x) > 1:
         others = x.copy()
         for j in range(len(allowed)):
-            others[:1] = _with_another(others, j, axes, rng)[:1]
+            others[:1] = _changed_at(others, j, axes, rng)[:1]
         if not np.array_equal(_outputs(f, others, space)[1:], y[1:]):
             raise AssertionError(
-                "check_autoregressive: changing example 0 changes others; does f average over the batch, or reorder it?"
+                "check_autoregressive: changing example 0 changes other outputs; does f average or reorder the batch?"
             )
     depends = np.zeros(allowed.shape, bool)
     for _ in range(draws):
         for j in range(len(allowed)):
-            changed = _outputs(f, _with_another(x, j, axes, rng), space) != y
+            changed = _outputs(f, _changed_at(x, j, axes, rng), space) != y
             depends[:, j] |= changed.any(axis=(0, 2))
     if np.any(depends & ~allowed):
         raise AssertionError(
@@ -85,7 +85,7 @@ def receptive_field(space: tuple[int, ...], *layers: Taps) -> Array:
 
     Args:
         space: the size of the image or sequence.
-        layers: the taps of each convolution, the first layer first.
+        layers: the taps of each convolution, from the first layer to the last.
 
     Shapes: (positions, positions), boolean, positions in raster order; [i, j] is true if output i sees input j.
     Checked by: tests/testing/test_autoregressive.py
@@ -105,7 +105,7 @@ def receptive_field(space: tuple[int, ...], *layers: Taps) -> Array:
 
 
 def _allowed(positions: int, order: Sequence[int] | Array | None, inclusive: bool, field: Array | None) -> Array:
-    """Return which outputs i should see which inputs j, at [i, j]."""
+    """Return a boolean matrix whose entry [i, j] is true if output i should see input j."""
     permutation = np.arange(positions) if order is None else np.asarray(order)
     valid = np.array_equal(np.sort(permutation), np.arange(positions))
     require(valid, "order", f"a permutation of 0 … {positions - 1}", permutation)
@@ -122,19 +122,19 @@ def _allowed(positions: int, order: Sequence[int] | Array | None, inclusive: boo
 
 
 def _outputs(f: Callable[[Array], Array | Tensor], x: Array, space: tuple[int, ...]) -> Array:
-    """Evaluate f on a copy of x. Shape: (N, positions, everything else)"""
+    """Evaluate f on a copy of x. Shape: (N, positions, outputs per position)"""
     y = array_of(f(x.copy()))
     if y.shape[: 1 + len(space)] != (len(x), *space):
         raise AssertionError(
             f"check_autoregressive: f(x): expected a shape that starts with {(len(x), *space)}, got {y.shape}; pass "
-            f"axes=… if x has not {len(space)} axes of positions"
+            f"axes=… if the number of position axes is not {len(space)}"
         )
     if not np.all(np.isfinite(y)):
         raise AssertionError("check_autoregressive: f(x): expected finite values, got NaN or infinity")
     return y.reshape(len(x), math.prod(space), -1)
 
 
-def _with_another(x: Array, position: int, axes: int, rng: np.random.Generator) -> Array:
+def _changed_at(x: Array, position: int, axes: int, rng: np.random.Generator) -> Array:
     """Return a copy of x in which every entry at one position is changed."""
     changed = x.reshape(len(x), math.prod(x.shape[1 : 1 + axes]), -1).copy()
     old = changed[:, position]
@@ -142,7 +142,7 @@ def _with_another(x: Array, position: int, axes: int, rng: np.random.Generator) 
         changed[:, position] = old + rng.normal(size=old.shape)
     else:
         low, levels = int(x.min()), int(x.max()) - int(x.min()) + 1
-        require(levels > 1, "x", "integers with at least two values, which give the range to draw from", "a constant")
+        require(levels > 1, "x", "integers with at least two distinct values", "a constant")
         changed[:, position] = low + (old.astype(int) - low + rng.integers(1, levels, old.shape)) % levels
     return changed.reshape(x.shape)
 

@@ -13,7 +13,7 @@ LogProb = Callable[[Array], Array | Tensor]
 
 
 def enumerate_support(levels: int, shape: tuple[int, ...], limit: int = 1 << 20) -> Array:
-    """Return all arrays of a shape with entries 0 … levels − 1. Shape: (levels ** entries, *shape), in counting order.
+    """Return all arrays of this shape with entries 0 … levels − 1, in counting order. Shape: (levels ** size, *shape)
 
     Raises: ValueError if there are more than `limit`.
 
@@ -39,7 +39,7 @@ def check_normalised(log_prob: LogProb, support: Array, *, tolerance: float = 1e
     Args:
         log_prob: maps examples (N, …) to their log-probabilities (N,), in nats.
         support: all values of x, each once, as from `enumerate_support`.
-        tolerance: of the sum; the default needs float64, float32 reaches about 1e-6.
+        tolerance: of the sum; the default needs float64 (float32 reaches about 1e-6).
 
     Raises: AssertionError with the likely fault if the sum is not 1; ValueError if `support` repeats a value.
     Checked by: tests/testing/test_densities.py
@@ -74,7 +74,7 @@ def check_normalised(log_prob: LogProb, support: Array, *, tolerance: float = 1e
         )
         raise AssertionError(
             f"check_normalised: Σ exp log_prob = {total:.15g} over {len(values)} values, but it should be 1; the error "
-            f"is {abs(total - 1):.3g}, allowed is {tolerance:g}. {causes[0]}"
+            f"is {abs(total - 1):.3g}, more than {tolerance:g}. {causes[0]}"
         )
 
 
@@ -138,8 +138,8 @@ def evaluate(checker: str, log_prob: LogProb, x: Array) -> Array:
         alone = float(np.squeeze(array_of(log_prob(x[i : i + 1]))))
         if not np.isclose(alone, values[i], rtol=rounding, atol=rounding):
             raise AssertionError(
-                f"{checker}: log_prob of example {i} is {values[i]:.9g} in the batch but {alone:.9g} alone; a softmax, "
-                f"a mean or a normalisation over the batch?"
+                f"{checker}: log_prob of example {i} is {values[i]:.9g} in the batch but {alone:.9g} alone; is there a "
+                f"softmax, a mean or a normalisation over the batch?"
             )
     return values.astype(np.float64)
 

@@ -12,7 +12,7 @@ from ..autograd import Array, Tensor
 
 Function = Callable[..., list[Tensor]]
 
-# Coarse steps give the best extrapolation where f is smooth, fine ones tolerate a kink nearby. The finest step
+# Coarse steps give the best extrapolation where f is smooth; fine steps tolerate a nearby kink. The finest step
 # magnifies rounding errors of f by 2¹².
 _STEPS = tuple(2.0**-k for k in (4, 6, 8, 10, 12))
 ROUNDING = float(np.finfo(np.float64).eps) / _STEPS[-1]
@@ -23,7 +23,7 @@ def directional_derivative(
 ) -> tuple[float, float]:
     """Return d/dh Σ⟨c, f(x + h v)⟩ at h = 0 and an estimate of its error.
 
-    Central differences with decreasing steps are extrapolated to h = 0 until the estimate is at most `sufficient`.
+    Central differences with decreasing steps are extrapolated to h = 0 until the error is at most `sufficient`.
     """
 
     def at(h: float) -> float:
@@ -49,7 +49,7 @@ def directional_derivative(
 def describe_wrong_entries(
     f: Function, xs: list[Array], names: list[str], cotangents: list[Array], gradients: list[Array], allowed: float
 ) -> str:
-    """Describe which entries of the gradients are wrong, and what a constant ratio suggests; '' if none is."""
+    """Describe which entries of the gradients are wrong, and what a constant ratio suggests; '' if none are."""
     found = []
     for k, (name, g) in enumerate(zip(names, gradients, strict=True)):
         if g.size > 1000:
@@ -60,13 +60,13 @@ def describe_wrong_entries(
             directions = [np.zeros_like(x) for x in xs]
             directions[k][place] = 1
             measured, error = directional_derivative(f, xs, directions, cotangents)
-            # A coarse test is enough: that the gradient is wrong is known already.
+            # A coarse test is enough, since the gradient is known to be wrong.
             if not abs(g[place] - measured) <= 10 * error + 1e-9 * abs(measured) + 1e-3 * allowed:
                 wrong.append((place, float(g[place]), measured))
         if wrong:
             place, computed, measured = max(wrong, key=lambda entry: abs(entry[1] - entry[2]))
             found.append(
-                f"Of the gradient of {name}, {len(wrong)} of {g.size} entries are wrong, the worst at {place}: "
+                f"In the gradient of {name}, {len(wrong)} of {g.size} entries are wrong, the worst at {place}: "
                 f"{computed:.9g} instead of {measured:.9g}{_hint([(c, m) for _, c, m in wrong])}."
             )
     return " ".join(found)

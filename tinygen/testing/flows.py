@@ -9,7 +9,7 @@ from ..autograd.tensor import array_of
 from ..bijections import Bijection
 from ..checks import require
 
-# Of the fourth-order central differences: the truncation error is of order step⁴ ≈ 2·10⁻¹⁶, rounding ε/step ≈ 2·10⁻¹².
+# Step of the finite differences: truncation error of order step⁴ ≈ 2·10⁻¹⁶, rounding error ε/step ≈ 2·10⁻¹².
 _STEP = 2.0**-13
 
 
@@ -20,10 +20,10 @@ def check_invertible(
 
         inverse(forward(x)) = x,   forward(inverse(z)) = z,   and the log_dets of the two directions add up to 0
 
-    The points z are halfway between the images of two examples, so the range of the bijection must be convex, as are
-    all of ℝᴰ and the cube. A log_det with the wrong sign in both directions passes; `check_log_det` rejects it.
-    Examples of the batch must not affect each other. Checks that any map would pass are rejected: of the identity, or
-    with parameters or a context that change nothing, such as the parameters before a layer initialised to zero.
+    The points z are halfway between the images of two examples, so the range of the bijection must be convex, like
+    ℝᴰ or a cube. A log_det with the wrong sign in both directions passes; `check_log_det` rejects it.
+    Examples of the batch must not affect each other. Vacuous checks are rejected: checks of the identity, or with
+    parameters or a context that have no effect, such as the parameters before a layer initialised to zero.
 
     Args:
         bijection: float64; randomise its parameters first.
@@ -47,25 +47,26 @@ def check_invertible(
     z, _ = _checked_map(name, bijection, x, context, rng)
     between = (z + np.roll(z, 1, 0)) / 2
     for start, there, back in ((x, "forward", "inverse"), (between, "inverse", "forward")):
-        image, out = _apply(name, bijection, there, start, context)
-        returned, home = _apply(name, bijection, back, image, context)
+        image, log_det = _apply(name, bijection, there, start, context)
+        returned, log_det_back = _apply(name, bijection, back, image, context)
         if returned.shape != start.shape:
             raise AssertionError(f"{name}: {back}({there}(·)): expected shape {start.shape}, got {returned.shape}")
         error = np.abs(returned - start) / np.maximum(1, np.abs(start))
         if not error.max() <= tolerance:
             place = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
             raise AssertionError(
-                f"{name}: {back}({there}(·)) is {returned[place]:.9g} instead of {start[place]:.9g} at {place}, and "
-                f"wrong at {np.count_nonzero(error > tolerance)} of {error.size} entries; allowed is {tolerance:g}. "
+                f"{name}: {back}({there}(·)) is {returned[place]:.9g} instead of {start[place]:.9g} at {place}; "
+                f"{np.count_nonzero(error > tolerance)} of {error.size} entries are wrong by more than {tolerance:g}. "
                 + _round_trip_hint(bijection, image, returned, there, context)
             )
-        gap = np.abs(out + home)
-        if not np.all(gap <= tolerance * max(1, math.prod(x.shape[1:])) * np.maximum(1, np.abs(out))):
+        gap = np.abs(log_det + log_det_back)
+        if not np.all(gap <= tolerance * max(1, math.prod(x.shape[1:])) * np.maximum(1, np.abs(log_det))):
             i = int(gap.argmax())
-            cause = "Is one that of the other direction?" if np.allclose(out, home) else "Is a term in only one?"
+            same = np.allclose(log_det, log_det_back)
+            cause = "Do both return the log_det of the same direction?" if same else "Is a term missing in one of them?"
             raise AssertionError(
                 f"{name}: the log_dets of {there} and {back} should add up to 0, but at example {i} they are "
-                f"{out[i]:.9g} and {home[i]:.9g}. {cause}"
+                f"{log_det[i]:.9g} and {log_det_back[i]:.9g}. {cause}"
             )
 
 
@@ -114,14 +115,14 @@ def check_log_det(
         if np.all(error <= tolerance * np.maximum(1, np.abs(measured))):
             continue
         i = int(error.argmax())
-        doubt = float(np.abs(measured - coarse)[i])
+        uncertainty = float(np.abs(measured - coarse)[i])
         raise AssertionError(
             f"{name}: the log_det of {direction} is {claimed[i]:.9g} at example {i}, but finite differences give "
-            f"{measured[i]:.9g}; allowed is {tolerance:g}. "
+            f"{measured[i]:.9g}; the relative tolerance is {tolerance:g}. "
             + (
-                f"The finite differences have converged only to within {doubt:.2g}: is there a kink, or an inverse "
-                f"that has not converged?"
-                if not doubt < error[i] / 10
+                f"The finite differences have converged only to within {uncertainty:.2g}: is there a kink, or an "
+                f"inverse that has not converged?"
+                if not uncertainty < error[i] / 10
                 else _log_det_hint(claimed, measured, start, image)
             )
         )
@@ -161,11 +162,11 @@ def _checked_map(
     if context is not None and np.array_equal(_apply(name, bijection, "forward", x, np.roll(context, 1, 0))[0], z):
         raise AssertionError(f"{name}: forward ignores its context; is it passed on to every layer?")
     others = x.copy()
-    others[0] = (x[0] + x[1]) / 2  # if the domain is convex, this is inside it
+    others[0] = (x[0] + x[1]) / 2  # inside the domain if it is convex
     moved, moved_log_det = _apply(name, bijection, "forward", others, context)
-    # Not bit for bit: an iterative solver may take another step for the whole batch.
+    # Not bitwise: an iterative solver may take one more step for the whole batch.
     if not (np.allclose(moved[1:], z[1:], 1e-9, 1e-9) and np.allclose(moved_log_det[1:], log_det[1:], 1e-9, 1e-9)):
-        raise AssertionError(f"{name}: changing example 0 changes others; is there an average over the batch?")
+        raise AssertionError(f"{name}: changing example 0 changes other outputs; is there an average over the batch?")
     return z, log_det
 
 
@@ -178,7 +179,7 @@ def _apply(name: str, bijection: Bijection, direction: str, x: Array, context: A
     if z.dtype != np.float64:
         raise AssertionError(f"{name}: {direction}: expected float64, got {z.dtype}; use bijection.astype(np.float64)")
     if len(z) != len(x) or z.size != x.size:
-        raise AssertionError(f"{name}: {direction} maps {x.shape} to {z.shape}; a bijection keeps the dimensions")
+        raise AssertionError(f"{name}: {direction} maps {x.shape} to {z.shape}; a bijection preserves the dimension")
     if log_det.shape != (len(x),):
         cause = "sum over dimensions" if log_det.ndim else "return one number per example, not a sum over the batch"
         raise AssertionError(f"{name}: log_det of {direction}: expected ({len(x)},), got {log_det.shape}; {cause}")
@@ -217,14 +218,14 @@ def _round_trip_hint(bijection: Bijection, image: Array, returned: Array, there:
 
 
 def _log_det_hint(claimed: Array, measured: Array, x: Array, z: Array) -> str:
-    """Return the fault that explains the log_det of every example, or the most likely faults."""
+    """Describe the fault that explains the log_det of every example, or the most likely faults."""
     dims, off = math.prod(x.shape[1:]), claimed - measured
 
     def explains(other: Array) -> bool:
         return np.allclose(claimed, other, rtol=1e-5, atol=1e-5)
 
     if explains(-measured):
-        return "The sign is flipped: is it that of the other direction?"
+        return "The sign is flipped: is it the log_det of the other direction?"
     if explains(measured / dims):
         return "It is a mean over dimensions instead of a sum."
     if explains(np.full_like(claimed, measured.mean())) or explains(np.full_like(claimed, measured.sum())):

@@ -21,13 +21,13 @@ def check_grads(
     tolerance: float = 1e-8,
     draws: int = 2,
 ) -> None:
-    """Check the derivatives of f, up to an order, against finite differences.
+    """Check the derivatives of f, up to the given order, against finite differences.
 
         Σ ⟨x̄, v⟩ = d/dh ⟨c, f(x + h v)⟩ at h = 0,   x̄ = cᵀ ∂f/∂x from `grad`,   random directions v and cotangents c
 
     For order 2, the map (x, c) ↦ x̄ is checked in the same way, and so on. Gradients must also have the shape and dtype
     of their inputs and share no memory with other arrays; no array may be modified in place; and a second call of
-    `grad` must return the same.
+    `grad` must return the same gradients.
 
     Args:
         xs: the arguments of f, with entries of order 1 and away from kinks.
@@ -75,8 +75,8 @@ def check_parameter_grads(
 ) -> None:
     """Check the gradients of a loss with respect to parameters that it uses, such as those of a model.
 
-    The arguments and errors are those of `check_grads`. The parameters have their old values afterwards. Convert a
-    model first: model.astype(np.float64).
+    The arguments and errors are those of `check_grads`. The parameters are restored afterwards. Convert a model
+    first: model.astype(np.float64).
 
     Checked by: tests/testing/test_gradients.py
     """
@@ -85,7 +85,7 @@ def check_parameter_grads(
     def of_values(*tensors: Tensor) -> Tensor:
         for p, x in zip(parameters, tensors, strict=True):
             p.assign(x.value)
-            p.edges = ((x, lambda g, y: g),)  # so that p is differentiated through, down to x
+            p.edges = ((x, lambda g, y: g),)  # so that gradients propagate through p to x
         return loss()
 
     try:
@@ -108,7 +108,7 @@ def _float64(name: str, x: TensorLike) -> Array:
 
 @dataclass(frozen=True)
 class _Stage:
-    """One order of the check: a map from several arrays to several tensors, whose gradients are checked."""
+    """The check of one order: a map from several arrays to several tensors, whose gradients are checked."""
 
     order: int
     f: Function
@@ -138,18 +138,18 @@ class _Stage:
         computed = sum(float(np.sum(p)) for p in products)
         scale = sum(float(np.sum(np.abs(p))) for p in products)
         allowed = tolerance * scale + rounding
-        measured, doubt = directional_derivative(self.f, self.xs, directions, cotangents, rounding)
+        measured, uncertainty = directional_derivative(self.f, self.xs, directions, cotangents, rounding)
         error = abs(computed - measured)
         if not error <= allowed:
-            converged = doubt <= max(allowed, 0.01 * error)
+            converged = uncertainty <= max(allowed, 0.01 * error)
             cause = (
                 self.diagnosis(cotangents, gradients, allowed)
                 if converged
-                else f"The finite differences have converged only to within {doubt:.3g}: a kink, a pole or noise in f?"
+                else f"Finite differences have converged only to within {uncertainty:.3g}: a kink, pole or noise in f?"
             )
             raise AssertionError(
                 f"check_grads, order {self.order}: Σ⟨gradient, v⟩ = {computed:.12g}, but finite differences give "
-                f"{measured:.12g}; they differ by {error:.3g}, allowed is {allowed:.3g} ({tolerance:g} of "
+                f"{measured:.12g}; they differ by {error:.3g}, more than {allowed:.3g} ({tolerance:g} of "
                 f"{scale:.3g}, plus rounding). {cause}"
             )
         return [bool(np.any(g)) for g in gradients]

@@ -25,10 +25,10 @@ def check_sampler(
 
         χ² = Σ (observed − expected)² / expected,   expected = n exp log_prob(x)
 
-    Values that are expected fewer than 5 times are counted together. A probability p that is off by a factor 1 + δ is
-    detected if n p δ² exceeds about 40 and the values are few. Counts that are too even are rejected as well, except
-    for fewer than 5 values, where exactly even counts are not improbable. The samples must depend on the seed of rng
-    and on nothing else, and NumPy's global random state must not be used.
+    Values with an expected count below 5 are pooled. If there are few values, a probability p that is wrong by a factor
+    1 + δ is detected if n p δ² exceeds about 40. Counts that are too close to the expected ones are rejected, too,
+    unless there are fewer than 5 values, for which an exact match is not improbable. The samples must depend on the
+    seed of rng and on nothing else, and NumPy's global random state must not be used.
 
     Args:
         log_prob: maps values to their log-probabilities, in nats.
@@ -52,7 +52,7 @@ def check_sampler(
     if constant and np.count_nonzero(probabilities > 0) > 1:
         raise AssertionError("check_sampler: another seed gives the same samples; is rng ignored?")
     total = math.fsum(probabilities)
-    if not abs(total - 1) < 1e-5:  # float32 reaches this, and it is below what the test can resolve
+    if not abs(total - 1) < 1e-5:  # float32 reaches this tolerance, and the test could not detect a smaller error
         raise AssertionError(f"check_sampler: log_prob sums to {total:.9g}, but should sum to 1; see check_normalised")
     observed = _count(samples, support)
     impossible = np.flatnonzero((probabilities == 0) & (observed > 0))
@@ -61,28 +61,28 @@ def check_sampler(
 
     expected = n * probabilities / probabilities.sum()
     rare = expected < 5
-    if expected[rare].sum() < 5:  # still too few together: add the rarest of the others
+    if expected[rare].sum() < 5:  # the pooled count is still too small: add the rarest other value
         rare[np.argmin(np.where(rare, np.inf, expected))] = True
     counts = np.append(observed[~rare], observed[rare].sum())
     means = np.append(expected[~rare], expected[rare].sum())
     if len(means) < 2:
-        raise ValueError(f"check_sampler: n = {n} samples of {len(support)} values are too few to compare two groups")
+        raise ValueError(f"check_sampler: n = {n} samples of {len(support)} values are too few for a χ² test")
     terms = (counts - means) ** 2 / means
     statistic, freedom = float(terms.sum()), len(means) - 1
     upper = _chi_square_tail(statistic, freedom)
-    too_even = freedom > 3 and upper > 1 - p_value
-    if not upper >= p_value or too_even:
+    too_close = freedom > 3 and upper > 1 - p_value
+    if not upper >= p_value or too_close:
         worst = int(np.argmax(terms))
         value = support[~rare][worst].tolist() if worst < len(means) - 1 else f"the {rare.sum()} rarest values"
         cause = (
-            "The counts are too even: are the samples independent?"
-            if too_even
-            else f"The largest term is {value}: drawn {counts[worst]:g} times, expected {means[worst]:.6g}. Another "
+            "The counts are too close to the expected ones: are the samples independent?"
+            if too_close
+            else f"The largest term is {value}: drawn {counts[worst]:g} times, expected {means[worst]:.6g}. A wrong "
             f"temperature, shifted levels, or conditioning on the wrong pixels?"
         )
         raise AssertionError(
             f"check_sampler: χ² = {statistic:.6g} with {freedom} degrees of freedom, P(χ² larger) = {upper:.3g}, "
-            f"allowed is {p_value:g} … 1 − {p_value:g}. {cause}"
+            f"outside {p_value:g} … 1 − {p_value:g}. {cause}"
         )
 
 
@@ -96,7 +96,7 @@ def _draw(sample: Sample, n: int, support: Array, rng: np.random.Generator) -> t
     if first.shape != (shape := (n, *support.shape[1:])):
         raise AssertionError(f"check_sampler: sample({n}, rng): expected shape {shape}, got {first.shape}")
     if not np.array_equal(first, again):
-        raise AssertionError("check_sampler: the same seed gives different samples; is there another generator?")
+        raise AssertionError("check_sampler: the same seed gives different samples; does sample use another generator?")
     return first, np.array_equal(first, other)
 
 
@@ -112,7 +112,7 @@ def _count(samples: Array, support: Array) -> Array:
             f"check_sampler: {len(stray)} of {len(samples)} samples are not in the support, such as "
             f"{both[stray[0]].reshape(support.shape[1:]).tolist()}; shifted levels, or 0 … 255 instead of 0 … 1?"
         )
-    return np.asarray(counts[which[: len(support)]] - 1)  # the value itself in the support is counted too
+    return np.asarray(counts[which[: len(support)]] - 1)  # subtract the occurrence in the support itself
 
 
 def _chi_square_tail(statistic: float, freedom: int) -> float:

@@ -1,7 +1,7 @@
 """Hypothesis strategies for property tests of numerical code.
 
 Hypothesis draws shapes, axes and indices, and shrinks them to the smallest failing ones. The entries of arrays come
-from a seeded generator: they are distinct, of order 1 and not special, so that finite differences can resolve them.
+from a seeded generator: they are distinct generic numbers of order 1, for which finite differences are accurate.
 Special values such as NaN and 1e-308 need separate tests. This module requires Hypothesis.
 
 Checked by: tests/testing/test_strategies.py
@@ -32,7 +32,7 @@ def rngs() -> SearchStrategy[np.random.Generator]:
 
 
 def shapes(min_dims: int = 0, max_dims: int = 3, sides: Sides = SIDES) -> SearchStrategy[Shape]:
-    """Shapes, () included; `sides` draws the size of an axis."""
+    """Shapes, including (); `sides` draws the size of an axis."""
     return st.lists(sides, min_size=min_dims, max_size=max_dims).map(tuple)
 
 
@@ -56,7 +56,7 @@ def arrays(
 
 
 def separated(shape: ShapeLike | None = None, gap: float = 0.2, dtype: DTypeLike = np.float64) -> SearchStrategy[Array]:
-    """Arrays whose entries differ by at least `gap`, and from 0 by gap / 2: away from the kinks of max, relu and abs.
+    """Arrays whose entries are at least `gap` apart and gap / 2 from 0: away from the kinks of max, relu and abs.
 
     The entries are (k + ½ + u) · 2 gap for distinct integers k around 0 and |u| < ¼, in random order.
     """
@@ -82,7 +82,7 @@ def regular_matrices(shape: ShapeLike) -> SearchStrategy[Array]:
 
 @st.composite
 def layouts(draw: DrawFn, x: Array) -> Array:
-    """Copies of x with another memory layout: Fortran order, every second entry, reversed, or read-only."""
+    """Copies of x in Fortran order, strided, reversed or read-only."""
     kind = draw(st.sampled_from(["fortran", "strided", "reversed", "read-only"]))
     if kind == "fortran":
         return np.asarray(x, order="F")
@@ -108,7 +108,7 @@ def taps(draw: DrawFn, axes: int | None = None, reach: int = 2, max_size: int = 
 
 
 def masks(shape: ShapeLike) -> SearchStrategy[Array]:
-    """Boolean arrays in which about half of the entries are true, and at least one."""
+    """Boolean arrays in which about half of the entries, and at least one, are true."""
 
     def fill(rng: np.random.Generator, size: Shape) -> Array:
         mask = rng.uniform(size=size) < 0.5
@@ -125,7 +125,7 @@ def orders(n: int) -> SearchStrategy[Array]:
 
 
 def axes_of(ndim: int) -> SearchStrategy[Any]:
-    """Axis arguments of reductions: None, an axis, which may be negative, or a tuple of axes."""
+    """Axis arguments of reductions: None, an axis (possibly negative) or a tuple of axes."""
     if not ndim:
         return st.none()
     single = st.integers(-ndim, ndim - 1)

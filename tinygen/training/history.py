@@ -32,7 +32,7 @@ class History:
 
     @property
     def best(self) -> Record | None:
-        """The first record with the lowest validation result, or None if there are none but NaN."""
+        """The first record with the lowest validation result, or None if every result is None or NaN."""
         valid = [record for record in self.records if record.valid is not None and not math.isnan(record.valid)]
         return min(valid, key=lambda record: math.inf if record.valid is None else record.valid, default=None)
 
