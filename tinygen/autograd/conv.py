@@ -27,15 +27,9 @@ Size = tuple[int, ...]
 
 @primitive
 def conv(
-    x: TensorLike,
-    w: TensorLike,
-    taps: Taps,
-    stride: int = 1,
-    size: Size | None = None,
-    residual: TensorLike = 0.0,
-    bias: TensorLike = 0.0,
-    relu: bool = False,
-) -> Tensor:
+    x: TensorLike, w: TensorLike, taps: Taps, stride: int = 1, size: Size | None = None,
+    residual: TensorLike = 0.0, bias: TensorLike = 0.0, relu: bool = False,
+) -> Tensor:  # fmt: skip
     """Convolution: y(p) = residual + bias + Σₜ x(s·p + oₜ) Wₜ; with `relu`, max(y, 0).
 
     Args:
@@ -67,14 +61,9 @@ def conv(
 
 @primitive
 def conv_transpose(
-    y: TensorLike,
-    w: TensorLike,
-    taps: Taps,
-    stride: int = 1,
-    size: Size | None = None,
-    residual: TensorLike = 0.0,
-    bias: TensorLike = 0.0,
-) -> Tensor:
+    y: TensorLike, w: TensorLike, taps: Taps, stride: int = 1, size: Size | None = None,
+    residual: TensorLike = 0.0, bias: TensorLike = 0.0,
+) -> Tensor:  # fmt: skip
     """Transposed convolution: x(q) = residual + bias + Σ y(p) Wₜᵀ over all p, t with s·p + oₜ = q.
 
     Args as for `conv`, of which this is the adjoint in x, with the same w (taps, C_in, C_out). `size` is the spatial

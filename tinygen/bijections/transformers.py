@@ -38,7 +38,7 @@ from ..autograd import (
 from ..autograd.tensor import array_of, is_grad_enabled, set_grad_enabled
 from ..checks import at_least, broadcasts, require
 from ..kernels.mixture import mixture_quantile
-from ..kernels.special import logit_ndtr
+from ..kernels.special import log_ndtr
 
 
 class Transformer(Protocol):
@@ -162,7 +162,7 @@ class MixtureCDF:
             raise ValueError(f"z: expected numbers in [{low:.3g}, {high:.3g}], got {z.min():.3g}…{z.max():.3g}")
         v = z.astype(np.float64)
         if self.noise == "normal":
-            return logit_ndtr(v)
+            return log_ndtr(v) - log_ndtr(-v)
         eps = np.finfo(z.dtype).eps
         v = np.where(v == 0, eps / 4, np.where(v == 1, 1 - eps / 2, v))
         return np.asarray(np.log(v) - np.log1p(-v))

@@ -1,6 +1,6 @@
-"""Activations in one pass over memory: tanh, relu, the gated activation, and their VJPs.
+"""Activations in one pass over memory: relu and the gated activation with their VJPs, and the VJP of tanh.
 
-Kernels are float32 only. Every other dtype, such as the float64 of gradient checks, is computed by reference.py.
+The kernels are for float32; other dtypes, such as the float64 of gradient checks, are computed by reference.py.
 
 Checked by: tests/kernels/test_activation.py
 """
@@ -18,13 +18,12 @@ from .runtime.arrays import Array, as_contiguous, as_rows, compiles
 from .runtime.pool import parallel_for, split
 from .runtime.tile import compiled
 
-# Elements in a part of about 200 µs: of tanh, and of arithmetic that memory bandwidth limits.
-_TANH_GRAIN, _GRAIN = 1 << 18, 1 << 19
-_FEW = 1 << 12  # NumPy computes fewer elements before the kernel has been called
+_TANH_GRAIN, _GRAIN = 1 << 18, 1 << 19  # elements in a part of about 200 µs, with and without tanh
+_FEW = 1 << 12  # for fewer elements, NumPy is faster than the call of a kernel
 f32 = np.float32
 
-# tanh x ≈ x P(x²)/Q(x²) on |x| ≤ 7.9, ±1 beyond (1 - tanh 7.9 is 4 units in the last place): a rational function
-# vectorises, while math.tanh is a call per number, 50 times slower.
+# tanh x ≈ x P(x²)/Q(x²) for |x| ≤ 7.9, else ±1, with the coefficients of Eigen's generic_fast_tanh_float. A rational
+# function vectorises; math.tanh is a call per element, 50 times slower.
 _P = tuple(
     f32(c)
     for c in (
@@ -40,7 +39,7 @@ _ZERO = np.zeros((), f32)
 
 @compiled
 def fast_tanh(x: Any) -> Any:
-    """tanh x within 5 units in the last place; the comparisons let NaN through, and ±inf reach ±1."""
+    """tanh x, with an error of at most 5 units in the last place; NaN propagates, and ±inf gives ±1."""
     inside = _LIMIT if x > _LIMIT else x
     inside = -_LIMIT if inside < -_LIMIT else inside
     s = inside * inside
@@ -53,7 +52,7 @@ def fast_tanh(x: Any) -> Any:
 
 @compiled
 def _gate(x: Array, y: Array, start: int, stop: int) -> None:
-    """y[i, j] = tanh(x[i, j]) · σ(x[i, channels + j]) for rows start … stop."""
+    """y[i, j] = tanh(x[i, j]) σ(x[i, channels + j]) for rows start … stop."""
     channels = y.shape[1]
     for i in range(start, stop):
         a, b, row = x[i, :channels], x[i, channels:], y[i]
@@ -83,10 +82,10 @@ def _tanh_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
 
 @compiled
 def _relu(x: Array, y: Array, start: int, stop: int) -> None:
-    part, out = x[start:stop], y[start:stop]  # indices from 0, which Numba knows not to be negative, vectorise
+    part, out = x[start:stop], y[start:stop]  # a loop from 0 vectorises: Numba knows that its indices are not negative
     for i in range(part.size):
         v = part[i]
-        out[i] = f32(0) if v <= 0 else v  # NaN passes
+        out[i] = f32(0) if v <= 0 else v  # NaN propagates
 
 
 @compiled
@@ -97,11 +96,10 @@ def _relu_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
 
 
 def gated_activation(x: Array) -> Array:
-    """Gated activation of the two halves of the last axis: y = tanh(a) · σ(b), x = [a, b].
+    """y = tanh(a) σ(b), where a and b are the halves of the last axis of x.
 
-    Shapes: x (…, 2C); y (…, C).  float32: absolute error below 3e-7.
+    Shapes: x (…, 2C); y (…, C).  In float32 the absolute error is below 3e-7.
     Raises: ValueError if the last axis of x is odd.
-    Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
     """
     if x.ndim == 0 or x.shape[-1] % 2:
         raise ValueError(f"gated_activation: expected an even last axis, got shape {x.shape}")
@@ -114,17 +112,13 @@ def gated_activation(x: Array) -> Array:
 
 
 def gated_activation_vjp(x: Array, g: Array) -> Array:
-    """VJP of `gated_activation`, which recomputes tanh and σ.
+    """VJP of `gated_activation`, which recomputes tanh and σ: ā = g σ(b) (1 − tanh² a), b̄ = g tanh(a) σ(b) (1 − σ(b)).
 
-        ā = g σ(b) (1 − tanh² a),   b̄ = g tanh(a) σ(b) (1 − σ(b)),   x̄ = [ā, b̄]
-
-    Shapes: x, x̄ (…, 2C); g (…, C).
-    Raises: ValueError if the last axis of x is odd or g has the wrong shape.
+    Shapes: x and the result (…, 2C); g (…, C).
+    Raises: ValueError if g does not have the shape of gated_activation(x).
     """
-    if x.ndim == 0 or x.shape[-1] % 2:
-        raise ValueError(f"gated_activation: expected an even last axis, got shape {x.shape}")
-    if g.shape != (wanted := (*x.shape[:-1], x.shape[-1] // 2)):
-        raise ValueError(f"g: expected shape {wanted}, got {g.shape}")
+    if x.shape != (*g.shape[:-1], *(2 * n for n in g.shape[-1:])):
+        raise ValueError(f"g: expected half as many channels as x {x.shape}, got shape {g.shape}")
     if not compiles(x, g):
         return reference.gated_activation_vjp(x, g)
     dx = np.empty(x.shape, x.dtype)
@@ -134,7 +128,7 @@ def gated_activation_vjp(x: Array, g: Array) -> Array:
 
 
 def _elementwise(kernel: Callable[..., None], *arrays: Array) -> Array:
-    """Run a kernel over flat arrays, the last one being its output."""
+    """Run a kernel over flat arrays and a new one for its output."""
     y = np.empty(arrays[0].shape, arrays[0].dtype)
     flat = [as_contiguous(array).reshape(-1) for array in arrays]
     parallel_for(partial(kernel, *flat, y.reshape(-1)), split(y.size, _GRAIN))
@@ -142,17 +136,17 @@ def _elementwise(kernel: Callable[..., None], *arrays: Array) -> Array:
 
 
 def tanh_vjp(y: Array, g: Array) -> Array:
-    """VJP of tanh in terms of its output y: x̄ = g (1 − y²). Shapes: all (…)."""
+    """VJP of tanh in terms of its output y: g (1 − y²). Shapes: all (…)."""
     return _elementwise(_tanh_vjp, y, g) if compiles(y, g) and y.size >= _FEW else reference.tanh_vjp(y, g)
 
 
 def relu(x: Array) -> Array:
-    """y = max(x, 0), three times as fast as np.maximum with a scalar. Shapes: x, y (…)."""
-    if compiles(x):  # np.maximum with an array of 0 is faster than with the integer 0
+    """y = max(x, 0), three times as fast as np.maximum(x, 0). Shapes: x, y (…)."""
+    if compiles(x):  # np.maximum is faster with a float32 zero than with the integer 0
         return _elementwise(_relu, x) if x.size >= _FEW else np.maximum(x, _ZERO)
     return reference.relu(x)
 
 
 def relu_vjp(y: Array, g: Array) -> Array:
-    """VJP of `relu` in terms of its output y: x̄ = g where y > 0, else 0. Shapes: all (…)."""
+    """VJP of `relu` in terms of its output y: g where y > 0, else 0. Shapes: all (…)."""
     return _elementwise(_relu_vjp, y, g) if compiles(y, g) else reference.relu_vjp(y, g)

@@ -1,4 +1,4 @@
-"""One step of Adam in a single pass over memory, where NumPy would need ten.
+"""One step of Adam in a single pass over memory; NumPy would need ten.
 
 Checked by: tests/optim/test_optimizers.py
 """
@@ -18,8 +18,7 @@ from .runtime.pool import parallel_for, split
 _GRAIN = 1 << 18  # parameters in a part of about 200 µs
 
 
-# Without the fastmath flags of `compiled`: the entries are independent, so there is nothing to gain, and the compiled
-# and the plain function give the same bits.
+# Without the fastmath flags of `compiled`: there is no sum to reorder, and the bits are the same without the JIT.
 @numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _adam(scalars: Any, value: Any, g: Any, m: Any, v: Any, new: Any, start: int, stop: int) -> None:
     a, b, scale, root, eps, keep = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4], scalars[5]
@@ -31,11 +30,14 @@ def _adam(scalars: Any, value: Any, g: Any, m: Any, v: Any, new: Any, start: int
 
 
 def adam(value: Array, g: Array, m: Array, v: Array, scalars: Sequence[float]) -> Array:
-    """Update the moments m and v in place and return the new value; the scalars are a, b, scale, root, ε and keep.
+    """Update the moments m and v in place and return the new value of a parameter θ with gradient g.
 
         m ← m + a (g − m),   v ← v + b (g² − v),   θ ← keep · θ − scale · m / (root √v + ε)
 
-    Shapes: value θ, gradient g, m and v all have the parameter's shape and dtype; m and v are C-contiguous.
+    Args:
+        scalars: a, b, scale, root, ε and keep.
+
+    Shapes: value, g, m and v have one shape and dtype; m and v are C-contiguous.
     """
     new, rounded = np.empty(value.shape, value.dtype), np.array(scalars, value.dtype)
     flat = [array.reshape(-1) for array in (as_contiguous(value), as_contiguous(g), m, v, new)]

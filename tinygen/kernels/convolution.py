@@ -19,7 +19,7 @@ import numpy as np
 
 from . import reference
 from .plans import Phase, Strides, phases, plan, planar, spans, swapped
-from .reference import Size, Taps
+from .reference import Size, Taps, Term
 from .runtime.arrays import Array, aligned_zeros, as_contiguous
 from .runtime.pool import parallel_for, split
 from .runtime.tile import TILE_ROWS, lanes
@@ -48,8 +48,8 @@ def conv(
     taps: Taps,
     stride: int,
     size: Size,
-    residual: Array | None = None,
-    bias: Array | None = None,
+    residual: Term = None,
+    bias: Term = None,
     relu: bool = False,
 ) -> Array:
     """Convolution: y(p) = residual + bias + Σₜ x(s·p + oₜ) wₜ; with `relu`, max(y, 0).
@@ -76,7 +76,7 @@ def conv(
 
 
 def conv_transpose(
-    y: Array, w: Array, taps: Taps, stride: int, size: Size, residual: Array | None = None, bias: Array | None = None
+    y: Array, w: Array, taps: Taps, stride: int, size: Size, residual: Term = None, bias: Term = None
 ) -> Array:
     """Transposed convolution, the adjoint of `conv` in x: x(q) = residual + bias + Σₜ Σ_{p: s·p + oₜ = q} y(p) wₜᵀ.
 
@@ -133,16 +133,9 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
 
 
 def convolve_into(
-    y: Array,
-    x: Array,
-    w: Array,
-    taps: Taps,
-    stride: int,
-    terms: tuple[Array, Array],
-    relu: bool,
-    phase: Phase = (0, 0),
-    step: int = 1,
-) -> None:
+    y: Array, x: Array, w: Array, taps: Taps, stride: int, terms: tuple[Array, Array], relu: bool,
+    phase: Phase = (0, 0), step: int = 1,
+) -> None:  # fmt: skip
     """y(step·p + phase) = residual + bias + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
     p = plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype))
     if p is None:
@@ -220,9 +213,7 @@ def _check_geometry(name: str, shape: tuple[int, ...], taps: Taps, stride: int, 
         raise ValueError(f"{name}: expected stride ≥ 1 and {axes} sizes ≥ 0, got stride {stride} and size {size}")
 
 
-def flat_terms(
-    residual: Array | None, bias: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> tuple[Array, Array]:
+def flat_terms(residual: Term, bias: Term, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Return what is added to the sums: the residual, broadcast to `shape` and flat, or empty; and a bias."""
     residual = np.empty(0, dtype) if residual is None else residual
     bias = np.zeros(shape[-1], dtype) if bias is None else bias

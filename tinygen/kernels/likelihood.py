@@ -1,6 +1,6 @@
-"""The Bernoulli log-likelihood of bits, in one pass over their logits.
+"""The Bernoulli log-likelihood and its VJP, in one pass over the logits.
 
-float32 only. Every other dtype is computed by reference.py.
+The kernels are for float32; other dtypes are computed by reference.py.
 
 Checked by: tests/kernels/test_likelihood.py
 """
@@ -25,7 +25,7 @@ f32 = np.float32
 def _bernoulli(x: Array, k: Array, y: Array, start: int, stop: int) -> None:
     """y[i] = Σⱼ ln σ(±x[i, j]) for rows start … stop, where ln σ(v) = min(v, 0) + ln σ(|v|).
 
-    The logarithm of a product replaces 64 logarithms: σ(|v|) ≥ ½, so the product is at least 2⁻⁶⁴.
+    One logarithm of a product replaces 64: since σ(|v|) ≥ ½, the product of 64 is at least 2⁻⁶⁴ and does not underflow.
     """
     for i in range(start, stop):
         row, bits = x[i], k[i]
@@ -50,12 +50,10 @@ def _bernoulli_vjp(x: Array, k: Array, g: Array, dx: Array, start: int, stop: in
 
 
 def bernoulli(x: Array, k: Array) -> Array:
-    """Log-likelihood in nats of bits k under logits x, summed over each row.
+    """Log-likelihood of bits k given logits x, in nats: yᵢ = Σⱼ ln σ(xᵢⱼ) where kᵢⱼ = 1, ln σ(−xᵢⱼ) where kᵢⱼ = 0.
 
-        yᵢ = Σⱼ ln σ(xᵢⱼ) where kᵢⱼ = 1, ln σ(−xᵢⱼ) where kᵢⱼ = 0
-
-    Shapes: x (N, D) and k (N, D), uint8 0 and 1; y (N,).  float32: the error of each term is below 2e-7 (1 + |term|).
-    Raises: ValueError if x and k are not matrices of one shape.
+    Shapes: x (N, D); k (N, D), uint8; y (N,).  In float32 the error of each term is below 2e-7 (1 + |term|).
+    Raises: ValueError if the shapes do not match.
     """
     if x.ndim != 2 or k.shape != x.shape:
         raise ValueError(f"bernoulli: expected logits (N, D) and bits (N, D), got {x.shape} and {k.shape}")
@@ -68,13 +66,13 @@ def bernoulli(x: Array, k: Array) -> Array:
 
 
 def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
-    """VJP of `bernoulli` with respect to the logits, which recomputes σ: x̄ᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ)).
+    """VJP of `bernoulli` in the logits, which recomputes σ: x̄ᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ)).
 
-    Shapes: x, x̄ (N, D); k (N, D), uint8; g (N,).
+    Shapes: x and the result (N, D); k (N, D), uint8; g (N,).
     Raises: ValueError if the shapes do not match.
     """
     if x.ndim != 2 or k.shape != x.shape or g.shape != x.shape[:1]:
-        raise ValueError(f"x, k, g: expected shapes (N, D), (N, D) and (N,), got {x.shape}, {k.shape} and {g.shape}")
+        raise ValueError(f"bernoulli_vjp: expected (N, D), (N, D) and (N,), got {x.shape}, {k.shape} and {g.shape}")
     if not compiles(x, g):
         return reference.bernoulli_vjp(x, k, g)
     dx = np.empty(x.shape, x.dtype)

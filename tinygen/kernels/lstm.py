@@ -3,10 +3,10 @@
     a_t = x_t + h_{t-1} u,   i, f, o = σ(a_i), σ(a_f), σ(a_o),   g = tanh a_g
     c_t = f c_{t-1} + i g,   h_t = o tanh c_t
 
-Examples are independent, so each thread runs some of them through all time steps in one call. The product with u runs
-on register tiles; u is packed once, where BLAS would pack it at every step.
+Examples are independent, so each part of the batch runs through all time steps in one call. The product with u runs on
+register tiles; u is packed once, while BLAS would pack it at every step.
 
-float32 only. Every other dtype runs the same recurrence in tensor operations (tinygen/autograd/fused.py).
+The kernels are for float32; in other dtypes, tinygen/autograd/fused.py composes the recurrence of tensor operations.
 
 Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forget gate of Gers, Schmidhuber & Cummins,
 "Learning to forget: continual prediction with LSTM", 2000.
@@ -26,13 +26,12 @@ from .runtime.arrays import Array, as_contiguous
 from .runtime.pool import parallel_for, split
 from .runtime.tile import TILE_ROWS, compiled, fma, lanes, store, zeros
 
-_TILE = (0,) * TILE_ROWS[0], (0,) * 2  # examples and vectors of a tile: only the lengths matter
-_EXAMPLES = len(_TILE[0])  # of one part at least, since a tile computes as many
+_TILE = (0,) * TILE_ROWS[0], (0,) * 2  # the lengths are the shape of a tile: examples × vectors
 
 
 @compiled
 def _product(examples: Any, vectors: Any, x: Array, w: Array, y: Array) -> None:
-    """y = x w. Shapes: x (n, K), w (blocks, K, lanes) as packed, y (n, M), n a multiple of the tile's examples."""
+    """y = x w. Shapes: x (n, K), w (blocks, K, lanes) as packed, y (n, M); the tile's height divides n."""
     (n, depth), channels, lanes, height = x.shape, y.shape[1], w.shape[2], len(examples)
     flat_x, flat_w, flat_y = x.reshape(-1), w.reshape(-1), y.reshape(-1)
     for block in range(w.shape[0]):
@@ -61,7 +60,7 @@ def _tanh_of_sum(x: Array, z: Array, y: Array) -> None:
 def _forward(
     examples: Any, vectors: Any, x: Array, u: Array, y: Array, cells: Array, gates: Array, start: int, stop: int
 ) -> None:
-    """Run examples start … stop. Short loops over few arrays: LLVM vectorises what it can prove, or test, disjoint."""
+    """Run examples start … stop. The loops are short because LLVM vectorises only few arrays that may overlap."""
     size = y.shape[2]
     n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
     h, z = np.zeros((n, size), x.dtype), np.zeros((n, 4 * size), x.dtype)
@@ -88,7 +87,7 @@ def _forward(
 def _backward(
     examples: Any, vectors: Any, dy: Array, u: Array, cells: Array, gates: Array, dx: Array, start: int, stop: int
 ) -> None:
-    """Run examples start … stop backwards; u is transposed and packed."""
+    """Run examples start … stop backwards in time; u is transposed and packed."""
     size = dy.shape[2]
     n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
     dh, dc, da = np.zeros((n, size), dy.dtype), np.zeros((n, size), dy.dtype), np.zeros((n, 4 * size), dy.dtype)
@@ -121,13 +120,10 @@ def _backward(
 
 
 def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:
-    """Run an LSTM from zero states; return h, c and the activated gates.
+    """Run an LSTM from zero states; return h, c and the activated gates. x is the inputs' contribution to the gates.
 
-    Args:
-        x: the inputs' contribution to the gates, for all time steps.
-
-    Shapes: x and gates (N, T, 4H), in the order i, f, g, o; u (H, 4H); h (N, T, H); c (N, T+1, H), which starts with
-    zeros. All float32.
+    Shapes: x and gates (N, T, 4H), in the order i, f, g, o; u (H, 4H); h (N, T, H); c (N, T+1, H), with c₀ = 0. All
+    float32.
     """
     n, length, _ = x.shape
     h, c, gates = (np.empty(shape, x.dtype) for shape in ((n, length, len(u)), (n, length + 1, len(u)), x.shape))
@@ -138,7 +134,7 @@ def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:
 
 
 def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
-    """VJP of `lstm` from the cotangent of h to that of x, given the c and gates that it returned.
+    """VJP of `lstm`: the cotangent of x from that of h, given the c and gates of the forward pass.
 
     Shapes: dh (N, T, H); u (H, 4H); c (N, T+1, H); gates and the result (N, T, 4H). All float32.
     """
@@ -149,7 +145,7 @@ def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
 
 def _grain(length: int, u: Array) -> int:
     """Return how many examples are about 200 µs of work: 2¹⁸ elements of tanh or 2²³ multiply-adds."""
-    return int(max(_EXAMPLES, (1 << 18) // (length * (u.shape[1] + u.size // 32) + 1)))
+    return int(max(len(_TILE[0]), (1 << 18) // (length * (u.shape[1] + u.size // 32) + 1)))
 
 
 def _tiled(w: Array) -> Array:

@@ -89,25 +89,19 @@ def plan(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, 
         following = (t + 1, dy, dx + 1)
     pixels = _tile_pixels(columns)
     strip = 8 * pixels
-    layout = Layout(
-        rows=rows,
-        columns=columns,
-        channels=channels,
-        stride=stride,
-        strips=-(-columns // strip),
-        strip=strip,
-        x_rows=x_rows,
-        x_row=x_columns * channels_in,
-        x_pixel=channels_in,
-        left=left * channels_in,
-        padded_row=(left + x_columns + right) * channels_in if left or right else 0,
-        min_row_offset=min((dy for _, dy, _ in live), default=0),
-        max_row_offset=max((dy for _, dy, _ in live), default=0),
-        y_first=(phase[0] * y_columns + phase[1]) * channels,
-        y_image=math.prod(shape_y),
-        y_row=step * y_columns * channels,
-        y_pixel=step * channels,
+    padded_row = (left + x_columns + right) * channels_in if left or right else 0
+    row_offsets = [dy for _, dy, _ in live] or [0]
+    x = (
+        x_rows,
+        x_columns * channels_in,
+        channels_in,
+        left * channels_in,
+        padded_row,
+        min(row_offsets),
+        max(row_offsets),
     )
+    y = ((phase[0] * y_columns + phase[1]) * channels, math.prod(shape_y), step * y_columns * channels, step * channels)
+    layout = Layout(rows, columns, channels, stride, -(-columns // strip), strip, *x, *y)
     work = 1 + min(columns, strip) * len(live) * channels_in * channels
     vectors = 1 if channels <= lanes else 2
     return Plan((0,) * pixels, (0,) * vectors, np.array(runs, np.int64).reshape(-1, 4), layout, work)

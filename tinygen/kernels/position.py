@@ -1,7 +1,7 @@
-"""A convolution evaluated at one position of every image, which is what a sampler needs of every layer.
+"""A convolution evaluated at one position of every image, for ancestral sampling from an activation cache.
 
-For a few images, the calls of NumPy (gather, multiply, add, add) take longer than the arithmetic. Here they are one
-call that reads the inputs in place, on the register tiles of tile_loops.py.
+For a few images, the calls of NumPy (gather, multiply, add, add) take longer than the arithmetic. One kernel reads the
+inputs in place instead, on register tiles.
 
 Checked by: tests/kernels/test_position.py
 """
@@ -20,7 +20,7 @@ from .runtime.arrays import Array, as_contiguous
 from .runtime.pool import parallel_for, split
 from .runtime.tile import TILE_ROWS, add, compiled, fma, lanes, store, zeros
 
-# The shapes of tiles are lengths of tuples: several images or one, two vectors. Fewer shapes compile faster.
+# The lengths are the shapes of tiles: one image or several, two vectors. Fewer shapes compile faster.
 _ONE, _TWO, _TALL = (0,), (0,) * 2, (0,) * TILE_ROWS[0]
 
 
@@ -28,7 +28,7 @@ _ONE, _TWO, _TALL = (0,), (0,) * 2, (0,) * TILE_ROWS[0]
 def _evaluate(
     rows: Any, x: Array, starts: Array, w: Array, residual: Array, relu: bool, y: Array, start: int, stop: int
 ) -> None:
-    """Compute rows start … stop of y, at least as many as a tile has.  w: packed, with the bias as its last row."""
+    """Compute rows start … stop of y, at least one tile's height.  w: packed, with the bias as its last row."""
     height, depth, lanes, run, channels = len(rows), w.shape[1], w.shape[2], x.shape[1], y.shape[1]
     residual_row = channels if len(residual) == len(y) else 0
     flat_x, flat_w, flat_residual, flat_y = x.reshape(-1), w.reshape(-1), residual.reshape(-1), y.reshape(-1)
@@ -47,17 +47,17 @@ def _evaluate(
             store(flat_y, i * channels + channel, channels, channels - channel, acc)
     if relu:
         part = y[start:stop].reshape(-1)
-        for number in range(part.size):
-            part[number] = 0 if part[number] <= 0 else part[number]  # NaN passes
+        for k in range(part.size):
+            part[k] = 0 if part[k] <= 0 else part[k]  # NaN propagates
 
 
 class AtPosition:
     """A layer with fixed weights: y[i] = residual[i] + b + Σₜ x[startsₜ + i] wₜ; with `relu`, max(y, 0).
 
-    The arguments of a call are not checked.
+    `starts` are the rows of x that contribute to y[0], one per tap. The arguments of a call are not checked.
 
-    Shapes: w (taps, C_in, C_out), b (C_out,) or None; x (rows, C_in), C-contiguous; `starts` (taps,) of int64:
-    the rows of x that contribute to y[0]; residual (n, C_out) or None; y (n, C_out). All floats have the dtype of w.
+    Shapes: w (taps, C_in, C_out), b (C_out,) or None; x (rows, C_in), C-contiguous; starts (taps,), int64; residual
+    (n, C_out) or None; y (n, C_out). Floating-point arrays have the dtype of w.
     """
 
     def __init__(self, w: Array, b: Array | None, relu: bool = False) -> None:

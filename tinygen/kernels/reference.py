@@ -19,6 +19,7 @@ from .runtime.arrays import Array
 Taps = tuple[tuple[int, ...], ...]
 Size = tuple[int, ...]
 Slices = tuple[slice, ...]
+Term = Array | None  # added to the output
 
 
 def overlap(offset: tuple[int, ...], stride: int, size_x: Size, size_y: Size) -> tuple[Slices, Slices]:
@@ -36,7 +37,7 @@ def overlap(offset: tuple[int, ...], stride: int, size_x: Size, size_y: Size) ->
     return tuple(at), tuple(source)
 
 
-def _initial(shape: Size, dtype: Any, residual: Array | None, bias: Array | None) -> Array:
+def _initial(shape: Size, dtype: Any, residual: Term, bias: Term) -> Array:
     y = np.zeros(shape, dtype)
     for term in (residual, bias):
         if term is not None:
@@ -50,8 +51,8 @@ def conv(
     taps: Taps,
     stride: int,
     size: Size,
-    residual: Array | None = None,
-    bias: Array | None = None,
+    residual: Term = None,
+    bias: Term = None,
     relu: bool = False,
 ) -> Array:
     """y(p) = residual + bias + Σₜ x(s·p + oₜ) Wₜ; with `relu`, max(y, 0)."""
@@ -63,7 +64,7 @@ def conv(
 
 
 def conv_transpose(
-    y: Array, w: Array, taps: Taps, stride: int, size: Size, residual: Array | None = None, bias: Array | None = None
+    y: Array, w: Array, taps: Taps, stride: int, size: Size, residual: Term = None, bias: Term = None
 ) -> Array:
     """x(s·p + oₜ) += y(p) Wₜᵀ: the adjoint of `conv` in x."""
     x = _initial((len(y), *size, w.shape[1]), y.dtype, residual, bias)

@@ -1,6 +1,4 @@
-"""The standard normal distribution function Φ in logarithms and logits, which NumPy does not have.
-
-    ln Φ(x),   (ln Φ)′(x) = φ(x) / Φ(x),   logit Φ(x) = ln Φ(x) − ln Φ(−x),   and the inverse of logit Φ
+"""The standard normal distribution function Φ, which NumPy does not have: ln Φ, its derivative φ/Φ, and Φ⁻¹ of a logit.
 
 The result has the dtype of x if that is floating-point, else float64; all arithmetic is float64.
 
@@ -21,7 +19,7 @@ from .runtime.tile import compiled
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _FAR = -37.0  # below it Φ underflows soon, and the first five terms of its asymptotic series are exact to rounding
 _GRAIN = 1 << 12  # elements in a part of about 200 µs, at about 50 ns each
-_LOG_NDTR, _NDTR_SLOPE, _LOGIT_NDTR, _NDTRI_SIGMOID = range(4)
+_LOG_NDTR, _NDTR_SLOPE, _NDTRI_SIGMOID = range(3)
 
 
 @compiled
@@ -78,8 +76,6 @@ def _map(function: int, x: Array, y: Array, start: int, stop: int) -> None:
             y[i] = _log_ndtr(v)
         elif function == _NDTR_SLOPE:
             y[i] = _ndtr_slope(v, _log_ndtr(v))
-        elif function == _LOGIT_NDTR:
-            y[i] = _log_ndtr(v) - _log_ndtr(-v)
         else:
             y[i] = _ndtri_sigmoid(v)
 
@@ -100,11 +96,6 @@ def ndtr_slope(x: Array) -> Array:
     return _elementwise(_NDTR_SLOPE, x)
 
 
-def logit_ndtr(x: Array) -> Array:
-    """logit Φ(x) = ln Φ(x) − ln Φ(−x), also where Φ(x) rounds to 0 or 1. Shapes: x, y (…)."""
-    return _elementwise(_LOGIT_NDTR, x)
-
-
 def ndtri_sigmoid(x: Array) -> Array:
-    """Φ⁻¹(σ(x)), the inverse of `logit_ndtr`, with an error below 10⁻¹⁵ max(1, |y|). Shapes: x, y (…)."""
+    """y = Φ⁻¹(σ(x)), the inverse of x = ln Φ(y) − ln Φ(−y), with an error below 10⁻¹⁵ max(1, |y|). Shapes: x, y (…)."""
     return _elementwise(_NDTRI_SIGMOID, x)

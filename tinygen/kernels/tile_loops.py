@@ -38,22 +38,11 @@ def _pad_rows(padded: Array, x: Array, base: int, z: Layout, first: int, last: i
 
 @compiled
 def convolve(
-    pixels: Any,
-    vectors: Any,
-    x: Array,
-    w: Array,
-    runs: Array,
-    residual: Array,
-    bias: Array,
-    rectify: int,
-    y: Array,
-    z: Layout,
-    start: int,
-    stop: int,
-    first_block: int,
-    last_block: int,
-) -> None:
-    """y = residual + bias + Σ x w over strips start … stop of all rows of all images; if `rectify`, max(y, 0).
+    pixels: Any, vectors: Any,
+    x: Array, w: Array, runs: Array, residual: Array, bias: Array, apply_relu: int, y: Array, z: Layout,
+    start: int, stop: int, first_block: int, last_block: int,
+) -> None:  # fmt: skip
+    """y = residual + bias + Σ x w over strips start … stop of all rows of all images; with `apply_relu`, max(y, 0).
 
     x, y: flat images; residual: likewise, or empty.
     w: (blocks, taps · channels_in, lanes), one block of output channels after another; only first … last are computed.
@@ -90,26 +79,17 @@ def convolve(
                     if residual.size:
                         acc = add(acc, residual, at + channel, z.y_pixel, width)
                     acc = add(acc, bias, channel, 0, width)
-                    if rectify:
+                    if apply_relu:
                         acc = relu(acc)
                     store(y, at + channel, z.y_pixel, width, acc)
 
 
 @compiled
 def correlate(
-    height: Any,
-    vectors: Any,
-    a: Array,
-    b: Array,
-    spans: Array,
-    z: Strides,
-    images: int,
-    first_channel: int,
-    groups: int,
-    w: Array,
-    start: int,
-    stop: int,
-) -> None:
+    height: Any, vectors: Any,
+    a: Array, b: Array, spans: Array, z: Strides, images: int, first_channel: int, groups: int, w: Array,
+    start: int, stop: int,
+) -> None:  # fmt: skip
     """w[t, k, n] += Σ a(k) b(n) over all images and the pixels in tap t's span.
 
     a, b: flat images.  w: (taps, channels_a, channels_b). Per tap, the channels k from first_channel on are divided

@@ -170,19 +170,19 @@ def add(typing: Any, acc: Any, y: Any, q: Any, stride: Any, width: Any) -> Any:
                 loaded = [builder.load(pointer, align=align) for pointer in addresses]
                 after_full = builder.block
             with partial:
-                masks, nothing = _masks(builder, tile, width), ir.Constant(tile.vector, None)
+                masks, zero = _masks(builder, tile, width), ir.Constant(tile.vector, None)
                 some = [
-                    _masked(builder, tile, "masked.load", tile.vector, [pointer, ir.IntType(32)(align), mask, nothing])
+                    _masked(builder, tile, "masked.load", tile.vector, [pointer, ir.IntType(32)(align), mask, zero])
                     for pointer, mask in zip(addresses, masks * tile.rows, strict=True)
                 ]
                 after_partial = builder.block
-        for number, (value, other) in enumerate(zip(loaded, some, strict=True)):
+        for i, (value, other) in enumerate(zip(loaded, some, strict=True)):
             either = builder.phi(tile.vector)
             either.add_incoming(value, after_full)
             either.add_incoming(other, after_partial)
-            loaded[number] = either
-        for number, value in enumerate(loaded):
-            acc = builder.insert_value(acc, builder.fadd(builder.extract_value(acc, number), value), number)
+            loaded[i] = either
+        for i, value in enumerate(loaded):
+            acc = builder.insert_value(acc, builder.fadd(builder.extract_value(acc, i), value), i)
         return acc
 
     return tile(tile, y, types.intp, types.intp, types.intp), generate
@@ -194,11 +194,11 @@ def relu(typing: Any, acc: Any) -> Any:
     tile = acc
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        acc, nothing = arguments[0], ir.Constant(tile.vector, None)
-        for number in range(tile.rows * tile.vectors):
-            value = builder.extract_value(acc, number)
-            kept = builder.select(builder.fcmp_ordered("<", value, nothing), nothing, value)
-            acc = builder.insert_value(acc, kept, number)
+        acc, zero = arguments[0], ir.Constant(tile.vector, None)
+        for i in range(tile.rows * tile.vectors):
+            value = builder.extract_value(acc, i)
+            kept = builder.select(builder.fcmp_ordered("<", value, zero), zero, value)
+            acc = builder.insert_value(acc, kept, i)
         return acc
 
     return tile(tile), generate
@@ -213,8 +213,8 @@ def store(typing: Any, y: Any, q: Any, stride: Any, width: Any, acc: Any) -> Any
         array, q, stride, width, acc = arguments
         align = tile.dtype.bitwidth // 8
         registers = [
-            (builder.extract_value(acc, number), _register_address(context, builder, tile, y, array, at))
-            for number, _, at in _registers(builder, tile, q, stride)
+            (builder.extract_value(acc, i), _register_address(context, builder, tile, y, array, at))
+            for i, _, at in _registers(builder, tile, q, stride)
         ]
         with _if_full(builder, tile, width) as (full, partial):
             with full:
@@ -248,12 +248,12 @@ def fma(typing: Any, acc: Any, x: Any, p: Any, stride: Any, w: Any, q: Any) -> A
             columns.append(builder.load(pointer, align=tile.dtype.bitwidth // 8))
         for row in range(tile.rows):
             at = builder.add(p, builder.mul(stride, p.type(row)))
-            number = builder.load(_address(context, builder, x, scalars, at))
-            spread = builder.insert_element(empty, number, ir.IntType(32)(0))
-            spread = builder.shuffle_vector(spread, empty, first)  # the same number in every lane
+            scalar = builder.load(_address(context, builder, x, scalars, at))
+            lane = builder.insert_element(empty, scalar, ir.IntType(32)(0))
+            broadcast = builder.shuffle_vector(lane, empty, first)
             for vector, column in enumerate(columns):
                 register = row * tile.vectors + vector
-                summed = builder.call(fused, [spread, column, builder.extract_value(acc, register)])
+                summed = builder.call(fused, [broadcast, column, builder.extract_value(acc, register)])
                 acc = builder.insert_value(acc, summed, register)
         return acc
 
