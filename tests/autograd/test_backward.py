@@ -262,8 +262,8 @@ def test_graphs_have_no_reference_cycles() -> None:
 
 
 def test_value_and_grad_frees_activations_during_the_backward_pass() -> None:
-    layers, numbers = 60, 20_000
-    x = Tensor(np.linspace(0, 1, numbers))
+    layers, elements = 60, 20_000
+    x = Tensor(np.linspace(0, 1, elements))
 
     def f(x: Tensor) -> Tensor:
         for _ in range(layers):
@@ -322,9 +322,9 @@ BINARY: list[Callable[[Tensor, Tensor], Tensor]] = [
 def programs(draw: DrawFn) -> Callable[..., Tensor]:
     """Random expressions of 3 × 3 matrices in which every intermediate result may be used several times."""
     steps: list[tuple[Any, list[int]]] = []
-    for number in range(2, 2 + draw(st.integers(1, 10))):
+    for count in range(2, 2 + draw(st.integers(1, 10))):
         f = draw(st.sampled_from([*UNARY, *BINARY]))
-        steps.append((f, [draw(st.integers(0, number - 1)) for _ in range(1 if f in UNARY else 2)]))
+        steps.append((f, [draw(st.integers(0, count - 1)) for _ in range(1 if f in UNARY else 2)]))
 
     def program(*inputs: Tensor) -> Tensor:
         results = list(inputs)

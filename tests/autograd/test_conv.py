@@ -57,7 +57,7 @@ def forms(draw: DrawFn) -> Form:
 
 
 @given(form=forms(), rng=draws.rngs())
-def test_the_three_are_adjoint_in_each_argument(form: Form, rng: np.random.Generator) -> None:
+def test_convolutions_are_adjoint_in_each_argument(form: Form, rng: np.random.Generator) -> None:
     x, w, y = form.x.shape, form.w.shape, form.y.shape
     check_adjoint(lambda u: form.conv(u, form.w), lambda v: form.conv_transpose(v, form.w), x, y, rng=rng)
     check_adjoint(lambda u: form.conv(form.x, u), lambda v: form.conv_weight(form.x, v), w, y, rng=rng)
@@ -65,7 +65,7 @@ def test_the_three_are_adjoint_in_each_argument(form: Form, rng: np.random.Gener
 
 
 @given(form=forms())
-def test_the_three_compute_one_trilinear_form(form: Form) -> None:
+def test_convolutions_compute_one_trilinear_form(form: Form) -> None:
     """⟨conv(x, w), y⟩ = ⟨conv_transpose(y, w), x⟩ = ⟨conv_weight(x, y), w⟩."""
     x, w, y = form.x, form.w, form.y
     pairings = [

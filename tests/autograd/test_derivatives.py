@@ -72,16 +72,16 @@ def test_vjp_and_jvp_match_the_jacobian() -> None:
     y, pull_back = ag.vjp(outer, X)
     assert_near(y, np.outer(X, X))
     assert_near(pull_back(g)[0], np.tensordot(g, OUTER_JACOBIAN, 2))
-    y, moved = ag.jvp(outer, [X], [V])
+    y, dy = ag.jvp(outer, [X], [V])
     assert_near(y, np.outer(X, X))
-    assert_near(moved, OUTER_JACOBIAN @ V)
+    assert_near(dy, OUTER_JACOBIAN @ V)
 
 
 def test_jvp_of_several_inputs() -> None:
     b, db = RNG.normal(size=(2, 3))
-    y, moved = ag.jvp(lambda a, b: ag.sin(a) * b, [X, b], [V, db])
+    y, dy = ag.jvp(lambda a, b: ag.sin(a) * b, [X, b], [V, db])
     assert_near(y, np.sin(X) * b)
-    assert_near(moved, np.cos(X) * V * b + np.sin(X) * db)
+    assert_near(dy, np.cos(X) * V * b + np.sin(X) * db)
     with pytest.raises(ValueError, match=r"tangents\[0\]: expected the shape of its input, \(3,\), got \(2,\)"):
         ag.jvp(outer, [X], [np.ones(2)])
 
@@ -137,8 +137,8 @@ def test_results_record_no_edges_inside_no_grad() -> None:
         results = [y, *pull_back(EYE), *ag.jvp(outer, [x], [V]), *ag.value_and_grad(cubic)(x)]
         results += [ag.jacobian(outer)(x), ag.hessian(cubic)(x), ag.hvp(cubic, x, V)]
     assert [result.edges for result in results] == [()] * len(results)
-    y, moved = ag.jvp(outer, [x], [V])
-    assert all(result.edges for result in (y, moved, ag.jacobian(outer)(x), ag.hvp(cubic, x, V)))
+    y, dy = ag.jvp(outer, [x], [V])
+    assert all(result.edges for result in (y, dy, ag.jacobian(outer)(x), ag.hvp(cubic, x, V)))
 
 
 def test_gradient_penalty_is_differentiable_in_the_parameters() -> None:

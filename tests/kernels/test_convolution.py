@@ -46,8 +46,8 @@ class Case:
         self.taps, self.stride, self.size_x, self.size_y = taps, stride, tuple(size_x), tuple(size_y)
         self.x, self.y = draw(images, *size_x, channels[0]), draw(images, *size_y, channels[1])
         self.w = draw(len(taps), *channels)
-        self.plus_x, self.bias_x = draw(*self.x.shape), draw(channels[0])
-        self.plus_y, self.bias_y = draw(*self.y.shape), draw(channels[1])
+        self.residual_x, self.bias_x = draw(*self.x.shape), draw(channels[0])
+        self.residual_y, self.bias_y = draw(*self.y.shape), draw(channels[1])
         # float32 sums of a few hundred products of normal numbers: 1e-4 is 50 times the rounding error.
         self.tolerance = 1e-11 if dtype == np.float64 else 1e-4
 
@@ -79,29 +79,29 @@ def cases(draw: Callable[..., Any]) -> Case:
 @given(cases())
 def test_kernels_and_references_equal_the_literal_loop(case: Case) -> None:
     args = case.taps, case.stride
-    found = list(pairs(*args, case.size_x, case.size_y))
+    connections = list(pairs(*args, case.size_x, case.size_y))
     for residual, bias, relu in product((False, True), repeat=3):
         y, x, w = np.zeros(case.y.shape), np.zeros(case.x.shape), np.zeros(case.w.shape)
-        start_y = case.plus_y if residual else None, case.bias_y if bias else None
-        start_x = case.plus_x if residual else None, case.bias_x if bias else None
-        y += sum(start for start in start_y if start is not None)
-        x += sum(start for start in start_x if start is not None)
+        terms_y = case.residual_y if residual else None, case.bias_y if bias else None
+        terms_x = case.residual_x if residual else None, case.bias_x if bias else None
+        y += sum(term for term in terms_y if term is not None)
+        x += sum(term for term in terms_x if term is not None)
         for n in range(len(x)):
-            for t, p, q in found:
+            for t, p, q in connections:
                 y[n, *p] += case.x[n, *q].astype(float) @ case.w[t]
                 x[n, *q] += case.y[n, *p].astype(float) @ case.w[t].T
                 w[t] += np.outer(case.x[n, *q], case.y[n, *p])
         y = np.maximum(y, 0) if relu else y
-        case.close(conv(case.x, case.w, *args, case.size_y, *start_y, relu), y)
-        case.close(reference.conv(case.x, case.w, *args, case.size_y, *start_y, relu), y)
-        case.close(conv_transpose(case.y, case.w, *args, case.size_x, *start_x), x)
-        case.close(reference.conv_transpose(case.y, case.w, *args, case.size_x, *start_x), x)
+        case.close(conv(case.x, case.w, *args, case.size_y, *terms_y, relu), y)
+        case.close(reference.conv(case.x, case.w, *args, case.size_y, *terms_y, relu), y)
+        case.close(conv_transpose(case.y, case.w, *args, case.size_x, *terms_x), x)
+        case.close(reference.conv_transpose(case.y, case.w, *args, case.size_x, *terms_x), x)
     case.close(conv_weight(case.x, case.y, *args), w)
     case.close(reference.conv_weight(case.x, case.y, *args), w)
 
 
 @given(cases())
-def test_the_three_are_adjoint(case: Case) -> None:
+def test_convolutions_are_adjoint(case: Case) -> None:
     """⟨conv(x), y⟩ = ⟨x, conv_transpose(y)⟩ = ⟨conv_weight(x, y), w⟩."""
     args = case.taps, case.stride
     forms = (
@@ -127,10 +127,10 @@ def apply_all(case: Case, x: Array | None = None, y: Array | None = None, w: Arr
 
 def test_inputs_are_not_modified() -> None:
     case = image_case()
-    before = [a.copy() for a in (case.x, case.y, case.w, case.plus_y)]
-    conv(case.x, case.w, case.taps, 1, case.size_y, case.plus_y)
+    before = [a.copy() for a in (case.x, case.y, case.w, case.residual_y)]
+    conv(case.x, case.w, case.taps, 1, case.size_y, case.residual_y)
     apply_all(case)
-    for now, was in zip((case.x, case.y, case.w, case.plus_y), before, strict=True):
+    for now, was in zip((case.x, case.y, case.w, case.residual_y), before, strict=True):
         np.testing.assert_array_equal(now, was)
 
 

@@ -48,16 +48,17 @@ def reference(w: Any, b: Any, x: Any, starts: Any, residual: Any) -> Any:
     channels_in=st.integers(1, 9),
     channels=st.integers(1, 70),  # one register, two, and several blocks of registers
     dtype=st.sampled_from([np.float32, np.float64]),
-    bias=st.booleans(),
-    added=st.booleans(),
+    with_bias=st.booleans(),
+    with_residual=st.booleans(),
     relu=st.booleans(),
     seed=st.integers(0, 2**32),
 )
 def test_kernel_and_plain_form_match_numpy(
-    n: int, taps: int, channels_in: int, channels: int, dtype: Any, bias: bool, added: bool, relu: bool, seed: int
-) -> None:
+    n: int, taps: int, channels_in: int, channels: int, dtype: Any,
+    with_bias: bool, with_residual: bool, relu: bool, seed: int,
+) -> None:  # fmt: skip
     w, b, x, starts, residual = case(n, taps, channels_in, channels, dtype, np.random.default_rng(seed))
-    b, residual = b if bias else None, residual if added else None
+    b, residual = b if with_bias else None, residual if with_residual else None
     expected = reference(w, b, x, starts, np.zeros((n, channels)) if residual is None else residual)
     expected = np.maximum(expected, 0) if relu else expected
     layer = AtPosition(w, b, relu)

@@ -107,5 +107,5 @@ def _operands(name: str, stride: int, *operands: TensorLike) -> list[Array]:
 
 
 def _terms(residual: Array, bias: Array) -> tuple[Array | None, Array | None]:
-    """Replace terms that are the number 0 by None."""
+    """Replace a term that is the scalar 0 by None."""
     return residual if residual.ndim or residual else None, bias if bias.ndim or bias else None

@@ -61,7 +61,7 @@ def linear(x: TensorLike, w: TensorLike, b: TensorLike, relu: bool = False) -> T
 
 
 def _as_rows(x: TensorLike) -> TensorLike:
-    """Return x as a matrix whose rows are along its last axis."""
+    """Reshape x to a matrix: all axes but the last become one."""
     *axes, last = array_of(x).shape
     return x if len(axes) == 1 else reshape(x, (math.prod(axes), last))
 

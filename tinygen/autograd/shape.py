@@ -149,7 +149,7 @@ def _check_indices(op: str, shape: Shape, indices: Array, axis: int) -> None:
 
 @primitive
 def pad(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
-    """Pad x with zeros: widths[i] = (before, after) are their numbers along axis i."""
+    """Pad x with zeros: widths[i] = (before, after) is the width of the padding along axis i."""
     v = array_of(x)
     y = apply_numpy(np.pad, [v], widths)
     inside = tuple(slice(before, before + n) for n, (before, _) in zip(v.shape, widths, strict=True))
@@ -175,7 +175,7 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[T
     """Split x along an axis: the inverse of concatenate.
 
     Args:
-        sections: the number of equal parts, or the indices, in ascending order, at which to split.
+        sections: the number of equal parts, or the indices at which to split, in ascending order.
 
     Raises: ValueError if x cannot be divided into equal parts, or the indices are not ascending or out of range.
 

@@ -46,7 +46,7 @@ class Layout(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What `convolve` needs to know besides its arrays; only the lengths of `pixels` and `vectors` matter."""
+    """The arguments of `convolve` other than its arrays. The lengths of `pixels` and `vectors` are the tile's shape."""
 
     pixels: tuple[int, ...]
     vectors: tuple[int, ...]

@@ -1,8 +1,8 @@
 """Matrix products: NumPy's for small matrices, the convolution kernels on the worker pool for large ones.
 
 A matrix product is a convolution with one tap, so the tile loops compute it too, as fast as OpenBLAS on one core. The
-threads of OpenBLAS are never used: they spin, so beside one busy process a product of 256 × 256 takes 1.6 ms on average
-with two of them, but 0.4 ms on one thread (`python -m benchmarks.threads`).
+threads of OpenBLAS are not used, because they spin: next to one busy process, a 256 × 256 product takes 1.6 ms on two
+of them on average, but 0.4 ms on one thread (`python -m benchmarks.threads`).
 
 Checked by: tests/kernels/test_product.py
 """

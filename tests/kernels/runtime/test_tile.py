@@ -23,7 +23,7 @@ for name, args in (
     ("conv_transpose", (y, w, taps, 1, size)),
     ("conv_weight", (x, y, taps, 1)),
 ):
-    # Sums of up to 320 products of numbers of about 1, in float32 and in another order.
+    # Sums of up to 320 products of order 1, in float32 and in another order.
     np.testing.assert_allclose(getattr(kernels, name)(*args), getattr(reference, name)(*args), rtol=1e-5, atol=1e-4)
 hits = sum(sum(kernel.stats.cache_hits.values()) for kernel in (tile_loops.convolve, tile_loops.correlate))
 print(tile.VECTOR_BYTES, "hits" if hits else "misses")

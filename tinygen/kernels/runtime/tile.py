@@ -11,8 +11,8 @@ GFLOP/s on a core that reaches 100 with tiles).
     store(y, q, stride, width, acc)              y[q + r·stride + c] = acc[r, c]   where c < width
 
 `rows` and `vectors` are tuples whose *lengths* are the shape. Lengths are types, so kernels stay at module level, where
-Numba's cache finds them (a kernel that closes over an intrinsic is compiled anew in every process). Arrays are flat and
-C-contiguous, float32 or float64; addresses count elements and are not checked.
+Numba's cache finds them; a kernel that closes over an intrinsic would be compiled again in every process. Arrays are
+flat and C-contiguous, float32 or float64; addresses count elements and are not checked.
 
 Numba's cache looks for changes only in the file of the kernel itself. `compiled` therefore adds a digest of all files
 of this package and the register width to the kernel's name, and with it to the name of its cache file.
