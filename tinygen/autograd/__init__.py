@@ -1,6 +1,6 @@
 """A reverse-mode automatic differentiation engine on NumPy: tensors, operations, convolutions, derivatives."""
 
-# ruff: noqa: I001 (a name a line would make a page of nothing but names)
+# ruff: noqa: I001 (several names per line)
 from . import taps
 from .backward import grad
 from .conv import conv, conv_transpose, conv_weight

@@ -5,8 +5,6 @@ The kernels are for float32; other dtypes, such as the float64 of gradient check
 Checked by: tests/kernels/test_activation.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -3,8 +3,6 @@
 Checked by: tests/optim/test_optimizers.py
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

@@ -9,8 +9,6 @@ as im2col and BLAS: they read every element once and write nothing but the resul
 Checked by: tests/kernels/test_convolution.py
 """
 
-from __future__ import annotations
-
 from functools import cache, partial
 from typing import Any
 

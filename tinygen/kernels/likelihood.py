@@ -5,8 +5,6 @@ The kernels are for float32; other dtypes are computed by reference.py.
 Checked by: tests/kernels/test_likelihood.py
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

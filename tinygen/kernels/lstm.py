@@ -13,8 +13,6 @@ Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forge
 Checked by: tests/kernels/test_lstm.py
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

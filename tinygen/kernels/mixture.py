@@ -8,8 +8,6 @@ and ρᵈ of the density F′.
 Checked by: tests/kernels/test_mixture.py
 """
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

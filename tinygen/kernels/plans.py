@@ -6,8 +6,6 @@ read as one longer sequence of channels. Strides and addresses count array eleme
 Checked by: tests/kernels/test_convolution.py
 """
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from itertools import product as cartesian

@@ -6,8 +6,6 @@ inputs in place instead, on register tiles.
 Checked by: tests/kernels/test_position.py
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

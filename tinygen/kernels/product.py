@@ -1,13 +1,12 @@
 """Matrix products: NumPy's for small matrices, the convolution kernels on the worker pool for large ones.
 
-A matrix product is a convolution with one tap, so the tile loops compute it too, as fast as OpenBLAS on one core. The
-threads of OpenBLAS are not used, because they spin: next to one busy process, a 256 × 256 product takes 1.6 ms on two
-of them on average, but 0.4 ms on one thread (`python -m benchmarks.threads`).
+A matrix product is a convolution with one tap, so the tile loops compute it too, as fast as OpenBLAS on one core. This
+avoids the threads of OpenBLAS, which spin: next to one busy process, a 512 × 512 product takes 4.9 ms on two of them on
+average, but 2.7 ms on one thread (AMD EPYC with AVX-512, `python -m benchmarks.threads`). Matrices with fewer than four
+columns are an exception.
 
 Checked by: tests/kernels/test_product.py
 """
-
-from __future__ import annotations
 
 import numba
 import numpy as np

@@ -3,8 +3,6 @@
 Checked by: tests/kernels/test_reductions.py
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -8,8 +8,6 @@ these run for float64 (except convolutions) and wherever the JIT is disabled (NU
 Shapes: images x (N, H, W, C_in), y (N, H′, W′, C_out) or sequences (N, T, C); weights (taps, C_in, C_out).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ The result has the dtype of x if that is floating-point, else float64; all arith
 Checked by: tests/kernels/test_special.py, tests/autograd/test_special.py
 """
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

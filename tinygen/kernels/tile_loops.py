@@ -10,8 +10,6 @@ Arrays are flat; addresses come from a plan (plans.py) and are not checked here.
 Checked by: tests/kernels/test_convolution.py
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -7,8 +7,6 @@ are freed, and the system clears every page again at its next use: a fifth of th
 Checked by: tests/kernels/runtime/test_allocator.py
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 

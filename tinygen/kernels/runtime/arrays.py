@@ -3,8 +3,6 @@
 Checked by: tests/kernels/test_convolution.py, tests/kernels/test_activation.py
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

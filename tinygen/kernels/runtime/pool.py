@@ -13,8 +13,6 @@ process.
 Checked by: tests/kernels/runtime/test_pool.py
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Sequence

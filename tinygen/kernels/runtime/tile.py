@@ -20,8 +20,6 @@ of this package and the register width to the kernel's name, and with it to the 
 Checked by: tests/kernels/runtime/test_tile.py, tests/kernels/test_convolution.py
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import zlib
