@@ -319,8 +319,8 @@ def keys(shape: Shape) -> SearchStrategy[Any]:
     basic: SearchStrategy[Any] = hnp.basic_indices(shape, allow_newaxis=True)
     if not shape or 0 in shape:
         return basic
-    positions = hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2, max_side=3))
-    return basic | positions | draws.masks(shape)
+    indices = hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2, max_side=3))
+    return basic | indices | draws.masks(shape)
 
 
 @case("index")
@@ -344,7 +344,7 @@ def _(draw: DrawFn, sides: Sides) -> Example:
     return Example(lambda t: ag.scatter_add(t, key, shape), numpy, (draw(draws.arrays(picked)),))
 
 
-def positions_in(draw: DrawFn, shape: Shape, axis: int) -> Array:
+def indices_in(draw: DrawFn, shape: Shape, axis: int) -> Array:
     """Draw indices along an axis, for take_along_axis and put_along_axis."""
     size = list(shape)
     size[axis] = draw(st.integers(1, 3)) if shape[axis] else 0
@@ -355,9 +355,9 @@ def positions_in(draw: DrawFn, shape: Shape, axis: int) -> Array:
 def _(draw: DrawFn, sides: Sides) -> Example:
     x = draw(draws.arrays(draws.shapes(1, sides=sides)))
     axis = draw(st.integers(-x.ndim, x.ndim - 1))
-    positions = positions_in(draw, x.shape, axis)
+    indices = indices_in(draw, x.shape, axis)
     return Example(
-        lambda t: ag.take_along_axis(t, positions, axis), lambda a: np.take_along_axis(a, positions, axis), (x,)
+        lambda t: ag.take_along_axis(t, indices, axis), lambda a: np.take_along_axis(a, indices, axis), (x,)
     )
 
 
@@ -365,18 +365,18 @@ def _(draw: DrawFn, sides: Sides) -> Example:
 def _(draw: DrawFn, sides: Sides) -> Example:
     shape = draw(draws.shapes(1, sides=sides))
     axis = draw(st.integers(-len(shape), len(shape) - 1))
-    positions = positions_in(draw, shape, axis)
+    indices = indices_in(draw, shape, axis)
 
     def numpy(a: Array) -> Array:
         y = np.zeros(shape)
         for index in np.ndindex(a.shape):
             target = list(index)
-            target[axis] = positions[index]
+            target[axis] = indices[index]
             y[tuple(target)] += a[index]
         return y
 
-    x = draw(draws.arrays(positions.shape))
-    return Example(lambda t: ag.put_along_axis(t, positions, axis, shape), numpy, (x,))
+    x = draw(draws.arrays(indices.shape))
+    return Example(lambda t: ag.put_along_axis(t, indices, axis, shape), numpy, (x,))
 
 
 @case("pad")

@@ -146,7 +146,7 @@ def _as_parent(cotangent: Tensor, parent: Tensor) -> Tensor:
 
 
 def check_inputs(inputs: Iterable[Tensor]) -> list[Tensor]:
-    """Return the inputs of `grad` as a list, after checking that they can be differentiated with respect to."""
+    """Return the inputs of `grad` as a list, after checking that they are floating-point Tensors."""
     if isinstance(inputs, Tensor):
         raise TypeError("inputs: expected a sequence of Tensors, got a single Tensor; use grad(output, [x])")
     inputs = list(inputs)

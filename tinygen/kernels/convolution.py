@@ -173,7 +173,7 @@ def _tile_heights(channels: int) -> list[tuple[int, int]]:
 
 
 def _scatter_columns(x: Array, y: Array, transposed: Array, taps: Taps, stride: int) -> None:
-    """x(s·p + oₜ) += y(p) wₜᵀ for few channels: one pointwise convolution to (tap, channel), then each tap is added."""
+    """x(s·p + oₜ) += y(p) wₜᵀ for few channels: one pointwise convolution for all taps, then add each tap's columns."""
     few, wide = x.shape[3], len(taps) * x.shape[3]
     columns = np.empty((*y.shape[:3], wide), y.dtype)
     matrix = transposed.transpose(1, 0, 2).reshape(1, -1, wide)

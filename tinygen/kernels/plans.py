@@ -1,4 +1,4 @@
-"""The geometry of a convolution: which addresses the tile loops visit, computed once per taps, stride and shapes.
+"""The geometry of a convolution: the addresses that the tile loops visit, cached for each taps, stride and shapes.
 
 A plan turns taps into *runs*: taps that are neighbours in a row of x, and whose weights are neighbours in memory, are
 read as one longer sequence of channels. Strides and addresses count array elements, not bytes.
@@ -28,7 +28,7 @@ class Layout(NamedTuple):
     columns: int  # of y
     channels: int  # of y
     stride: int  # of the convolution
-    strips: int  # per row of y: the pixels whose inputs stay in the first-level cache
+    strips: int  # per row of y; the inputs of one strip stay in the first-level cache
     strip: int  # pixels in a strip
     x_rows: int
     x_row: int  # elements in one row of x
@@ -106,7 +106,7 @@ def plan(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, 
 
 
 class Strides(NamedTuple):
-    """The strides with which `correlate` and `fold` walk over two images a and b at once."""
+    """The strides with which `correlate` and `fold` traverse two images a and b."""
 
     rows: int
     columns: int

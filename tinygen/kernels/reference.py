@@ -1,7 +1,7 @@
-"""The definition of every kernel in NumPy: what the fast functions of this package compute.
+"""What the kernels compute, defined in NumPy: convolutions, products, activations, the Bernoulli likelihood.
 
-Each function here has the name, the arguments and the result of the function it defines. The tests compare the two, and
-these run for float64 (except convolutions) and wherever the JIT is disabled (NUMBA_DISABLE_JIT=1).
+Each function has the name, the arguments and the result of the function that it defines; tests compare the two. It also
+computes in its place for dtypes without a kernel and if the JIT is disabled (NUMBA_DISABLE_JIT=1).
 
     y(p) = residual + bias + Σₜ x(s·p + oₜ) Wₜ        x is zero outside itself; s is the stride, oₜ the offset of tap t
 
@@ -82,7 +82,7 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """y = a b, without a false warning: for vectors of 5, OpenBLAS on AVX-512 computes with unused lanes, maybe NaN."""
+    """y = a b. For inner dimension 5, OpenBLAS on AVX-512 computes with unused lanes: ignore warnings of NaN there."""
     if a.shape[-1:] != (5,):
         return np.asarray(a @ b)
     with np.errstate(invalid="ignore"):
@@ -97,7 +97,7 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
 
 
 def sigmoid(x: Array) -> Array:
-    """σ(x) = 1 / (1 + e^-x), accurate where it is tiny: ½ + ½ tanh ½x would cancel, e^-x overflow."""
+    """σ(x) = 1 / (1 + e^-x), without overflow, and without the cancellation of ½ + ½ tanh ½x where σ is tiny."""
     e = np.exp(-np.abs(x))
     return np.asarray(np.where(x < 0, e, 1) / (1 + e))
 

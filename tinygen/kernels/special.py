@@ -50,7 +50,7 @@ def _ndtri_sigmoid(x: float) -> float:
 
     Start at −√(−2 ln Φ), which is below the solution since Φ(−t) ≤ ½ exp(−t²/2). With n the Newton step and
     m = (ln Φ)′, m′/m = −(y + m), so Halley's step is n / (1 − n (y + m)/2). Convergence is cubic: after a step below
-    10⁻⁵ the error is rounding.
+    10⁻⁵ only rounding error remains.
     """
     if math.isinf(x):
         return x

@@ -123,7 +123,7 @@ def correlate(
 
 @compiled
 def fold(a: Array, b: Array, spans: Array, z: Strides, channels: int, start: int, stop: int) -> None:
-    """a(p) += b(q) for every tap and the pixels in its span, in images start … stop; the channels are few."""
+    """a(p) += b(q) for every tap and the pixels in its span, in images start … stop with few channels."""
     for image in range(start, stop):
         for i in range(z.rows):  # outside the loop over taps, so that a row of b stays in the first-level cache
             for t in range(spans.shape[0]):

@@ -6,9 +6,8 @@ then every part that no worker has started. So the caller never waits for a work
 spins. Waking a worker takes about 50 µs; `split` therefore makes no part smaller than a `grain`, which each kernel sets
 to about 200 µs of its work.
 
-The number of threads comes from `set_num_threads`, else from the first of the environment variables
-TINYGEN_NUM_THREADS, OMP_NUM_THREADS and NUMBA_NUM_THREADS that is set, else it is the number of CPUs available to the
-process.
+The number of threads is set by `set_num_threads`. By default it is the first of the environment variables
+TINYGEN_NUM_THREADS, OMP_NUM_THREADS and NUMBA_NUM_THREADS that is set, or the number of CPUs available to the process.
 
 Checked by: tests/kernels/runtime/test_pool.py
 """
@@ -63,7 +62,7 @@ def set_num_threads(n: int) -> None:
 
 
 def _forget_executor() -> None:
-    """After a fork: a child process has none of its parent's worker threads."""
+    """Reset the pool after a fork: the child process has none of its parent's threads."""
     global _executor, _workers
     _executor, _workers = None, 0
 
