@@ -356,9 +356,7 @@ def _(draw: DrawFn, sides: Sides) -> Example:
     x = draw(draws.arrays(draws.shapes(1, sides=sides)))
     axis = draw(st.integers(-x.ndim, x.ndim - 1))
     indices = indices_in(draw, x.shape, axis)
-    return Example(
-        lambda t: ag.take_along_axis(t, indices, axis), lambda a: np.take_along_axis(a, indices, axis), (x,)
-    )
+    return Example(lambda t: ag.take_along_axis(t, indices, axis), lambda a: np.take_along_axis(a, indices, axis), (x,))
 
 
 @case("put_along_axis")
