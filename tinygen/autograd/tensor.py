@@ -30,6 +30,7 @@ Array: TypeAlias = NDArray[Any]
 VJP: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 Edge: TypeAlias = "tuple[TensorLike, VJP]"
 TensorLike: TypeAlias = "Tensor | Array | np.generic | float | Sequence[Any]"
+Axis: TypeAlias = "int | tuple[int, ...] | None"
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Every differentiable operation by name. The operators of Tensor look theirs up here, because the operations import
@@ -88,11 +89,6 @@ def no_grad() -> Any:
 # Attributes of PyTorch's tensors that this class does not have, and what to use instead.
 _HINTS = dict.fromkeys(["backward", "grad", "requires_grad", "zero_grad"], "use grad(output, [x, …])")
 _HINTS |= {"detach": "use Tensor(x.value)", "numpy": "use x.value"}
-
-
-def _method(name: str) -> Callable[..., Tensor]:
-    """Return a method that calls an operation with the tensor as its first argument."""
-    return lambda self, *args, **options: PRIMITIVES[name](self, *args, **options)
 
 
 def _operator(name: str) -> tuple[Callable[[Tensor, TensorLike], Tensor], Callable[[Tensor, TensorLike], Tensor]]:
@@ -216,9 +212,29 @@ class Tensor:
     __pow__, __rpow__ = _operator("power")
     __matmul__, __rmatmul__ = _operator("matmul")
 
-    __neg__, __abs__, __getitem__ = _method("negative"), _method("abs"), _method("index")
-    sum, mean, max, min = _method("sum"), _method("mean"), _method("max"), _method("min")
-    astype = _method("astype")
+    def __neg__(self) -> Tensor:
+        return PRIMITIVES["negative"](self)
+
+    def __abs__(self) -> Tensor:
+        return PRIMITIVES["abs"](self)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return PRIMITIVES["index"](self, key)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["sum"](self, axis, keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["mean"](self, axis, keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["max"](self, axis, keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["min"](self, axis, keepdims)
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        return PRIMITIVES["astype"](self, dtype)
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         return PRIMITIVES["reshape"](self, _one_or_several(shape))
