@@ -10,9 +10,7 @@ Checked by: tests/kernels/runtime/test_allocator.py
 import ctypes
 import os
 
-# Names and values from glibc's <malloc.h>.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's <malloc.h>
 
 
 def keep_freed_memory() -> bool:
@@ -26,11 +24,9 @@ def keep_freed_memory() -> bool:
     wanted = os.environ.get("TINYGEN_KEEP_MEMORY", "1024")
     if not wanted.isdecimal():
         raise ValueError(f"TINYGEN_KEEP_MEMORY: expected a non-negative integer (MiB), got {wanted!r}")
-    if int(wanted) == 0:
-        return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not glibc; on Windows CDLL(None) raises TypeError
         return False
     limit = min(int(wanted) << 20, 2**31 - 1)  # mallopt takes a C int
-    return bool(mallopt(_M_MMAP_THRESHOLD, 32 << 20) and mallopt(_M_TRIM_THRESHOLD, limit))
+    return limit > 0 and bool(mallopt(_M_MMAP_THRESHOLD, 32 << 20) and mallopt(_M_TRIM_THRESHOLD, limit))

@@ -1,7 +1,4 @@
-"""Arrays in the memory layout that kernels are compiled for.
-
-Checked by: tests/kernels/test_convolution.py, tests/kernels/test_activation.py
-"""
+"""Arrays in the memory layout that kernels are compiled for. Checked by: tests/kernels/test_convolution.py"""
 
 import math
 from typing import Any

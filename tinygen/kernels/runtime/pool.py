@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
 _MAX_THREADS = 256
@@ -51,11 +52,6 @@ def set_num_threads(n: int) -> None:
     """Set the number of threads that run one operation, including the calling thread.
 
     Raises: ValueError unless n is an integer from 1 to 256.
-
-    Example:
-        >>> set_num_threads(2)
-        >>> get_num_threads()
-        2
     """
     global _num_threads
     _num_threads = _thread_count("n", n)
@@ -72,12 +68,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def split(size: int, grain: int = 1) -> list[tuple[int, int]]:
-    """Split range(size) into contiguous parts (start, stop), at most one per thread and none smaller than `grain`.
-
-    Example:
-        >>> split(10, grain=8)
-        [(0, 10)]
-    """
+    """Split range(size) into contiguous parts (start, stop), at most one per thread and none smaller than `grain`."""
     count = max(1, min(_num_threads, size // max(grain, 1)))
     return [(i * size // count, (i + 1) * size // count) for i in range(count)] if size > 0 else []
 
@@ -118,10 +109,10 @@ def _submit(function: Callable[..., object], parts: Sequence[tuple[Any, ...]]) -
     if _executor is None or _workers < len(parts):
         _workers = max(_num_threads - 1, len(parts))
         _executor = ThreadPoolExecutor(_workers, thread_name_prefix="tinygen")
-    try:
-        return [_executor.submit(_run, function, part) for part in parts]
-    except RuntimeError:  # the interpreter is shutting down: the caller runs everything
-        return []
+    executor, futures = _executor, list[Future[None]]()
+    with suppress(RuntimeError):  # the interpreter is shutting down: the caller runs the other parts
+        futures.extend(executor.submit(_run, function, part) for part in parts)
+    return futures
 
 
 def _run(function: Callable[..., object], part: tuple[Any, ...]) -> None:
@@ -137,5 +128,5 @@ def _cancel(futures: list[Future[None]]) -> None:
     while running := [future for future in futures if not future.cancel() and not future.done()]:
         try:
             wait(running)
-        except KeyboardInterrupt:  # wait on; the first exception is raised afterwards
-            continue
+        except KeyboardInterrupt:
+            continue  # the first exception is raised afterwards
