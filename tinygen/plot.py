@@ -125,11 +125,14 @@ def curves(
     axes.set_ylabel(ylabel, fontsize=9, color=INK)
     _style(axes, title)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
-    (low, high), lowest = axes.get_ylim(), 0.0
-    for value, name, colour in sorted(ends):  # from bottom to top, each at least a line above the one before
-        height = max(lowest, min((value - low) / (high - low), 1))
+    # Labels in order of their values and a line apart: the mean of pushing them up and of pushing them down.
+    ends.sort()
+    low, high = axes.get_ylim()
+    spacing = 0.055 * np.arange(len(ends))
+    wanted = np.clip((np.array([value for value, *_ in ends]) - low) / (high - low), 0, 1) - spacing
+    pushed = np.maximum.accumulate(wanted) + np.minimum.accumulate(wanted[::-1])[::-1]
+    for height, (_, name, colour) in zip(np.maximum(pushed / 2, 0) + spacing, ends, strict=True):
         axes.text(1.02, height, name, transform=axes.transAxes, color=colour, fontsize=8, va="center")
-        lowest = height + 0.055
     return figure
 
 
