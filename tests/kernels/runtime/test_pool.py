@@ -27,6 +27,7 @@ TAPS = ((-1, 0), (0, -1), (0, 0))
 @pytest.fixture(autouse=True)
 def three_threads() -> Iterator[None]:
     before = get_num_threads()
+    pool._forget_executor()
     set_num_threads(3)
     yield
     set_num_threads(before)
@@ -59,19 +60,39 @@ def test_parts_run_at_the_same_time() -> None:
     parallel_for(lambda _: barrier.wait(), [(0,), (1,), (2,)])  # a BrokenBarrierError unless all three wait at once
 
 
+def test_no_more_threads_run_than_were_set() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def part(_: int) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+
+    parallel_for(part, [(i,) for i in range(12)])
+    assert 1 < most <= get_num_threads()
+
+
 def test_caller_runs_parts_that_no_worker_has_started() -> None:
     """All workers are busy until the caller's parts have run: were it to wait for them, this would never end."""
-    release, busy, callers = threading.Event(), threading.Semaphore(0), set()
+    release, both_busy = threading.Event(), threading.Event()
+    busy, callers = threading.Semaphore(0), set()
 
     def block(part: int) -> None:
         if part:
             busy.release()
             release.wait(20)
+        else:
+            both_busy.wait(20)  # so that the workers run the other parts
 
     blocker = threading.Thread(target=parallel_for, args=(block, [(0,), (1,), (2,)]))
     blocker.start()
     assert busy.acquire(timeout=20)
     assert busy.acquire(timeout=20)
+    both_busy.set()
     parallel_for(lambda _: callers.add(threading.current_thread()), [(0,), (1,), (2,)])
     release.set()
     blocker.join()
@@ -122,15 +143,18 @@ def test_failed_allocation_in_a_kernel_reaches_the_caller() -> None:
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer signal")
 def test_keyboard_interrupt_waits_for_running_parts() -> None:
     ended, before = [], signal.signal(signal.SIGALRM, signal.default_int_handler)
+    started = threading.Barrier(3, timeout=20)
 
     def part(i: int) -> None:
+        started.wait()
+        if i == 0:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
         end = time.monotonic() + 0.3
         while time.monotonic() < end:
             time.sleep(0.01)
         ended.append(i)
 
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(KeyboardInterrupt):
             parallel_for(part, [(0,), (1,), (2,)])
     finally:

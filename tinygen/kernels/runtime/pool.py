@@ -90,14 +90,14 @@ def parallel_for(function: Callable[..., object], parts: Sequence[tuple[Any, ...
         return
     futures, pid = _submit(function, parts[1:]), os.getpid()
     try:
-        _run(function, parts[0])
-        for i, part in enumerate(parts[1:]):
-            if i >= len(futures) or futures[i].cancel():  # no worker has started this part
+        for i, part in enumerate(parts):
+            if i == 0 or i > len(futures) or futures[i - 1].cancel():  # no worker has started this part
                 _run(function, part)
-            elif os.getpid() != pid:
-                raise RuntimeError("parallel_for: the process was forked inside a part; its other parts are lost")
-            else:
-                futures[i].result()
+        if os.getpid() != pid:
+            raise RuntimeError("parallel_for: the process was forked inside a part; its other parts are lost")
+        for future in futures:
+            if not future.cancelled():
+                future.result()
     except BaseException:
         if os.getpid() == pid:
             _cancel(futures)
@@ -106,8 +106,8 @@ def parallel_for(function: Callable[..., object], parts: Sequence[tuple[Any, ...
 
 def _submit(function: Callable[..., object], parts: Sequence[tuple[Any, ...]]) -> list[Future[None]]:
     global _executor, _workers
-    if _executor is None or _workers < len(parts):
-        _workers = max(_num_threads - 1, len(parts))
+    if _executor is None or _workers != _num_threads - 1:
+        _workers = _num_threads - 1
         _executor = ThreadPoolExecutor(_workers, thread_name_prefix="tinygen")
     executor, futures = _executor, list[Future[None]]()
     with suppress(RuntimeError):  # the interpreter is shutting down: the caller runs the other parts
