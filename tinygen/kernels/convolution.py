@@ -16,9 +16,10 @@ import numba
 import numpy as np
 
 from . import reference
+from .packing import empty_pack, pack_blocks
 from .plans import Phase, Strides, phases, plan, planar, spans, swapped
 from .reference import Size, Taps, Term
-from .runtime.arrays import Array, aligned_zeros, as_contiguous
+from .runtime.arrays import Array, aligned_empty, as_contiguous
 from .runtime.pool import parallel_for, split
 from .runtime.tile import TILE_ROWS, lanes
 from .tile_loops import convolve, correlate, fold
@@ -27,17 +28,6 @@ from .tile_loops import convolve, correlate, fold
 GRAIN = 1 << 23
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
-
-
-def pack(w: Array, width: int) -> Array:
-    """Pack weights (taps, C_in, C_out) as (blocks of C_out, taps · C_in, width), so that a tile reads them in order."""
-    depth, channels = w.shape[0] * w.shape[1], w.shape[2]
-    packed = aligned_zeros((-(-channels // width), depth, width), w.dtype)
-    flat, full = w.reshape(depth, channels), channels // width
-    packed[:full] = flat[:, : full * width].reshape(depth, full, width).swapaxes(0, 1)
-    if full < len(packed):
-        packed[full, :, : channels - full * width] = flat[:, full * width :]
-    return packed
 
 
 def conv(
@@ -138,13 +128,23 @@ def convolve_into(
     p = plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype))
     if p is None:
         return
-    packed = pack(w, lanes(y.dtype) * len(p.vectors))
+    packed = empty_pack(w, lanes(y.dtype) * len(p.vectors))
     strips, blocks = len(y) * p.layout.rows * p.layout.strips, len(packed)
     parts = [(*part, 0, blocks) for part in split(strips, 1 + GRAIN // p.work)]
-    if len(parts) == 1 < blocks:  # few pixels: split the output channels instead
-        parts = [(0, strips, *part) for part in split(blocks, 1 + GRAIN * blocks // (p.work * strips))]
-    arguments = p.pixels, p.vectors, x.reshape(-1), packed, p.runs, *terms, relu, y.reshape(-1), p.layout
-    parallel_for(partial(convolve, *arguments), parts)
+    kernel = partial(
+        convolve, p.pixels, p.vectors, x.reshape(-1), packed, p.runs, *terms, relu, y.reshape(-1), p.layout
+    )
+    if len(parts) > 1:
+        pack_blocks(packed, w, 0, blocks)
+        parallel_for(kernel, parts)
+        return
+
+    def pack_and_convolve(first: int, last: int) -> None:
+        pack_blocks(packed, w, first, last)
+        kernel(0, strips, first, last)
+
+    # Few pixels: split the output channels instead, and pack them in parallel, too.
+    parallel_for(pack_and_convolve, split(blocks, 1 + GRAIN * blocks // (p.work * strips)))
 
 
 def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
@@ -152,7 +152,8 @@ def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
     taps, channels_a, channels_b, per_vector = len(table), a.shape[-1], b.shape[-1], lanes(a.dtype)
     vectors = (0,) * (1 if channels_b % (2 * per_vector) else 2)
     flat_a, flat_b, first = a.reshape(-1), b.reshape(-1), 0
-    w = aligned_zeros((taps, channels_a, channels_b), a.dtype)
+    w = aligned_empty((taps, channels_a, channels_b), a.dtype)
+    w[...] = 0
     for height, groups in _tile_heights(channels_a):
         if groups:
             work = 1 + len(a) * strides.rows * strides.columns * height * channels_b

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .activation import HALF, ONE, fast_tanh
-from .convolution import pack
+from .packing import pack
 from .runtime.arrays import Array, as_contiguous
 from .runtime.pool import parallel_for, split
 from .runtime.tile import TILE_ROWS, compiled, fma, lanes, store, zeros

@@ -12,7 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from .convolution import GRAIN, pack
+from .convolution import GRAIN
+from .packing import pack
 from .reference import matmul
 from .runtime.arrays import Array, as_contiguous
 from .runtime.pool import parallel_for, split
@@ -62,7 +63,8 @@ class AtPosition:
         taps, self.channels_in, self.channels = w.shape
         self.w = np.zeros((taps * self.channels_in + 1, self.channels), w.dtype)  # the last row is the bias
         self.w[:-1], self.w[-1] = w.reshape(-1, self.channels), 0 if b is None else b
-        self.packed = pack(self.w[None], len(_TWO) * lanes(w.dtype))
+        if not numba.config.DISABLE_JIT:
+            self.packed = pack(self.w[None], len(_TWO) * lanes(w.dtype))
         self.zeros, self.relu = np.zeros_like(self.w[:1]), relu
         self.grain = max(len(_TALL), GRAIN // self.w.size)
 

@@ -20,10 +20,10 @@ def as_rows(x: Array) -> Array:
     return as_contiguous(x).reshape(-1, x.shape[-1])
 
 
-def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Zeros that start on a cache line: loading packed weights that straddle two lines is slower."""
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an uninitialised array that starts on a cache line: loading vectors that straddle two lines is slower."""
     size = math.prod(shape) * dtype.itemsize
-    buffer = np.zeros(size + 64, np.uint8)
+    buffer = np.empty(size + 64, np.uint8)
     skip = -buffer.__array_interface__["data"][0] % 64  # .ctypes.data gives the same, four times slower
     return buffer[skip : skip + size].view(dtype).reshape(shape)
 

@@ -1,0 +1,45 @@
+"""Packed weights are the weights in the order of the tiles, for every memory layout and number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygen.kernels.packing import empty_pack, pack, pack_blocks
+
+Array = np.ndarray[Any, Any]
+SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40))
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "contiguous": lambda w: w,
+    "transposed": lambda w: np.ascontiguousarray(w.swapaxes(1, 2)).swapaxes(1, 2),
+    "slice": lambda w: np.repeat(w, 2, 2)[:, :, ::2],
+    "taps last": lambda w: np.ascontiguousarray(w.transpose(1, 2, 0)).transpose(2, 0, 1),
+}
+
+
+def plain_pack(w: Array, width: int) -> Array:
+    taps, channels_in, channels = w.shape
+    padded = np.pad(w, ((0, 0), (0, 0), (0, -channels % width)))
+    return padded.reshape(taps * channels_in, -1, width).swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(shape=SHAPES, width=st.sampled_from([4, 16, 32]), dtype=st.sampled_from([np.float32, np.float64]))
+def test_equals_definition_for_any_memory_layout(layout: str, shape: tuple[int, ...], width: int, dtype: Any) -> None:
+    w = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    packed = pack(LAYOUTS[layout](w), width)
+    assert packed.dtype == dtype
+    np.testing.assert_array_equal(packed, plain_pack(w, width))
+
+
+def test_blocks_can_be_packed_in_parts() -> None:
+    w = np.random.default_rng(0).standard_normal((2, 5, 70))
+    packed = empty_pack(w, 16)
+    for first, last in ((3, 5), (0, 1), (1, 3)):
+        pack_blocks(packed, w, first, last)
+    np.testing.assert_array_equal(packed, plain_pack(w, 16))
