@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tinygen.kernels import reference
 from tinygen.kernels.convolution import conv, conv_transpose, conv_weight
+from tinygen.kernels.plans import phases
 from tinygen.kernels.reference import Taps
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 
@@ -71,7 +72,7 @@ def cases(draw: Callable[..., Any]) -> Case:
         draw(size),
         (draw(channels), draw(channels)),
         tuple(draw(st.lists(offset, max_size=5))),
-        draw(st.integers(1, 3)),
+        draw(st.integers(1, 3) | st.sampled_from([4, 7, 1000])),
         draw(st.sampled_from([np.float64, np.float64, np.float32])),
     )
 
@@ -111,6 +112,12 @@ def test_convolutions_are_adjoint(case: Case) -> None:
     )
     scale = 1 + float(np.linalg.norm(case.x) * np.linalg.norm(case.y) * np.linalg.norm(case.w))
     assert np.ptp(forms) <= case.tolerance * scale
+
+
+def test_phases_without_taps_are_left_out() -> None:
+    """So a transposed convolution is linear in its work, whatever the stride: there are stride² phases."""
+    found = phases(((-1, 0), (0, 1), (999, 1001)), 1000)
+    assert [phase for phase, _, _ in found] == [(0, 1), (999, 0), (999, 1)]
 
 
 def image_case(dtype: Any = np.float32) -> Case:

@@ -84,11 +84,15 @@ def conv_transpose(
         return x
     images, values, flat = _planar(x), _planar(as_contiguous(y)), planar(taps)
     transposed = w.swapaxes(1, 2)  # (taps, C_out, C_in)
-    if w.shape[1] < _FEW and len(taps) > 1 and y.size:
+    by_columns = w.shape[1] < _FEW and len(taps) > 1 and y.size > 0
+    by_phase, (height, width) = phases(flat, stride), images.shape[1:3]
+    inside = sum(row < height and column < width for (row, column), _, _ in by_phase)
+    if by_columns or inside < min(stride, height) * min(stride, width):  # no tap reaches some of the pixels
         x[...] = terms[1] if residual is None else residual + terms[1]
+    if by_columns:
         _scatter_columns(images, values, transposed, flat, stride)
         return x
-    for phase, live, offsets in phases(flat, stride):
+    for phase, live, offsets in by_phase:
         convolve_into(images, values, transposed[list(live)], offsets, 1, terms, False, phase, stride)
     return x
 

@@ -8,7 +8,6 @@ Checked by: tests/kernels/test_convolution.py
 
 import math
 from functools import lru_cache
-from itertools import product as cartesian
 from typing import NamedTuple
 
 import numpy as np
@@ -145,14 +144,15 @@ def swapped(table: Array, strides: Strides) -> tuple[Array, Strides]:
 def phases(taps: Taps, stride: int) -> tuple[tuple[Phase, tuple[int, ...], Taps], ...]:
     """Split a transposed convolution by phase: return per phase φ its taps and their offsets on the coarse grid.
 
-    s·p + o = s·m + φ has a solution p = m + (φ - o)/s only if s divides φ - o.
+    s·p + o = s·m + φ has a solution p = m + (φ - o)/s only if s divides φ - o, so each tap belongs to one phase. Phases
+    without taps are left out: there may be s² of them.
     """
-    found = []
-    for row, column in cartesian(range(stride), repeat=2):
-        live = tuple(t for t, (dy, dx) in enumerate(taps) if (row - dy) % stride == 0 and (column - dx) % stride == 0)
-        offsets = tuple(((row - taps[t][0]) // stride, (column - taps[t][1]) // stride) for t in live)
-        found.append(((row, column), live, offsets))
-    return tuple(found)
+    found: dict[Phase, tuple[list[int], list[tuple[int, int]]]] = {}
+    for t, (dy, dx) in enumerate(taps):
+        live, offsets = found.setdefault((dy % stride, dx % stride), ([], []))
+        live.append(t)
+        offsets.append((-(dy // stride), -(dx // stride)))
+    return tuple((phase, tuple(live), tuple(offsets)) for phase, (live, offsets) in sorted(found.items()))
 
 
 @lru_cache(maxsize=4096)
