@@ -13,8 +13,8 @@ import numpy as np
 
 from . import reference
 from .runtime.arrays import Array, as_contiguous, as_rows, compiles
+from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
-from .runtime.tile import compiled
 
 _TANH_GRAIN, _GRAIN = 1 << 18, 1 << 19  # elements in a part of about 200 µs, with and without tanh
 _FEW = 1 << 12  # for fewer elements, NumPy is faster than the call of a kernel

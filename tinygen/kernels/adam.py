@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 
 from .runtime.arrays import Array, as_contiguous
+from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
 _GRAIN = 1 << 18  # parameters in a part of about 200 µs
 
 
 # Without the fastmath flags of `compiled`: there is no sum to reorder, and the bits are the same without the JIT.
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@partial(compiled, fastmath=frozenset())
 def _adam(scalars: Any, value: Any, g: Any, m: Any, v: Any, new: Any, start: int, stop: int) -> None:
     a, b, scale, root, eps, keep = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4], scalars[5]
     value, g, m, v, new = value[start:stop], g[start:stop], m[start:stop], v[start:stop], new[start:stop]
@@ -38,6 +38,7 @@ def adam(value: Array, g: Array, m: Array, v: Array, scalars: Sequence[float]) -
     Shapes: value, g, m and v have one shape and dtype; m and v are C-contiguous.
     """
     new, rounded = np.empty(value.shape, value.dtype), np.array(scalars, value.dtype)
-    flat = [array.reshape(-1) for array in (as_contiguous(value), as_contiguous(g), m, v, new)]
-    parallel_for(partial(_adam, rounded, *flat), split(value.size, _GRAIN))
+    inputs = as_contiguous(value).reshape(-1), as_contiguous(g).reshape(-1)
+    outputs = m.reshape(-1), v.reshape(-1), new.reshape(-1)
+    parallel_for(partial(_adam, rounded, *inputs, *outputs), split(value.size, _GRAIN))
     return new

@@ -12,8 +12,8 @@ import numpy as np
 from . import reference
 from .activation import HALF, ONE, fast_tanh
 from .runtime.arrays import Array, as_contiguous, compiles
+from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
-from .runtime.tile import compiled
 
 _GRAIN = 1 << 18  # logits in a part of about 200 µs
 f32 = np.float32

@@ -21,8 +21,9 @@ import numpy as np
 from .activation import HALF, ONE, fast_tanh
 from .packing import pack
 from .runtime.arrays import Array, as_contiguous
+from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
-from .runtime.tile import TILE_ROWS, compiled, fma, lanes, store, zeros
+from .runtime.tile import TILE_ROWS, fma, lanes, store, zeros
 
 _TILE = (0,) * TILE_ROWS[0], (0,) * 2  # the lengths are the shape of a tile: examples × vectors
 

@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 
 from .runtime.arrays import Array, as_contiguous
+from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
-from .runtime.tile import compiled
 
 _TINY = 1e-290  # terms of a smaller sum may have underflowed
 _GRAIN = 1 << 12  # components in a part of about 200 µs, at about 40 ns each

@@ -9,7 +9,7 @@ Checked by: tests/kernels/test_packing.py
 """
 
 from .runtime.arrays import Array, aligned_empty, as_contiguous
-from .runtime.tile import compiled
+from .runtime.compilation import compiled
 
 _SQUARE = 16  # a transposition in squares of this side reads and writes whole cache lines
 

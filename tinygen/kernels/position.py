@@ -16,8 +16,9 @@ from .convolution import GRAIN
 from .packing import pack
 from .reference import matmul
 from .runtime.arrays import Array, as_contiguous
+from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
-from .runtime.tile import TILE_ROWS, add, compiled, fma, lanes, store, zeros
+from .runtime.tile import TILE_ROWS, add, fma, lanes, store, zeros
 
 # The lengths are the shapes of tiles: one image or several, two vectors. Fewer shapes compile faster.
 _ONE, _TWO, _TALL = (0,), (0,) * 2, (0,) * TILE_ROWS[0]

@@ -9,8 +9,8 @@ import numpy as np
 
 from . import reference
 from .runtime.arrays import Array, as_rows, compiles
+from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
-from .runtime.tile import compiled
 
 _CHUNK = 1 << 12  # rows per row of partial sums; fixed, so that the result does not depend on the number of threads
 _GRAIN = 1 << 20  # elements in a part of about 200 µs

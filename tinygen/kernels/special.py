@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 
 from .runtime.arrays import Array, as_contiguous
+from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
-from .runtime.tile import compiled
 
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _FAR = -37.0  # below it Φ underflows soon, and the first five terms of its asymptotic series are exact to rounding

@@ -16,7 +16,8 @@ import numpy as np
 
 from .plans import Layout, Strides
 from .runtime.arrays import Array
-from .runtime.tile import VECTOR_BYTES, add, compiled, fma, relu, store, zeros
+from .runtime.compilation import compiled
+from .runtime.tile import VECTOR_BYTES, add, fma, relu, store, zeros
 
 
 @compiled

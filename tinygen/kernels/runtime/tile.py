@@ -1,4 +1,4 @@
-"""SIMD register tiles: five operations for kernels, and the decorator `compiled`.
+"""SIMD register tiles: five operations for kernels.
 
 A tile is rows × vectors SIMD registers: one row per pixel (or input channel), its columns consecutive output channels.
 LLVM keeps a tile in registers because it is *one value* of a Numba type; a small array would stay in memory (5–23
@@ -14,21 +14,15 @@ GFLOP/s on a core that reaches 100 with tiles).
 Numba's cache finds them; a kernel that closes over an intrinsic would be compiled again in every process. Arrays are
 flat and C-contiguous, float32 or float64; addresses count elements and are not checked.
 
-Numba's cache looks for changes only in the file of the kernel itself. `compiled` therefore adds a digest of all files
-of this package and the register width to the kernel's name, and with it to the name of its cache file.
-
 Checked by: tests/kernels/runtime/test_tile.py, tests/kernels/test_convolution.py
 """
 
 import os
 import platform
-import zlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -50,23 +44,8 @@ VECTOR_BYTES = _bytes_per_vector()
 # Rows of a tile of two vectors, most first. It needs 2 registers per row, 2 for the operand vectors and 1 for the
 # broadcast scalar: 8 rows fit into 32 registers (AVX-512, AArch64) and 6 into 16 (AVX2, SSE). More would be spilled.
 TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 4, 1)
-_FILES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.parent.rglob("*.py")))
-_SOURCE = f"_{zlib.crc32(_FILES):08x}_{VECTOR_BYTES}"
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # numba.extending.intrinsic is not typed
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compile a serial kernel that releases the GIL and is cached on disk.
-
-    error_model="numpy", because a check for division by zero prevents vectorisation (ten times slower). The fastmath
-    flags allow reordering and contraction only, so NaN and inf propagate.
-    """
-    function.__qualname__ += _SOURCE
-    options = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-    return cast(Function, options(function))
 
 
 def lanes(dtype: np.dtype[Any]) -> int:
