@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +134,9 @@ def test_rejects_wrong_dtypes_types_and_empty_inputs(rng: np.random.Generator) -
         check_grads(lambda x, y: x * y, X, X.astype(np.float32), rng=rng)
     with pytest.raises(TypeError, match="a parameter or constant in f float32"):
         check_grads(lambda x: x.astype(np.float32), X, rng=rng)
-    with pytest.raises(TypeError, match="f: expected a Tensor as its result, got ndarray"):
+    with pytest.raises(
+        TypeError, match=r"f: expected a tinygen Tensor as its result, got numpy.ndarray; .* use check_vjp"
+    ):
         check_grads(lambda x: x.value, X, rng=rng)
     with pytest.raises(ValueError, match=r"none of them empty, got shapes \[\(0, 2\)\]"):
         check_grads(lambda x: x, np.zeros((0, 2)), rng=rng)
@@ -166,3 +169,25 @@ def test_parameter_grads_are_checked_and_parameters_restored(rng: np.random.Gene
         check_parameter_grads(wrong_in_second_order, [w], order=2, rng=rng)
     assert (w.value is values[0], b.value is values[1], w.edges, b.edges) == (True, True, (), ())
     np.testing.assert_array_equal(ag.grad(ag.sum(w * b), [w])[0].value, b.value)
+
+
+def test_rejects_operations_that_turn_float32_into_float64(rng: np.random.Generator) -> None:
+    def always_float64(x: Tensor) -> Tensor:
+        return node("cube64", x.value.astype(np.float64) ** 3, (x, lambda g, y: 3 * g * x * x))
+
+    for f in (always_float64, lambda x: ag.sin(always_float64(ag.sin(x))) * 2):
+        with pytest.raises(AssertionError, match="the operation 'cube64' in f turns float32 into float64"):
+            check_grads(f, X, order=1, rng=rng)
+    with pytest.raises(AssertionError, match="the operation 'astype' in f turns float32 into float64"):
+        check_grads(lambda x: ag.sum(x.astype(np.float64)), X, order=1, rng=rng)
+    check_grads(lambda x: ag.sin(x * X), X, rng=rng)  # a float64 constant promotes, by NumPy's rules
+
+
+@pytest.mark.parametrize("f", [np.sin, lambda x: x.detach(), lambda x: None])
+def test_functions_of_other_arrays_are_referred_to_the_other_checks(
+    f: Callable[..., Any], rng: np.random.Generator
+) -> None:
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        check_grads(f, X, rng=rng)
+    text = "".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+    assert "use check_vjp, check_jvp or check_gradient" in text

@@ -10,6 +10,7 @@ for any function. `tinygen.testing.strategies`, which requires Hypothesis, draws
 from .adjoint import check_adjoint
 from .autoregressive import check_autoregressive, receptive_field
 from .densities import check_normalised, check_normalised_density, enumerate_support
+from .derivatives import check_gradient, check_jvp, check_vjp
 from .flows import check_invertible, check_log_det
 from .gradients import check_grads, check_parameter_grads
 from .sampling import check_sampler
@@ -17,13 +18,16 @@ from .sampling import check_sampler
 __all__ = [
     "check_adjoint",
     "check_autoregressive",
+    "check_gradient",
     "check_grads",
     "check_invertible",
+    "check_jvp",
     "check_log_det",
     "check_normalised",
     "check_normalised_density",
     "check_parameter_grads",
     "check_sampler",
+    "check_vjp",
     "enumerate_support",
     "receptive_field",
 ]
