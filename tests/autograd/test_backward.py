@@ -207,7 +207,7 @@ def test_non_scalar_output_requires_a_cotangent() -> None:
         grad(x * 2, [x])
     with pytest.raises(ValueError, match=r"cotangent: expected shape \(2, 3\), as output has, got \(3,\)"):
         grad(x * 2, [x], np.ones(3))
-    assert grad(x[:1, :1], [x])[0].shape == (2, 3)  # an output with a single element needs none
+    assert grad(x[:1, :1], [x])[0].shape == (2, 3)  # a single element needs no cotangent
 
 
 def test_gradients_are_differentiable_in_the_cotangent() -> None:

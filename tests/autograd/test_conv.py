@@ -120,7 +120,7 @@ def test_relu_option_applies_relu_to_the_output(form: Form, rng: np.random.Gener
     residual = rng.choice([-1, 1], form.y.shape) * far_from_kink
     args = form.x, form.w, residual
     np.testing.assert_allclose(form.conv(*args, relu=True).value, relu(form.conv(*args)).value, rtol=1e-12)
-    # The second term depends on all arguments, also where relu's output is 0 everywhere.
+    # The second term depends on all arguments even if relu's output is 0 everywhere.
     check_grads(lambda x, w, p: form.conv(x, w, p, relu=True) + form.conv(x, w, p), *args, order=2, rng=rng, draws=1)
 
 
@@ -182,7 +182,7 @@ ERRORS: dict[str, Callable[[], Tensor]] = {
     ),
     "bias: expected shape (3,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=np.zeros(2)),
     "bias: expected shape (3,) ": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=2.0),
-    "conv_weight: expected x and y with equal N and as many axes, got (1, 4, 4, 2) and (2, 4, 4, 3)": lambda: (
+    "conv_weight: expected x and y with the same N and number of axes, got (1, 4, 4, 2) and (2, 4, 4, 3)": lambda: (
         conv_weight(IMAGE, np.zeros((2, 4, 4, 3)), taps.point())
     ),
 }

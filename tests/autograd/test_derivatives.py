@@ -39,7 +39,7 @@ EYE = np.eye(3)
 OUTER_JACOBIAN = EYE[:, None, :] * X[None, :, None] + X[:, None, None] * EYE[None, :, :]
 
 
-def test_value_and_grad_of_its_argument() -> None:
+def test_value_and_grad_differentiates_the_first_argument() -> None:
     value, gradient = ag.value_and_grad(cubic)(Tensor(X))
     assert_near(value, np.sum(X**3 * (A @ X)))
     assert_near(gradient, CUBIC_GRADIENT)
@@ -114,7 +114,7 @@ THIRD: dict[str, Callable[[Tensor], Tensor]] = {
 def test_third_derivatives_by_nesting(name: str) -> None:
     expected = np.zeros((3, 3, 3))
     for i, j, k in np.ndindex(3, 3, 3):
-        # Of Σ xᵢ³ Aᵢₗ xₗ: the cube is differentiated three times, or twice and the other factor once.
+        # Two kinds of terms of ⟨x³, A x⟩: x³ is differentiated three times, or x³ twice and A x once.
         expected[i, j, k] = (i == j == k) * 6 * (A @ X)[i]
         expected[i, j, k] += 6 * ((i == j) * X[i] * A[i, k] + (i == k) * X[i] * A[i, j] + (j == k) * X[j] * A[j, i])
     assert_near(THIRD[name](Tensor(X)), expected)

@@ -111,7 +111,7 @@ def test_lstm_in_float32_matches_its_composition_in_float64(n: int, length: int,
     double = first_and_second(composed_lstm, *(each.astype(np.float64) for each in (x, u, g, v)))
     for ours, exact in zip(single, double, strict=True):
         assert ours.dtype == np.float32
-        # About 10³ roundings of 6e-8, relative to the largest term; each time step amplifies the errors before it.
+        # About 10³ rounding errors of 6e-8 relative to the largest term, because each time step amplifies earlier ones.
         np.testing.assert_allclose(ours, exact, rtol=0, atol=2e-5 * (1 + np.abs(exact).max()))
 
 
@@ -145,7 +145,7 @@ def composed_mixture_cdf(x: Tensor, parameters: Tensor) -> Tensor:
 def test_mixture_cdf_equals_its_composition(
     size: int, shape: tuple[int, ...], separate: bool, reach: float, seed: int
 ) -> None:
-    """Also so far in the tails that the probabilities themselves underflow."""
+    """The tails are included, up to where the probabilities themselves underflow."""
     rng = np.random.default_rng(seed)
     x, theta = rng.normal(size=shape) * reach, rng.normal(size=(*(shape if separate else ()), 3 * size))
     g = rng.normal(size=(2, *shape))

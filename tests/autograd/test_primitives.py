@@ -58,7 +58,7 @@ def test_first_and_second_derivatives_are_correct(name: str, data: st.DataObject
 @every_case
 @given(data=st.data(), rng=draws.rngs())
 def test_float32_stays_float32(name: str, data: st.DataObject, rng: np.random.Generator) -> None:
-    """So do the derivatives, within 1e-4 of float64: a few roundings of 6e-8 and condition numbers up to 16."""
+    """Derivatives too, within 1e-4 of float64: a few rounding errors of 6e-8 and condition numbers up to 16."""
     example = data.draw(CASES[name](SIDES))
     single = tuple(x.astype(np.float32) for x in example.xs)
     y = example.f(*map(Tensor, single))
@@ -113,7 +113,7 @@ def assert_near(actual: Any, expected: Any, rtol: float) -> None:
 
 
 def derivative(f: Callable[[Tensor], Tensor], at: Any) -> Array:
-    """Return f′ at each entry, for an elementwise or reducing f."""
+    """Return f′ at each entry of x, for an elementwise operation or a reduction f."""
     x = Tensor(np.array(at, np.float64))
     return grad(f(x).sum(), [x])[0].value
 
@@ -341,7 +341,7 @@ def test_astype_rejects_integer_dtypes() -> None:
         ag.astype(Tensor([1.5]), np.int64)
 
 
-def test_scatter_add_rejects_x_of_another_shape_than_the_key_selects() -> None:
+def test_scatter_add_rejects_x_of_the_wrong_shape() -> None:
     for key in (0, slice(2), [0, 1, 1]):
         with pytest.raises(ValueError, match=r"scatter_add: expected x of shape .* got \(1,\)"):
             ag.scatter_add(Tensor([1.0]), key, (4, 3))

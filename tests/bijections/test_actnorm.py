@@ -47,7 +47,7 @@ def test_initialise_only_shifts_constant_channel(value: float) -> None:
 
 
 def test_initialise_passes_each_layer_the_output_of_the_previous_one(rng: np.random.Generator) -> None:
-    """Check also a layer after FactorOut, and that the initialised values are part of the flow's state."""
+    """Also check a layer after FactorOut, and that the initialised values are part of the flow's state."""
     first, second = ActNorm(4), ActNorm(2)
     chain = Chain(Affine(3.0, 1.0), first, FactorOut((4,), Chain(Affine(2.0, 5.0), second, Reshape((2,), (2,)))))
     flow = Flow(chain, StandardNormal((4,))).astype(np.float64)

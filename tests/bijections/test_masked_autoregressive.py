@@ -141,15 +141,15 @@ class IgnoresOrder(MaskedAutoregressive):
     """Wrong: inverse computes the variables in the order 0…D−1 instead of the order of the net."""
 
     def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        own, self.net.order = self.net.order, lambda order_index=0: np.arange(self.net.variables)  # type: ignore[method-assign]
+        correct, self.net.order = self.net.order, lambda order_index=0: np.arange(self.net.variables)  # type: ignore[method-assign]
         try:
             return super().inverse(z, context)
         finally:
-            self.net.order = own  # type: ignore[method-assign]
+            self.net.order = correct  # type: ignore[method-assign]
 
 
 def as_wrong(kind: type[MaskedAutoregressive], net_kind: type[MaskedMLP] = CountingMLP) -> MaskedAutoregressive:
-    """Return a correct bijection converted to these classes."""
+    """Return a correct bijection whose classes are replaced by these."""
     right = small(order=[2, 0, 1])
     right.net.__class__ = net_kind
     return kind(right.net, right.transformer)

@@ -15,7 +15,7 @@ from tinygen.testing.strategies import orders, rngs, shapes
 def test_permute(data: st.DataObject, dim: int, lead: tuple[int, ...], rng: np.random.Generator) -> None:
     order = data.draw(orders(dim))
     x = rng.normal(size=(3, *lead, dim))
-    # A permutation can be the identity, which the checks reject; the scaling is not.
+    # The checks reject the identity, which a permutation may be; the scaling avoids that.
     check_bijection(Chain(Permute(order), Affine(np.arange(2.0, 2 + dim))), x, rng=rng)
     z, log_det = Permute(order).forward(x)
     for i, source in enumerate(order):

@@ -36,7 +36,7 @@ def test_squeeze_moves_block_into_channels() -> None:
 @given(h=st.integers(1, 3), w=st.integers(1, 3), c=st.integers(1, 3), seed=st.integers(0, 2**32))
 def test_squeeze_inverse_and_log_det(h: int, w: int, c: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    # The affine map prevents the identity, which the checks reject: a squeeze of one block keeps the order of elements.
+    # The checks reject the identity, which a squeeze of a single block is; the affine map avoids that.
     check_bijection(Chain(Affine(2.0, 1.0), Squeeze()), rng.normal(size=(2, 2 * h, 2 * w, c)), rng=rng)
 
 

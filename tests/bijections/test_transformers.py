@@ -50,7 +50,7 @@ def test_inverse_and_log_slope(rng: np.random.Generator, noise: str, components:
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_gradients(noise: str, rng: np.random.Generator) -> None:
-    """Check first and second derivatives; those of the inverse are by the implicit function theorem."""
+    """Check first and second derivatives; those of the inverse use the implicit function theorem."""
     transformer, theta = unbounded(2, noise), random_mixture(rng, 3, components=2)
     for direction in ("forward", "inverse"):
         x = rng.uniform(0.3, 0.7, (2, 3))
@@ -69,7 +69,7 @@ def test_single_component_is_logistic_cdf(rng: np.random.Generator) -> None:
 
 
 def test_normal_noise_does_not_saturate(rng: np.random.Generator) -> None:
-    """A hundred scales out, where u rounds to 0 or 1, z is finite, increasing and invertible."""
+    """A hundred scales from the mean, where u rounds to 0 or 1, z is finite, increasing and invertible."""
     transformer, theta = unbounded(3, "normal"), random_mixture(rng)
     x = np.array([-1e4, -200, -100, -40, 40, 100, 200, 1e4])
     z, log_slope = transformer.forward(x, theta)

@@ -115,7 +115,7 @@ def test_convolutions_are_adjoint(case: Case) -> None:
 
 
 def test_phases_without_taps_are_left_out() -> None:
-    """So a transposed convolution is linear in its work, whatever the stride: there are stride² phases."""
+    """The cost of a transposed convolution then depends on the number of taps, not on the stride² phases."""
     found = phases(((-1, 0), (0, 1), (999, 1001)), 1000)
     assert [phase for phase, _, _ in found] == [(0, 1), (999, 0), (999, 1)]
 
@@ -141,7 +141,9 @@ def test_inputs_are_not_modified() -> None:
         np.testing.assert_array_equal(now, was)
 
 
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="without the JIT, BLAS rounds by the memory layout")
+@pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT), reason="without the JIT, the rounding of BLAS depends on the layout"
+)
 def test_strided_reversed_and_read_only_inputs() -> None:
     case = image_case()
     expected = apply_all(case)

@@ -27,7 +27,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def layouts(x: Array) -> list[Array]:
-    """Return equal matrices: contiguous, transposed, cut from wider ones, reversed."""
+    """Return equal matrices: C and Fortran order, slices of wider matrices, negative strides."""
     wider = np.repeat(np.repeat(x, 2, 0), 2, 1)
     return [x, np.asfortranarray(x), np.hstack([x, x])[:, : x.shape[1]], wider[::2, ::2], x[::-1, ::-1][::-1, ::-1]]
 
@@ -90,7 +90,7 @@ def test_rejects_shapes_that_do_not_match(a: tuple[int, ...], b: tuple[int, ...]
 
 @pytest.mark.skipif(os.name != "posix", reason="finds getpid in the process itself")
 def test_matmul_gives_no_false_warning() -> None:
-    """OpenBLAS may compute with what is on the stack; fill it with signalling NaN to a depth that one size must hit."""
+    """OpenBLAS may read uninitialised stack memory: fill the stack with signalling NaN to various depths."""
     a, b = np.ones((2, 5), np.float32), np.ones((5, 1), np.float32)
     getpid = ctypes.CDLL(None).getpid
 

@@ -1,6 +1,6 @@
 """Reverse-mode differentiation: `grad` propagates a cotangent of the output back to the inputs.
 
-`_path` finds the tensors between the inputs and the output, and `_backward` visits them from the output back. The
+`_path` finds the tensors between the inputs and the output, and `_backward` visits them in reverse order. The
 adjoint of a tensor is the sum of the contributions of all edges that lead to it; `accumulate` adds one.
 
 Source: Griewank & Walther, "Evaluating Derivatives", 2008, chapter 3.
@@ -54,7 +54,7 @@ def grad(
     Shapes: cotangent as output; results as inputs.
     Raises: ValueError if the output has several elements and no cotangent is given, if the shapes differ, or if there
         are no inputs or one does not reach the output; TypeError if the output or an input is not a floating-point
-        Tensor; RuntimeError if a parameter on the path has been assigned a new value since.
+        Tensor; RuntimeError if a parameter on the path was assigned a new value after the forward pass used it.
 
     Example:
         >>> x = Tensor(3.0)
@@ -70,8 +70,8 @@ def value_and_free(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the value and the derivative of a scalar, and free its graph during the backward pass.
 
-    `output` is a list with one tensor, which is removed from it: as the caller holds no reference, every value is freed
-    as soon as the backward pass has visited it.
+    `output` is a list with one tensor, which is removed from it: since the caller holds no reference, every value is
+    freed as soon as the backward pass has visited it.
     """
     inputs, seed = check_inputs(inputs), _seed(output[0], None)
     value = Tensor(output[0].value)
@@ -92,7 +92,7 @@ def _backward(
             # Take the latest tensor. All tensors computed from it have been visited, so its adjoint is complete.
             tensor = path.pop()
             adjoint = adjoints[id(tensor)] if id(tensor) in input_ids else adjoints.pop(id(tensor))
-            # Each edge contributes VJP(adjoint) to the adjoint of a parent, if an input leads there.
+            # Each edge to a parent on the path contributes VJP(adjoint) to the adjoint of that parent.
             for parent, vjp in tensor.edges:
                 if id(parent) in on_path:
                     accumulate(adjoints, owned, parent, vjp, adjoint, tensor)
@@ -105,8 +105,8 @@ def accumulate(
 ) -> None:
     """Add the contribution of the edge tensor → parent to the parent's adjoint.
 
-    The first contribution is stored as it is: it may be the cotangent itself, or a view of it. The second is added to
-    it in a new array, which is `owned` by this backward pass, so the following ones are added in place.
+    The first contribution is stored without a copy: it may be the cotangent itself, or a view of it. The second is
+    added to it in a new array, which is `owned` by this backward pass, so later ones are added in place.
     """
     key = id(parent)
     if key in owned and isinstance(vjp, IndexVJP):
@@ -197,7 +197,7 @@ def _path(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _check_current(tensor: Tensor) -> None:
-    """Raise if a parent of the tensor has been assigned a new value since: the VJPs may read it."""
+    """Raise if a parent was assigned a new value after the tensor was computed: the VJPs may read it."""
     for parent, _ in tensor.edges:
         if parent.order > tensor.order:
             raise RuntimeError(
@@ -216,7 +216,7 @@ def _results(
             if not allow_unreached:
                 raise ValueError(
                     f"inputs[{i}]: expected a Tensor that the output depends on, got one of shape {x.shape} that does "
-                    f"not reach it; was it used, and outside no_grad? allow_unreached=True returns zeros"
+                    f"not reach it; use it outside no_grad, or pass allow_unreached=True to get zeros"
                 )
             adjoint = Tensor(np.zeros_like(x.value))
         elif not create_graph:

@@ -1,6 +1,6 @@
 """The three convolutions: the partial derivatives of one trilinear form.
 
-    ⟨x, W, y⟩ = Σₚ Σₜ ⟨y(p), x(s·p + oₜ) Wₜ⟩          x is zero outside itself; s is the stride, oₜ the offset of tap t
+    ⟨x, W, y⟩ = Σₚ Σₜ ⟨y(p), x(s·p + oₜ) Wₜ⟩          x is zero-padded; s is the stride, oₜ the offset of tap t
 
     conv(x, W)(p)           = Σₜ x(s·p + oₜ) Wₜ                    ∂/∂y
     conv_transpose(y, W)(q) = Σ_{p, t : s·p + oₜ = q} y(p) Wₜᵀ     ∂/∂x
@@ -55,7 +55,7 @@ def conv(
         (residual, lambda g, y: g),
         (bias, lambda g, y: g),
     )
-    # No VJP above reads its output, so the node of the sum may hold the value of its relu.
+    # None of these VJPs reads its output, so this node may store the value after relu.
     return node("relu", y.value, (y, relu_vjp)) if relu else y
 
 
@@ -66,8 +66,8 @@ def conv_transpose(
 ) -> Tensor:  # fmt: skip
     """Transposed convolution: x(q) = residual + bias + Σ y(p) Wₜᵀ over all p, t with s·p + oₜ = q.
 
-    Args as for `conv`, of which this is the adjoint in x, with the same w (taps, C_in, C_out). `size` is the spatial
-    size of x, by default s · size of y; the bias has shape (C_in,).
+    This is the adjoint of `conv` in x, with the same arguments and the same w (taps, C_in, C_out). `size` is the
+    spatial size of x, by default s · size of y; the bias has shape (C_in,).
     """
     u, v, p, b = _operands("conv_transpose", stride, y, w, residual, bias)
     y_size = u.shape[1:-1]
@@ -107,5 +107,5 @@ def _operands(name: str, stride: int, *operands: TensorLike) -> list[Array]:
 
 
 def _terms(residual: Array, bias: Array) -> tuple[Array | None, Array | None]:
-    """Replace a term that is the scalar 0 by None."""
+    """Replace a term that is the scalar 0 with None."""
     return residual if residual.ndim or residual else None, bias if bias.ndim or bias else None

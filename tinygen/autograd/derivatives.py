@@ -1,7 +1,7 @@
 """Derivatives of functions, built on `grad`: gradients, vector products with Jacobians and Hessians, full matrices.
 
-They nest, so that derivatives of any order can be computed, for example jacobian(hessian(f)). Each f takes tensors and
-returns one tensor. All of them work inside `no_grad`, where their results have no edges.
+They can be nested to compute derivatives of any order, for example jacobian(hessian(f)). Each f takes tensors and
+returns one tensor. Inside `no_grad` they work too, but their results have no edges.
 
 Checked by: tests/autograd/test_derivatives.py
 """
@@ -135,5 +135,5 @@ def _detach_in_no_grad(y: Tensor) -> Tensor:
 
 
 def _as_variable(x: TensorLike) -> Tensor:
-    """Return a new tensor, because f may use x itself too, or receive it twice."""
+    """Return a new tensor, because f may also close over x, or receive it twice."""
     return reshape(x, x.shape) if isinstance(x, Tensor) else Tensor(x)

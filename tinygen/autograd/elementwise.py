@@ -1,4 +1,4 @@
-"""Elementwise operations, each with its derivatives on the same line.
+"""Elementwise operations, each with its VJPs.
 
 In a VJP, g is the cotangent of y. VJPs ignore broadcasting: `grad` sums a cotangent to the shape of its parent.
 

@@ -1,8 +1,8 @@
-"""Operations that one kernel computes in a single pass, where a chain of NumPy calls would need many.
+"""Operations that a kernel computes in one pass over memory, where a chain of NumPy calls would need many.
 
-Each is also composed of simple operations here. The kernel computes the value and the first derivative; a derivative
-that is recorded (create_graph) is that of the composition. tinygen/kernels/reference.py defines the gated activation
-and the Bernoulli likelihood in NumPy.
+Each is also implemented here as a composition of simple operations. The kernel computes the value and the first
+derivative; with create_graph, the derivative is that of the composition. tinygen/kernels/reference.py defines the gated
+activation and the Bernoulli likelihood in NumPy.
 
 Checked by: tests/autograd/test_fused.py
 """
@@ -23,7 +23,7 @@ from .tensor import VJP, Array, Tensor, TensorLike, array_of, is_grad_enabled, n
 
 
 def _vjp(op: str, x: TensorLike, composed: Callable[[TensorLike], Tensor], kernel: Callable[[Array], Array]) -> VJP:
-    """Return the VJP of a fused operation in x: by its kernel, or that of its composition if it is to be recorded."""
+    """Return the VJP of a fused operation in x: the kernel's, or the composition's if gradients are recorded."""
 
     def vjp(g: Tensor, y: Tensor) -> Tensor:
         if is_grad_enabled():
@@ -89,8 +89,8 @@ def mixture_cdf(x: TensorLike, parameters: TensorLike) -> Tensor:
             return concatenate([reshape(by_x, (*v.shape, 1)), by_rows], -1)
         return node("mixture_cdf_vjp", mixture.mixture_vjp(v, theta, g.value))
 
-    # One pass computes the cotangents of x and of the parameters: they are those of an intermediate node, whose value
-    # is not used.
+    # One pass computes the cotangents of x and of the parameters together, as the cotangent of an intermediate node
+    # whose value is not used.
     y = mixture.mixture(v, theta)
     unused = np.broadcast_to(np.zeros((), y.dtype), (*v.shape, 1 + width))
     both = node("mixture_operands", unused, (x, lambda g, y: g[..., 0]), (parameters, lambda g, y: g[..., 1:]))
@@ -109,7 +109,7 @@ def _composed_mixture_cdf(x: Tensor, rows: Tensor) -> Tensor:
 def lstm(x: TensorLike, u: TensorLike) -> Tensor:
     """LSTM over whole sequences, from zero states: a_t = x_t + h_{t−1} u, and (h_t, c_t) = lstm_cell(a_t, c_{t−1}).
 
-    x_t is the inputs' contribution to the gates. In float64, the composition is computed instead of the kernel.
+    x_t is the inputs' contribution to the gates. In float64, the composition is used instead of the kernel.
 
     Shapes: x (N, T, 4H), u (H, 4H), result h (N, T, H).
     Raises: ValueError if the shapes do not match.
@@ -127,8 +127,8 @@ def lstm(x: TensorLike, u: TensorLike) -> Tensor:
         earlier = pad((lstm(x, u) if is_grad_enabled() else Tensor(h))[:, :-1], [(0, 0), (1, 0), (0, 0)])  # h_{t−1}
         return matmul(transpose(reshape(earlier, (-1, size))), reshape(g, (-1, 4 * size)))
 
-    # One backward pass through time gives the cotangents of all a_t, from which those of x and u follow by one product
-    # each. They are the cotangents of an intermediate node, whose value is not used.
+    # One backward pass through time computes the cotangents of all a_t, as the cotangent of an intermediate node whose
+    # value is not used. That of x is the same; that of u takes one matrix product.
     a = node("lstm_gates", gates, (x, lambda g, y: g), (u, vjp_u))
     kernel = lambda g: recurrent.lstm_vjp(g, w, c, gates)
     return node("lstm", h, (a, _vjp("lstm_vjp", x, lambda x: _composed_lstm(x, u), kernel)))

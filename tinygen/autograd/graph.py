@@ -1,4 +1,4 @@
-"""Print a graph as DOT text, which Graphviz and many viewers draw.
+"""Export a graph as DOT text, which Graphviz renders.
 
 Checked by: tests/autograd/test_graph.py
 """
@@ -8,7 +8,7 @@ from .tensor import Tensor
 
 
 def to_dot(output: Tensor) -> str:
-    r"""Return the graph that computed a tensor as DOT text; `dot -Tpng` draws it.
+    r"""Return the graph that computed a tensor as DOT text, which `dot -Tpng` renders.
 
     Operations are boxes with their name and shape; other tensors are ellipses, filled for parameters.
 

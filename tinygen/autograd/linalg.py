@@ -56,12 +56,12 @@ def linear(x: TensorLike, w: TensorLike, b: TensorLike, relu: bool = False) -> T
         (w, lambda g, y: matmul(transpose(_as_rows(x)), _as_rows(g))),
         (b, lambda g, y: g),
     )
-    # No VJP above reads its output, so the node of x w + b may hold the value of relu(x w + b).
+    # None of these VJPs reads its output, so this node may store relu(x w + b) instead of x w + b.
     return node("relu", y.value, (y, relu_vjp)) if relu else y
 
 
 def _as_rows(x: TensorLike) -> TensorLike:
-    """Reshape x to a matrix: all axes but the last become one."""
+    """Reshape x to a matrix by flattening all axes but the last."""
     *axes, last = array_of(x).shape
     return x if len(axes) == 1 else reshape(x, (math.prod(axes), last))
 

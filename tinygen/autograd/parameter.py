@@ -14,8 +14,8 @@ from .tensor import Tensor, TensorLike, array_of, orders
 class Parameter(Tensor):
     """A trainable tensor: optimisers assign new values to it, and modules find their parameters by this type.
 
-    The array it is created from is copied. `assign` replaces the value and renews `order`, so that `grad` rejects
-    graphs that were built from an earlier value.
+    The initial array is copied. `assign` replaces the value and increases `order`, so that `grad` rejects graphs that
+    were built from an earlier value.
 
     Raises: AttributeError if `value` is set directly.
 
@@ -28,7 +28,7 @@ class Parameter(Tensor):
 
     __slots__ = ("first_order",)
 
-    first_order: int  # every tensor that depends on the parameter, under any of its values, has a greater order
+    first_order: int  # every tensor computed from any of the parameter's values has a greater order
 
     def __init__(self, value: Any, dtype: DTypeLike = np.float32) -> None:
         super().__init__(value if isinstance(value, Tensor) else np.array(value), dtype)
@@ -36,11 +36,13 @@ class Parameter(Tensor):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "value" and hasattr(self, "value"):  # the first value is set by __init__, by copy or by pickle
-            raise AttributeError("Parameter: value cannot be set, since graphs would not notice; use p.assign(…)")
+            raise AttributeError(
+                "Parameter: value cannot be set, as graphs would not detect the change; use p.assign(…)"
+            )
         super().__setattr__(name, value)
 
     def assign(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
-        """Replace the value by a new array; the dtype is kept unless one is given.
+        """Replace the value with a new array; the dtype is kept unless one is given.
 
         Raises: ValueError if the new value has another shape.
         """

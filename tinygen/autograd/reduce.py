@@ -1,7 +1,7 @@
 """Reductions, and the numerically stable log-sum-exp and softmax.
 
 `axis` is None (all axes), an integer or a tuple; `keepdims` keeps reduced axes with length 1. The functions of the
-softmax family subtract the maximum before they exponentiate, so they do not overflow.
+softmax family subtract the maximum before exponentiating, so they do not overflow.
 
 Checked by: tests/autograd/test_primitives.py
 """
@@ -31,7 +31,7 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @primitive
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """y = Σ x / n over the axes, of n elements. Raises ValueError if n = 0."""
+    """y = Σ x / n over the axes, where n is the number of elements summed. Raises ValueError if n = 0."""
     v = array_of(x)
     kept = _kept(v.shape, axis)
     n = math.prod(v.shape[i] for i in _axes(axis, v.ndim))
@@ -77,7 +77,7 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
     v = _floating(x)
     kept = _kept(v.shape, axis)
     y = _finite_max(v, axis)
-    with np.errstate(divide="ignore"):  # ln 0 = −∞ is correct where all of x is −∞, or there is no x
+    with np.errstate(divide="ignore"):  # ln 0 = −∞ is correct where all of x is −∞, or x is empty
         y += np.log(np.sum(np.exp(v - y), axis, keepdims=True))
     y = y if keepdims else y.squeeze(axis)
     # softmax(x), not exp(x − y): near 10⁴, float32 has only three decimals left.
@@ -88,8 +88,8 @@ def logsumexp(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tenso
 def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     """y = x − ln Σ eˣ along the axis: log-probabilities from logits"""
     v = _floating(x)
-    y = v - _finite_max(v, axis)  # first, because the rounding error of v − ln Σ eᵛ is relative to v
-    with np.errstate(divide="ignore"):  # an empty axis
+    y = v - _finite_max(v, axis)  # not v − ln Σ eᵛ, whose rounding error is relative to v
+    with np.errstate(divide="ignore"):  # ln 0 if the axis is empty
         y -= np.log(np.sum(np.exp(y), axis, keepdims=True))
     return node("log_softmax", y, (x, lambda g, y: g - exp(y) * sum(g, axis, keepdims=True)))
 

@@ -1,4 +1,4 @@
-"""Operations that move elements without changing them. Each of these is the adjoint, and so the VJP, of its partner:
+"""Shape and indexing operations. Each of these is the adjoint, and therefore the VJP, of its partner:
 
     sum_to / broadcast_to      index / scatter_add      take_along_axis / put_along_axis
 
@@ -25,7 +25,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 @primitive
 def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
-    """y = the elements of x, in the same order, in another shape; one length may be −1, which infers it."""
+    """Reshape x, keeping the order of its elements; one length may be −1 and is then inferred."""
     v = array_of(x)
     return node("reshape", apply_numpy(np.reshape, [v], shape), (x, lambda g, y: reshape(g, v.shape)))
 
@@ -131,7 +131,7 @@ def put_along_axis(x: TensorLike, indices: Array, axis: int, shape: Shape) -> Te
         raise ValueError(f"put_along_axis: expected x of the shape of indices, {indices.shape}, got {v.shape}")
     y = np.zeros(shape, v.dtype)
     if indices.shape[axis] == 1:
-        np.put_along_axis(y, indices, v, axis)  # much faster; with one index per row there is nothing to add up
+        np.put_along_axis(y, indices, v, axis)  # much faster, and correct as no element is written twice
     else:
         places: list[Array] = list(np.indices(indices.shape, sparse=True))
         places[axis] = indices

@@ -1,4 +1,4 @@
-"""The normal distribution in logarithms and logits, which keep full precision in both tails.
+"""The normal distribution in log and logit space, which keeps full precision in both tails.
 
 φ is the standard normal density and Φ its distribution function. The derivative of ln Φ is m = φ/Φ (the inverse Mills
 ratio), and m′(x) = −m (x + m).

@@ -1,6 +1,6 @@
 """The tensor: a value, and edges to the tensors it was computed from, each with a vector-Jacobian product (VJP).
 
-An operation y = f(a, b) computes the value of y at once. For each parent it records how a cotangent of y (the
+An operation y = f(a, b) computes the value of y immediately. For each parent it records how a cotangent of y (the
 derivative of some later scalar with respect to y) becomes a cotangent of that parent:
 
     y.edges = ((a, lambda g, y: …), (b, lambda g, y: …))        ā = gᵀ ∂y/∂a
@@ -8,7 +8,7 @@ derivative of some later scalar with respect to y) becomes a cotangent of that p
 VJPs are written in tensor operations, so a derivative can be differentiated again. A VJP receives its output y as an
 argument instead of closing over it: a closure would be a reference cycle, which only the garbage collector frees.
 
-A tensor is always created after its parents, so its `order`, a running number, sorts every graph topologically: `grad`
+A tensor is always created after its parents, so sorting by `order`, a creation counter, is a topological sort: `grad`
 (backward.py) needs neither recursion nor a tape.
 
 Checked by: tests/autograd/test_tensor.py
@@ -33,15 +33,15 @@ TensorLike: TypeAlias = "Tensor | Array | np.generic | float | Sequence[Any]"
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Every differentiable operation by name. The operators of Tensor look theirs up here, because the operations import
-# this file; the tests iterate over it, so an operation without a property test fails.
+# Every differentiable operation by name. Tensor's operators look them up here, because the modules that define them
+# import this file. The tests iterate over it, so they fail if an operation has no property test.
 PRIMITIVES: dict[str, Callable[..., Tensor]] = {}
 
 
 def primitive(operation: F) -> F:
-    """Register an operation that creates nodes in PRIMITIVES. Defining the same operation again replaces it.
+    """Register a differentiable operation in PRIMITIVES. Defining the same operation again replaces it.
 
-    Raises: ValueError if an operation of another module has the same name.
+    Raises: ValueError if another operation is registered under this name.
     """
     name, taken = operation.__name__, PRIMITIVES.get(operation.__name__, operation)
     if (taken.__module__, taken.__qualname__) != (operation.__module__, operation.__qualname__):
@@ -140,7 +140,7 @@ class Tensor:
         return f"{type(self).__name__}({np.array2string(self.value, prefix='Tensor(')}, dtype={self.dtype}{op})"
 
     def __array__(self, *_: Any, **__: Any) -> Array:
-        raise TypeError("a Tensor is not converted to an array, which would lose its edges; pass tensor.value")
+        raise TypeError("a Tensor is not implicitly converted to an array, as that drops its edges; pass tensor.value")
 
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if function in (np.shape, np.ndim, np.size):

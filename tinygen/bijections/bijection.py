@@ -28,7 +28,7 @@ class Bijection(Module):
     calls, `context` is the array of context vectors, (N, C).
 
     Shapes: x, z (N, …); context (N, C); log_det (N,), in nats.
-    Raises: ValueError if an argument has the wrong shape, in every bijection.
+    Raises: ValueError if an argument has the wrong shape; this holds for every subclass.
     """
 
     context: int | None = 0
@@ -42,11 +42,11 @@ class Bijection(Module):
         raise NotImplementedError
 
     def to_noise(self, x: TensorLike, context: Context = None) -> Tensor:
-        """Return the z of `forward` without the log-determinant. Overridden where this is cheaper, as is `to_data`."""
+        """Return z without the log-determinant. Subclasses override this and `to_data` where that is cheaper."""
         return self.forward(x, context)[0]
 
     def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
-        """Return the x of `inverse` without the log-determinant."""
+        """Return x without the log-determinant."""
         return self.inverse(z, context)[0]
 
     def initialise(self, x: TensorLike, context: Context = None) -> Tensor:

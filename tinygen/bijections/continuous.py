@@ -1,4 +1,4 @@
-"""Continuous normalising flow: data is carried to noise along a velocity field.
+"""Continuous normalising flow: an ordinary differential equation maps data to noise.
 
 Checked by: tests/models/flows/test_ffjord.py
 """
@@ -29,7 +29,7 @@ class FieldAtTime(Protocol):
 
 
 class VelocityField(Protocol):
-    """A velocity field f(x, t) of x (N, dim) and of context vectors (N, C), where the attribute `context` is C."""
+    """A velocity field f(x, t). Shapes: x (N, dim); context (N, C), where C is the attribute `context`."""
 
     dim: int
     context: int
@@ -83,7 +83,7 @@ class ContinuousFlow(Bijection):
         if self.noise is not None:
             require(self.noise.shape == x.shape, "noise", f"the shape of x, {x.shape}", self.noise.shape)
         at = self.velocity.at
-        if not self.adjoint:  # stages share times; a field made under no_grad (to choose the first step) has no graph
+        if not self.adjoint:  # stages share times; but a field computed under no_grad has no graph, so key by mode
             cached = cache(lambda t, recording: self.velocity.at(t))
             at = lambda t: cached(t, is_grad_enabled())
 

@@ -29,7 +29,7 @@ class Dequantized(Module):
     samples are clipped to the first and last level.
 
     Shapes: x (N, *flow.shape), of integers; bounds (N,), in nats per example.
-    Raises: ValueError if x has other values than integers 0…levels−1.
+    Raises: ValueError if x has values other than the integers 0…levels−1.
 
     Example:
         >>> from tinygen.bijections import Logit

@@ -39,7 +39,7 @@ class Affine(Bijection):
         v, both = array_of(x), (self.scale, self.shift)
         if v.ndim < 1 or not all(broadcasts(p.shape, v.shape[1:]) for p in both):
             shapes = " and ".join(str(p.shape) for p in both)
-            raise ValueError(f"x: expected events to which scale and shift, {shapes}, broadcast, got shape {v.shape}")
+            raise ValueError(f"x: expected events that scale and shift of shapes {shapes} broadcast to, got {v.shape}")
         return [p if isinstance(p, Tensor) or v.dtype.kind != "f" else p.astype(v.dtype) for p in both]
 
     def _log_det(self, x: TensorLike, scale: TensorLike) -> Tensor:
@@ -54,7 +54,7 @@ class Logit(Bijection):
         ln dz/dx = ln(1 − 2·margin) − ln u − ln(1 − u)
 
     Data that contains 0 or 1 needs a margin > 0, as the logit is infinite there. With a margin, the inverse maps large
-    |z| to x slightly outside of [0, 1], and `forward` accepts these.
+    |z| to x slightly outside [0, 1], and `forward` accepts these values.
 
     Raises: ValueError if u is not in (0, 1), or if margin is not in [0, ½).
     Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017, section 4.1.

@@ -24,7 +24,7 @@ class Flow(Module):
         shape: shape of an event of x; by default base.shape.
 
     Shapes: x (N, *shape); context (N, C), None if the bijection is unconditional; log_prob (N,), in nats per example.
-    Raises: ValueError if x or the context has the wrong shape or is not finite, or if x is not of floats.
+    Raises: ValueError if x or the context has the wrong shape or is not finite, or if x is not floating-point.
 
     Example:
         >>> from tinygen.bijections import Affine

@@ -85,7 +85,7 @@ class AffineTransformer:
 
 
 class MixtureCDF:
-    """The distribution function F of a mixture of K logistics, to uniform or normal noise.
+    """A map to uniform or normal noise by the distribution function F of a mixture of K logistics.
 
         z = F(x) (noise "uniform")   or   z = Φ⁻¹(F(x)) (noise "normal")
 

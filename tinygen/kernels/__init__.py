@@ -1,4 +1,4 @@
-"""Fast functions of arrays, in Numba: convolutions, products, activations, likelihoods. reference.py defines them."""
+"""Numba kernels: convolutions, matrix products, activations, likelihoods. reference.py defines them in NumPy."""
 
 from .activation import gated_activation, gated_activation_vjp
 from .convolution import conv, conv_transpose, conv_weight

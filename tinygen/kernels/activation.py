@@ -17,7 +17,7 @@ from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
 _TANH_GRAIN, _GRAIN = 1 << 18, 1 << 19  # elements in a part of about 200 µs, with and without tanh
-_FEW = 1 << 12  # for fewer elements, NumPy is faster than the call of a kernel
+_FEW = 1 << 12  # for fewer elements, NumPy is faster than calling a kernel
 f32 = np.float32
 
 # tanh x ≈ x P(x²)/Q(x²) for |x| ≤ 7.9, else ±1, with the coefficients of Eigen's generic_fast_tanh_float. A rational
@@ -110,7 +110,7 @@ def gated_activation(x: Array) -> Array:
 
 
 def gated_activation_vjp(x: Array, g: Array) -> Array:
-    """VJP of `gated_activation`, which recomputes tanh and σ: ā = g σ(b) (1 − tanh² a), b̄ = g tanh(a) σ(b) (1 − σ(b)).
+    """VJP of `gated_activation`, recomputing tanh and σ: ā = g σ(b) (1 − tanh² a), b̄ = g tanh(a) σ(b) (1 − σ(b)).
 
     Shapes: x and the result (…, 2C); g (…, C).
     Raises: ValueError if g does not have the shape of gated_activation(x).
@@ -126,7 +126,7 @@ def gated_activation_vjp(x: Array, g: Array) -> Array:
 
 
 def _elementwise(kernel: Callable[..., None], *arrays: Array) -> Array:
-    """Run a kernel over flat arrays and a new one for its output."""
+    """Run a kernel on the flattened arrays and return its output."""
     y = np.empty(arrays[0].shape, arrays[0].dtype)
     flat = [as_contiguous(array).reshape(-1) for array in arrays]
     parallel_for(partial(kernel, *flat, y.reshape(-1)), split(y.size, _GRAIN))

@@ -16,7 +16,7 @@ from .runtime.pool import parallel_for, split
 _GRAIN = 1 << 18  # parameters in a part of about 200 µs
 
 
-# Without the fastmath flags of `compiled`: there is no sum to reorder, and the bits are the same without the JIT.
+# Without the fastmath flags of `compiled`: no sum is reordered, and the results are bitwise equal without the JIT.
 @partial(compiled, fastmath=frozenset())
 def _adam(scalars: Any, value: Any, g: Any, m: Any, v: Any, new: Any, start: int, stop: int) -> None:
     a, b, scale, root, eps, keep = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4], scalars[5]

@@ -1,6 +1,6 @@
 """The three convolutions: `conv`, its adjoint in x `conv_transpose`, and its adjoint in w `conv_weight`.
 
-    y(p) = Σₜ x(s·p + oₜ) wₜ        x is zero outside itself; s is the stride, oₜ the offset of tap t
+    y(p) = Σₜ x(s·p + oₜ) wₜ        x is zero-padded; s is the stride, oₜ the offset of tap t
 
 A mask, a causal shift or a dilation only changes the offsets, so a masked tap costs nothing. reference.py defines the
 three in NumPy; plans.py computes addresses; tile_loops.py has the loops. Direct loops over taps are 1.3–3 times as fast
@@ -106,7 +106,9 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     if x.dtype != y.dtype or x.dtype not in (np.float32, np.float64):
         raise TypeError(f"conv_weight: expected x and y both float32 or both float64, got {x.dtype} and {y.dtype}")
     if x.ndim != y.ndim or x.shape[:1] != y.shape[:1]:
-        raise ValueError(f"conv_weight: expected x and y with equal N and as many axes, got {x.shape} and {y.shape}")
+        raise ValueError(
+            f"conv_weight: expected x and y with the same N and number of axes, got {x.shape} and {y.shape}"
+        )
     _check_geometry("conv_weight", x.shape, taps, stride, y.shape[1:-1])
     if numba.config.DISABLE_JIT:
         return reference.conv_weight(x, y, taps, stride)
@@ -147,7 +149,7 @@ def convolve_into(
         pack_blocks(packed, w, first, last)
         kernel(0, strips, first, last)
 
-    # Few pixels: split the output channels instead, and pack them in parallel, too.
+    # Few pixels: split the output channels instead, and pack them in parallel.
     parallel_for(pack_and_convolve, split(blocks, 1 + GRAIN * blocks // (p.work * strips)))
 
 
@@ -217,7 +219,7 @@ def _check_geometry(name: str, shape: tuple[int, ...], taps: Taps, stride: int, 
 
 
 def flat_terms(residual: Term, bias: Term, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """Return what is added to the sums: the residual, broadcast to `shape` and flat, or empty; and a bias."""
+    """Return the residual, broadcast to `shape` and flattened (empty if None), and the bias (zeros if None)."""
     residual = np.empty(0, dtype) if residual is None else residual
     bias = np.zeros(shape[-1], dtype) if bias is None else bias
     if residual.shape not in (shape, (0,)):
@@ -227,5 +229,5 @@ def flat_terms(residual: Term, bias: Term, shape: tuple[int, ...], dtype: np.dty
             raise ValueError(f"residual: expected a shape broadcastable to {shape}, got {residual.shape}") from None
     if bias.shape != shape[-1:] or not bias.dtype == residual.dtype == dtype:
         got = f"{bias.shape} and {bias.dtype}, residual {residual.dtype}"
-        raise ValueError(f"bias: expected shape {shape[-1:]} and {dtype}, as the residual, got {got}")
+        raise ValueError(f"bias: expected shape {shape[-1:]}, with {dtype} for bias and residual, got {got}")
     return as_contiguous(residual).reshape(-1), as_contiguous(bias)

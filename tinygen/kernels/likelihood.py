@@ -23,7 +23,7 @@ f32 = np.float32
 def _bernoulli(x: Array, k: Array, y: Array, start: int, stop: int) -> None:
     """y[i] = Σⱼ ln σ(±x[i, j]) for rows start … stop, where ln σ(v) = min(v, 0) + ln σ(|v|).
 
-    One logarithm of a product replaces 64: since σ(|v|) ≥ ½, the product of 64 is at least 2⁻⁶⁴ and does not underflow.
+    The logarithm of a product of 64 factors replaces 64 logarithms; as σ(|v|) ≥ ½, the product cannot underflow.
     """
     for i in range(start, stop):
         row, bits = x[i], k[i]
@@ -64,7 +64,7 @@ def bernoulli(x: Array, k: Array) -> Array:
 
 
 def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
-    """VJP of `bernoulli` in the logits, which recomputes σ: x̄ᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ)).
+    """VJP of `bernoulli` in the logits, recomputing σ: x̄ᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ)).
 
     Shapes: x and the result (N, D); k (N, D), uint8; g (N,).
     Raises: ValueError if the shapes do not match.

@@ -6,7 +6,7 @@
 Examples are independent, so each part of the batch runs through all time steps in one call. The product with u runs on
 register tiles; u is packed once, while BLAS would pack it at every step.
 
-The kernels are for float32; in other dtypes, tinygen/autograd/fused.py composes the recurrence of tensor operations.
+The kernels are for float32; for other dtypes, tinygen/autograd/fused.py uses tensor operations.
 
 Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forget gate of Gers, Schmidhuber & Cummins,
 "Learning to forget: continual prediction with LSTM", 2000.
@@ -59,7 +59,7 @@ def _tanh_of_sum(x: Array, z: Array, y: Array) -> None:
 def _forward(
     examples: Any, vectors: Any, x: Array, u: Array, y: Array, cells: Array, gates: Array, start: int, stop: int
 ) -> None:
-    """Run examples start … stop. The loops are short because LLVM vectorises only few arrays that may overlap."""
+    """Run examples start … stop. Loops are short, as LLVM only vectorises loops over few arrays that may overlap."""
     size = y.shape[2]
     n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
     h, z = np.zeros((n, size), x.dtype), np.zeros((n, 4 * size), x.dtype)
@@ -143,7 +143,7 @@ def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
 
 
 def _grain(length: int, u: Array) -> int:
-    """Return how many examples are about 200 µs of work: 2¹⁸ elements of tanh or 2²³ multiply-adds."""
+    """Return the number of examples that take about 200 µs: 2¹⁸ elements of tanh or 2²³ multiply-adds."""
     return int(max(len(_TILE[0]), (1 << 18) // (length * (u.shape[1] + u.size // 32) + 1)))
 
 

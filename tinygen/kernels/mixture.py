@@ -132,7 +132,7 @@ def _quantiles(logit: Array, rows: Array, x: Array, start: int, stop: int) -> No
 
 @compiled
 def _quantile(logit: float, row: Array, t: Array) -> float:
-    """Solve logit F(x) = logit, nearly linear in x, by Newton's method in a bracket, with bisection as the fallback.
+    """Solve logit F(x) = logit for x by Newton's method in a bracket, with bisection as the fallback.
 
     The quantile is between the least and the greatest quantile of the components, μₖ + sₖ · logit. A Newton step is
     accepted if it stays in the bracket and is at most half the step before the last.
@@ -152,7 +152,7 @@ def _quantile(logit: float, row: Array, t: Array) -> float:
         low, high = (x, high) if error < 0 else (low, x)
         newton = error / slope if slope > 0 else math.inf
         if low <= x - newton <= high and abs(newton) <= 0.5 * abs(before):
-            new, tolerance = newton, 1e-9 * min_scale  # the error that remains, about step²/s, is rounding
+            new, tolerance = newton, 1e-9 * min_scale  # the remaining error, about step²/s, is below rounding
         else:
             new, tolerance = x - 0.5 * (low + high), 2.0**-52 * min_scale
         before, step = step, new
@@ -183,7 +183,7 @@ def mixture(x: Array, parameters: Array) -> Array:
 
 
 def mixture_vjp(x: Array, parameters: Array, g: Array) -> Array:
-    """VJP of `mixture`, which evaluates the mixture again: per x, the cotangents of x and of its row of parameters.
+    """VJP of `mixture`, evaluating the mixture again: per x, the cotangents of x and of its row of parameters.
 
     Shapes: x (…); parameters (…, 3K); g (2, …); result (…, 1 + 3K).
     """

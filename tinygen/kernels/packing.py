@@ -2,8 +2,8 @@
 
     packed[block, t · C_in + k, i] = w[t, k, block · width + i], and 0 beyond the last output channel
 
-A tile of `width` output channels then reads consecutive memory, whatever the number of channels, and whether w is the
-weights or their transpose.
+A tile of `width` output channels then reads consecutive memory, for any number of channels and whether or not w is
+transposed.
 
 Checked by: tests/kernels/test_packing.py
 """
@@ -11,7 +11,7 @@ Checked by: tests/kernels/test_packing.py
 from .runtime.arrays import Array, aligned_empty, as_contiguous
 from .runtime.compilation import compiled
 
-_SQUARE = 16  # a transposition in squares of this side reads and writes whole cache lines
+_SQUARE = 16  # transposing in squares of this size reads and writes whole cache lines
 
 
 def pack(w: Array, width: int) -> Array:

@@ -1,4 +1,4 @@
-"""The geometry of a convolution: the addresses that the tile loops visit, cached for each taps, stride and shapes.
+"""The geometry of a convolution: the addresses that the tile loops visit, cached per taps, stride and shapes.
 
 A plan turns taps into *runs*: taps that are neighbours in a row of x, and whose weights are neighbours in memory, are
 read as one longer sequence of channels. Strides and addresses count array elements, not bytes.
@@ -27,7 +27,7 @@ class Layout(NamedTuple):
     columns: int  # of y
     channels: int  # of y
     stride: int  # of the convolution
-    strips: int  # per row of y; the inputs of one strip stay in the first-level cache
+    strips: int  # per row of y; the inputs of one strip stay in the L1 cache
     strip: int  # pixels in a strip
     x_rows: int
     x_row: int  # elements in one row of x
@@ -142,7 +142,7 @@ def swapped(table: Array, strides: Strides) -> tuple[Array, Strides]:
 
 @lru_cache(maxsize=4096)
 def phases(taps: Taps, stride: int) -> tuple[tuple[Phase, tuple[int, ...], Taps], ...]:
-    """Split a transposed convolution by phase: return per phase φ its taps and their offsets on the coarse grid.
+    """Split a transposed convolution by phase: return the taps of each phase φ and their offsets on the coarse grid.
 
     s·p + o = s·m + φ has a solution p = m + (φ - o)/s only if s divides φ - o, so each tap belongs to one phase. Phases
     without taps are left out: there may be s² of them.

@@ -1,7 +1,7 @@
 """A convolution evaluated at one position of every image, for ancestral sampling from an activation cache.
 
-For a few images, the calls of NumPy (gather, multiply, add, add) take longer than the arithmetic. One kernel reads the
-inputs in place instead, on register tiles.
+For a few images, the overhead of NumPy's calls (gather, multiply, add, add) exceeds the arithmetic. Here one kernel
+reads the inputs in place and computes on register tiles.
 
 Checked by: tests/kernels/test_position.py
 """
@@ -75,7 +75,7 @@ class AtPosition:
             return self.plain(x, starts, n, residual)
         y = np.empty((n, self.channels), x.dtype)
         rows = _ONE if n < len(_TALL) else _TALL
-        if n < 2 * self.grain:  # the usual case, without the overhead of parts
+        if n < 2 * self.grain:  # the usual case: too little work to split
             _evaluate(rows, x, starts, self.packed, residual, self.relu, y, 0, n)
         else:
             evaluate = partial(_evaluate, rows, x, starts, self.packed, residual, self.relu, y)

@@ -23,7 +23,7 @@ _POINT = ((0, 0),)
 def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
     """Matrix product y = a b + bias; with `relu`, max(y, 0).
 
-    Shapes: a and b as np.matmul takes them; bias (N,).
+    Shapes: a and b as for np.matmul; bias (N,).
     Raises: ValueError if the shapes do not match.
     """
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and _worth_a_kernel(a, b):

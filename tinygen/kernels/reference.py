@@ -1,9 +1,9 @@
-"""What the kernels compute, defined in NumPy: convolutions, products, activations, the Bernoulli likelihood.
+"""Reference implementations in NumPy: convolutions, products, activations, the Bernoulli likelihood.
 
-Each function has the name, the arguments and the result of the function that it defines; tests compare the two. It also
-computes in its place for dtypes without a kernel and if the JIT is disabled (NUMBA_DISABLE_JIT=1).
+Each function has the name, arguments and result of its kernel; tests compare the two. It is also the fallback for
+dtypes without a kernel and if the JIT is disabled (NUMBA_DISABLE_JIT=1).
 
-    y(p) = residual + bias + Σₜ x(s·p + oₜ) Wₜ        x is zero outside itself; s is the stride, oₜ the offset of tap t
+    y(p) = residual + bias + Σₜ x(s·p + oₜ) Wₜ        x is zero-padded; s is the stride, oₜ the offset of tap t
 
 Shapes: images x (N, H, W, C_in), y (N, H′, W′, C_out) or sequences (N, T, C); weights (taps, C_in, C_out).
 """
@@ -82,7 +82,7 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """y = a b. For inner dimension 5, OpenBLAS on AVX-512 computes with unused lanes: ignore warnings of NaN there."""
+    """y = a b. Ignores invalid-value warnings for inner dimension 5, where OpenBLAS on AVX-512 reads unused lanes."""
     if a.shape[-1:] != (5,):
         return np.asarray(a @ b)
     with np.errstate(invalid="ignore"):

@@ -15,7 +15,7 @@ from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
-_FAR = -37.0  # below it Φ underflows soon, and the first five terms of its asymptotic series are exact to rounding
+_FAR = -37.0  # below this, Φ nearly underflows, but five terms of its asymptotic series are exact to rounding
 _GRAIN = 1 << 12  # elements in a part of about 200 µs, at about 50 ns each
 _LOG_NDTR, _NDTR_SLOPE, _NDTRI_SIGMOID = range(3)
 

@@ -24,8 +24,8 @@ from .runtime.tile import VECTOR_BYTES, add, fma, relu, store, zeros
 def _pad_rows(padded: Array, x: Array, base: int, z: Layout, first: int, last: int) -> None:
     """Copy the rows of x that strips first … last of an image read, with zeros at both ends for taps to reach into.
 
-    Rows above and below the image need no copy: their taps are skipped. Row views, because a flat index is checked for
-    being negative, five times slower; a loop, because assigning a slice takes Numba another second to compile.
+    Rows above and below the image need no copy: their taps are skipped. Flat indices would be five times
+    slower, as Numba checks them for negative values; a slice assignment would take a second longer to compile.
     """
     top = first // z.strips * z.stride + z.min_row_offset
     bottom = (last - 1) // z.strips * z.stride + z.max_row_offset
@@ -60,7 +60,7 @@ def convolve(
             base = 0
         for unit in range(first, last):
             i, left = unit // z.strips, unit % z.strips * z.strip
-            for block in range(first_block, last_block):  # the strip of x stays in the first-level cache
+            for block in range(first_block, last_block):  # the strip of x stays in the L1 cache
                 channel = block * lanes
                 width = z.channels - channel
                 for j in range(left, min(left + z.strip, z.columns), tile_pixels):
@@ -74,7 +74,7 @@ def convolve(
                             q = (block * depth + runs[run, 3]) * lanes
                             for k in range(runs[run, 2]):
                                 acc = fma(acc, source, p + k, x_step, flat_w, q + k * lanes)
-                    # Added last: a sum that started from residual would wait for its load; so the next tile overlaps.
+                    # Added last: a sum that started from the residual would have to wait until it is loaded.
                     if residual.size:
                         acc = add(acc, residual, at + channel, z.y_pixel, width)
                     acc = add(acc, bias, channel, 0, width)
@@ -97,7 +97,7 @@ def correlate(
     tile_height, channels_a, channels_b = len(height), w.shape[1], w.shape[2]
     lanes = (len(vectors) * VECTOR_BYTES) // w.itemsize
     flat_w = w.reshape(-1)
-    # About 128 pixels of a and b stay in the first-level cache while all tiles of w pass over them.
+    # About 128 pixels of a and b stay in the L1 cache while all tiles of w pass over them.
     block_columns = min(z.columns, 128)
     block_rows = max(1, 128 // block_columns)
     for image in range(images):
@@ -126,7 +126,7 @@ def correlate(
 def fold(a: Array, b: Array, spans: Array, z: Strides, channels: int, start: int, stop: int) -> None:
     """a(p) += b(q) for every tap and the pixels in its span, in images start … stop with few channels."""
     for image in range(start, stop):
-        for i in range(z.rows):  # outside the loop over taps, so that a row of b stays in the first-level cache
+        for i in range(z.rows):  # outside the loop over taps, so that a row of b stays in the L1 cache
             for t in range(spans.shape[0]):
                 if spans[t, 0] <= i < spans[t, 1]:
                     p = image * z.a_image + i * z.a_row + spans[t, 4]

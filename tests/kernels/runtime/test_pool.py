@@ -77,7 +77,7 @@ def test_no_more_threads_run_than_were_set() -> None:
 
 
 def test_caller_runs_parts_that_no_worker_has_started() -> None:
-    """All workers are busy until the caller's parts have run: were it to wait for them, this would never end."""
+    """All workers are busy until the caller's parts have run, so a caller that waited for a worker would time out."""
     release, both_busy = threading.Event(), threading.Event()
     busy, callers = threading.Semaphore(0), set()
 
@@ -179,7 +179,7 @@ def test_forked_child_has_its_own_workers() -> None:
     parallel_for(lambda _: None, [(0,), (1,), (2,)])
     child = os.fork()
     if child == 0:
-        signal.alarm(20)  # a hang ends here
+        signal.alarm(20)  # kills the child if it hangs
         parts: list[int] = []
         parallel_for(parts.append, [(0,), (1,), (2,)])
         same = np.array_equal(conv(x, w, TAPS, 1, (8, 8)), expected)

@@ -46,7 +46,7 @@ def test_kernels_equal_the_reference_at_every_width_and_have_separate_caches(tmp
 
 
 def test_kernels_run_on_a_cpu_without_wide_registers(tmp_path: Path) -> None:
-    """LLVM splits what the CPU lacks: wide registers, masked loads, fused multiply-adds."""
+    """LLVM lowers what the CPU lacks to simpler instructions: wide registers, masked loads, fused multiply-adds."""
     result = run(tmp_path, NUMBA_CPU_NAME="generic")
     assert result.returncode == 0, result.stderr
 

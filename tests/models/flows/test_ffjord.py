@@ -44,7 +44,7 @@ def test_round_trip_with_adaptive_steps(rng: np.random.Generator) -> None:
     flow, x = small(solver=TIGHT), rng.normal(size=(4, 2))
     z, log_det = flow.bijection.forward(x)
     x_again, inverse_log_det = flow.bijection.inverse(z)
-    # Errors accumulate over the steps and grow where the flow expands, to some tens of times the tolerance.
+    # Errors accumulate over the steps and grow where the flow expands, to tens of times the tolerance.
     np.testing.assert_allclose(x_again.value, x, atol=1e-7)
     np.testing.assert_allclose(inverse_log_det.value, -log_det.value, atol=1e-7)
     np.testing.assert_allclose(log_det.value, small(solver=FINE).bijection.forward(x)[1].value, atol=1e-4)
@@ -103,7 +103,7 @@ def test_wrong_traces_are_rejected(rng: np.random.Generator) -> None:
 
 
 def jacobian(net: MLPAtTime, x: Array) -> Array:
-    """Return ∂f/∂x (D, D) for one example by central differences, to about 1e-9."""
+    """Return ∂f/∂x (D, D) for one example by central differences, accurate to about 1e-9."""
     h = 1e-5 * np.eye(len(x))
     return (net(x + h).value - net(x - h).value).T / 2e-5
 
@@ -170,7 +170,7 @@ def test_adjoint_gradients_equal_backpropagation_through_solver(
         gradients.append(grad(loss, [*flow.parameters(), x, c]))
     for a, b in zip(*gradients, strict=True):
         assert np.abs(b.value).max() > 1e-4
-        # Equal up to the solver's error: one differentiates its steps, the other solves for the derivative.
+        # Equal up to the solver's error: one method differentiates its steps, the other solves an ODE for the gradient.
         np.testing.assert_allclose(a.value, b.value, rtol=1e-5, atol=1e-6)
 
 

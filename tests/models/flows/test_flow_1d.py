@@ -67,7 +67,7 @@ def test_samples_follow_density(noise: str, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_draw_is_differentiable(noise: str, rng: np.random.Generator) -> None:
-    """Shifting all means by δ shifts x by δ, so Σ dx/dμ = 1; scaling all means and scales scales x."""
+    """Shifting all means by δ shifts x by δ, so Σ dx/dμ = 1; multiplying means and scales by c multiplies x by c."""
     flow = random_flow(noise)
     x, log_prob = flow.draw(50, rng)
     np.testing.assert_allclose(log_prob.value, flow.log_prob(x.value).value, atol=1e-9)

@@ -34,8 +34,8 @@ def test_inverse_and_log_det(settings: dict[str, Any], context: int) -> None:
     check_bijection(glow.bijection, x, context=random_context(rng, 2, context), rng=rng)
 
 
-def two_steps_in_the_plane(seed: int = 0) -> Flow:
-    """Two steps of Glow on two channels: the smallest flow whose density can be integrated numerically."""
+def two_steps_on_two_channels(seed: int = 0) -> Flow:
+    """Return the smallest Glow flow whose density can be integrated numerically."""
     rng = np.random.default_rng(seed)
     parts: list[Bijection] = []
     for _ in range(2):
@@ -45,15 +45,15 @@ def two_steps_in_the_plane(seed: int = 0) -> Flow:
 
 
 def test_density_of_steps_integrates_to_one_and_samples_follow_it(rng: np.random.Generator) -> None:
-    flow = two_steps_in_the_plane()
+    flow = two_steps_on_two_channels()
     check_normalised_density(flow.log_prob, [-15, -15], [15, 15])
     check_plane_sampler(flow, flow, 2.5, rng=rng)
     with pytest.raises(AssertionError, match="χ²"):
-        check_plane_sampler(two_steps_in_the_plane(1), flow, 2.5, rng=rng)
+        check_plane_sampler(two_steps_on_two_channels(1), flow, 2.5, rng=rng)
 
 
 def test_missing_log_det_is_rejected(rng: np.random.Generator) -> None:
-    flow = two_steps_in_the_plane()
+    flow = two_steps_on_two_channels()
     first, *rest = flow.bijection.bijections  # type: ignore[attr-defined]
 
     class WithoutLogDet(Bijection):

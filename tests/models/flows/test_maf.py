@@ -37,7 +37,7 @@ def test_log_det_matches_jacobian(transformer: Transformer, rng: np.random.Gener
 )
 def test_density_integrates_to_one(settings: Any, reach: float) -> None:
     flow = small_autoregressive_flow(MAF, context=1, **settings)
-    # The tails of a mixture of logistics are exponential: a few times 10⁻⁴ may be outside of the box.
+    # The tails of a mixture of logistics are exponential: a mass of several 10⁻⁴ may be outside the box.
     with no_grad():
         check_normalised_density(
             lambda x: flow.log_prob(x, np.full((len(x), 1), 0.7)),

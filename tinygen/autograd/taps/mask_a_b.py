@@ -35,7 +35,7 @@ def causal(size: int, centre: bool = False) -> Taps:
 def vertical(size: int, centre: bool = False) -> Taps:
     """The vertical stack of the Gated PixelCNN: the rows above in a size × size window, on both sides.
 
-    Later layers (`centre`) also read the current row, where the features of the stack depend on the rows above only.
+    Later layers (`centre`) also read the current row, whose features depend only on the rows above.
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016, figure 2.
     """
     reach = _reach("vertical", size, centre)

@@ -1,1 +1,1 @@
-"""What kernels are built on: SIMD register tiles, the worker pool, memory layout, the allocator."""
+"""Infrastructure of the kernels: SIMD register tiles, the worker pool, memory layout, the allocator."""

@@ -41,7 +41,7 @@ class _Cache(NullCache):  # type: ignore[misc]  # numba is not typed
     """Numba's cache of one kernel, opened at its first compilation. Where it fails, the kernel is compiled again.
 
     With njit(cache=True), a kernel cannot even be defined where no folder is writable, and a full disk or a damaged
-    file ends the call.
+    file makes the call fail.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:

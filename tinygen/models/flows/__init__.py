@@ -1,1 +1,1 @@
-"""Chapter 2: normalising flows, an invertible map and a base distribution."""
+"""Chapter 2: normalising flows, each an invertible map with a base distribution."""

@@ -49,7 +49,7 @@ class TimeDependentLinear(Module):
         y = x w(t) + b(t),   w(t) = w ⊙ (1 + t g),   b(t) = b ⊙ (1 + t g) + t u
 
     The paper's "concat squash" layer has σ(t g + c) instead of 1 + t g. At a fixed t both are ordinary linear layers,
-    so time adds no cost per example; this one is independent of time at initialisation.
+    so the time dependence adds no cost per example; this one does not depend on time at initialisation.
     """
 
     def __init__(self, n_in: int, n_out: int, rng: Rng) -> None:
@@ -65,8 +65,8 @@ class TimeDependentLinear(Module):
 class TimeDependentMLP(Module):
     """The velocity f(x, t): a network with two hidden tanh layers and time-dependent weights.
 
-    The initial biases of the first layer spread the steps of its units over the data (`hyperplane_bias`). For data of
-    variance 1, the standard deviation of its pre-activations is about `steepness`.
+    The initial biases of the first layer spread the hyperplanes of its units over the data (`hyperplane_bias`). For
+    data of variance 1, the standard deviation of its pre-activations is about `steepness`.
     """
 
     def __init__(self, dim: int, rng: Rng, hidden: int, context: int, steepness: float) -> None:
@@ -101,7 +101,7 @@ class MLPAtTime:
     def with_trace(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         """Return f and the exact tr J, at the cost of one more matrix product.
 
-        J = (w₁ diag(d₁) w₂ diag(d₂) w₃)ᵀ,   tr J = Σⱼₖ d₁ⱼ (w₂ ⊙ (w₃ w₁)ᵀ)ⱼₖ d₂ₖ,   with the rows of w₁ for x
+        J = (w₁ diag(d₁) w₂ diag(d₂) w₃)ᵀ,   tr J = Σⱼₖ d₁ⱼ (w₂ ⊙ (w₃ w₁)ᵀ)ⱼₖ d₂ₖ,   where w₁ has only its rows for x
         """
         h1, h2 = self._hidden(x, context)
         return linear(h2, *self.last), (matmul(one_minus_square(h1), self._trace_weights) * one_minus_square(h2)).sum(1)
@@ -182,7 +182,7 @@ class FFJORD(Flow):
         return -self._with(self.training, x, rng if self.noise else None).log_prob(x, context).mean()
 
     def _with(self, solver: Solver, x: TensorLike, rng: Rng | None) -> Flow:
-        """Return this flow with another solver and, if rng is given, with the estimate of the trace."""
+        """Return a copy of this flow with another solver and, if rng is given, an estimated trace."""
         own, noise = self.bijection, None
         if rng is not None:
             noise = hutchinson_noise(self.noise or "rademacher", array_of(x).shape, rng).astype(self.dtype)

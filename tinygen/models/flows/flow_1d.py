@@ -2,7 +2,7 @@
 
     z = F(x) or Φ⁻¹(F(x)),   F(x) = Σₖ softmax(π)ₖ σ((x − μₖ) / sₖ),   ln p(x) = ln p(z) + ln dz/dx
 
-The CDF of any density in one dimension is such a map to uniform noise, and its inverse is inverse transform sampling.
+The CDF of any one-dimensional density is such a map to uniform noise; sampling is then inverse transform sampling.
 Here F is the CDF of a mixture of logistics, fitted by maximum likelihood. For either noise, p is the mixture's density.
 
 Checked by: tests/models/flows/test_flow_1d.py
@@ -49,7 +49,7 @@ class LearnedCDF(Bijection):
 
 
 class Flow1D(Flow):
-    """A distribution over real numbers: the CDF of a mixture of logistics, to uniform or normal noise.
+    """A flow over real numbers that maps x to uniform or normal noise by the CDF of a mixture of logistics.
 
     Args:
         components: number of logistics.

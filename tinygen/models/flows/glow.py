@@ -7,8 +7,8 @@
 Call `initialise` on a first batch before training, so that every actnorm starts by normalising its input. The last
 layer of each coupling's network starts at zero, so a coupling starts as the identity.
 
-Source: Kingma & Dhariwal, "Glow: generative flow with invertible 1×1 convolutions", 2018, figure 2. Unlike there, s is
-bounded by a tanh, as in RealNVP, and the noise is standard normal at every level, without a learned prior.
+Source: Kingma & Dhariwal, "Glow: generative flow with invertible 1×1 convolutions", 2018, figure 2. Here s is bounded
+by a tanh, as in RealNVP, and the noise is standard normal at every level, without a learned prior.
 Checked by: tests/models/flows/test_glow.py
 """
 
@@ -27,7 +27,7 @@ Rng = np.random.Generator
 
 
 class Glow(Flow):
-    """Glow over images of real numbers.
+    """Glow over real-valued images.
 
     Args:
         shape: shape of an image, (H, W, C); H and W must be multiples of 2^scales.

@@ -1,4 +1,4 @@
-"""RealNVP: affine coupling layers, for images with a multi-scale architecture.
+"""RealNVP: affine coupling layers; for images, in a multi-scale architecture.
 
     z = f_K ∘ … ∘ f₁(x),   each f an affine coupling, the couplings alternating between the two halves of the mask
 
