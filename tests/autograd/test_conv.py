@@ -181,7 +181,7 @@ ERRORS: dict[str, Callable[[], Tensor]] = {
         IMAGE, WEIGHT, taps.square(3), residual=np.zeros(2)
     ),
     "bias: expected shape (3,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=np.zeros(2)),
-    "bias: expected shape (3,) ": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=2.0),
+    "bias: expected shape (3,), ": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=2.0),
     "conv_weight: expected x and y with the same N and number of axes, got (1, 4, 4, 2) and (2, 4, 4, 3)": lambda: (
         conv_weight(IMAGE, np.zeros((2, 4, 4, 3)), taps.point())
     ),

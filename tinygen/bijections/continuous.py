@@ -83,7 +83,7 @@ class ContinuousFlow(Bijection):
         if self.noise is not None:
             require(self.noise.shape == x.shape, "noise", f"the shape of x, {x.shape}", self.noise.shape)
         at = self.velocity.at
-        if not self.adjoint:  # stages share times; but a field computed under no_grad has no graph, so key by mode
+        if not self.adjoint:  # stages share times; keyed by mode too, as a field made under no_grad has no graph
             cached = cache(lambda t, recording: self.velocity.at(t))
             at = lambda t: cached(t, is_grad_enabled())
 

@@ -33,7 +33,7 @@ def adam(value: Array, g: Array, m: Array, v: Array, scalars: Sequence[float]) -
         m ← m + a (g − m),   v ← v + b (g² − v),   θ ← keep · θ − scale · m / (root √v + ε)
 
     Args:
-        scalars: a, b, scale, root, ε and keep.
+        scalars: a = 1 − β₁, b = 1 − β₂, scale = lr / (1 − β₁ᵗ), root = 1 / √(1 − β₂ᵗ), ε, and keep = 1 − lr · decay.
 
     Shapes: value, g, m and v have one shape and dtype; m and v are C-contiguous.
     """

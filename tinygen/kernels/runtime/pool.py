@@ -2,9 +2,9 @@
 
 A kernel is a serial function that releases the GIL, so plain Python threads can run its parts at the same time.
 `parallel_for` submits every part but the first to a `ThreadPoolExecutor`, runs the first in the calling thread, and
-then every part that no worker has started. So the caller never waits for a worker that is asleep or busy, and nothing
-spins. Waking a worker takes about 50 µs; `split` therefore makes no part smaller than a `grain`, which each kernel sets
-to about 200 µs of its work.
+then every part that no worker has started. So the caller never waits for a worker that is asleep or busy, and no
+thread spins. Waking a worker takes about 50 µs; `split` therefore makes no part smaller than a `grain`, which each
+kernel sets to about 200 µs of its work.
 
 The number of threads is set by `set_num_threads`. By default it is the first of the environment variables
 TINYGEN_NUM_THREADS, OMP_NUM_THREADS and NUMBA_NUM_THREADS that is set, or the number of CPUs available to the process.
