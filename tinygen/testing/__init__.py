@@ -11,8 +11,9 @@ from .adjoint import check_adjoint
 from .autoregressive import check_autoregressive, receptive_field
 from .densities import check_normalised, check_normalised_density, enumerate_support
 from .derivatives import check_gradient, check_jvp, check_vjp
-from .flows import check_invertible, check_log_det
 from .gradients import check_grads, check_parameter_grads
+from .invertible import check_invertible
+from .log_det import check_log_det
 from .sampling import check_sampler
 
 __all__ = [
