@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.kernels import reference
+from tinygen.kernels import convolution, reference
 from tinygen.kernels.convolution import conv, conv_transpose, conv_weight
 from tinygen.kernels.plans import phases
 from tinygen.kernels.reference import Taps
@@ -184,7 +184,19 @@ def test_nan_propagates_to_exactly_the_pixels_that_see_it() -> None:
     assert np.isnan(conv_weight(case.x, case.y, case.taps, 1)[:, 0]).all()
 
 
-def test_results_do_not_depend_on_the_number_of_threads() -> None:
+@pytest.mark.parametrize("chunk", [50, 1000])
+def test_weights_are_the_sum_over_chunks_of_pixels(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(convolution, "_CHUNK", chunk)
+    case = image_case(np.float64)
+    for x, y in ((case.x, case.y), (case.x.reshape(1, -1, 1, 20), case.y.reshape(1, -1, 1, 33))):
+        taps = case.taps if x is case.x else ((0, 0),)
+        case.close(conv_weight(x, y, taps, 1), reference.conv_weight(x, y, taps, 1))
+
+
+@pytest.mark.parametrize("chunk", [50, 1 << 20])
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(convolution, "_CHUNK", chunk)
+    monkeypatch.setattr(convolution, "GRAIN", 1 << 16)
     case, before = image_case(), get_num_threads()
     try:
         set_num_threads(1)

@@ -9,6 +9,7 @@ as im2col and BLAS: they read every element once and write nothing but the resul
 Checked by: tests/kernels/test_convolution.py
 """
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from .tile_loops import convolve, correlate, fold
 
 # Multiply-adds in a part of about 200 µs (one core of an AMD EPYC with AVX-512 at 90 GFLOP/s: benchmarks/layers.py).
 GRAIN = 1 << 23
+_SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least; chunks
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
 
@@ -154,19 +156,44 @@ def convolve_into(
 
 
 def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
-    """w[t] = Σ aᵀ b over the pixels in tap t's span; the channels of b fill vectors."""
+    """w[t] = Σ aᵀ b over the pixels in tap t's span; the channels of b fill vectors.
+
+    A small w has few tiles to share out, and every thread would read all of a and b. Its sum is therefore split into
+    chunks of pixels. Their number depends on the shapes only, so the result does not depend on the number of threads.
+    """
     taps, channels_a, channels_b, per_vector = len(table), a.shape[-1], b.shape[-1], lanes(a.dtype)
     vectors = (0,) * (1 if channels_b % (2 * per_vector) else 2)
-    flat_a, flat_b, first = a.reshape(-1), b.reshape(-1), 0
-    w = aligned_empty((taps, channels_a, channels_b), a.dtype)
+    pixels = len(a) * strides.rows * strides.columns
+    small = taps * channels_a * channels_b <= _SMALL
+    chunks = max(1, min(_MAX_CHUNKS, pixels // _CHUNK)) if small else 1
+    w = aligned_empty((chunks, taps, channels_a, channels_b), a.dtype)
     w[...] = 0
+    parts, first = [], 0
     for height, groups in _tile_heights(channels_a):
         if groups:
-            work = 1 + len(a) * strides.rows * strides.columns * height * channels_b
-            arguments = (0,) * height, vectors, flat_a, flat_b, table, strides, len(a), first, groups, w
-            parallel_for(partial(correlate, *arguments), split(taps * groups, 1 + GRAIN // work))
+            kernel = partial(
+                correlate,
+                (0,) * height,
+                vectors,
+                a.reshape(-1),
+                b.reshape(-1),
+                table,
+                strides,
+                len(a),
+                first,
+                groups,
+                w,
+            )
+            work = 1 + pixels * height * channels_b // chunks
+            parts += [(kernel, *part) for part in split(chunks * taps * groups, 1 + GRAIN // work)]
             first += height * groups
-    return w
+    parallel_for(_call, parts)
+    total: Array = w[0] if chunks == 1 else np.add.reduce(w)
+    return total
+
+
+def _call(kernel: Callable[[int, int], None], start: int, stop: int) -> None:
+    kernel(start, stop)
 
 
 @cache

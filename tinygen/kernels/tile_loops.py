@@ -89,37 +89,44 @@ def correlate(
     a: Array, b: Array, spans: Array, z: Strides, images: int, first_channel: int, groups: int, w: Array,
     start: int, stop: int,
 ) -> None:  # fmt: skip
-    """w[t, k, n] += Σ a(k) b(n) over all images and the pixels in tap t's span.
+    """w[chunk, t, k, n] += Σ a(k) b(n) over the pixels of all images that are in the chunk and in tap t's span.
 
-    a, b: flat images.  w: (taps, channels_a, channels_b). Per tap, the channels k from first_channel on are divided
-    into `groups` of one tile's height each; start … stop count these groups over all taps.
+    a, b: flat images.  w: (chunks, taps, channels_a, channels_b). Per tap, the channels k from first_channel on are
+    divided into `groups` of one tile's height each; start … stop count these groups over all taps of all chunks.
     """
-    tile_height, channels_a, channels_b = len(height), w.shape[1], w.shape[2]
-    lanes = (len(vectors) * VECTOR_BYTES) // w.itemsize
+    chunks, taps, channels_a, channels_b = w.shape
+    tile_height, lanes, tiles = len(height), (len(vectors) * VECTOR_BYTES) // w.itemsize, taps * groups
     flat_w = w.reshape(-1)
     # About 128 pixels of a and b stay in the L1 cache while all tiles of w pass over them.
     block_columns = min(z.columns, 128)
     block_rows = max(1, 128 // block_columns)
-    for image in range(images):
-        for top in range(0, z.rows, block_rows):
-            for left in range(0, z.columns, block_columns):
-                for n in range(0, channels_b, lanes):
-                    for t in range(start // groups, (stop + groups - 1) // groups):
-                        i_first, i_last = max(top, spans[t, 0]), min(top + block_rows, spans[t, 1])
-                        j_first, j_last = max(left, spans[t, 2]), min(left + block_columns, spans[t, 3])
-                        if i_first >= i_last or j_first >= j_last:
-                            continue
-                        for group in range(max(start - t * groups, 0), min(stop - t * groups, groups)):
-                            k = first_channel + group * tile_height
-                            at = (t * channels_a + k) * channels_b + n
-                            acc = zeros(height, vectors, w)
-                            for i in range(i_first, i_last):
-                                p = image * z.a_image + i * z.a_row + spans[t, 4] + k
-                                q = image * z.b_image + i * z.b_row + spans[t, 5] + n
-                                for j in range(j_first, j_last):
-                                    acc = fma(acc, a, p + j * z.a_pixel, 1, b, q + j * z.b_pixel)
-                            acc = add(acc, flat_w, at, channels_b, lanes)
-                            store(flat_w, at, channels_b, lanes, acc)
+    across, down = (z.columns + block_columns - 1) // block_columns, (z.rows + block_rows - 1) // block_rows
+    blocks = images * down * across
+    for chunk in range(start // tiles, (stop + tiles - 1) // tiles):
+        first, last = max(start - chunk * tiles, 0), min(stop - chunk * tiles, tiles)
+        for block in range(chunk * blocks // chunks, (chunk + 1) * blocks // chunks):
+            image, top, left = (
+                block // (down * across),
+                block // across % down * block_rows,
+                block % across * block_columns,
+            )
+            for n in range(0, channels_b, lanes):
+                for t in range(first // groups, (last + groups - 1) // groups):
+                    i_first, i_last = max(top, spans[t, 0]), min(top + block_rows, spans[t, 1])
+                    j_first, j_last = max(left, spans[t, 2]), min(left + block_columns, spans[t, 3])
+                    if i_first >= i_last or j_first >= j_last:
+                        continue
+                    for group in range(max(first - t * groups, 0), min(last - t * groups, groups)):
+                        k = first_channel + group * tile_height
+                        at = ((chunk * taps + t) * channels_a + k) * channels_b + n
+                        acc = zeros(height, vectors, w)
+                        for i in range(i_first, i_last):
+                            p = image * z.a_image + i * z.a_row + spans[t, 4] + k
+                            q = image * z.b_image + i * z.b_row + spans[t, 5] + n
+                            for j in range(j_first, j_last):
+                                acc = fma(acc, a, p + j * z.a_pixel, 1, b, q + j * z.b_pixel)
+                        acc = add(acc, flat_w, at, channels_b, lanes)
+                        store(flat_w, at, channels_b, lanes, acc)
 
 
 @compiled

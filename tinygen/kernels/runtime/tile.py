@@ -43,7 +43,7 @@ def _bytes_per_vector() -> int:
 VECTOR_BYTES = _bytes_per_vector()
 # Rows of a tile of two vectors, largest first. It needs 2 registers per row, 2 for the operand vectors and 1 for the
 # broadcast scalar: 8 rows fit into 32 registers (AVX-512, AArch64) and 6 into 16 (AVX2, SSE). More would be spilled.
-TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 4, 1)
+TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 5, 4, 1)
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # numba.extending.intrinsic is not typed
 
