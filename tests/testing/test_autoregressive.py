@@ -115,7 +115,7 @@ NETWORKS: dict[str, tuple[Network, str]] = {
         r"ignores an input .*: \(output 2, input 1\), \(output 3, input 1\), \(output 4, input 1\)",
     ),
     "position missing": (lambda x: x[:, :4], r"expected a shape that starts with \(3, 5\), got \(3, 4\)"),
-    "NaN": (lambda x: x * np.nan, "expected finite values"),
+    "NaN": (lambda x: x * np.nan, "expected finite numbers, got 15 of 15"),
     "random": (lambda x: x * RNG.normal(), "f is random"),
 }
 
@@ -212,3 +212,22 @@ def test_receptive_field_of_known_stacks() -> None:
 def test_rejects_dependence_between_examples(wrong: Network, rng: np.random.Generator) -> None:
     with pytest.raises(AssertionError, match="changing example 0 changes other outputs"):
         check_autoregressive(wrong, ROW, rng=rng)
+
+
+def test_networks_of_pytorch(rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    weights = torch.from_numpy(np.random.default_rng(2).normal(size=(2, 5, 5)))
+
+    def network(first: Array, second: Array) -> Network:
+        masks = torch.from_numpy(first), torch.from_numpy(second)
+        return lambda x: torch.tanh(x @ (weights[0] * masks[0]).T) @ (weights[1] * masks[1]).T
+
+    lower = np.tril(np.ones((5, 5)))
+    check_autoregressive(network(STRICT, lower), ROW, rng=rng, convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match="mask B in the first layer"):
+        check_autoregressive(network(lower, lower), ROW, rng=rng, convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match="ignores an input that it should see"):
+        check_autoregressive(network(STRICT, STRICT), ROW, rng=rng, convert=torch.from_numpy)
+    dropout = torch.nn.Dropout(0.5)
+    with pytest.raises(AssertionError, match=r"f is random: .* \(model\.eval\(\) in PyTorch\)"):
+        check_autoregressive(lambda x: dropout(network(STRICT, lower)(x)), ROW, rng=rng, convert=torch.from_numpy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,3 +97,29 @@ def test_rejects_a_softmax_over_the_batch() -> None:
     """The density sums to one over the support; only evaluating an example alone reveals the fault."""
     with pytest.raises(AssertionError, match=r"in the batch but .* alone"):
         check_normalised(lambda x: log_softmax(x @ np.array([0.5, -1.0, 2.0, 0.1]), axis=0), SUPPORT)
+
+
+def test_a_missing_normaliser_of_a_gaussian_is_named() -> None:
+    with pytest.raises(AssertionError, match=r"It is √\(2π\) to the power 2: is the normaliser of a Gaussian missing"):
+        check_normalised_density(lambda x: -0.5 * np.sum(x**2, 1), [-8, -8], [8, 8], points=129)
+    with pytest.raises(AssertionError, match=r"It is √\(2π\) to the power -1: .* or counted twice"):
+        check_normalised_density(lambda x: normal(x) - 0.5 * math.log(2 * math.pi), [-8], [8])
+
+
+def test_densities_of_pytorch_in_float32() -> None:
+    torch = pytest.importorskip("torch")
+    logits = torch.tensor([0.3, -1.0, 2.0], requires_grad=True)
+
+    def categorical(x: Any) -> Any:
+        return torch.log_softmax(logits, 0)[x].sum(1)
+
+    support = enumerate_support(3, (2,))
+    check_normalised(categorical, support, convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match="per dimension: multiply it by the number of dimensions"):
+        check_normalised(lambda x: categorical(x) / 2, support, convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match="log_prob is in bits"):
+        check_normalised(lambda x: categorical(x) / math.log(2), support, convert=torch.from_numpy)
+    gaussian = torch.distributions.Normal(0.0, 1.0)
+    check_normalised_density(lambda x: gaussian.log_prob(x)[:, 0], [-8], [8], convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match=r"expected shape \(513,\), one per example, got \(513, 1\)"):
+        check_normalised_density(gaussian.log_prob, [-8], [8], convert=torch.from_numpy)

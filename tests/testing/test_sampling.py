@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,3 +130,22 @@ def test_rejects_a_density_with_a_softmax_over_the_batch(rng: np.random.Generato
 
     with pytest.raises(AssertionError, match=r"in the batch but .* alone"):
         check_sampler(sample, over_the_batch, SUPPORT, rng=rng)
+
+
+def test_samplers_of_pytorch(rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    logits = torch.tensor([0.3, -1.0, 1.0])
+    support = enumerate_support(3, (1,))
+
+    def draw(n: int, rng: np.random.Generator, temperature: float = 1.0) -> Any:
+        generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+        return torch.multinomial(torch.softmax(logits / temperature, 0), n, True, generator=generator)[:, None]
+
+    def log_prob(x: Any) -> Any:
+        return torch.log_softmax(logits, 0)[x[:, 0]]
+
+    check_sampler(draw, log_prob, support, rng=rng, convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match="A wrong temperature"):
+        check_sampler(lambda n, rng: draw(n, rng, 1.2), log_prob, support, rng=rng, convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match="the same seed gives different samples"):
+        check_sampler(lambda n, rng: torch.randint(3, (n, 1)), log_prob, support, rng=rng, convert=torch.from_numpy)

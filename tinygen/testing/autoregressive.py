@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..autograd import Array, Tensor
+from ..autograd import Array
 from ..autograd.taps import Taps
-from ..autograd.tensor import array_of
-from ..checks import require
+from ..checks import at_least, check_rng, require
+from .calls import Convert, Function, check_input, record
 
 
 def check_autoregressive(
-    f: Callable[[Array], Array | Tensor],
+    f: Callable[..., Any],
     x: Array,
     *,
     axes: int | None = None,
@@ -21,6 +22,7 @@ def check_autoregressive(
     receptive_field: Array | None = None,
     rng: np.random.Generator,
     draws: int = 3,
+    convert: Convert = None,
 ) -> None:
     """Check that the output at each position depends on all inputs that precede it in the order, and on no others.
 
@@ -36,9 +38,11 @@ def check_autoregressive(
         inclusive: whether an output also sees the input at its own position, as after mask B.
         receptive_field: boolean, [i, j] is true if output i should see input j; by default all that the order allows.
         draws: how often each position is changed; more draws help if units, such as those of relu, are often inactive.
+        convert: maps x to what f takes, such as torch.from_numpy.
 
     Shapes: x (N, *space, *channels), f(x) (N, *space, …), receptive_field (positions, positions) in raster order.
-    Raises: AssertionError with the wrong pairs and the likely fault; ValueError if the arguments are inconsistent.
+    Raises: AssertionError with the wrong pairs and the likely fault; ValueError or TypeError for unsuitable
+        arguments.
     Checked by: tests/testing/test_autoregressive.py
 
     Example:
@@ -49,25 +53,34 @@ def check_autoregressive(
         Traceback (most recent call last):
         AssertionError: ... an output changes with an input that it must not see in 3 of 9 pairs: ...
     """
+    check_rng(rng)
+    at_least(1, draws=draws)
+    check_input("x", x, kinds="fiub")
+    require(x.ndim > 1, "x", "shape (N, …) with at least one axis of positions", x.shape)
     axes = max(1, x.ndim - 2) if axes is None else axes
+    require(axes in range(1, x.ndim), "axes", f"1 … {x.ndim - 1}, the number of position axes of x", axes)
     space = x.shape[1 : 1 + axes]
     allowed = _allowed(math.prod(space), order, inclusive, receptive_field)
-    y = _outputs(f, x, space)
-    if not np.array_equal(y, _outputs(f, x, space)):
-        raise AssertionError("check_autoregressive: f is random: seed it or disable its dropout")
+    network = Function("check_autoregressive", "f", f, ["x"], convert)
+    y = _outputs(network, x, space)
+    if not np.array_equal(y, _outputs(network, x, space)):
+        raise AssertionError(
+            "check_autoregressive: f is random: seed it or disable its dropout (model.eval() in PyTorch)"
+        )
     if len(x) > 1:
         others = x.copy()
         for j in range(len(allowed)):
             others[:1] = _changed_at(others, j, axes, rng)[:1]
-        if not np.array_equal(_outputs(f, others, space)[1:], y[1:]):
+        if not np.array_equal(_outputs(network, others, space)[1:], y[1:]):
             raise AssertionError(
                 "check_autoregressive: changing example 0 changes other outputs; does f average or reorder the batch?"
             )
     depends = np.zeros(allowed.shape, bool)
     for _ in range(draws):
         for j in range(len(allowed)):
-            changed = _outputs(f, _changed_at(x, j, axes, rng), space) != y
+            changed = _outputs(network, _changed_at(x, j, axes, rng), space) != y
             depends[:, j] |= changed.any(axis=(0, 2))
+    record(f"{np.count_nonzero(depends)} of {depends.size} pairs depend, {np.count_nonzero(allowed)} should")
     if np.any(depends & ~allowed):
         raise AssertionError(
             _report(depends & ~allowed, space, "changes with an input that it must not see") + _leak(depends, allowed)
@@ -107,31 +120,31 @@ def receptive_field(space: tuple[int, ...], *layers: Taps) -> Array:
 def _allowed(positions: int, order: Sequence[int] | Array | None, inclusive: bool, field: Array | None) -> Array:
     """Return a boolean matrix whose entry [i, j] is true if output i should see input j."""
     permutation = np.arange(positions) if order is None else np.asarray(order)
-    valid = np.array_equal(np.sort(permutation), np.arange(positions))
+    valid = permutation.dtype.kind in "iu" and np.array_equal(np.sort(permutation.ravel()), np.arange(positions))
     require(valid, "order", f"a permutation of 0 … {positions - 1}", permutation)
     rank = np.argsort(permutation)
     allowed = rank[None, :] <= rank[:, None] if inclusive else rank[None, :] < rank[:, None]
     if field is not None:
+        field = np.asarray(field)
+        require(field.dtype == bool, "receptive_field", "booleans", field.dtype)
         require(field.shape == allowed.shape, "receptive_field", f"shape {allowed.shape}", field.shape)
         later = np.count_nonzero(field & ~allowed)
         require(later == 0, "receptive_field", "only inputs that the order allows", f"{later} pairs that it does not")
-        allowed = np.asarray(field, bool)
+        allowed = field
     if not np.any(allowed):
         raise ValueError("check_autoregressive: no output may see any input, so there is nothing to check")
     return allowed
 
 
-def _outputs(f: Callable[[Array], Array | Tensor], x: Array, space: tuple[int, ...]) -> Array:
-    """Evaluate f on a copy of x. Shape: (N, positions, outputs per position)"""
-    y = array_of(f(x.copy()))
+def _outputs(f: Function, x: Array, space: tuple[int, ...]) -> Array:
+    """Evaluate f. Shape: (N, positions, outputs per position)"""
+    y = f(x)
     if y.shape[: 1 + len(space)] != (len(x), *space):
         raise AssertionError(
             f"check_autoregressive: f(x): expected a shape that starts with {(len(x), *space)}, got {y.shape}; pass "
             f"axes=… if the number of position axes is not {len(space)}"
         )
-    if not np.all(np.isfinite(y)):
-        raise AssertionError("check_autoregressive: f(x): expected finite values, got NaN or infinity")
-    return y.reshape(len(x), math.prod(space), -1)
+    return f.finite(y).reshape(len(x), math.prod(space), -1)
 
 
 def _changed_at(x: Array, position: int, axes: int, rng: np.random.Generator) -> Array:

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..autograd import Array, Tensor
-from ..autograd.tensor import array_of
-from ..checks import at_least, require
+from ..autograd import Array
+from ..checks import at_least, check_counts, require
+from .calls import Convert, Function, check_input, check_positive, record
 
-LogProb = Callable[[Array], Array | Tensor]
+LogProb = Callable[..., Any]
 
 
 def enumerate_support(levels: int, shape: tuple[int, ...], limit: int = 1 << 20) -> Array:
@@ -22,6 +23,8 @@ def enumerate_support(levels: int, shape: tuple[int, ...], limit: int = 1 << 20)
         [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
     at_least(1, levels=levels)
+    if shape != ():
+        check_counts("shape", shape)
     entries = math.prod(shape)
     if entries * math.log(levels) > math.log(limit) + 1e-9:
         raise ValueError(
@@ -31,7 +34,9 @@ def enumerate_support(levels: int, shape: tuple[int, ...], limit: int = 1 << 20)
     return counted.reshape(-1, *shape)
 
 
-def check_normalised(log_prob: LogProb, support: Array, *, tolerance: float = 1e-12) -> None:
+def check_normalised(
+    log_prob: LogProb, support: Array, *, tolerance: float | None = None, convert: Convert = None
+) -> None:
     """Check that a discrete density sums to one.
 
         Σ_x exp log_prob(x) = 1 over the support
@@ -39,7 +44,8 @@ def check_normalised(log_prob: LogProb, support: Array, *, tolerance: float = 1e
     Args:
         log_prob: maps examples (N, …) to their log-probabilities (N,), in nats.
         support: all values of x, each once, as from `enumerate_support`.
-        tolerance: of the sum; the default needs float64 (float32 reaches about 1e-6).
+        tolerance: of the sum; by default 1e-12, or 1e-5 if log_prob returns float32.
+        convert: maps support to what log_prob takes, such as torch.from_numpy.
 
     Raises: AssertionError with the likely fault if the sum is not 1; ValueError if `support` repeats a value.
     Checked by: tests/testing/test_densities.py
@@ -51,10 +57,14 @@ def check_normalised(log_prob: LogProb, support: Array, *, tolerance: float = 1e
         Traceback (most recent call last):
         AssertionError: check_normalised: Σ exp log_prob = 0.398... over 8 values, ... log_prob is in bits: ...
     """
+    check_positive(tolerance=tolerance)
+    check_input("support", support, kinds="fiub")
     if len(np.unique(support.reshape(len(support), -1), axis=0)) != len(support):
         raise ValueError("support: expected each value once, got some more than once")
-    values = evaluate("check_normalised", log_prob, support)
+    values, dtype = evaluate("check_normalised", log_prob, support, convert)
+    tolerance = tolerance or (1e-5 if dtype == np.float32 else 1e-12)
     total = _total(values)
+    record(f"sum over {len(values)} values: 1 {total - 1:+.2g}, tolerance {tolerance:g}")
     if not abs(total - 1) <= tolerance:
         dims = math.prod(support.shape[1:])
         others = {
@@ -67,7 +77,7 @@ def check_normalised(log_prob: LogProb, support: Array, *, tolerance: float = 1e
         }
         causes = [cause for cause, other in others.items() if abs(_total(other) - 1) < 1e-6]
         if abs(total - 1) < 1e-4:
-            causes.append("Is it computed in float32? Use model.astype(np.float64), or a tolerance of 1e-6.")
+            causes.append("Is a part of it computed in float32? Use float64, or a tolerance of 1e-5.")
         causes.append(
             "A softmax over the wrong axis, a conditional that sees its own target, a term counted twice, or an "
             "incomplete support?"
@@ -79,7 +89,13 @@ def check_normalised(log_prob: LogProb, support: Array, *, tolerance: float = 1e
 
 
 def check_normalised_density(
-    log_prob: LogProb, low: Sequence[float], high: Sequence[float], *, points: int = 513, tolerance: float = 1e-6
+    log_prob: LogProb,
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    points: int = 513,
+    tolerance: float = 1e-6,
+    convert: Convert = None,
 ) -> None:
     """Check that a density in one or two dimensions integrates to one over a box that contains all of its mass.
 
@@ -93,15 +109,32 @@ def check_normalised_density(
         low, high: two corners of the box, D = 1 or 2 numbers each.
         points: the number of points along each axis, odd.
 
+        convert: maps the points, in float64, to what log_prob takes, such as torch.from_numpy.
+
     Raises: AssertionError if the integral is not 1, with its value for half of the points, to show its convergence.
     Checked by: tests/testing/test_densities.py
+
+    Example:
+        >>> check_normalised_density(lambda x: -0.5 * x[:, 0] ** 2 - 0.5 * math.log(2 * math.pi), [-8.0], [8.0])
+        >>> check_normalised_density(lambda x: -0.5 * x[:, 0] ** 2, [-8.0], [8.0])
+        Traceback (most recent call last):
+        AssertionError: check_normalised_density: ∫ exp log_prob = 2.506... It is √(2π) to the power 1: ...
     """
-    valid = len(low) == len(high) in (1, 2) and points % 2 == 1
+    check_positive(tolerance=tolerance)
+    at_least(3, points=points)
+    corners = [np.atleast_1d(np.asarray(corner)) for corner in (low, high)]
+    for name, corner in zip(("low", "high"), corners, strict=True):
+        require(
+            corner.dtype.kind in "fiu" and np.all(np.isfinite(corner)), name, "finite numbers", f"{low!r}, {high!r}"
+        )
+    valid = corners[0].shape == corners[1].shape in ((1,), (2,)) and points % 2 == 1
     wanted = "1 or 2 axes and an odd number of points"
-    require(valid, "low, high, points", wanted, f"{len(low)} and {len(high)} axes and {points} points")
-    lines = [np.linspace(a, b, points) for a, b in zip(low, high, strict=True)]
+    require(valid, "low, high, points", wanted, f"{corners[0].size} and {corners[1].size} axes and {points} points")
+    require(bool(np.all(corners[0] < corners[1])), "low", "numbers below high", f"{low!r}, high {high!r}")
+    lines = [np.linspace(a, b, points) for a, b in zip(*corners, strict=True)]
     grid = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)  # (points, …, D)
-    values = np.exp(evaluate("check_normalised_density", log_prob, grid.reshape(-1, len(lines))))
+    flat = grid.reshape(-1, len(lines))
+    values = np.exp(np.minimum(evaluate("check_normalised_density", log_prob, flat, convert)[0], 700))
     density = values.reshape(grid.shape[:-1])
 
     def integral(step: int) -> float:
@@ -111,9 +144,13 @@ def check_normalised_density(
         return float(result)
 
     total, coarse = integral(1), integral(2)
+    record(f"integral: 1 {total - 1:+.2g}, with half of the points 1 {coarse - 1:+.2g}, tolerance {tolerance:g}")
     if not abs(total - 1) <= tolerance:
+        power = 2 * math.log(max(total, 1e-300)) / math.log(2 * math.pi)
         cause = (
-            "A log-determinant with the wrong sign or a missing term, or mass outside the box?"
+            f"It is √(2π) to the power {round(power)}: is the normaliser of a Gaussian missing, or counted twice?"
+            if round(power) and abs(power - round(power)) < 1e-5
+            else "A log-determinant with the wrong sign or a missing term, or mass outside the box?"
             if abs(total - coarse) <= tolerance
             else "It has not converged: the density is too sharp or not smooth; use more points or a smaller box."
         )
@@ -123,9 +160,13 @@ def check_normalised_density(
         )
 
 
-def evaluate(checker: str, log_prob: LogProb, x: Array) -> Array:
-    """Return log_prob(x) in float64, after checking its shape, its values, and that examples are independent."""
-    values = array_of(log_prob(x))
+def evaluate(checker: str, log_prob: LogProb, x: Array, convert: Convert = None) -> tuple[Array, np.dtype[Any]]:
+    """Return log_prob(x) in float64 and its dtype, after checking its shape and values.
+
+    It must be deterministic, and must not depend on the other examples.
+    """
+    f = Function(checker, "log_prob", log_prob, ["x"], convert)
+    values = f(x)
     if values.shape != (len(x),):
         raise AssertionError(
             f"{checker}: log_prob(x): expected shape ({len(x)},), one per example, got {values.shape}; is there a mean "
@@ -133,15 +174,17 @@ def evaluate(checker: str, log_prob: LogProb, x: Array) -> Array:
         )
     if np.any(np.isnan(values)) or np.any(values == np.inf):
         raise AssertionError(f"{checker}: log_prob is NaN or infinite at {x[~(values < np.inf)][0].tolist()}")
-    rounding = 1e3 * np.finfo(values.dtype).eps  # the order of a sum may depend on the size of the batch
+    f.require_deterministic([values], x)
+    # The order of a sum may depend on the size of the batch.
+    rounding = 1e3 * float(np.finfo(values.dtype if values.dtype.kind == "f" else float).eps)
     for i in {0, len(x) // 2, len(x) - 1} if len(x) > 1 else ():
-        alone = float(np.squeeze(array_of(log_prob(x[i : i + 1]))))
-        if not np.isclose(alone, values[i], rtol=rounding, atol=rounding):
+        alone = f(x[i : i + 1]).reshape(-1)
+        if alone.shape != (1,) or not np.isclose(alone[0], values[i], rtol=rounding, atol=rounding):
             raise AssertionError(
-                f"{checker}: log_prob of example {i} is {values[i]:.9g} in the batch but {alone:.9g} alone; is there a "
+                f"{checker}: log_prob of example {i} is {values[i]:.9g} in the batch but {alone[:3]} alone; is there a "
                 f"softmax, a mean or a normalisation over the batch?"
             )
-    return values.astype(np.float64)
+    return values.astype(np.float64), values.dtype
 
 
 def _total(log_probs: Array) -> float:

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from ..autograd import Array, Tensor
-from ..autograd.tensor import array_of
+from ..autograd import Array
+from ..checks import at_least, check_rng, require
+from .calls import Convert, Function, check_input, record
 from .densities import LogProb, evaluate
 
-Sample = Callable[[int, np.random.Generator], Array | Tensor]
+Sample = Callable[..., Any]
 
 
 def check_sampler(
@@ -20,6 +22,7 @@ def check_sampler(
     *,
     rng: np.random.Generator,
     p_value: float = 1e-6,
+    convert: Convert = None,
 ) -> None:
     """Check that samples follow a discrete density, by Pearson's χ² test over its support.
 
@@ -31,10 +34,13 @@ def check_sampler(
     seed of rng and on nothing else, and NumPy's global random state must not be used.
 
     Args:
+        sample: called as sample(n, rng). A sampler of PyTorch draws its seed from rng, such as
+            torch.manual_seed(int(rng.integers(1 << 62))).
         log_prob: maps values to their log-probabilities, in nats.
         support: all values, each once, as from `enumerate_support`.
         n: the number of samples.
         p_value: the probability of rejecting a correct sampler, in each tail.
+        convert: maps support to what log_prob takes, such as torch.from_numpy.
 
     Shapes: support (values, …), sample(n, rng) (n, …), log_prob(support) (values,).
     Raises: AssertionError with the likely fault; ValueError if n is too small for a test.
@@ -47,8 +53,13 @@ def check_sampler(
         Traceback (most recent call last):
         AssertionError: check_sampler: χ² = ... The largest term is [1]: drawn ... times, expected 10000. ...
     """
-    samples, constant = _draw(sample, n, support, rng)
-    probabilities = np.exp(evaluate("check_sampler", log_prob, support))
+    check_rng(rng)
+    at_least(1, n=n)
+    number = isinstance(p_value, float) and 0 < p_value < 0.5
+    require(number, "p_value", "a number between 0 and 0.5", repr(p_value))
+    check_input("support", support, kinds="fiub")
+    samples, constant = _draw(Function("check_sampler", "sample", sample, ["n", "rng"]), n, support, rng)
+    probabilities = np.exp(evaluate("check_sampler", log_prob, support, convert)[0])
     if constant and np.count_nonzero(probabilities > 0) > 1:
         raise AssertionError("check_sampler: another seed gives the same samples; is rng ignored?")
     total = math.fsum(probabilities)
@@ -71,6 +82,7 @@ def check_sampler(
     statistic, freedom = float(terms.sum()), len(means) - 1
     upper = _chi_square_tail(statistic, freedom)
     too_close = freedom > 3 and upper > 1 - p_value
+    record(f"χ² = {statistic:.4g} with {freedom} degrees of freedom, P(χ² larger) = {upper:.2g}, at least {p_value:g}")
     if not upper >= p_value or too_close:
         worst = int(np.argmax(terms))
         value = support[~rare][worst].tolist() if worst < len(means) - 1 else f"the {rare.sum()} rarest values"
@@ -86,15 +98,16 @@ def check_sampler(
         )
 
 
-def _draw(sample: Sample, n: int, support: Array, rng: np.random.Generator) -> tuple[Array, bool]:
+def _draw(sample: Function, n: int, support: Array, rng: np.random.Generator) -> tuple[Array, bool]:
     """Draw n samples, check where their randomness comes from, and return whether another seed gives the same ones."""
     seeds = rng.integers(1 << 62, size=2)
     before = np.random.get_state()  # noqa: NPY002  to detect whether `sample` uses it
-    first, again, other = (array_of(sample(n, np.random.default_rng(seed))) for seed in (seeds[0], *seeds))
+    first, again, other = (sample(n, np.random.default_rng(seed)) for seed in (seeds[0], *seeds))
     if not all(map(np.array_equal, before, np.random.get_state())):  # noqa: NPY002
         raise AssertionError("check_sampler: sample uses NumPy's global random state instead of its rng")
     if first.shape != (shape := (n, *support.shape[1:])):
         raise AssertionError(f"check_sampler: sample({n}, rng): expected shape {shape}, got {first.shape}")
+    sample.finite(first, remedy="has the model diverged?")
     if not np.array_equal(first, again):
         raise AssertionError("check_sampler: the same seed gives different samples; does sample use another generator?")
     return first, np.array_equal(first, other)

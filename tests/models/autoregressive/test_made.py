@@ -86,8 +86,8 @@ def test_samples_follow_log_prob_of_their_labels(rng: np.random.Generator) -> No
     model, support = small_made(orders=2, classes=2), enumerate_support(2, (2, 2))
     for label in range(2):
         check_sampler(
-            lambda n, rng, k=label: model.sample(2 * n, rng, np.arange(2 * n) % 2)[k::2],  # type: ignore[misc]
-            lambda x, k=label: model.log_prob(x, np.full(len(x), k)),  # type: ignore[misc]
+            lambda n, rng, k=label: model.sample(2 * n, rng, np.arange(2 * n) % 2)[k::2],
+            lambda x, k=label: model.log_prob(x, np.full(len(x), k)),
             support,
             rng=rng,
         )
