@@ -168,26 +168,18 @@ def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
     chunks = max(1, min(_MAX_CHUNKS, pixels // _CHUNK)) if small else 1
     w = aligned_empty((chunks, taps, channels_a, channels_b), a.dtype)
     w[...] = 0
+    arrays, heights = (a.reshape(-1), b.reshape(-1), table, strides, len(a)), _tile_heights(channels_a)
     parts, first = [], 0
-    for height, groups in _tile_heights(channels_a):
-        if groups:
-            kernel = partial(
-                correlate,
-                (0,) * height,
-                vectors,
-                a.reshape(-1),
-                b.reshape(-1),
-                table,
-                strides,
-                len(a),
-                first,
-                groups,
-                w,
-            )
-            work = 1 + pixels * height * channels_b // chunks
-            parts += [(kernel, *part) for part in split(chunks * taps * groups, 1 + GRAIN // work)]
-            first += height * groups
-    parallel_for(_call, parts)
+    for height, groups in heights:
+        kernel = partial(correlate, (0,) * height, vectors, *arrays, first, groups, w)
+        work = 1 + pixels * height * channels_b // chunks
+        parts += [(kernel, *part) for part in split(chunks * taps * groups, 1 + GRAIN // work)]
+        first += height * groups
+    if len(parts) > len(heights):
+        parallel_for(_call, parts)
+    else:  # too little work for another thread
+        for part in parts:
+            _call(*part)
     total: Array = w[0] if chunks == 1 else np.add.reduce(w)
     return total
 
@@ -203,7 +195,7 @@ def _tile_heights(channels: int) -> list[tuple[int, int]]:
     counts = [n for n in range(channels // tall + 1) if (channels - n * tall) % 4 == 0]
     n = counts[-1] if counts else channels // tall
     rest = channels - n * tall
-    return [(tall, n), (4, rest // 4), (1, rest % 4)]
+    return [(height, count) for height, count in ((tall, n), (4, rest // 4), (1, rest % 4)) if count]
 
 
 def _scatter_columns(x: Array, y: Array, transposed: Array, taps: Taps, stride: int) -> None:
