@@ -30,7 +30,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.taps import Taps
-from ..autograd.tensor import array_of
+from ..autograd.tensor import array_of, node
 from ..kernels import AtPosition
 
 if TYPE_CHECKING:
@@ -145,12 +145,12 @@ class _CachedLayer:
             if added.shape != shape or added.dtype != self.dtype:
                 added = np.broadcast_to(added, shape).astype(self.dtype)
         if not cache.is_row:
-            return Tensor(self.kernel(rows, starts, cache.n, added))
+            return node("conv", self.kernel(rows, starts, cache.n, added))
         # The kernel orders the activations of a row by pixel, then by image: (W · n, C).
         added = None if added is None else added.swapaxes(0, 1).reshape(-1, self.n_out)
         n, width = cache.lead
         y = self.kernel(rows, starts, width * n, added)
-        return Tensor(y.reshape(width, n, self.n_out).swapaxes(0, 1))
+        return node("conv", y.reshape(width, n, self.n_out).swapaxes(0, 1))
 
     def inputs(self, cache: ActivationCache, x: TensorLike | None) -> tuple[Array, Array]:
         """Return a matrix of inputs, and for each tap the row of the matrix that the first output reads."""
@@ -159,8 +159,8 @@ class _CachedLayer:
         v = array_of(x)
         self.check_input(cache, v)
         if cache.is_row:
-            v = v.swapaxes(0, 1)
-        return np.ascontiguousarray(v, self.dtype).reshape(-1, self.n_in), _FIRST_ROW
+            v = v.swapaxes(0, 1).reshape(-1, self.n_in)
+        return np.ascontiguousarray(v, self.dtype), _FIRST_ROW
 
     def check_input(self, cache: ActivationCache, x: Array) -> None:
         expected = (*cache.lead, self.n_in)
