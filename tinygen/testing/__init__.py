@@ -9,24 +9,34 @@ for any function. `tinygen.testing.strategies`, which requires Hypothesis, draws
 
 from .adjoint import check_adjoint
 from .autoregressive import check_autoregressive, receptive_field
+from .bound import check_bound
+from .conditional import check_conditional
 from .densities import check_normalised, check_normalised_density, enumerate_support
 from .derivatives import check_gradient, check_jvp, check_vjp
+from .equivariant import check_equivariant
 from .gradients import check_grads, check_parameter_grads
 from .invertible import check_invertible
+from .kl import check_kl
 from .log_det import check_log_det
+from .reparameterised import check_reparameterised
 from .sampling import check_sampler
 
 __all__ = [
     "check_adjoint",
     "check_autoregressive",
+    "check_bound",
+    "check_conditional",
+    "check_equivariant",
     "check_gradient",
     "check_grads",
     "check_invertible",
     "check_jvp",
+    "check_kl",
     "check_log_det",
     "check_normalised",
     "check_normalised_density",
     "check_parameter_grads",
+    "check_reparameterised",
     "check_sampler",
     "check_vjp",
     "enumerate_support",

@@ -164,6 +164,13 @@ def check_positive(**values: float | None) -> None:
             raise ValueError(f"{name}: expected a positive number, got {value!r}")
 
 
+def check_p_value(p_value: float) -> None:
+    """Raise ValueError unless 0 < p_value < ½."""
+    number = isinstance(p_value, float | np.floating) and 0 < p_value < 0.5
+    if not number:
+        raise ValueError(f"p_value: expected a number between 0 and 0.5, such as 1e-6, got {p_value!r}")
+
+
 def resolution(*arrays: Array) -> float:
     """Return the largest machine epsilon ε among the floating-point arrays: that of the precision of the code."""
     return max((float(np.finfo(x.dtype).eps) for x in arrays if x.dtype.kind == "f"), default=2.0**-52)

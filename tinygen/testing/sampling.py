@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array
-from ..checks import at_least, check_rng, require
-from .calls import Convert, Function, check_input, record
+from ..checks import at_least, check_rng
+from .calls import Convert, Function, check_input, check_p_value, record
 from .densities import LogProb, evaluate
 
 Sample = Callable[..., Any]
@@ -55,8 +55,7 @@ def check_sampler(
     """
     check_rng(rng)
     at_least(1, n=n)
-    number = isinstance(p_value, float) and 0 < p_value < 0.5
-    require(number, "p_value", "a number between 0 and 0.5", repr(p_value))
+    check_p_value(p_value)
     check_input("support", support, kinds="fiub")
     samples, constant = _draw(Function("check_sampler", "sample", sample, ["n", "rng"]), n, support, rng)
     probabilities = np.exp(evaluate("check_sampler", log_prob, support, convert)[0])
@@ -69,7 +68,11 @@ def check_sampler(
     impossible = np.flatnonzero((probabilities == 0) & (observed > 0))
     if len(impossible):
         raise AssertionError(f"check_sampler: {support[impossible[0]].tolist()} was drawn, but its probability is 0")
+    _chi_square_test(observed, probabilities, support, n, p_value)
 
+
+def _chi_square_test(observed: Array, probabilities: Array, support: Array, n: int, p_value: float) -> None:
+    """Compare the counts of the values with n × probabilities, pooling the rare ones."""
     expected = n * probabilities / probabilities.sum()
     rare = expected < 5
     if expected[rare].sum() < 5:  # the pooled count is still too small: add the rarest other value

@@ -1,0 +1,88 @@
+"""check_conditional accepts correct functions and rejects those with one fault each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen.autograd import Array
+from tinygen.testing import check_conditional
+
+X = np.random.default_rng(1).normal(size=(6, 3))
+C = np.random.default_rng(2).normal(size=(6, 2))
+W = np.random.default_rng(3).normal(size=(3, 3))
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+def f(x: Array, c: Array) -> Array:
+    return np.asarray(np.tanh(x @ W + c @ W[:2]).sum(1))
+
+
+def test_accepts_functions_of_vectors_labels_and_one_hot_contexts(rng: np.random.Generator) -> None:
+    check_conditional(f, X, C, rng=rng)
+    check_conditional(f, X.astype(np.float32), C.astype(np.float32), rng=rng)
+    check_conditional(lambda x, k: x * W[k], X, LABELS, rng=rng)
+    check_conditional(lambda x, c: x * (c @ W), X, np.eye(3)[LABELS], rng=rng)
+    check_conditional(lambda x, c: (x * (c @ W), (c @ W).sum(1)), X, np.eye(3)[LABELS], rng=rng)
+
+
+WRONG: dict[str, tuple[Callable[..., Any], str]] = {
+    "ignored": (lambda x, c: f(x, 0 * c), "f ignores its context. Is it passed on"),
+    "zero weights": (lambda x, c: f(x, c * [1, 0]), "entries 1 of the context change nothing"),
+    "first entry only": (lambda x, c: x * c[:, :1], "entries 1 of the context change nothing"),
+    "mean over the batch": (lambda x, c: f(x, c.mean(0, keepdims=True)), "Is there a mean or a normalisation over the"),
+    "normalised over the batch": (
+        lambda x, c: f(x, (c - c.mean(0)) / c.std(0)),
+        "changes the results of other examples",
+    ),
+    "first row for all": (lambda x, c: f(x, c[:1]), r"of example 0 changes .*: 0?.*is only the first context used"),
+    "reversed": (lambda x, c: f(x, c[::-1]), "Each context reaches another example: are they repeated or reordered"),
+    "rolled": (lambda x, c: f(x, np.roll(c, 1, 0)), "Each context reaches another example"),
+    "half of the batch": (lambda x, c: f(x, c * (np.arange(6) < 3)[:, None]), "the results of examples 3, 4, 5 ignore"),
+    "one example": (lambda x, c: f(x, c * (np.arange(6) != 2)[:, None]), "the results of examples 2 ignore"),
+    "summed": (lambda x, c: f(x, c).sum(), r"expected one result per example, shape \(6, …\), got \(\)"),
+    "NaN": (lambda x, c: f(x, c) * np.nan, "expected finite numbers"),
+    "random": (
+        lambda x, c: f(x, c + np.random.default_rng().normal()),
+        "two calls of f with the same arguments differ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_rejects_wrong_conditional_functions(name: str, rng: np.random.Generator) -> None:
+    wrong, message = WRONG[name]
+    with pytest.raises(AssertionError, match=message):
+        check_conditional(wrong, X, C, rng=rng)
+
+
+def test_rejects_classes_that_are_ignored(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match="ignore"):
+        check_conditional(lambda x, k: x * (1 + (k == 5)[:, None]), X, LABELS, rng=rng)
+
+
+def test_rejects_unsuitable_contexts(rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match="context: expected 6 rows, one per example of x, got 5"):
+        check_conditional(f, X, C[:5], rng=rng)
+    with pytest.raises(ValueError, match="context: expected rows that are not all equal"):
+        check_conditional(f, X, np.ones((6, 2)), rng=rng)
+    with pytest.raises(ValueError, match="got a constant entry 0"):
+        check_conditional(f, X, C * [0, 1], rng=rng)
+
+
+def test_conditional_networks_of_pytorch(rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    embed, net = torch.nn.Embedding(3, 3).double(), torch.nn.Linear(3, 2).double()
+
+    def network(x: Any, k: Any) -> Any:
+        return torch.tanh(net(x + embed(k)))
+
+    check_conditional(network, X, LABELS, rng=rng, convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match="f ignores its context"):
+        check_conditional(lambda x, k: net(x), X, LABELS, rng=rng, convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match="Each context reaches another example"):
+        check_conditional(lambda x, k: network(x, k.roll(1)), X, LABELS, rng=rng, convert=torch.from_numpy)

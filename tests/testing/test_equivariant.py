@@ -1,0 +1,97 @@
+"""check_equivariant accepts correct functions and rejects those with one fault each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen.autograd import Array
+from tinygen.testing import check_equivariant
+
+X = np.random.default_rng(1).normal(size=(2, 8))
+POINTS = np.random.default_rng(2).normal(size=(3, 5, 2))  # sets of five points
+ANGLE = np.array([[0.6, -0.8], [0.8, 0.6]])
+
+
+def shift(x: Array) -> Array:
+    return np.roll(x, 1, 1)
+
+
+def conv(x: Array) -> Array:
+    return np.asarray(np.tanh(x + 2 * np.roll(x, 1, 1) - np.roll(x, -1, 1)))
+
+
+def deep_set(x: Array) -> Array:
+    return np.asarray(np.tanh(x - x.mean(1, keepdims=True)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_accepts_equivariant_and_invariant_functions(dtype: type, rng: np.random.Generator) -> None:
+    check_equivariant(conv, shift, X.astype(dtype), rng=rng)
+    check_equivariant(deep_set, lambda x: x[:, ::-1], POINTS.astype(dtype), rng=rng)
+    check_equivariant(lambda x: (x**2).sum((1, 2)), lambda x: x @ ANGLE, POINTS, output_transform=lambda y: y, rng=rng)
+    check_equivariant(lambda x: x.mean(1), lambda x: x + 1, X, output_transform=lambda y: y + 1, rng=rng)
+
+
+WRONG: dict[str, tuple[Callable[..., Any], str]] = {
+    "zero padding": (lambda x: np.diff(x, axis=1, prepend=0.0), "Only a few entries are wrong: is it a border"),
+    "one position": (lambda x: conv(x) + 0.01 * (np.arange(8) == 3) * x, "in 4 of 16 entries"),
+    "bias per position": (lambda x: conv(x) + np.arange(8) / 10, "parameters that depend on the position"),
+    "dense layer": (
+        lambda x: x @ np.random.default_rng(0).normal(size=(8, 8)),
+        "parameters that depend on the position",
+    ),
+    "flipped": (lambda x: conv(x)[:, ::-1], "moves in the opposite direction"),
+    "invariant": (lambda x: np.sort(x, 1), r"f\(T x\) = f\(x\): f is invariant instead"),
+    "NaN": (lambda x: conv(x) * np.nan, "expected finite numbers"),
+    "constant": (lambda x: np.arange(16.0).reshape(2, 8), "does not depend on x"),
+    "random": (lambda x: conv(x) * np.random.default_rng().normal(), "two calls of f"),
+    "sums to a number that does not change": (lambda x: conv(x).sum(1, keepdims=True), "the transform does not change"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_rejects_functions_that_are_not_equivariant(name: str, rng: np.random.Generator) -> None:
+    wrong, message = WRONG[name]
+    with pytest.raises(AssertionError, match=message):
+        check_equivariant(wrong, shift, X, rng=rng)
+
+
+def test_rejects_functions_that_are_not_invariant(rng: np.random.Generator) -> None:
+    def check(f: Callable[..., Any]) -> None:
+        check_equivariant(f, lambda x: x @ ANGLE, POINTS, output_transform=lambda y: y, rng=rng)
+
+    with pytest.raises(AssertionError, match="a preferred axis"):
+        check(lambda x: (x**2 * [1, 1.1]).sum((1, 2)))
+    with pytest.raises(AssertionError, match=r"f\(T x\) is wrong by more than 1e-09"):
+        check(lambda x: np.abs(x).sum((1, 2)))
+    with pytest.raises(AssertionError, match="does not depend on x"):
+        check(lambda x: np.ones(3))
+
+
+def test_rejects_unsuitable_transforms(rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match="transform: expected a transform that changes x"):
+        check_equivariant(conv, lambda x: x, X, rng=rng)
+    with pytest.raises(AssertionError, match=r"transform: expected float64 of shape \(2, 8\), as x, got .* \(2, 7\)"):
+        check_equivariant(conv, lambda x: x[:, 1:], X, rng=rng)
+    with pytest.raises(AssertionError, match=r"f\(T x\): expected shape \(2,\), that of T′ f\(x\), got \(2, 8\)"):
+        check_equivariant(conv, shift, X, output_transform=lambda y: y.sum(1), rng=rng)
+
+
+def test_networks_of_pytorch(rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    images = np.random.default_rng(3).normal(size=(2, 1, 3, 12))
+
+    def check(mode: str, stride: int = 1) -> None:
+        net = torch.nn.Conv2d(1, 2, 3, stride, padding=1, padding_mode=mode).double()
+        check_equivariant(net, lambda x: np.roll(x, 1, 3), images, rng=rng, convert=torch.from_numpy)
+
+    check("circular")
+    with pytest.raises(AssertionError, match="is it a border, padding, a stride"):
+        check("zeros")
+    with pytest.raises(AssertionError, match="depend on the position"):
+        check("circular", stride=2)

@@ -1,0 +1,138 @@
+"""check_reparameterised accepts reparameterised samplers and rejects those with one fault each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen.autograd import Array
+from tinygen.testing import check_reparameterised
+
+Rng = np.random.Generator
+THETA = np.array([[0.3, -0.5], [0.4, -0.3]])  # means and logarithms of standard deviations in two dimensions
+
+
+def sample(theta: Array, n: int, rng: Rng) -> Array:
+    return np.asarray(theta[0] + np.exp(theta[1]) * rng.normal(size=(n, 2)))
+
+
+def log_prob(x: Array, theta: Array) -> Array:
+    return np.asarray((-0.5 * ((x - theta[0]) / np.exp(theta[1])) ** 2 - theta[1] - 0.5 * math.log(2 * math.pi)).sum(1))
+
+
+def test_accepts_reparameterised_samplers() -> None:
+    for seed in range(10):
+        check_reparameterised(sample, log_prob, THETA, rng=np.random.default_rng(seed))
+    # A logistic by the inverse of its distribution function, with a scalar parameter.
+    check_reparameterised(
+        lambda t, n, rng: t * np.log(1 / rng.uniform(size=n) - 1),
+        lambda x, t: -x / t - np.log(t) - 2 * np.logaddexp(0, -x / t),
+        np.array(0.7),
+        rng=np.random.default_rng(0),
+    )
+
+
+def rounded(theta: Array, n: int, rng: Rng) -> Array:
+    return np.round(sample(theta, n, rng), 1)
+
+
+def unseeded(theta: Array, n: int, rng: Rng) -> Array:
+    return sample(theta, n, np.random.default_rng())
+
+
+def mixed(theta: Array, n: int, rng: Rng) -> Array:
+    """A mixture of two components, whose choice depends on theta[0, 0]: not reparameterised."""
+    choice = rng.uniform(size=(n, 1)) < 1 / (1 + np.exp(-theta[0, 0]))
+    return np.asarray(np.where(choice, 2.0, -2.0) + np.exp(theta[1]) * rng.normal(size=(n, 2)) + theta[0] * [0, 1])
+
+
+def mixed_log_prob(x: Array, theta: Array) -> Array:
+    scale = np.exp(theta[1])
+    logs = []
+    for centre, weight in ((2.0, -np.logaddexp(0, -theta[0, 0])), (-2.0, -np.logaddexp(0, theta[0, 0]))):
+        u = (x - centre - theta[0] * [0, 1]) / scale
+        logs.append(weight + (-0.5 * u**2 - theta[1] - 0.5 * math.log(2 * math.pi)).sum(1))
+    return np.asarray(np.logaddexp(*logs))
+
+
+def halved(theta: Array) -> Array:
+    return theta * [[1.0], [0.5]]
+
+
+WRONG: dict[str, tuple[Callable[..., Any], Callable[..., Any], str]] = {
+    "variance instead of standard deviation": (
+        lambda t, n, rng: sample(halved(t), n, rng),
+        log_prob,
+        r"theta\[1, 0\]: the score .* is not the density of sample",
+    ),
+    "normaliser missing": (
+        sample,
+        lambda x, t: log_prob(x, t) + t[1].sum(),
+        r"theta\[1, 0\].*Is its normaliser missing",
+    ),
+    "detached": (lambda t, n, rng: sample(THETA, n, rng), log_prob, r"theta\[0, 0\].*The sample ignores it"),
+    "one parameter detached": (
+        lambda t, n, rng: sample(np.stack([t[0], THETA[1]]), n, rng),
+        log_prob,
+        r"theta\[1, 0\].*The sample ignores it",
+    ),
+    "sign of the mean": (
+        lambda t, n, rng: sample(np.stack([2 * THETA[0] - t[0], t[1]]), n, rng),
+        log_prob,
+        r"theta\[0, 0\].*The sign is flipped",
+    ),
+    "step of the mean doubled": (
+        lambda t, n, rng: sample(np.stack([2 * t[0] - THETA[0], t[1]]), n, rng),
+        log_prob,
+        r"theta\[0, 0\]: the gradient of E .* parametrised differently",
+    ),
+    "rounded": (rounded, log_prob, r"the sample jumps within a small step in \d+ of 20000 samples"),
+    "mixture with a discrete choice": (mixed, mixed_log_prob, r"theta\[0, 0\]: .*(jumps|The sample ignores)"),
+    "density ignores it": (sample, lambda x, t: log_prob(x, THETA), "The density ignores it"),
+    "unseeded": (unseeded, log_prob, "the same seed gives different samples"),
+    "not summed": (
+        sample,
+        lambda x, t: log_prob(x, t)[:, None],
+        r"expected shape \(20000,\), one per sample, got \(20000, 1\)",
+    ),
+    "integers": (
+        lambda t, n, rng: rng.integers(0, 5, (n, 2)),
+        log_prob,
+        "expected floating-point numbers .* got int64",
+    ),
+    "NaN": (lambda t, n, rng: sample(t, n, rng) * np.nan, log_prob, "sample.* expected finite numbers"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_rejects_wrong_samplers(name: str, rng: Rng) -> None:
+    draw, density, message = WRONG[name]
+    with pytest.raises(AssertionError, match=message):
+        check_reparameterised(draw, density, THETA, rng=rng)
+
+
+def test_parameters_without_effect_are_named(rng: Rng) -> None:
+    with pytest.raises(AssertionError, match=r"theta\[2, 0\]: it changes neither the samples nor their density"):
+        check_reparameterised(sample, log_prob, np.concatenate([THETA, [[1.0, 1.0]]]), rng=rng)
+
+
+def test_samplers_of_pytorch(rng: Rng) -> None:
+    torch = pytest.importorskip("torch")
+
+    def draw(theta: Any, n: int, rng: Rng) -> Any:
+        noise = torch.from_numpy(rng.normal(size=(n, 2)))
+        return theta[0] + torch.exp(theta[1].requires_grad_(False)) * noise
+
+    def density(x: Any, theta: Any, factor: float = 1.0) -> Any:
+        return torch.distributions.Normal(theta[0], torch.exp(factor * theta[1])).log_prob(x).sum(1)
+
+    check_reparameterised(draw, density, THETA, rng=rng, convert=torch.from_numpy)
+    with pytest.raises(AssertionError, match="is not the density of sample"):
+        check_reparameterised(draw, lambda x, t: density(x, t, 0.5), THETA, rng=rng, convert=torch.from_numpy)
+    fixed = torch.from_numpy(THETA)
+    with pytest.raises(AssertionError, match="The sample ignores it"):
+        check_reparameterised(lambda t, n, rng: draw(fixed, n, rng), density, THETA, rng=rng, convert=torch.from_numpy)
