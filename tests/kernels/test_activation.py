@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinygen.kernels.activation import gated_activation, gated_activation_vjp, relu, relu_vjp, tanh_vjp
+from tinygen.kernels.likelihood import bernoulli, bernoulli_vjp
 
 SPECIAL = [0.0, np.inf, -np.inf, np.nan]
 
@@ -123,3 +124,16 @@ def test_relu_and_its_vjp_match_numpy(dtype: Any, x: Any) -> None:
         np.testing.assert_array_equal(y, np.maximum(view, 0))
         np.testing.assert_array_equal(relu_vjp(y, g), np.where(view > 0, g, 0))
         assert y.dtype == relu_vjp(y, g).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int64, bool])
+def test_integers_are_computed_in_float64(dtype: Any) -> None:
+    x = np.array([[0, 1, 1, 127]]).astype(dtype)
+    expected = x.astype(np.float64)
+    np.testing.assert_array_equal(gated_activation(x), gated_activation(expected))
+    np.testing.assert_array_equal(
+        gated_activation_vjp(x, np.ones((1, 2))), gated_activation_vjp(expected, np.ones((1, 2)))
+    )
+    k = np.array([[0, 1, 0, 1]], np.uint8)
+    np.testing.assert_array_equal(bernoulli(x, k), bernoulli(expected, k))
+    np.testing.assert_array_equal(bernoulli_vjp(x, k, np.ones(1)), bernoulli_vjp(expected, k, np.ones(1)))

@@ -278,3 +278,26 @@ def test_second_process_loads_kernels_from_the_cache(tmp_path: Any) -> None:
     environment = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
     assert run_in_new_process(_CACHE, **environment) == "0 2"
     assert run_in_new_process(_CACHE, **environment) == "2 0"
+
+
+@pytest.mark.parametrize("taps", [((0.0, 0),), ((0.5, 0),), ((float("nan"), 0),), [(0, 0)], ([0, 0],), ((True, 0),)])
+def test_rejects_taps_that_are_not_tuples_of_integers(taps: Any) -> None:
+    x, w = np.ones((1, 3, 3, 9)), np.ones((1, 9, 9))
+    for function, arguments in ((conv, (x, w, taps, 1, (3, 3))), (conv_weight, (x, x, taps, 1))):
+        with pytest.raises(TypeError, match="expected taps as a tuple of tuples of integers"):
+            function(*arguments)
+    np.testing.assert_array_equal(conv(x, w, ((0, 0),), 1, (3, 3)), 9)  # the plan of these taps is not affected
+
+
+@pytest.mark.parametrize("stride", [1.0, 1.5, float("nan"), True, "1"])
+def test_rejects_strides_that_are_not_integers(stride: Any) -> None:
+    x, w = np.ones((1, 3, 3, 9)), np.ones((1, 9, 9))
+    with pytest.raises(TypeError, match="expected an integer stride"):
+        conv(x, w, ((0, 0),), stride, (3, 3))
+
+
+def test_taps_far_outside_the_image_add_nothing() -> None:
+    x, w, taps = np.ones((1, 3, 3, 9)), np.ones((2, 9, 9)), ((0, 0), (2**70, -(2**70)))
+    np.testing.assert_array_equal(conv(x, w, taps, 1, (3, 3)), conv(x, w[:1], taps[:1], 1, (3, 3)))
+    np.testing.assert_array_equal(conv_transpose(x, w, taps, 1, (3, 3)), 9)
+    np.testing.assert_array_equal(conv_weight(x, x, taps, 1)[1], 0)

@@ -43,3 +43,16 @@ def test_nan_and_infinite_inputs_give_nan() -> None:
         theta[at] = np.nan
         assert np.isnan(mixture_quantile(np.zeros(1), theta)).all()
         assert np.isnan(mixture(np.zeros(1), theta)).all()
+
+
+def test_other_real_dtypes_are_computed_in_float64() -> None:
+    x, theta = np.array([0, -1, 2]), np.array([0, 1, 0, 0, 1, -1])
+    expected = mixture(x.astype(np.float64), theta.astype(np.float64))
+    g = np.ones((2, 3))
+    for code in ("i8", "i1", ">f8", "g", "f2"):
+        y = mixture(x.astype(code), theta.astype(code))
+        assert y.dtype == (np.result_type(code) if np.dtype(code).kind == "f" else np.float64)
+        np.testing.assert_allclose(y, expected, rtol=1e-3 if code == "f2" else 1e-15)
+        slope = mixture_vjp(x.astype(code), theta.astype(code), g.astype(code))
+        np.testing.assert_allclose(slope, mixture_vjp(1.0 * x, 1.0 * theta, g), rtol=1e-3 if code == "f2" else 1e-15)
+        np.testing.assert_array_equal(mixture_quantile(x.astype(code), theta.astype(code)), mixture_quantile(x, theta))

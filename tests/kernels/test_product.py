@@ -88,6 +88,14 @@ def test_rejects_shapes_that_do_not_match(a: tuple[int, ...], b: tuple[int, ...]
         product(np.ones(a), np.ones(b))
 
 
+@pytest.mark.parametrize("n", [4, 300])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rejects_a_bias_of_another_length(n: int, dtype: Any) -> None:
+    for length in (1, n - 1, n + 1):
+        with pytest.raises(ValueError, match=f"bias: expected shape \\({n},\\), got \\({length},\\)"):
+            product(np.ones((n, n), np.float32), np.ones((n, n), np.float32), np.ones(length, dtype))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="finds getpid in the process itself")
 def test_matmul_gives_no_false_warning() -> None:
     """OpenBLAS may read uninitialised stack memory: fill the stack with signalling NaN to various depths."""

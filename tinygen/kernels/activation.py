@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import reference
-from .runtime.arrays import Array, as_contiguous, as_rows, compiles
+from .runtime.arrays import Array, as_contiguous, as_rows, check_shape, compiles
 from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
@@ -115,7 +115,7 @@ def gated_activation_vjp(x: Array, g: Array) -> Array:
     Shapes: x and the result (…, 2C); g (…, C).
     Raises: ValueError if g does not have the shape of gated_activation(x).
     """
-    if x.shape != (*g.shape[:-1], *(2 * n for n in g.shape[-1:])):
+    if x.ndim == 0 or x.shape != (*g.shape[:-1], *(2 * n for n in g.shape[-1:])):
         raise ValueError(f"g: expected half as many channels as x {x.shape}, got shape {g.shape}")
     if not compiles(x, g):
         return reference.gated_activation_vjp(x, g)
@@ -135,6 +135,7 @@ def _elementwise(kernel: Callable[..., None], *arrays: Array) -> Array:
 
 def tanh_vjp(y: Array, g: Array) -> Array:
     """VJP of tanh in terms of its output y: g (1 − y²). Shapes: all (…)."""
+    check_shape("g", g, y.shape)
     return _elementwise(_tanh_vjp, y, g) if compiles(y, g) and y.size >= _FEW else reference.tanh_vjp(y, g)
 
 
@@ -147,4 +148,5 @@ def relu(x: Array) -> Array:
 
 def relu_vjp(y: Array, g: Array) -> Array:
     """VJP of `relu` in terms of its output y: g where y > 0, else 0. Shapes: all (…)."""
+    check_shape("g", g, y.shape)
     return _elementwise(_relu_vjp, y, g) if compiles(y, g) else reference.relu_vjp(y, g)

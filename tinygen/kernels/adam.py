@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .runtime.arrays import Array, as_contiguous
+from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
@@ -35,8 +35,16 @@ def adam(value: Array, g: Array, m: Array, v: Array, scalars: Sequence[float]) -
     Args:
         scalars: a = 1 − β₁, b = 1 − β₂, scale = lr / (1 − β₁ᵗ), root = 1 / √(1 − β₂ᵗ), ε, and keep = 1 − lr · decay.
 
-    Shapes: value, g, m and v have one shape and dtype; m and v are C-contiguous.
+    Shapes: value, g, m and v have one shape and dtype; m and v are C-contiguous and writeable.
+    Raises: TypeError or ValueError if they have not, or if there are not six scalars.
     """
+    if len(scalars) != 6:
+        raise ValueError(f"scalars: expected a, b, scale, root, ε and keep, got {len(scalars)} numbers")
+    for name, array in (("g", g), ("m", m), ("v", v)):
+        check_shape(name, array, value.shape)
+        check_dtype(name, array, value.dtype)
+    if not (m.flags.carray and v.flags.carray and value.dtype in (np.float32, np.float64)):
+        raise ValueError(f"m, v: expected contiguous, writeable float32 or float64 arrays, got {value.dtype}")
     new, rounded = np.empty(value.shape, value.dtype), np.array(scalars, value.dtype)
     inputs = as_contiguous(value).reshape(-1), as_contiguous(g).reshape(-1)
     outputs = m.reshape(-1), v.reshape(-1), new.reshape(-1)

@@ -11,6 +11,7 @@ Checked by: tests/kernels/test_convolution.py
 
 from collections.abc import Callable
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import numba
@@ -30,6 +31,7 @@ GRAIN = 1 << 23
 _SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least; chunks
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
+_INTEGERS = {int, *(np.dtype(code).type for code in np.typecodes["AllInteger"])}
 
 
 def conv(
@@ -228,20 +230,26 @@ def _check(name: str, x: Array, w: Array, taps: Taps, axis: int, stride: int, si
 
 def _check_geometry(name: str, shape: tuple[int, ...], taps: Taps, stride: int, size: Size) -> None:
     axes = len(shape) - 2
-    if axes not in (1, 2) or any(len(offset) != axes for offset in taps):
+    # Sets of types, because comparing the taps one by one would take longer; 1.0 == 1 would enter the cache of plans.
+    if not (isinstance(taps, tuple) and {*map(type, taps)} <= {tuple} and {*map(type, chain(*taps))} <= _INTEGERS):
+        raise TypeError(f"{name}: expected taps as a tuple of tuples of integers, got {taps!r}")
+    if type(stride) not in _INTEGERS:
+        raise TypeError(f"{name}: expected an integer stride, got {stride!r}")
+    if axes not in (1, 2) or not {*map(len, taps)} <= {axes}:
         raise ValueError(
             f"{name}: expected images (N, H, W, C) and taps (dy, dx) or sequences (N, T, C) and taps (dt,), "
             f"got {shape} and {taps[:1]}…"
         )
-    if stride < 1 or len(size) != axes or min(size) < 0:
+    if not 1 <= stride < 1 << 31 or len(size) != axes or min(size) < 0:
         raise ValueError(f"{name}: expected stride ≥ 1 and {axes} sizes ≥ 0, got stride {stride} and size {size}")
 
 
 def flat_terms(residual: Term, bias: Term, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Return the residual, broadcast to `shape` and flattened (empty if None), and the bias (zeros if None)."""
-    residual = np.empty(0, dtype) if residual is None else residual
     bias = np.zeros(shape[-1], dtype) if bias is None else bias
-    if residual.shape not in (shape, (0,)):
+    if residual is None:
+        residual = np.empty(0, dtype)
+    elif residual.shape != shape:
         try:
             residual = np.broadcast_to(residual, shape)
         except ValueError:

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import reference
 from .activation import HALF, ONE, fast_tanh
-from .runtime.arrays import Array, as_contiguous, compiles
+from .runtime.arrays import Array, as_contiguous, check_dtype, compiles
 from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
@@ -51,8 +51,9 @@ def bernoulli(x: Array, k: Array) -> Array:
     """Log-likelihood of bits k given logits x, in nats: yᵢ = Σⱼ ln σ(xᵢⱼ) where kᵢⱼ = 1, ln σ(−xᵢⱼ) where kᵢⱼ = 0.
 
     Shapes: x (N, D); k (N, D), uint8; y (N,).  In float32 the error of each term is below 2e-7 (1 + |term|).
-    Raises: ValueError if the shapes do not match.
+    Raises: ValueError if the shapes do not match, TypeError unless k is uint8.
     """
+    check_dtype("k", k, np.uint8)
     if x.ndim != 2 or k.shape != x.shape:
         raise ValueError(f"bernoulli: expected logits (N, D) and bits (N, D), got {x.shape} and {k.shape}")
     if not compiles(x):
@@ -67,8 +68,9 @@ def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
     """VJP of `bernoulli` in the logits, recomputing σ: x̄ᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ)).
 
     Shapes: x and the result (N, D); k (N, D), uint8; g (N,).
-    Raises: ValueError if the shapes do not match.
+    Raises: ValueError if the shapes do not match, TypeError unless k is uint8.
     """
+    check_dtype("k", k, np.uint8)
     if x.ndim != 2 or k.shape != x.shape or g.shape != x.shape[:1]:
         raise ValueError(f"bernoulli_vjp: expected (N, D), (N, D) and (N,), got {x.shape}, {k.shape} and {g.shape}")
     if not compiles(x, g):

@@ -20,7 +20,7 @@ import numpy as np
 
 from .activation import HALF, ONE, fast_tanh
 from .packing import pack
-from .runtime.arrays import Array, as_contiguous
+from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 from .runtime.tile import TILE_ROWS, fma, lanes, store, zeros
@@ -123,9 +123,10 @@ def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:
 
     Shapes: x and gates (N, T, 4H), in the order i, f, g, o; u (H, 4H); h (N, T, H); c (N, T+1, H), with c₀ = 0. All
     float32.
+    Raises: ValueError if the shapes do not match, TypeError unless x and u are float32.
     """
-    n, length, _ = x.shape
-    h, c, gates = (np.empty(shape, x.dtype) for shape in ((n, length, len(u)), (n, length + 1, len(u)), x.shape))
+    n, length, size = _check(x, u)
+    h, c, gates = (np.empty(shape, x.dtype) for shape in ((n, length, size), (n, length + 1, size), x.shape))
     c[:, 0] = 0
     inputs, matrix = as_contiguous(x), _tiled(u)
     parallel_for(partial(_forward, *_TILE, inputs, matrix, h, c, gates), split(n, _grain(length, u)))
@@ -136,10 +137,24 @@ def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
     """VJP of `lstm`: the cotangent of x from that of h, given the c and gates of the forward pass.
 
     Shapes: dh (N, T, H); u (H, 4H); c (N, T+1, H); gates and the result (N, T, 4H). All float32.
+    Raises: ValueError if the shapes do not match, TypeError unless all are float32.
     """
-    dx, cotangents, matrix = np.empty(gates.shape, gates.dtype), as_contiguous(dh), _tiled(u.T)
-    parallel_for(partial(_backward, *_TILE, cotangents, matrix, c, gates, dx), split(len(dh), _grain(dh.shape[1], u)))
+    n, length, size = _check(gates, u)
+    for name, array, shape in (("dh", dh, (n, length, size)), ("c", c, (n, length + 1, size))):
+        check_shape(name, array, shape)
+        check_dtype(name, array, np.float32)
+    dx, matrix, inputs = np.empty(gates.shape, gates.dtype), _tiled(u.T), (as_contiguous(c), as_contiguous(gates))
+    parallel_for(partial(_backward, *_TILE, as_contiguous(dh), matrix, *inputs, dx), split(n, _grain(length, u)))
     return dx
+
+
+def _check(x: Array, u: Array) -> tuple[int, int, int]:
+    """Check the shapes and dtypes of the gates and of u, and return N, T and H."""
+    check_dtype("x", x, np.float32)
+    check_dtype("u", u, np.float32)
+    if x.ndim != 3 or u.ndim != 2 or not 4 * u.shape[0] == u.shape[1] == x.shape[2]:
+        raise ValueError(f"lstm: expected gates (N, T, 4H) and u (H, 4H), got {x.shape} and {u.shape}")
+    return x.shape[0], x.shape[1], u.shape[0]
 
 
 def _grain(length: int, u: Array) -> int:

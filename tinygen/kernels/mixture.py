@@ -10,10 +10,11 @@ Checked by: tests/kernels/test_mixture.py
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from .runtime.arrays import Array, as_contiguous
+from .runtime.arrays import Array, as_contiguous, check_shape
 from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
@@ -161,11 +162,30 @@ def _quantile(logit: float, row: Array, t: Array) -> float:
             return x
 
 
-def _rows(parameters: Array, shape: tuple[int, ...]) -> Array:
-    """Return one row of parameters for each x, or a single row that all x share."""
-    width = parameters.shape[-1]
+def _operands(x: Array, parameters: Array) -> tuple[Array, Array, np.dtype[Any]]:
+    """Return x, flat, one row of parameters per x or a single row that all x share, and the dtype of the result."""
+    width = parameters.shape[-1] if parameters.ndim else 0
     shared = math.prod(parameters.shape[:-1]) == 1
-    return as_contiguous(parameters if shared else np.broadcast_to(parameters, (*shape, width))).reshape(-1, width)
+    try:
+        if not width or width % 3:
+            raise ValueError
+        rows = parameters if shared else np.broadcast_to(parameters, (*x.shape, width))
+    except ValueError:
+        got = f"{parameters.shape} and {x.shape}"
+        raise ValueError(f"parameters: expected shape (…, 3K), broadcastable to that of x, got {got}") from None
+    return _real("x", x).reshape(-1), _real("parameters", rows).reshape(-1, width), _result_dtype(x, parameters)
+
+
+def _real(name: str, x: Array) -> Array:
+    """Return x as a contiguous array of float32 or float64."""
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: expected real numbers, got {x.dtype}")
+    return as_contiguous(x if x.dtype == np.float32 else x.astype(np.float64, copy=False))
+
+
+def _result_dtype(*arrays: Array) -> np.dtype[Any]:
+    dtype = np.result_type(*arrays)
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
 
 
 def _grain(rows: Array) -> int:
@@ -175,30 +195,38 @@ def _grain(rows: Array) -> int:
 def mixture(x: Array, parameters: Array) -> Array:
     """y = (logit F(x), ln F′(x)).
 
-    Shapes: x (…); parameters (…, 3K), broadcastable to x; y (2, …), in the common dtype of x and the parameters.
+    Shapes: x (…); parameters (…, 3K), broadcastable to x; y (2, …), in the common dtype of x and the parameters, or
+    float64 if both are integers.
+    Raises: ValueError if the shapes do not match, TypeError unless all are real numbers.
     """
-    rows, y = _rows(parameters, x.shape), np.empty((2, x.size), np.result_type(x, parameters))
-    parallel_for(partial(_forward, as_contiguous(x).reshape(-1), rows, y), split(x.size, _grain(rows)))
-    return y.reshape(2, *x.shape)
+    flat, rows, dtype = _operands(x, parameters)
+    y = np.empty((2, x.size), dtype if dtype == np.float32 else np.float64)
+    parallel_for(partial(_forward, flat, rows, y), split(x.size, _grain(rows)))
+    return y.reshape(2, *x.shape).astype(dtype, copy=False)
 
 
 def mixture_vjp(x: Array, parameters: Array, g: Array) -> Array:
     """VJP of `mixture`, evaluating the mixture again: per x, the cotangents of x and of its row of parameters.
 
-    Shapes: x (…); parameters (…, 3K); g (2, …); result (…, 1 + 3K).
+    Shapes: x (…); parameters (…, 3K); g (2, …); result (…, 1 + 3K), in the dtype of g.
+    Raises: ValueError if the shapes do not match, TypeError unless all are real numbers.
     """
-    rows, flat, cotangents = _rows(parameters, x.shape), as_contiguous(x).reshape(-1), as_contiguous(g).reshape(2, -1)
-    result = np.empty((x.size, 1 + rows.shape[1]), g.dtype)
+    flat, rows, _ = _operands(x, parameters)
+    check_shape("g", g, (2, *x.shape))
+    cotangents, dtype = _real("g", g).reshape(2, -1), _result_dtype(g)
+    result = np.empty((x.size, 1 + rows.shape[1]), cotangents.dtype)
     parallel_for(partial(_vjp, flat, rows, cotangents, result), split(x.size, _grain(rows)))
-    return result.reshape(*x.shape, 1 + rows.shape[1])
+    return result.reshape(*x.shape, 1 + rows.shape[1]).astype(dtype, copy=False)
 
 
 def mixture_quantile(logit: Array, parameters: Array) -> Array:
     """The x for which logit F(x) = logit, to rounding error; NaN if a parameter or the logit is not finite.
 
-    Shapes: logit, x (…); parameters (…, 3K), broadcastable to them. All float64.
+    Shapes: logit, x (…); parameters (…, 3K), broadcastable to them; x is float64.
+    Raises: ValueError if the shapes do not match, TypeError unless both are real numbers.
     """
-    rows, x = _rows(parameters, logit.shape), np.empty(logit.size)
+    flat, rows, _ = _operands(logit, parameters)
+    x = np.empty(logit.size)
     grain = 1 + _grain(rows) // 8  # about eight evaluations each
-    parallel_for(partial(_quantiles, as_contiguous(logit).reshape(-1), rows, x), split(x.size, grain))
+    parallel_for(partial(_quantiles, flat, rows, x), split(x.size, grain))
     return x.reshape(logit.shape)

@@ -128,7 +128,8 @@ def spans(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, y_per_tap: in
     table = np.zeros((len(taps), 6), np.int64)
     for t, (dy, dx) in enumerate(taps):
         (i, j), _ = overlap((dy, dx), stride, (height, width), (rows, columns))
-        table[t] = i.start, i.stop, j.start, j.stop, (dy * width + dx) * channels_x, t * y_per_tap
+        if i.stop and j.stop:  # the offset of a tap that misses the image may be too large for the table
+            table[t] = i.start, i.stop, j.start, j.stop, (dy * width + dx) * channels_x, t * y_per_tap
     x = (height * width * channels_x, stride * width * channels_x, stride * channels_x)
     y = (rows * columns * channels_y, columns * channels_y, channels_y)
     return table, Strides(rows, columns, *x, *y)

@@ -15,7 +15,7 @@ import numpy as np
 from .convolution import GRAIN
 from .packing import pack
 from .reference import matmul
-from .runtime.arrays import Array, as_contiguous
+from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 from .runtime.tile import TILE_ROWS, add, fma, lanes, store, zeros
@@ -30,6 +30,11 @@ def _evaluate(
 ) -> None:
     """Compute rows start … stop of y, at least one tile's height.  w: packed, with the bias as its last row."""
     height, depth, lanes, run, channels = len(rows), w.shape[1], w.shape[2], x.shape[1], y.shape[1]
+    if starts.size * run + 1 != depth:
+        raise ValueError("expected x (rows, C_in) and starts (taps,)")
+    for t in range(starts.size):
+        if starts[t] < 0 or starts[t] + stop > len(x):
+            raise ValueError("starts: expected rows of x")
     residual_row = channels if len(residual) == len(y) else 0
     flat_x, flat_w, flat_residual, flat_y = x.reshape(-1), w.reshape(-1), residual.reshape(-1), y.reshape(-1)
     for tile in range(start, stop, height):
@@ -54,15 +59,21 @@ def _evaluate(
 class AtPosition:
     """A layer with fixed weights: y[i] = residual[i] + b + Σₜ x[startsₜ + i] wₜ; with `relu`, max(y, 0).
 
-    `starts` are the rows of x that contribute to y[0], one per tap. The arguments of a call are not checked.
+    `starts` are the rows of x that contribute to y[0], one per tap.
 
     Shapes: w (taps, C_in, C_out), b (C_out,) or None; x (rows, C_in), C-contiguous; starts (taps,), int64; residual
     (n, C_out) or None; y (n, C_out). Floating-point arrays have the dtype of w.
+    Raises: TypeError or ValueError if shapes or dtypes do not match, or if a row is not in x.
     """
 
     def __init__(self, w: Array, b: Array | None, relu: bool = False) -> None:
-        taps, self.channels_in, self.channels = w.shape
-        self.w = np.zeros((taps * self.channels_in + 1, self.channels), w.dtype)  # the last row is the bias
+        check_dtype("w", w, np.float32, np.float64)
+        if w.ndim != 3:
+            raise ValueError(f"w: expected shape (taps, C_in, C_out), got {w.shape}")
+        (taps, channels_in, self.channels), self.dtype = w.shape, w.dtype
+        if b is not None:
+            check_shape("b", b, (self.channels,))
+        self.w = np.zeros((taps * channels_in + 1, self.channels), w.dtype)  # the last row is the bias
         self.w[:-1], self.w[-1] = w.reshape(-1, self.channels), 0 if b is None else b
         if not numba.config.DISABLE_JIT:
             self.packed = pack(self.w[None], len(_TWO) * lanes(w.dtype))
@@ -70,7 +81,18 @@ class AtPosition:
         self.grain = max(len(_TALL), GRAIN // self.w.size)
 
     def __call__(self, x: Array, starts: Array, n: int, residual: Array | None = None) -> Array:
-        residual = self.zeros if residual is None else as_contiguous(residual)
+        if residual is None:
+            residual = self.zeros
+        elif residual.shape == (n, self.channels):
+            residual = as_contiguous(residual)
+        else:
+            raise ValueError(f"residual: expected shape {(n, self.channels)}, got {residual.shape}")
+        if not x.dtype == residual.dtype == self.dtype or starts.dtype != np.int64:
+            got = f"{x.dtype}, {residual.dtype} and {starts.dtype}"
+            raise TypeError(f"expected x and residual {self.dtype} and starts int64, got {got}")
+        if not (x.flags.carray and x.ndim == 1 + starts.ndim == 2 and n >= 0):
+            got = f"{x.shape}, {starts.shape} and {n}"  # the kernel compares the sizes
+            raise ValueError(f"expected contiguous x (rows, C_in), starts (taps,) and n ≥ 0, got {got}")
         if numba.config.DISABLE_JIT:
             return self.plain(x, starts, n, residual)
         y = np.empty((n, self.channels), x.dtype)
@@ -84,6 +106,9 @@ class AtPosition:
 
     def plain(self, x: Array, starts: Array, n: int, residual: Array) -> Array:
         """Compute the same in NumPy."""
-        seen = x[starts + np.arange(n)[:, None]].reshape(n, len(self.w) - 1)  # (n, taps · C_in)
+        rows = starts + np.arange(n)[:, None]
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(x):
+            raise ValueError("starts: expected rows of x")
+        seen = x[rows].reshape(n, len(self.w) - 1)  # (n, taps · C_in)
         y: Array = matmul(seen, self.w[:-1]) + self.w[-1] + residual
         return np.maximum(y, 0) if self.relu else y

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import activation, reference
 from .convolution import conv_weight, convolve_into, flat_terms
-from .runtime.arrays import Array, as_contiguous
+from .runtime.arrays import Array, as_contiguous, check_shape
 
 _SERIAL_BLAS = 1 << 18  # multiply-adds up to which OpenBLAS uses one thread (its GEMM_MULTITHREAD_THRESHOLD is 4)
 _FEW = 4  # columns below which most lanes of a tile would be idle, unless the inner dimension is as small
@@ -26,6 +26,8 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     Shapes: a and b as for np.matmul; bias (N,).
     Raises: ValueError if the shapes do not match.
     """
+    if bias is not None:
+        check_shape("bias", bias, b.shape[-1:] if b.ndim > 1 else ())
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and _worth_a_kernel(a, b):
         same = bias is None or bias.dtype == a.dtype
         if a.flags.f_contiguous and not a.flags.c_contiguous:  # xᵀ y, the gradient of a weight

@@ -38,7 +38,10 @@ def sum_rows(x: Array) -> Array:
     of rows. Other dtypes are summed by NumPy.
 
     Shapes: x (…, C); y (C,), in the dtype of x.
+    Raises: ValueError if x has no axis.
     """
+    if x.ndim == 0:
+        raise ValueError("x: expected at least one axis, got a scalar")
     if not compiles(x):
         return reference.sum_rows(x)
     rows = as_rows(x)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .runtime.arrays import Array
+from .runtime.arrays import Array, as_floating
 
 Taps = tuple[tuple[int, ...], ...]
 Size = tuple[int, ...]
@@ -98,19 +98,20 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
 
 def sigmoid(x: Array) -> Array:
     """σ(x) = 1 / (1 + e^-x), without overflow, and without the cancellation of ½ + ½ tanh ½x where σ is tiny."""
+    x = as_floating(x)
     e = np.exp(-np.abs(x))
     return np.asarray(np.where(x < 0, e, 1) / (1 + e))
 
 
 def gated_activation(x: Array) -> Array:
     """y = tanh(a) · σ(b), where a and b are the halves of the last axis of x."""
-    a, b = np.split(x, 2, -1)
+    a, b = np.split(as_floating(x), 2, -1)
     return np.asarray(np.tanh(a) * sigmoid(b))
 
 
 def gated_activation_vjp(x: Array, g: Array) -> Array:
     """ā = g σ(b) (1 − tanh² a),   b̄ = g tanh(a) σ(b) (1 − σ(b))."""
-    a, b = np.split(x, 2, -1)
+    a, b = np.split(as_floating(x), 2, -1)
     s = g * sigmoid(b)
     slope = 4 * sigmoid(2 * a) * sigmoid(-2 * a)  # 1 − tanh² a = 4 σ(2a) σ(−2a), which does not cancel
     return np.concatenate([s * slope, s * np.tanh(a) * sigmoid(-b)], axis=-1)  # 1 − σ(b) = σ(−b)
@@ -133,12 +134,14 @@ def relu_vjp(y: Array, g: Array) -> Array:
 
 def bernoulli(x: Array, k: Array) -> Array:
     """yᵢ = Σⱼ ln σ(xᵢⱼ) where kᵢⱼ = 1, ln σ(−xᵢⱼ) where kᵢⱼ = 0."""
+    x = as_floating(x)
     v = np.where(k, x, -x)
     return np.asarray(np.sum(np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v))), 1))
 
 
 def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
     """x̄ᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ))."""
+    x = as_floating(x)
     return np.asarray(g[:, None] * np.where(k, sigmoid(-x), -sigmoid(x)))
 
 

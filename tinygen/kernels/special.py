@@ -79,6 +79,8 @@ def _map(function: int, x: Array, y: Array, start: int, stop: int) -> None:
 
 
 def _elementwise(function: int, x: Array) -> Array:
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"x: expected real numbers, got {x.dtype}")
     flat, y = as_contiguous(x.astype(np.float64)).reshape(-1), np.empty(x.size)
     parallel_for(partial(_map, function, flat, y), split(x.size, _GRAIN))
     return y.reshape(x.shape).astype(x.dtype if x.dtype.kind == "f" else np.float64, copy=False)

@@ -57,10 +57,12 @@ def load_checkpoint(path: str | Path, module: Module) -> None:
 
 def write_checkpoint(path: str | Path, groups: Mapping[str, Mapping[str, Array]], header: Mapping[str, Any]) -> None:
     """Write groups of named arrays and a header of JSON values."""
-    arrays = {f"{group}.{name}": array for group, named in groups.items() for name, array in named.items()}
+    arrays: dict[str, Any] = {
+        f"{group}.{name}": array for group, named in groups.items() for name, array in named.items()
+    }
     text = to_json({"format": FORMAT, "groups": list(groups), **header})
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, header=np.frombuffer(text.encode(), np.uint8), **arrays)
+    np.savez(content, header=np.frombuffer(text.encode(), np.uint8), **arrays)
     write_atomically(path, content.getvalue())
 
 

@@ -15,6 +15,11 @@ def as_contiguous(x: Array) -> Array:
     return x if x.flags.carray else x.copy(order="C")
 
 
+def as_floating(x: Array) -> Array:
+    """Return x, converted to float64 if it is not floating-point: −x and 2x overflow in small integers."""
+    return x if x.dtype.kind in "fc" else x.astype(np.float64)
+
+
 def as_rows(x: Array) -> Array:
     """Return x as a contiguous matrix (rows, channels)."""
     return as_contiguous(x).reshape(-1, x.shape[-1])
@@ -26,6 +31,18 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     buffer = np.empty(size + 64, np.uint8)
     skip = -buffer.__array_interface__["data"][0] % 64  # .ctypes.data gives the same, four times slower
     return buffer[skip : skip + size].view(dtype).reshape(shape)
+
+
+def check_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless x has this shape: kernels do not check indices."""
+    if x.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {x.shape}")
+
+
+def check_dtype(name: str, x: Array, *dtypes: Any) -> None:
+    """Raise TypeError unless x has one of these dtypes."""
+    if x.dtype not in dtypes:
+        raise TypeError(f"{name}: expected {' or '.join(np.dtype(dtype).name for dtype in dtypes)}, got {x.dtype}")
 
 
 def compiles(*arrays: Array) -> bool:
