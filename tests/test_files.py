@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
+import tracemalloc
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tinygen.files import write_atomically
+from tinygen.files import read_npz, write_atomically
 
 
 def test_replaces_the_file_and_leaves_no_other_file(tmp_path: Path) -> None:
@@ -51,3 +55,79 @@ def test_concurrent_writers_use_separate_partial_files(tmp_path: Path, monkeypat
     assert not errors
     assert (tmp_path / "file").read_bytes() in (b"a" * 1000, b"b" * 1000)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_removes_partial_files_of_killed_writers_and_no_others(tmp_path: Path) -> None:
+    others = [".file.0123", ".file.0123456789abcdeg", ".file2.0123456789abcdef", "file.0123456789abcdef", "[a]"]
+    for name in (".file.0123456789abcdef", ".file.ffffffffffffffff", *others):
+        (tmp_path / name).touch()
+    write_atomically(tmp_path / "file", b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", *others}
+    (tmp_path / ".[a].0123456789abcdef").touch()
+    write_atomically(tmp_path / "[a]", b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", *others}
+
+
+def test_replaces_the_target_of_a_symbolic_link(tmp_path: Path) -> None:
+    for folder in ("links", "files"):
+        (tmp_path / folder).mkdir()
+    target, link, chain = tmp_path / "files" / "file", tmp_path / "links" / "link", tmp_path / "links" / "chain"
+    link.symlink_to(Path("..") / "files" / "file")
+    chain.symlink_to(link)
+    for content in (b"the target does not exist yet", b"it exists"):
+        write_atomically(chain, content)
+        assert link.is_symlink()
+        assert chain.is_symlink()
+        assert target.read_bytes() == content
+        assert not target.is_symlink()
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+def test_read_npz_returns_what_was_saved() -> None:
+    arrays = {
+        "scalar": np.array(2.5),
+        "empty": np.zeros((0, 3), np.int8),
+        "transposed": np.arange(6).reshape(2, 3).T,
+        "big_endian": np.arange(3, dtype=">f4"),
+        "flag": np.array([True, False]),
+    }
+    read = read_npz(npz(**arrays), 10_000)
+    assert read.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert np.array_equal(read[name], array)
+        assert read[name].dtype == array.dtype
+        assert read[name].flags.writeable
+
+
+def test_read_npz_checks_the_claimed_size_before_reading() -> None:
+    content = npz(w=np.zeros(10**7))
+    assert len(content) < 10**5
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="expected at most 100,000 bytes of arrays, got 80,000,1"):
+        read_npz(content, 100_000)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+    assert read_npz(content, 10**8)["w"].size == 10**7
+
+
+@pytest.mark.parametrize("shape", ["(4,)", "(2,)", "(1000000000000,)", "(-3,)"])
+def test_read_npz_rejects_a_shape_that_is_not_that_of_the_data(shape: str) -> None:
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    header = file.getvalue().replace(b"(3,)", shape.encode())
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("w.npy", header.replace(b" " * (len(header) - len(file.getvalue())), b"", 1))
+    with pytest.raises(ValueError, match=r"w\.npy"):
+        read_npz(content.getvalue(), 10_000)
+
+
+@pytest.mark.parametrize("array", [np.array([{}], object), np.array(["text"]), np.zeros(2, "i4,f4")])
+def test_read_npz_rejects_what_is_not_numbers(array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected numbers"):
+        read_npz(npz(w=array), 10_000)

@@ -10,7 +10,8 @@ import pytest
 
 import tinygen
 
-INTERNAL = {"kernels", "checks", "files"}  # shared by the library's modules, not part of the public API
+# Shared by the library's modules, not part of the public API.
+INTERNAL = {"kernels", "checks", "files", "recorded", "version"}
 
 
 def run_in_new_process(program: str) -> str:

@@ -30,7 +30,7 @@ LAYERS = [
     {"autograd.conv"},
     {"autograd.derivatives", "autograd.graph"},
     {"autograd"},
-    {"checks", "files"},
+    {"checks", "files", "recorded", "version"},
     {"nn"},
     {"distributions"},
     {"ode"},

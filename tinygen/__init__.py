@@ -10,12 +10,13 @@ from types import ModuleType
 
 from .autograd import Parameter, Tensor, grad, no_grad, value_and_grad
 from .kernels.runtime.pool import get_num_threads, set_num_threads
+from .recorded import register
+from .version import __version__ as __version__
 
-__version__ = "0.1.0"
 _LAZY_MODULES = (
     "bijections", "data", "distributions", "metrics", "models", "nn", "ode", "optim", "plot", "testing", "training",
 )  # fmt: skip
-__all__ = ["Parameter", "Tensor", "get_num_threads", "grad", "no_grad", "set_num_threads", "value_and_grad"]
+__all__ = ["Parameter", "Tensor", "get_num_threads", "grad", "no_grad", "register", "set_num_threads", "value_and_grad"]
 
 
 def __getattr__(name: str) -> ModuleType:

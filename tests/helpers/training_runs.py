@@ -86,7 +86,7 @@ def train(folder: Path, every: int, before: Callable[[int], None] = lambda call:
         "history": folder / "run.jsonl",
         "progress": False,
     }
-    run.history = fit(loss, run.net, data(), **{**settings, **changes})
+    run.history = fit(changes.pop("loss", loss), run.net, data(), **{**settings, **changes})
     return run
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,13 @@ from helpers.training_runs import Net, train
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tinygen.nn import Linear
-from tinygen.training import CheckpointError, load_checkpoint, save_checkpoint
+from tinygen.autograd import relu, tanh
+from tinygen.bijections import AffineTransformer, Permute
+from tinygen.distributions import StandardNormal, StandardUniform
+from tinygen.models import IAF, MAF, NICE, PixelCNN, RealNVP
+from tinygen.nn import Linear, Module, Sequential
+from tinygen.optim import SGD
+from tinygen.training import CheckpointError, fit, load_checkpoint, save_checkpoint
 from tinygen.training.checkpoint import read_checkpoint, write_checkpoint
 
 
@@ -110,9 +116,93 @@ def test_rejects_pickled_objects_without_executing_them(path: Path) -> None:
 
 def test_rejects_a_module_with_different_names_or_shapes(path: Path) -> None:
     save_checkpoint(path, Linear(3, 2, np.random.default_rng(0)))
+    check_rejected(path, "got another: module is Linear, not Net$")
+    write_checkpoint(path, {"module": Linear(3, 2, np.random.default_rng(0)).state()}, {})
     check_rejected(path, r"first\.w of shape \(2, 5\) is missing.*w is unknown")
     write_checkpoint(path, {"module": {**Net(0).state(), "first.w": np.ones((3, 5))}}, {})
     check_rejected(path, r"first\.w: expected shape \(2, 5\), got \(3, 5\)")
+
+
+Rng = np.random.Generator
+OTHER_SETTINGS: dict[str, tuple[Callable[[Rng, Any], Module], list[Any], str]] = {
+    "mask": (
+        lambda rng, v: RealNVP((4,), rng, mask=v, hidden=3),
+        ["half", "checkerboard"],
+        "mask is 'half', not 'checkerboard'",
+    ),
+    "activation": (lambda rng, v: NICE((4,), rng, activation=v), [relu, tanh], "activation is relu, not tanh"),
+    "dropout": (lambda rng, v: PixelCNN((2, 2, 1), 2, rng, dropout=v), [0.0, 0.5], r"dropout is 0\.0, not 0\.5"),
+    "nested": (
+        lambda rng, v: MAF(2, rng, transformer=AffineTransformer(v)),
+        [5.0, 4.0],
+        r"transformer\.bound is 5\.0, not 4\.0",
+    ),
+    "class": (
+        lambda rng, v: Sequential(v((2,)), tanh),
+        [StandardNormal, StandardUniform],
+        "layers.0 is StandardNormal, not",
+    ),
+    "array": (lambda rng, v: Permute(np.array(v)), [[0, 1], [1, 0]], "crc32 .*, not int64"),
+    "argument": (lambda rng, v: IAF(2, rng, **v), [{"random_orders": True}, {}], "random_orders is True, not missing"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SETTINGS)
+def test_rejects_a_module_with_other_settings_and_the_same_shapes(name: str, tmp_path: Path) -> None:
+    make, values, message = OTHER_SETTINGS[name]
+    one, same, other = (make(np.random.default_rng(i), value) for i, value in enumerate((values[0], *values)))
+    path, before = tmp_path / "model.npz", other.state()
+    save_checkpoint(path, one)
+    load_checkpoint(path, same)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path, other)
+    assert all(np.array_equal(value, before[key]) for key, value in other.state().items())
+
+
+def test_fit_rejects_a_module_with_other_settings_and_the_same_shapes(tmp_path: Path) -> None:
+    def run(mask: str) -> None:
+        rng = np.random.default_rng(0)
+        flow, x = RealNVP((4,), rng, mask=mask, hidden=3), np.ones((4, 4), np.float32)
+        sgd = SGD(flow.parameters(), 0.1)
+        run = tmp_path / "run.npz"
+        fit(flow.loss, flow, x, optimizer=sgd, batch_size=4, steps=1, rng=rng, checkpoint=run, progress=False)
+
+    run("half")
+    run("half")
+    with pytest.raises(CheckpointError, match="mask is 'half', not 'checkerboard'"):
+        run("checkerboard")
+
+
+def test_settings_that_only_one_version_has_are_ignored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = IAF(2, np.random.default_rng(0), layers=5)
+    monkeypatch.setattr("tinygen.training.checkpoint.__version__", "0.0.1")
+    save_checkpoint(path, IAF(2, np.random.default_rng(0)))
+    monkeypatch.undo()
+    load_checkpoint(path, flow)
+
+
+def test_files_of_earlier_and_later_formats(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups, _ = read_checkpoint(path)
+    old = {f"module.{name}": array for name, array in groups["module"].items()}
+    text = json.dumps({"format": "tinygen checkpoint 1", "groups": ["module"]})
+    np.savez(path, header=np.frombuffer(text.encode(), np.uint8), **old)  # type: ignore[arg-type]
+    net = Net(1)
+    load_checkpoint(path, net)
+    assert np.array_equal(net.first.w.value, Net(0).first.w.value)
+    monkeypatch.setattr("tinygen.training.checkpoint.FORMAT", 3)
+    monkeypatch.setattr("tinygen.training.checkpoint.__version__", "9.0")
+    save_checkpoint(path, net)
+    monkeypatch.undo()
+    check_rejected(path, r"written by tinygen 9\.0, which is newer than .*; update tinygen")
+
+
+def test_does_not_save_or_load_nan(path: Path) -> None:
+    net = Net(0)
+    net.first.w.assign(np.full((2, 5), np.nan))
+    with pytest.raises(ValueError, match=r"Net\.first\.w: expected numbers, got 10 entries that are NaN"):
+        save_checkpoint(path, net)
+    write_checkpoint(path, {"module": net.state()}, {})
+    check_rejected(path, r"module\.first\.w: expected numbers, got 10 entries that are NaN")
 
 
 def test_rejects_a_checkpoint_without_a_module(path: Path) -> None:

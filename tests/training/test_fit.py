@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.training_runs import STEPS, TrainingRun, data, make_run, train
+from helpers.training_runs import TrainingRun, data, make_run, train
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -187,21 +186,6 @@ def test_error_names_a_gradient_too_large_for_adam() -> None:
     message = r"step 0 .*: the loss is 0\.0; gradients\[0\] .* squares overflow float32"
     with pytest.raises(NonFiniteError, match=message):
         fit_quietly(loss, scalar, np.zeros(1), optimizer=Adam(scalar.parameters()), batch_size=1, steps=1)
-
-
-def test_progress_bar_shows_loss_and_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(tmp_path, 3, progress=True, unit="nats per image")
-    shown = capsys.readouterr().err
-    assert f"{STEPS}/{STEPS}" in shown
-    assert "nats per image at step" in shown
-
-
-def test_training_without_tqdm_prints_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    assert len(train(tmp_path, 3, progress=True).history.records) == 3  # type: ignore[union-attr]
-    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

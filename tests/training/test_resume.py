@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,8 +169,9 @@ def test_trains_outside_the_main_thread(uninterrupted: Results, tmp_path: Path) 
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-@pytest.mark.parametrize("call", [0, 4, 7])
-def test_resumes_after_the_process_is_killed(call: int, uninterrupted: Results, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("call", "delay"), [(0, 0.0), (4, 0.001), (5, 0.002), (7, 0.004)])
+def test_resumes_after_the_process_is_killed(call: int, delay: float, uninterrupted: Results, tmp_path: Path) -> None:
+    """With a delay, the process is killed in or after the next step, or while it writes the checkpoint after it."""
     program = training_runs.__file__
     process = subprocess.Popen(
         [sys.executable, program, str(tmp_path), "2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -182,16 +184,67 @@ def test_resumes_after_the_process_is_killed(call: int, uninterrupted: Results, 
             process.stdin.write("\n")
             process.stdin.flush()
         assert process.stdout.readline() == f"{call}\n"
+        if delay:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            time.sleep(delay)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     check_resumed(tmp_path, 2, uninterrupted)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.npz", "run.jsonl"}  # no partial files
 
 
-def test_resumes_a_shorter_run(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    train(tmp_path / "a", 3, epochs=1)
-    assert same(train(tmp_path / "a", 3), train(tmp_path / "b", 3))
+def train_with(variant: str, folder: Path, every: int, steps: int) -> TrainingRun:
+    """Train with one of the ways in which the record at the end of a run could change a longer run."""
+    run = make_run()
+    variants: dict[str, dict[str, Any]] = {
+        "the first record is the best": {"validate": lambda: float(run.optimizer.steps)},
+        "the last record is the best": {"validate": lambda: -float(run.optimizer.steps)},
+        "validation draws random numbers": {"validate": lambda: run.rng.random()},
+        "every result is the same": {"validate": lambda: 1.0},
+        "no validation": {"validate": None},
+        "no averages": {"ema": None},
+        "neither": {"validate": None, "ema": None},
+        "two players": {"turns": [0, 1]},
+    }
+    changes = variants[variant]
+    if variant == "two players":
+        optimizers = [SGD([part.w], 0.1) for part in (run.net.first, run.net.last)]
+        changes |= {"optimizer": optimizers, "loss": [run.net.loss] * 2}
+    return train(folder, every, run=run, steps=steps, epochs=None, **changes)
+
+
+@pytest.mark.parametrize("every", [2, 4, 20])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "the first record is the best",
+        "the last record is the best",
+        "validation draws random numbers",
+        "every result is the same",
+        "no validation",
+        "no averages",
+        "neither",
+        "two players",
+    ],
+)
+def test_extending_a_run_gives_the_longer_run(variant: str, every: int, tmp_path: Path) -> None:
+    """Although most of the shorter runs end with a record that the longer run does not have."""
+    for steps in (1, 3, 4, 5, 8, STEPS):
+        (tmp_path / f"whole{steps}").mkdir()
+        whole = train_with(variant, tmp_path / f"whole{steps}", every, steps)
+        extended = train_with(variant, tmp_path, every, steps)
+        assert same(extended, whole)
+        assert (tmp_path / "run.jsonl").read_text() == (tmp_path / f"whole{steps}" / "run.jsonl").read_text()
+        again = train_with(variant, tmp_path, every, steps)  # a complete run is not changed
+        assert same(again, whole)
+
+
+def test_extending_after_a_smaller_record_interval_keeps_the_record(tmp_path: Path) -> None:
+    train(tmp_path, 4, steps=6, epochs=None)
+    history = train(tmp_path, 3).history
+    assert history is not None
+    assert [record.step for record in history.records] == [4, 6, 9]
 
 
 def test_resumes_with_numpy_numbers_as_settings(uninterrupted: Results, tmp_path: Path) -> None:

@@ -24,11 +24,12 @@ import numpy as np
 from ..autograd import Tensor, TensorLike, concatenate, index, reshape, split, stack
 from ..autograd.tensor import array_of
 from ..checks import check_event, require
+from ..recorded import Recorded
 
 Shape: TypeAlias = tuple[int, ...]
 
 
-class Mask:
+class Mask(Recorded):
     """A split of events into a part a that a coupling passes through and a part b that it transforms.
 
     Args:

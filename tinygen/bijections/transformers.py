@@ -39,6 +39,7 @@ from ..autograd.tensor import array_of, is_grad_enabled, set_grad_enabled
 from ..checks import at_least, broadcasts, require
 from ..kernels.mixture import mixture_quantile
 from ..kernels.special import log_ndtr
+from ..recorded import Recorded
 
 
 class Transformer(Protocol):
@@ -59,7 +60,7 @@ class Transformer(Protocol):
         """Return x with τ(x; θ) = z, and ln ∂x/∂z."""
 
 
-class AffineTransformer:
+class AffineTransformer(Recorded):
     """z = x eˢ + t,   ln ∂z/∂x = s,   with s = bound · tanh(θ₀ / bound) and t = θ₁. Starts as the identity."""
 
     width = 2
@@ -84,7 +85,7 @@ class AffineTransformer:
         return _bounded(s, self.bound), t
 
 
-class MixtureCDF:
+class MixtureCDF(Recorded):
     """A map to uniform or normal noise by the distribution function F of a mixture of K logistics.
 
         z = F(x) (noise "uniform")   or   z = Φ⁻¹(F(x)) (noise "normal")

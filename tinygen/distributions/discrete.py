@@ -11,10 +11,11 @@ from ..autograd import Array, Tensor, TensorLike, bernoulli_log_prob, log_softma
 from ..autograd.elementwise import log_sigmoid, sigmoid
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_integers, require
+from ..recorded import Recorded
 from .distribution import DIVERGED, Likelihood, check_width
 
 
-class Categorical:
+class Categorical(Recorded):
     """Categorical distribution: p(k) = softmax(logits)ₖ.
 
     Shapes: logits (…, levels), k (…) integers in 0…levels−1, log_prob (…) in nats, samples (…).
@@ -38,7 +39,7 @@ class Categorical:
         return sample_categorical(check_width(self.width, parameters), rng)
 
 
-class Bernoulli:
+class Bernoulli(Recorded):
     """Bernoulli distribution: p(1) = σ(logit), p(0) = σ(−logit).
 
     Shapes: logits (…, 1), k (…) integers 0 or 1, log_prob (…) in nats, samples (…).

@@ -10,10 +10,11 @@ import numpy as np
 from ..autograd import Array, Tensor, TensorLike, exp, index, log_normal, reshape
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_event, check_rng, require
+from ..recorded import Recorded
 from .distribution import DIVERGED, check_width
 
 
-class Gaussian:
+class Gaussian(Recorded):
     """Gaussian likelihood: ln p(x) = −½ ((x − μ)/σ)² − ln σ − ½ ln 2π.
 
     Shapes: parameters (μ, ln σ) (…, 2), or only μ (…, 1) if σ is fixed by `scale`; x, log_prob and samples (…).
@@ -45,7 +46,7 @@ class Gaussian:
         return reshape(parameters, v.shape[:-1]), Tensor(np.asarray(math.log(self.scale), v.dtype))
 
 
-class StandardNormal:
+class StandardNormal(Recorded):
     """Standard normal distribution: ln p(z) = −½ ‖z‖² − ½ D ln 2π, a base distribution of flows.
 
     Shapes: z (N, *shape), log_prob (N,) in nats, samples (n, *shape) of float64.
@@ -69,7 +70,7 @@ class StandardNormal:
         return rng.standard_normal((n, *self.shape))
 
 
-class StandardUniform:
+class StandardUniform(Recorded):
     """Uniform distribution on the unit cube: p(z) = 1 in [0, 1]^D, else 0. Shapes and errors as for StandardNormal."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:

@@ -11,11 +11,12 @@ from ..autograd import Array, Tensor, TensorLike, log_softmax, logsumexp, split
 from ..autograd.elementwise import clip, exp, log, log_sigmoid, softplus, tanh, where
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_integers, require
+from ..recorded import Recorded
 from .discrete import sample_categorical
 from .distribution import DIVERGED, check_width
 
 
-class DiscretizedLogistics:
+class DiscretizedLogistics(Recorded):
     """Mixture of logistic distributions, rounded to the nearest of L levels; the outer levels include the tails.
 
         p(k) = Σⱼ softmax(π)ⱼ [σ((k⁺ − μⱼ) / sⱼ) − σ((k⁻ − μⱼ) / sⱼ)],   k^± = (2k ± 1) / (L − 1) − 1

@@ -14,12 +14,14 @@ import numpy as np
 
 from ..autograd import Array
 from ..checks import check_rng
+from ..recorded import register
 
 Shape: TypeAlias = tuple[int, ...]
 Fans: TypeAlias = tuple[int, int]
 Initialiser: TypeAlias = Callable[[Shape, Fans, np.random.Generator], Array]
 
 
+@register
 def glorot_uniform(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     """Draw from U(−a, a), a = √(6 / (fan_in + fan_out)), which preserves the variance of activations and gradients.
 
@@ -32,6 +34,7 @@ def glorot_uniform(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     return rng.uniform(-a, a, shape).astype(np.float32)
 
 
+@register
 def he_normal(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     """Draw from N(0, 2 / fan_in), which preserves the variance of activations through relu layers.
 
@@ -46,6 +49,7 @@ def normal(shape: Shape, std: float, rng: np.random.Generator) -> Array:
     return (std * rng.standard_normal(shape)).astype(np.float32)
 
 
+@register
 def zeros(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     """Return zeros, for example for the last layer of a residual branch."""
     return np.zeros(shape, np.float32)

@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..autograd import Array, Parameter
+from ..recorded import Recorded
 
 State: TypeAlias = dict[str, Array]  # named arrays, for saving
 Holder: TypeAlias = dict[Any, Any] | list[Any] | tuple[Any, ...]
 
 
-class Module:
+class Module(Recorded):
     """Base class of everything that has parameters. A subclass assigns them to attributes and defines `__call__`.
 
     An attribute that holds a Parameter can only be replaced by another Parameter: `layer.w = layer.w * 0.5` raises
@@ -177,7 +178,7 @@ def check_fit(owner: str, own: Mapping[str, Array], state: Mapping[str, Array]) 
         expected, got = own[name], np.asarray(state[name])
         if got.shape != expected.shape:
             faults.append(f"{name}: expected shape {expected.shape}, got {got.shape}")
-        elif not np.can_cast(got.dtype, expected.dtype, "same_kind"):
+        elif not np.can_cast(got.dtype, expected.dtype, "same_kind") or (got.dtype.kind != "f" == expected.dtype.kind):
             faults.append(f"{name}: expected dtype {expected.dtype}, got {got.dtype}")
     if faults:
         raise ValueError(f"{owner}: the state does not match and was not loaded: " + "; ".join(sorted(faults)))

@@ -19,6 +19,7 @@ import numpy as np
 from ..autograd import Tensor, no_grad
 from ..autograd.tensor import array_of, node
 from ..checks import at_least, require
+from ..recorded import Recorded
 
 State: TypeAlias = tuple[Any, ...]  # of arrays or tensors
 VectorField: TypeAlias = Callable[[float, State], State]
@@ -29,7 +30,7 @@ class IntegrationError(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Tableau:
+class Tableau(Recorded):
     """Butcher tableau of an explicit Runge–Kutta method: the rows of a below the diagonal, and the weights b.
 
     For an embedded pair, `error` is b − b̂, where b̂ are the weights of the second method.
@@ -78,7 +79,7 @@ Solver: TypeAlias = Callable[[VectorField, State, float, float], Solution]  # so
 
 
 @dataclass(frozen=True)
-class FixedStep:
+class FixedStep(Recorded):
     """Runge–Kutta method with steps of equal size. There is no error estimate; with RK4 the error is O(steps⁻⁴).
 
     Raises: ValueError if steps is below 1 or f(t, y) differs from y in shape; IntegrationError if y(t1) is not finite.
@@ -109,7 +110,7 @@ class FixedStep:
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class Adaptive(Recorded):
     """Embedded Runge–Kutta pair with adaptive step size, by default Dormand & Prince's of order 5.
 
         error = RMS over the state of |Σᵢ (bᵢ − b̂ᵢ) h kᵢ| / (atol + rtol · max(|y(t)|, |y(t + h)|))

@@ -1,11 +1,14 @@
 """Checkpoints: named arrays and a JSON header in one .npz file, written atomically and read without pickle.
 
+The header lists every array with its dtype, shape and checksum, and describes the module: its class and the arguments
+of its constructor. Two modules with equal parameter shapes may still be different functions, for example flows with
+different masks, so a checkpoint is loaded only into a module with the same arguments.
+
 Checked by: tests/training/test_checkpoint.py
 """
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,14 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array
-from ..files import write_atomically
+from ..checks import require
+from ..files import read_npz, write_atomically
 from ..nn import Module
+from ..nn.module import State, check_fit
+from ..recorded import describe, fingerprint, settings
+from ..version import __version__
 
-FORMAT = "tinygen checkpoint 1"
+FORMAT = 2  # 1 had neither a list of the arrays nor a description of the module
 
 
 class CheckpointError(ValueError):
@@ -25,6 +32,8 @@ class CheckpointError(ValueError):
 
 def save_checkpoint(path: str | Path, module: Module) -> None:
     """Save the parameters and constants of a module. An existing file is replaced atomically.
+
+    Raises: ValueError if a parameter or constant is NaN.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -36,33 +45,89 @@ def save_checkpoint(path: str | Path, module: Module) -> None:
         >>> np.array_equal(one.w.value, other.w.value)
         True
     """
-    write_checkpoint(path, {"module": module.state()}, {})
+    state = module.state()
+    check_no_nan(type(module).__name__, state)
+    write_checkpoint(path, {"module": state}, {"model": describe(module)})
 
 
 def load_checkpoint(path: str | Path, module: Module) -> None:
     """Restore a module from a file written by save_checkpoint or `fit`; from `fit`, the parameters that it ends with.
 
+    `tinygen.load` also creates the module. To load into one with other arguments, use its state:
+    `module.load(tinygen.load(path).state())`.
+
     Raises: FileNotFoundError if the file does not exist; CheckpointError if it is damaged, or if the names or shapes of
-    its arrays are not those of the module. The module is then unchanged.
+    its arrays or the arguments of the constructor are not those of the module. The module is then unchanged.
     """
-    groups, _ = read_checkpoint(path)
-    state = groups.get("best", groups.get("module"))
-    if state is None:
-        raise CheckpointError(f"{path}: expected a module or a training run, got groups {list(groups)}")
+    groups, header = read_checkpoint(path)
+    state = final_state(path, groups, header)
     try:
+        check_settings(module, header)
         module.load(state)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
+def final_state(path: str | Path, groups: Mapping[str, State], header: Mapping[str, Any]) -> State:
+    """Return the parameters and constants of a module, or those that a training run ends with."""
+    name = header.get("result", "best" if "best" in groups else "module")
+    if name not in list(groups):
+        raise CheckpointError(f"{path}: expected a module or a training run, got groups {list(groups)}")
+    try:
+        check_no_nan(name, groups[name])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return groups[name]
+
+
+def check_no_nan(owner: str, state: State) -> None:
+    """Raise ValueError if an array in the state is NaN."""
+    for name, array in state.items():
+        bad = np.count_nonzero(np.isnan(array))
+        require(bad == 0, f"{owner}.{name}", "numbers", f"{bad} entries that are NaN; has the model diverged?")
+
+
+def check_group(groups: Mapping[str, State], name: str, own: State) -> None:
+    """Raise ValueError unless a group has exactly the names, dtypes and shapes of `own`, and no NaN."""
+    require(name in groups, name, "a group of the checkpoint", "none")
+    check_fit(name, own, groups[name])
+    for key, array in groups[name].items():
+        require(array.dtype == own[key].dtype, f"{name}.{key}", own[key].dtype, array.dtype)
+    check_no_nan(name, groups[name])
+
+
+def check_settings(module: Module, header: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the module has the class and constructor arguments in the header of a checkpoint.
+
+    A seed may differ, as a generator may: it only determines values that the checkpoint replaces.
+    """
+    if "model" not in header:  # format 1
+        return
+    try:
+        there = settings(header["model"], "module")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"model: the description is damaged ({error})") from error
+    here = settings(describe(module), "module")
+    # An argument that only one of two versions of tinygen has is not a difference.
+    names = here.keys() | there.keys() if header["version"] == __version__ else here.keys() & there.keys()
+    different: dict[str, str] = {}
+    for name in sorted(names):
+        within = any(name.startswith(f"{outer}.") for outer in different)  # such as an argument of another class
+        if here.get(name) != there.get(name) and not within and name.rpartition(".")[2] != "seed":
+            different[name] = f"{there.get(name, 'missing')}, not {here.get(name, 'missing')}"
+    if different:
+        text = "; ".join(f"{name.removeprefix('module.')} is {texts}" for name, texts in different.items())
+        raise ValueError(f"expected a module with the same arguments, got another: {text}")
+
+
 def write_checkpoint(path: str | Path, groups: Mapping[str, Mapping[str, Array]], header: Mapping[str, Any]) -> None:
     """Write groups of named arrays and a header of JSON values."""
-    arrays: dict[str, Any] = {
-        f"{group}.{name}": array for group, named in groups.items() for name, array in named.items()
-    }
-    text = to_json({"format": FORMAT, "groups": list(groups), **header})
+    arrays = {f"{group}.{name}": array for group, named in groups.items() for name, array in named.items()}
+    listed = {name: fingerprint(array) for name, array in arrays.items()}
+    start = {"format": f"tinygen checkpoint {FORMAT}", "version": __version__, "groups": list(groups), "arrays": listed}
     content = io.BytesIO()
-    np.savez(content, header=np.frombuffer(text.encode(), np.uint8), **arrays)
+    arrays["header"] = np.frombuffer(to_json({**start, **header}).encode(), np.uint8)
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # allow_pickle=False would be an array in NumPy 2.0
     write_atomically(path, content.getvalue())
 
 
@@ -71,15 +136,15 @@ def to_json(value: object) -> str:
     return json.dumps(value, default=lambda number: number.tolist())
 
 
-def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict[str, Any]]:
+def read_checkpoint(path: str | Path) -> tuple[dict[str, State], dict[str, Any]]:
     """Return the groups and the header of a checkpoint. Raises CheckpointError or FileNotFoundError."""
     content = Path(path).read_bytes()
     try:
-        arrays = _read_arrays(content)
+        arrays = read_npz(content, max_bytes=len(content))  # checkpoints are not compressed
         header = json.loads(arrays.pop("header").tobytes())
-        if header["format"] != FORMAT:
-            raise ValueError(f"format: expected {FORMAT!r}, got {header['format']!r}")
-        groups: dict[str, dict[str, Array]] = {group: {} for group in header["groups"]}
+        _check_format(header)
+        _check_arrays(arrays, header)
+        groups: dict[str, State] = {group: {} for group in header["groups"]}
         for name, array in arrays.items():
             group, _, rest = name.partition(".")
             groups[group][rest] = array
@@ -88,13 +153,18 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, dict[str, Array]], dict
     return groups, header
 
 
-def _read_arrays(content: bytes) -> dict[str, Array]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        damaged = archive.testzip()  # verifies all checksums; reading an array whose shape is damaged may not
-        if damaged is not None:
-            raise ValueError(f"checksum of {damaged} is wrong")
-        arrays = {}
-        for member in archive.namelist():  # np.load would confuse arrays named "w" and "w.npy"
-            with archive.open(member) as file:
-                arrays[member.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
-    return arrays
+def _check_format(header: Mapping[str, Any]) -> None:
+    name, _, number = header["format"].rpartition(" ")
+    require(name == "tinygen checkpoint", "format", "'tinygen checkpoint'", repr(header["format"]))
+    if int(number) > FORMAT:
+        raise ValueError(f"written by tinygen {header['version']}, which is newer than {__version__}; update tinygen")
+    if int(number) == FORMAT:
+        require(header.keys() >= {"version", "arrays"}, "header", "version and arrays", list(header))
+
+
+def _check_arrays(arrays: Mapping[str, Array], header: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the arrays are those that the header lists; in format 1, it does not list them."""
+    here = {name: fingerprint(array) for name, array in arrays.items()}
+    listed = header.get("arrays", here)
+    for name in sorted(here.keys() | listed.keys()):
+        require(here.get(name) == listed.get(name), name, listed.get(name, "no such array"), here.get(name, "none"))

@@ -4,6 +4,7 @@ Checked by: tests/training/test_fit.py
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +67,12 @@ def fit(
             `epochs` or `steps` may increase (`cosine` over more steps is a different schedule).
         history: file for the records, one line of JSON each.
         resume: if False, start from the beginning and overwrite the checkpoint.
+        progress: show a progress bar on stderr; where that is not a terminal, or without tqdm, one line per record.
 
-    On Ctrl-C, `fit` completes the step, writes the checkpoint and raises KeyboardInterrupt. The module then has the
-    parameters of that step; load_checkpoint restores the best ones so far. On Linux, memory that a step frees is kept
-    for the next one, in the whole process; TINYGEN_KEEP_MEMORY=0 disables this.
+    On Ctrl-C, `fit` completes the step, writes the checkpoint and raises Interrupted, a KeyboardInterrupt with which a
+    program ends in one line. The module then has the parameters of that step; load_checkpoint restores the best so far.
+    On Linux, memory that a step frees is kept for the next one, in the whole process; TINYGEN_KEEP_MEMORY=0 disables
+    this.
 
     Raises: ValueError if an argument is invalid; CheckpointError if the checkpoint is damaged or has a different
     configuration; NonFiniteError if a loss or gradient is NaN or infinite (no parameter is updated with it), or at the
@@ -90,30 +93,45 @@ def fit(
     losses: list[Loss] = list(loss) if isinstance(loss, tuple | list) else [loss]  # type: ignore[list-item]
     optimizers = list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
     turns = list(range(len(losses)) if turns is None else turns)
-    _check_lengths(epochs, steps, every=every, batch_size=batch_size)
-    _check_paths(checkpoint=checkpoint, history=history)
-    require(validate is None or callable(validate), "validate", "a function that returns a number", repr(validate))
+    _check(epochs, steps, validate, {"checkpoint": checkpoint, "history": history}, every=every, batch_size=batch_size)
     run = Run(losses, optimizers, turns, module, arrays, rng, int(batch_size), ema, clip, shards, unit)
     total = steps if steps is not None else run.steps_per_epoch * (epochs or 0)
     every = every or run.steps_per_epoch
-    if checkpoint is not None:
-        # A run that fails before its first record resumes from the checkpoint that is saved here.
-        (load_run if resume and Path(checkpoint).exists() else save_run)(run, checkpoint)
-        require(run.step <= total, "epochs, steps", f"at least the {run.step} steps of {checkpoint}", total)
-    with deferred_interrupt() as interrupted, progress_bar(total, run.step, progress) as show:
+    start = _start(run, checkpoint, resume, total, every)
+    message = partial(_interrupted, run, total, checkpoint)
+    with deferred_interrupt(message) as interrupted, progress_bar(total, run.step, progress, start) as show:
         while run.step < total and not interrupted():
             run.advance()
             show(run.step, f"{run.mean_loss:.4g} {unit}" + (f", {run.shards} shards" if run.shards != 1 else ""))
-            if run.step % every == 0 or run.step == total:
+            if run.step % every == 0:
                 run.record(validate)
+                show.record(run.history.latest(total))
                 _save(run, checkpoint, history)
-        if interrupted():  # KeyboardInterrupt follows at the end of the block; the best parameters are not restored
+        if interrupted():  # Interrupted follows at the end of the block; the best parameters are not restored
             _save(run, checkpoint, None)
-        elif best := run.best_record():
-            show(run.step, f"restored the best, {best.valid:.4g} {unit} at step {best.step}")
-    _save(run, None, history)
+        else:
+            if run.record_end(validate):
+                show.record(run.history.latest(total))
+            _save(run, checkpoint, history)
+            if best := run.best_record():
+                show.message(f"restored the best, {best.valid:.4g} {unit} at step {best.step}")
     module.load(run.result())
     return run.history
+
+
+def _start(run: Run, checkpoint: str | Path | None, resume: bool, total: int, every: int) -> str:
+    """Resume the run if there is a checkpoint, else save the initial state. Return a message if it was resumed."""
+    if checkpoint is None or not (resume and Path(checkpoint).exists()):
+        _save(run, checkpoint, None)  # for a run that fails before its first record
+        return ""
+    load_run(run, checkpoint, total, every)
+    require(run.step <= total, "epochs, steps", f"at least the {run.step} steps of {checkpoint}", total)
+    return f"resumed at step {run.step} of {total} from {checkpoint}"
+
+
+def _interrupted(run: Run, total: int, checkpoint: str | Path | None) -> str:
+    saved = "not saved" if checkpoint is None else f"saved to {checkpoint}; run the same command to go on"
+    return f"interrupted at step {run.step} of {total}, {saved}"
 
 
 def _save(run: Run, checkpoint: str | Path | None, history: str | Path | None) -> None:
@@ -123,11 +141,15 @@ def _save(run: Run, checkpoint: str | Path | None, history: str | Path | None) -
         run.history.save(history)
 
 
-def _check_lengths(epochs: int | None, steps: int | None, **others: int | None) -> None:
+def _check(
+    epochs: int | None,
+    steps: int | None,
+    validate: Callable[[], float] | None,
+    paths: dict[str, str | Path | None],
+    **counts: int | None,
+) -> None:
     require((epochs is None) != (steps is None), "epochs, steps", "exactly one of the two", f"{epochs}, {steps}")
-    at_least(1, **{name: n for name, n in {"epochs": epochs, "steps": steps, **others}.items() if n is not None})
-
-
-def _check_paths(**paths: str | Path | None) -> None:
+    at_least(1, **{name: n for name, n in {"epochs": epochs, "steps": steps, **counts}.items() if n is not None})
+    require(validate is None or callable(validate), "validate", "a function that returns a number", repr(validate))
     for name, path in paths.items():
         require(path is None or Path(path).parent.is_dir(), name, "a file in a folder that exists", path)

@@ -36,6 +36,12 @@ class History:
         valid = [record for record in self.records if record.valid is not None and not math.isnan(record.valid)]
         return min(valid, key=lambda record: math.inf if record.valid is None else record.valid, default=None)
 
+    def latest(self, steps: int) -> str:
+        """Return the last record of a run of `steps` steps as text."""
+        record = self.records[-1]
+        valid = "" if record.valid is None else f", valid {record.valid:.4g}"
+        return f"step {record.step}/{steps}: {record.loss:.4g}{valid} {self.unit}"
+
     def save(self, path: str | Path) -> None:
         """Write one line of JSON per record. The file is replaced atomically."""
         lines = [json.dumps({**asdict(record), "unit": self.unit}) + "\n" for record in self.records]

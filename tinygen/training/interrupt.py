@@ -4,17 +4,26 @@ Checked by: tests/training/test_resume.py
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a training run after a complete step; the message says at which, and where its state is saved.
+
+    A program that does not catch it ends with the message alone, without a traceback, unless it has an excepthook.
+    """
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Delay KeyboardInterrupt to the end of the `with` block. Yield a function that tells whether Ctrl-C was pressed.
+def deferred_interrupt(message: Callable[[], str]) -> Iterator[Callable[[], bool]]:
+    """Delay Ctrl-C to the end of the `with` block, which then raises Interrupted with the message.
 
-    A second Ctrl-C raises it immediately. Outside the main thread, or if SIGINT has another handler, this does nothing.
+    Yields a function that tells whether Ctrl-C was pressed. A second Ctrl-C raises KeyboardInterrupt immediately.
+    Outside the main thread, or if SIGINT has another handler, this does nothing.
     """
     pressed = False
 
@@ -34,4 +43,13 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         if active:
             signal.signal(signal.SIGINT, signal.default_int_handler)
     if pressed:
-        raise KeyboardInterrupt
+        if sys.excepthook is sys.__excepthook__:
+            sys.excepthook = _excepthook
+        raise Interrupted(message())
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if isinstance(error, Interrupted):
+        print(error, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)

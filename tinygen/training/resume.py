@@ -2,21 +2,27 @@
 
 The checkpoint holds everything that a step depends on: parameters, optimisers, averages, the random generator, the
 step count, and the order of the examples in the current epoch. It also holds the configuration, which must not change.
+All of it is checked before any of it is loaded.
 
 Checked by: tests/training/test_resume.py
 """
 
+import copy
 import json
-import zlib
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .checkpoint import CheckpointError, read_checkpoint, to_json, write_checkpoint
-from .history import Record
-from .run import Run
+from ..checks import require
+from ..nn.module import State
+from ..recorded import describe, fingerprint
+from .checkpoint import CheckpointError, check_group, check_settings, read_checkpoint, to_json, write_checkpoint
+from .history import History, Record
+from .run import Position, Run
 
 
 def save_run(run: Run, path: str | Path) -> None:
@@ -27,48 +33,117 @@ def save_run(run: Run, path: str | Path) -> None:
         groups["ema"] = run.ema.state()
     if run.best is not None or run.ema is not None:
         groups["best"] = run.result()
+    position, end = run.position(), None
+    if run.before_end is not None:
+        end, position = _numbers(position), run.before_end
+        if position.best is not None and position.best is not run.best:
+            groups["best_before_end"] = position.best
     header = {
+        "model": describe(run.module),
+        "result": "best" if "best" in groups else "module",
         "configuration": _configuration(run),
         "step": run.step,
-        "loss_sum": run.loss_sum,
-        "examples": run.examples,
-        "rng": run.rng.bit_generator.state,
-        "records": [asdict(record) for record in run.history.records],
+        **_numbers(position),
+        "end": end,  # the same numbers after the record that a longer run would not have
     }
     write_checkpoint(path, groups, header)
 
 
-def load_run(run: Run, path: str | Path) -> None:
-    """Restore the state of a run from a checkpoint.
+def load_run(run: Run, path: str | Path, total: int, every: int) -> None:
+    """Restore the state of a run of `total` steps with a record after every `every` steps.
 
-    Raises CheckpointError if the file is damaged, is not that of a training run, or has a different configuration.
+    If the checkpoint is that of a shorter run, which ended with an additional record, that record is dropped.
+
+    Raises CheckpointError if the file is damaged, is not that of a training run, or has a different configuration. The
+    run is then unchanged.
     """
     groups, header = read_checkpoint(path)
     if "configuration" not in header:
         raise CheckpointError(f"{path}: expected a training run, got a module; read it with load_checkpoint")
-    here, there = json.loads(to_json(_configuration(run))), header["configuration"]
-    if run.shards is None:  # keep the number in the checkpoint, which may come from a run with more threads
-        run.shards = here["shards"] = there.get("shards")
-    differences = [f"{key} is {there.get(key)}, not {here[key]}" for key in here if here[key] != there.get(key)]
-    if differences:
-        raise CheckpointError(
-            f"{path}: expected the configuration of this run, got a different one: {'; '.join(differences)}; use "
-            "another path, or resume=False to overwrite it"
-        )
     try:
-        run.module.load(groups["module"])
-    except ValueError as error:
+        shards = _check_configuration(run, header)
+        _check_groups(run, groups)
+        step = _count(header, "step")
+        position, end = _position(run, header, groups, "best_before_end"), None
+        if header.get("end") is not None:
+            end = _position(run, header["end"], groups, "best")
+        run.module.load(groups["module"])  # checks everything before it changes anything
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     for player, optimizer in enumerate(run.optimizers):
         optimizer.load(groups[f"optimizer{player}"])
     if run.ema is not None:
         run.ema.load(groups["ema"])
-    run.order = groups["run"]["order"]
-    run.step, run.loss_sum, run.examples = header["step"], header["loss_sum"], header["examples"]
-    run.rng.bit_generator.state = header["rng"]
-    run.history.records = [Record(**record) for record in header["records"]]
-    # Without a validated record, "best" holds the averages of that step, which later averages must replace.
-    run.best = groups["best"] if run.history.best else None
+    run.shards, run.step, run.order = shards, step, groups["run"]["order"]
+    has_end = end is not None and (step == total or step % every == 0)
+    run.restore(end if end is not None and has_end else position)
+    run.before_end = position if has_end and step % every else None
+
+
+def _numbers(position: Position) -> dict[str, Any]:
+    """Return a position as JSON values, without its arrays."""
+    records = [asdict(record) for record in position.records]
+    return {"loss_sum": position.loss_sum, "examples": position.examples, "rng": position.rng, "records": records}
+
+
+def _position(run: Run, numbers: dict[str, Any], groups: dict[str, State], best: str) -> Position:
+    """Return the position that `_numbers` described. The parameters of its best record are in the group `best`."""
+    loss_sum: Any = numbers.get("loss_sum")
+    given: Any = numbers.get("records")
+    require(isinstance(loss_sum, float) and math.isfinite(loss_sum), "loss_sum", "a number", repr(loss_sum))
+    require(isinstance(given, list), "records", "a list", repr(given))
+    for record in given:
+        _count(record, "step")
+        for name in ("epoch", "loss", "valid"):
+            fits = isinstance(record[name], float) or (record[name] is None and name == "valid")
+            require(fits, f"records.{name}", "a number", repr(record[name]))
+    records = [Record(**record) for record in given]
+    try:
+        copy.deepcopy(run.rng.bit_generator).state = numbers["rng"]
+    except (LookupError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"rng: expected the state of a {type(run.rng.bit_generator).__name__}, got {error}") from error
+    # Without a validated record, "best" holds averages, which later averages must replace.
+    state = groups.get(best, groups.get("best")) if History(run.unit, records).best else None
+    return Position(loss_sum, _count(numbers, "examples"), numbers["rng"], records, state)
+
+
+def _count(numbers: Mapping[str, Any], name: str) -> int:
+    value = numbers.get(name)
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name}: expected an integer of at least 0, got {value!r}")
+    return value
+
+
+def _check_groups(run: Run, groups: dict[str, State]) -> None:
+    """Raise ValueError unless the groups have exactly the arrays that this run would write."""
+    state = run.module.state()
+    expected = {"module": state, "run": {"order": run.order}}
+    expected |= {f"optimizer{player}": optimizer.state() for player, optimizer in enumerate(run.optimizers)}
+    expected |= {} if run.ema is None else {"ema": run.ema.state()}
+    expected |= {name: state for name in ("best", "best_before_end") if name in groups}
+    for name, own in expected.items():
+        check_group(groups, name, own)
+    order = groups["run"]["order"]
+    require(np.array_equal(np.sort(order), np.arange(len(order))), "run.order", "a permutation", order)
+
+
+def _check_configuration(run: Run, header: dict[str, Any]) -> int | None:
+    """Raise ValueError unless the configuration is that of this run. Return the number of shards, None if not known."""
+    here, there = json.loads(to_json(_configuration(run))), header["configuration"]
+    shards: int | None = there.get("shards")
+    require(shards is None or (type(shards) is int and shards >= 1), "shards", "an integer of at least 1", repr(shards))
+    if run.shards is None:  # keep the number in the checkpoint, which may come from a run with more threads
+        here["shards"] = shards
+    else:
+        shards = run.shards
+    differences = [f"{key} is {there.get(key)}, not {here[key]}" for key in here if here[key] != there.get(key)]
+    if differences:
+        raise ValueError(
+            f"expected the configuration of this run, got a different one: {'; '.join(differences)}; use "
+            "another path, or resume=False to overwrite it"
+        )
+    check_settings(run.module, header)
+    return shards
 
 
 def _configuration(run: Run) -> dict[str, Any]:
@@ -89,5 +164,5 @@ def _configuration(run: Run) -> dict[str, Any]:
         "ema_decay": run.ema.decay if run.ema else None,
         "generator": type(run.rng.bit_generator).__name__,
         "seed": [getattr(seed, "entropy", None), getattr(seed, "spawn_key", None)],
-        "data": [f"{a.dtype} {a.shape} crc32 {zlib.crc32(np.ascontiguousarray(a).data):08x}" for a in run.arrays],
+        "data": [fingerprint(array) for array in run.arrays],
     }

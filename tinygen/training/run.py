@@ -3,12 +3,13 @@
 Checked by: tests/training/test_fit.py, tests/training/test_players.py
 """
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,11 +17,23 @@ from ..autograd import Array, Tensor, no_grad, value_and_grad
 from ..checks import check_rng, require
 from ..kernels.runtime.allocator import keep_freed_memory
 from ..nn import Module
+from ..nn.module import State
 from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
 from .history import History, Record
 from .shards import Derivative, choose_shards, is_mean_over_examples, sharded
 
 Loss: TypeAlias = Callable[..., Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """What a run continues from, apart from its step and the order of the examples."""
+
+    loss_sum: float  # since the last record, as `examples`
+    examples: int
+    rng: dict[str, Any]
+    records: list[Record]
+    best: State | None
 
 
 class NonFiniteError(FloatingPointError):
@@ -54,7 +67,8 @@ class Run:
         self.order = np.arange(len(self.arrays[0]))
         self.loss_sum, self.examples = 0.0, 0  # since the last record
         self.history = History(self.unit)
-        self.best: dict[str, Array] | None = None
+        self.best: State | None = None
+        self.before_end: Position | None = None
 
     def _check(self) -> None:
         shapes = [array.shape for array in self.arrays]
@@ -138,6 +152,27 @@ class Run:
             if self.history.best is self.history.records[-1]:
                 self.best = self.module.state()
 
+    def record_end(self, validate: Callable[[], float] | None) -> bool:
+        """Append a record after the last step, unless there is one. Return whether there was none.
+
+        A longer run would not have this record: neither start a new mean of the loss nor validate here. Therefore the
+        position before it is kept, from which a longer run continues.
+        """
+        is_new = not self.history.records or self.history.records[-1].step != self.step
+        if is_new:
+            self.before_end = self.position()
+            self.record(validate)
+        return is_new
+
+    def position(self) -> Position:
+        state = copy.deepcopy(self.rng.bit_generator.state)
+        return Position(self.loss_sum, self.examples, dict(state), list(self.history.records), self.best)
+
+    def restore(self, position: Position) -> None:
+        self.loss_sum, self.examples, self.best = position.loss_sum, position.examples, position.best
+        self.rng.bit_generator.state = position.rng
+        self.history.records = list(position.records)
+
     def best_record(self) -> Record | None:
         """Return the record with the best validation result, or None if there was no validation.
 
@@ -149,7 +184,7 @@ class Run:
             raise NonFiniteError(f"validate: expected a finite number at least once, got {got}")
         return self.history.best
 
-    def result(self) -> dict[str, Array]:
+    def result(self) -> State:
         """Return the final state of the module: the best validated, else the averaged, else the last parameters."""
         if self.best is not None:
             return self.best
