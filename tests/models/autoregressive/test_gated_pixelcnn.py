@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.models import check_draw_matches_naive_sampler, random_examples, small_gated_pixelcnn
+from helpers.networks import gated_pixelcnn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,12 @@ from tinygen.testing import (
     check_sampler,
     enumerate_support,
 )
+
+
+def test_network_is_that_of_the_diagram(rng: np.random.Generator) -> None:
+    model = small_gated_pixelcnn(classes=2)
+    x, labels = random_examples(model, 2, rng), np.array([0, 1])
+    np.testing.assert_allclose(model(x, labels).value, gated_pixelcnn(model, x, labels), rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("settings", [{}, {"first_size": 7}, {"size": 5}, {"shape": (5, 3, 1), "layers": 5}])

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.models import check_draw_matches_naive_sampler, random_examples, small_pixelcnn
+from helpers.networks import pixelcnn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,13 @@ from tinygen.testing import (
 )
 
 A3, B3 = taps.causal(3), taps.causal(3, centre=True)
+
+
+@pytest.mark.parametrize("settings", [{}, {"shape": (3, 4, 3)}, {"shape": (3, 4, 3), "ordered": False}])
+def test_network_is_that_of_the_equations(settings: Any, rng: np.random.Generator) -> None:
+    model = small_pixelcnn(classes=2, **settings)
+    x, labels = random_examples(model, 2, rng), np.array([0, 1])
+    np.testing.assert_allclose(model(x, labels).value, pixelcnn(model, x, labels), rtol=1e-11, atol=1e-12)
 
 
 def expected_dependencies(model: PixelCNN, *layers: taps.Taps) -> Array:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.models import check_draw_matches_naive_sampler, random_examples, small_wavenet
+from helpers.networks import wavenet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,12 @@ from tinygen.testing import (
     enumerate_support,
     receptive_field,
 )
+
+
+def test_network_is_that_of_the_diagram(rng: np.random.Generator) -> None:
+    model = small_wavenet(classes=2)
+    x, labels = random_examples(model, 2, rng), np.array([0, 1])
+    np.testing.assert_allclose(model(x, labels).value, wavenet(model, x, labels), rtol=1e-11, atol=1e-12)
 
 
 def expected_dependencies(model: WaveNet) -> Array:
