@@ -1,0 +1,156 @@
+"""Every checker accepts an error of a third of its default tolerance and rejects one of four times its tolerance.
+
+Most other tests of the checkers use large faults, which a tolerance that is a hundred times too wide still rejects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen.autograd import Array, Parameter, Tensor, TensorLike, node
+from tinygen.autograd.tensor import array_of
+from tinygen.bijections import Affine, Bijection
+from tinygen.testing import (
+    check_adjoint,
+    check_autoregressive,
+    check_gradient,
+    check_grads,
+    check_invertible,
+    check_jvp,
+    check_log_det,
+    check_normalised,
+    check_normalised_density,
+    check_parameter_grads,
+    check_sampler,
+    check_vjp,
+    enumerate_support,
+)
+
+X = np.random.default_rng(0).uniform(0.1, 0.9, (4, 1))
+SUPPORT = enumerate_support(2, (3,))
+Check = Callable[[float, np.random.Generator], None]
+
+
+class Wrong(Bijection):
+    """z = x + 2 in one dimension, with an error in one part of it."""
+
+    def __init__(self, **errors: float) -> None:
+        self.errors = {"inverse": 0.0, "log_det": 0.0, "inverse log_det": 0.0, "batch": 0.0, **errors}
+
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        v = array_of(x)
+        return Tensor(v + 2 + self.errors["batch"] * v[0]), Tensor(np.full(len(v), self.errors["log_det"]))
+
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        v = array_of(z)
+        return Tensor(v - 2 + self.errors["inverse"]), Tensor(np.full(len(v), self.errors["inverse log_det"]))
+
+
+def wrong_square(x: Tensor, error: float) -> Tensor:
+    """Return x² with a VJP that is too large by a factor of 1 + error."""
+    return node("square", x.value**2, (x, lambda g, y: g * 2 * x * (1 + error)))
+
+
+def parameter_grads(error: float, rng: np.random.Generator) -> None:
+    parameter = Parameter([0.7], np.float64)
+    check_parameter_grads(lambda: wrong_square(parameter, error), [parameter], rng=rng)
+
+
+def normal(x: Array) -> Array:
+    return np.asarray(-0.5 * x[:, 0] ** 2 - 0.5 * math.log(2 * math.pi))
+
+
+def uniform(x: Array) -> Array:
+    return np.full(len(x), -3 * math.log(2))
+
+
+def depends_on_the_batch(x: Array, error: float) -> Array:
+    """The log-density of each example, and `error` if it is not alone."""
+    return uniform(x) + error * (len(x) > 1)
+
+
+def leaks(x: Array, error: float, between_examples: bool) -> Array:
+    """Sums of the earlier variables, plus the next variable or the last example times `error`."""
+    later = np.roll(x, 1, 0) if between_examples else np.roll(x, -1, 1)
+    return np.asarray(x @ np.triu(np.ones((4, 4)), 1) + error * later)
+
+
+def derivative(check: Any, x: Array) -> Check:
+    """Check x² with its VJP 2 c x, its JVP 2 v x or its gradient 2 x, times 1 + error."""
+    return lambda error, rng: check(lambda x: x * x, lambda *factors: 2 * math.prod(factors) * (1 + error), x, rng=rng)
+
+
+ONE, SINGLE = np.array(0.7), np.array(0.7, np.float32)
+CHECKS: dict[str, tuple[Check, float]] = {  # a checker of a function with an error of the given size, its tolerance
+    "invertible": (lambda error, rng: check_invertible(Wrong(inverse=error), X, rng=rng), 1e-9),
+    "invertible, log_det": (lambda e, rng: check_invertible(Wrong(**{"inverse log_det": e}), X, rng=rng), 1e-9),
+    "log_det, forward": (lambda e, rng: check_log_det(Wrong(log_det=e), X, rng=rng), 1e-6),
+    "log_det, inverse": (lambda e, rng: check_log_det(Wrong(**{"inverse log_det": e}), X, rng=rng), 1e-6),
+    "normalised": (lambda e, rng: check_normalised(lambda x: uniform(x) + e, SUPPORT), 1e-12),
+    "density": (lambda e, rng: check_normalised_density(lambda x: normal(x) + e, [-8], [8]), 1e-6),
+    "sampler, sum": (
+        lambda e, rng: check_sampler(
+            lambda n, rng: rng.integers(0, 2, (n, 3)), lambda x: uniform(x) + e, SUPPORT, rng=rng
+        ),
+        1e-5,
+    ),
+    "grads": (lambda e, rng: check_grads(lambda x: wrong_square(x, e), ONE, rng=rng), 1e-8),
+    "parameter_grads": (parameter_grads, 1e-8),
+    "vjp": (derivative(check_vjp, ONE), 2e-8),
+    "vjp in float32": (derivative(check_vjp, SINGLE), 4e-4),
+    "jvp": (derivative(check_jvp, ONE), 2e-8),
+    "gradient": (derivative(check_gradient, ONE), 2e-8),
+    "adjoint": (lambda e, rng: check_adjoint(lambda x: x, lambda y: y * (1 + 2 * e), (1,), (1,), rng=rng), 1e-12),
+    "normalised, alone": (
+        lambda e, rng: check_normalised(lambda x: depends_on_the_batch(x, e), SUPPORT, tolerance=1),
+        1e3 * np.finfo(float).eps * (1 + 3 * math.log(2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_default_tolerance(name: str, rng: np.random.Generator) -> None:
+    check, tolerance = CHECKS[name]
+    check(tolerance / 3, rng)
+    with pytest.raises(AssertionError):
+        check(4 * tolerance, rng)
+
+
+def test_default_p_value_of_check_sampler(rng: np.random.Generator) -> None:
+    """The number of heads is z standard deviations above n/2, so P(χ² larger) = erfc(z / √2) is 1e-6 at z = 4.89."""
+    n, log_half = 10**5, -math.log(2)
+
+    def coin(z: float) -> Callable[[int, np.random.Generator], Array]:
+        heads = n // 2 + round(z * math.sqrt(n) / 2)
+        return lambda n, rng: rng.permutation((np.arange(n) < heads).astype(int))[:, None]
+
+    coins = enumerate_support(2, (1,))
+    check_sampler(coin(4.8), lambda x: np.full(len(x), log_half), coins, n, rng=rng)
+    with pytest.raises(AssertionError, match="χ²"):
+        check_sampler(coin(5.0), lambda x: np.full(len(x), log_half), coins, n, rng=rng)
+
+
+@pytest.mark.parametrize("between_examples", [False, True])
+def test_check_autoregressive_tolerates_no_leak(between_examples: bool, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(3, 4))
+    check_autoregressive(lambda x: leaks(x, 0.0, between_examples), x, rng=rng)
+    with pytest.raises(AssertionError):
+        check_autoregressive(lambda x: leaks(x, 1e-13, between_examples), x, rng=rng)
+
+
+@pytest.mark.parametrize("check", [check_invertible, check_log_det])
+def test_flows_tolerate_no_dependence_on_the_batch(check: Any, rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match="changing example 0 changes other outputs"):
+        check(Wrong(batch=1e-6), X, rng=rng)
+
+
+@pytest.mark.parametrize("check", [check_invertible, check_log_det])
+def test_the_identity_is_recognised_within_a_thousandth(check: Any, rng: np.random.Generator) -> None:
+    check(Affine(1.003), X, rng=rng)
+    with pytest.raises(AssertionError, match="identity"):
+        check(Affine(1.0003), X, rng=rng)
