@@ -184,6 +184,16 @@ def test_log_scales_are_bounded() -> None:
     np.testing.assert_allclose(log_slope.value + math.log(4), [-3, 3, -1e-3], rtol=1e-6)  # ln σ′(0) = −ln 4
 
 
+@pytest.mark.parametrize("transformer", [AffineTransformer(1.0), MixtureCDF(2, bound=1.0)])
+def test_both_directions_have_the_same_bound(transformer: Any, rng: np.random.Generator) -> None:
+    """The log-scales are far beyond the bound on both sides."""
+    x, theta = rng.normal(size=20), 5 * rng.normal(size=(20, transformer.width))
+    z, log_slope = transformer.forward(x, theta)
+    back, inverse_log_slope = transformer.inverse(z.value, theta)
+    np.testing.assert_allclose(back.value, x, rtol=1e-9, atol=1e-9)  # F is nearly flat at some x
+    np.testing.assert_allclose(inverse_log_slope.value, -log_slope.value, rtol=1e-8, atol=1e-8)
+
+
 def test_gradients_of_bounded_inverse(rng: np.random.Generator) -> None:
     theta = random_mixture(rng, 3, components=2) * 4
     for part in (0, 1):

@@ -14,6 +14,7 @@ from tinygen.distributions import (
     Gaussian,
     StandardNormal,
     StandardUniform,
+    bits_per_dim,
     event_log_prob,
     sample_categorical,
 )
@@ -146,6 +147,13 @@ def test_event_log_prob_sums_over_variables(output: Any, shape: tuple[int, ...],
         x = output.sample(parameters, rng)
         each = output.log_prob(parameters, x).value
         np.testing.assert_allclose(event_log_prob(output, parameters, x).value, each.sum(tuple(range(1, each.ndim))))
+
+
+@pytest.mark.parametrize(("dims", "bits"), [(1, 1), (5, 8), (784, 3)])
+def test_bits_per_dim_of_uniform_levels(dims: int, bits: int) -> None:
+    """2^bits equally likely levels per variable need that many bits per variable."""
+    nats = -StandardUniform((dims,)).log_prob(np.full((1, dims), 0.5)).item() + dims * np.log(2.0**bits)
+    assert bits_per_dim(nats, dims) == pytest.approx(bits, rel=1e-14)
 
 
 @pytest.mark.parametrize("x", [np.full((2, 3), 2), np.zeros((2, 2), int), np.zeros((2, 3))])

@@ -1,4 +1,4 @@
-"""The LSTM kernels: threads, NaN, and inputs. tests/autograd/test_fused.py compares their values with a composition."""
+"""The LSTM kernels: VJP, threads, NaN, and inputs. tests/autograd/test_fused.py compares them with a composition."""
 
 import numba
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 
 from tinygen.kernels.lstm import lstm, lstm_vjp
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
+from tinygen.testing import check_vjp
 
 pytestmark = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT), reason="without the JIT, autograd does not call these kernels"
@@ -16,6 +17,11 @@ def inputs(n: int = 21, length: int = 3, size: int = 10) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     shapes = (n, length, 4 * size), (size, 4 * size), (n, length, size)
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def test_vjp_matches_finite_differences(rng: np.random.Generator) -> None:
+    x, u, _ = inputs(n=3, length=5, size=4)
+    check_vjp(lambda x: lstm(x, u)[0], lambda dh, x: lstm_vjp(dh, u, *lstm(x, u)[1:]), x, rng=rng)
 
 
 def test_results_do_not_depend_on_the_number_of_threads() -> None:

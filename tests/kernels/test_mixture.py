@@ -1,16 +1,30 @@
-"""The mixture kernels: broadcast parameters, quantiles and NaN.
+"""The mixture kernels: VJP, broadcast parameters, quantiles and NaN.
 
-Values and VJPs are tested in tests/autograd/test_fused.py.
+tests/autograd/test_fused.py compares their values and VJPs with a composition.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.kernels.mixture import mixture, mixture_quantile, mixture_vjp
+from tinygen.testing import check_vjp
 from tinygen.testing.strategies import rngs
+
+
+@pytest.mark.parametrize("centre", [0.0, -2e3, 2e3])
+def test_vjp_matches_finite_differences(centre: float, rng: np.random.Generator) -> None:
+    """Also so far in both tails that the probabilities underflow."""
+    theta = rng.normal(size=(4, 6))
+
+    def vjp(g: np.ndarray, x: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cotangents = mixture_vjp(x, theta, g)
+        return cotangents[:, 0], cotangents[:, 1:]
+
+    check_vjp(mixture, vjp, centre + rng.normal(size=4), theta, rng=rng)
 
 
 @given(rng=rngs(), components=st.integers(1, 5))

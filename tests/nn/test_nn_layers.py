@@ -110,6 +110,29 @@ def test_conv_transpose_is_the_adjoint_of_conv(stride: int, size: int, pass_size
     assert np.allclose(up(y).value, back.value + up.b.value, **FLOAT32)
 
 
+@pytest.mark.parametrize("kind", ["linear", "conv", "conv transpose"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_fans_are_the_numbers_of_connections(kind: str, stride: int) -> None:
+    """With weights and inputs of 1, an output is its number of inputs, and the gradient of the sum that of outputs."""
+    fans = []
+
+    def ones(shape: tuple[int, ...], fan: tuple[int, int], rng: np.random.Generator) -> Array:
+        fans.append(fan)
+        return np.ones(shape, np.float32)
+
+    window = taps.square(6, start=-2)  # every output of a transposed convolution receives (6 / stride)² taps
+    make: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+        "linear": lambda: nn.Linear(2, 5, seeded(), init=ones),
+        "conv": lambda: nn.Conv(2, 5, window, seeded(), stride, init=ones),
+        "conv transpose": lambda: nn.ConvTranspose(2, 5, window, seeded(), stride, init=ones),
+    }
+    x = Tensor(np.ones((1, 12, 12, 2), np.float32))
+    y = make[kind]()(x)
+    assert fans[0][0] == y.value.max()  # at the border there are fewer
+    if kind != "conv" or stride == 1:
+        assert fans[0][1] == grad(y.sum(), [x])[0].value.max()
+
+
 def test_sequential_mixes_modules_and_functions() -> None:
     first, second = (random_parameters(nn.Linear(*sizes, seeded())) for sizes in ((2, 3), (3, 1)))
     net, x = nn.Sequential(first, lambda x: x * x, second), noise(4, 2)

@@ -119,6 +119,31 @@ def test_evaluations_and_rejected_steps_are_counted() -> None:
     assert FixedStep(7)(oscillator, (np.ones(1), np.ones(1)), 0.0, 1.0).evaluations == 28
 
 
+def test_exactly_the_steps_with_an_error_of_at_most_one_are_accepted() -> None:
+    """The stages of a step give its error; where the next step starts says whether it was accepted."""
+    rtol, atol = 1e-2, 1e-3
+    calls = []
+
+    def irregular(t: float, y: State) -> State:
+        k = 3 * y[0] * np.cos(np.exp(t))
+        calls.append((t, y[0].item(), k.item()))
+        return (k,)
+
+    solution = Adaptive(rtol, atol)(irregular, (np.ones(1),), 0.0, 6.0)
+    stages = np.reshape(calls[2:], (-1, 6, 3))  # after two evaluations that choose the first step
+    ends = stages[:, -1, 0]
+    starts = ends - (ends - stages[:, 0, 0]) / 0.8  # the first of the six stages is at t + h/5
+    accepted, errors = np.append(np.isclose(starts[1:], ends[:-1], rtol=0, atol=1e-9), True), []
+    _, y, k = calls[0]
+    for (*_, (end, y_new, k_new)), start, keep, ks in zip(stages, starts, accepted, stages[:, :, 2], strict=True):
+        error = (end - start) * (DORMAND_PRINCE.error @ np.array([k, *ks]))
+        errors.append(abs(error) / (atol + rtol * max(abs(y), abs(y_new))))
+        y, k = (y_new, k_new) if keep else (y, k)
+    assert (solution.accepted, solution.rejected) == (sum(accepted), sum(~accepted))
+    assert max(np.array(errors)[accepted]) <= 1 + 1e-6
+    assert 1 - 1e-6 < min(np.array(errors)[~accepted]) < 1.1  # 1e-6: the rounding error of the recovered starts
+
+
 def test_step_size_on_a_stiff_problem_is_limited_by_stability() -> None:
     solution = Adaptive(1e-4, 1e-4)(lambda t, y: (-200 * (y[0] - math.cos(t)),), (np.zeros(1),), 0.0, 2.0)
     assert solution.accepted > 2 * 200 / 3.3 - 10  # Dormand & Prince's method is stable up to |h λ| = 3.3
