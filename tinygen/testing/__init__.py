@@ -11,6 +11,7 @@ from .adjoint import check_adjoint
 from .autoregressive import check_autoregressive, receptive_field
 from .bound import check_bound
 from .conditional import check_conditional
+from .contracts import Subject
 from .densities import check_normalised, check_normalised_density, enumerate_support
 from .derivatives import check_gradient, check_jvp, check_vjp
 from .equivariant import check_equivariant
@@ -18,10 +19,12 @@ from .gradients import check_grads, check_parameter_grads
 from .invertible import check_invertible
 from .kl import check_kl
 from .log_det import check_log_det
+from .parametrize import parametrize_with_checks
 from .reparameterised import check_reparameterised
 from .sampling import check_sampler
 
 __all__ = [
+    "Subject",
     "check_adjoint",
     "check_autoregressive",
     "check_bound",
@@ -40,5 +43,6 @@ __all__ = [
     "check_sampler",
     "check_vjp",
     "enumerate_support",
+    "parametrize_with_checks",
     "receptive_field",
 ]

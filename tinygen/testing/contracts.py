@@ -1,0 +1,261 @@
+"""What a distribution, a bijection or a pair of functions must satisfy: one list of checks, and which of them apply.
+
+Checked by: tests/testing/test_contracts.py
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Array
+from ..bijections import Bijection
+from ..nn import Module
+from .autoregressive import check_autoregressive
+from .calls import Convert, Function, record
+from .conditional import check_conditional
+from .densities import check_normalised, enumerate_support, evaluate
+from .invertible import check_invertible
+from .log_det import check_log_det
+from .sampling import check_sampler
+
+MAX_SUPPORT = 4096  # values that `normalised` and `sampler` enumerate
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to check: an object, a pair of functions (forward, inverse), one function, or a factory of these.
+
+    Args:
+        name: for test ids and messages.
+        given: a factory is a class, or a function without arguments or with the only argument `rng`.
+        x: inputs; by default four samples of a distribution, or of N(0, 1) for an object with a shape.
+        context: one row per example of x, for a conditional function.
+        convert: maps arrays to what the functions take, such as torch.from_numpy.
+        seed: of the generators that the factory and the checks receive.
+    """
+
+    name: str
+    given: Any
+    x: Array | None = None
+    context: Array | None = None
+    convert: Convert = None
+    seed: int = 0
+
+    def build(self) -> Any:
+        """Return the result of the factory, or a copy of the object."""
+        if is_factory(self.given):
+            return self.given(np.random.default_rng(self.seed)) if _parameters(self.given) else self.given()
+        return self.given if isinstance(self.given, tuple) else copy.deepcopy(self.given)
+
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed + 1)
+
+    def inputs(self, built: Any) -> Array | None:
+        """Return x, or examples that the object itself defines."""
+        if self.x is not None:
+            return self.x
+        if self.context is None and _is_distribution(built):
+            x = np.asarray(built.sample(4, self.rng()))
+            return x.astype(np.float64) if x.dtype.kind == "f" else x
+        shape = getattr(built, "shape", None)
+        return self.rng().normal(size=(4, *shape)) if isinstance(shape, tuple) else None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of a built subject, and why it may not apply: a reason, or '' if it applies."""
+
+    run: Callable[[Subject, Any], None]
+    excluded: Callable[[Subject, Any], str]
+
+
+def is_factory(given: Any) -> bool:
+    """Return whether this is a class, or a function without required arguments or with only the argument rng."""
+    if inspect.isclass(given):
+        return True
+    return inspect.isfunction(given) and _parameters(given) in ([], ["rng"])
+
+
+def check_distribution(subject: Subject, model: Any) -> None:
+    """log_prob: deterministic and takes no rng, (N,), finite, independent of the other examples, of the samples' "
+    "dtype.
+    """
+    x = model.sample(3, subject.rng()) if subject.x is None else subject.x
+    if "rng" in inspect.signature(model.log_prob).parameters:
+        raise AssertionError("log_prob: expected a deterministic function, got one that takes an rng")
+    values, dtype = evaluate("log_prob", model.log_prob, np.asarray(x), subject.convert)
+    if not np.all(np.isfinite(values)):
+        raise AssertionError("log_prob: expected finite numbers at samples of the model, got −∞")
+    if np.asarray(x).dtype.kind == "f" and subject.x is None and np.asarray(x).dtype != dtype:
+        raise AssertionError(f"log_prob: expected {np.asarray(x).dtype} as the samples, got {dtype}")
+    record(f"log_prob of {len(values)} samples: {values.min():.4g} … {values.max():.4g} nats")
+
+
+def check_sample(subject: Subject, model: Any) -> None:
+    """sample: shape (n, *shape) also for n = 0, the same for the same seed, different for another seed."""
+    sample = Function("sample", "sample", model.sample, ["n", "rng"])
+    before = np.random.get_state()  # noqa: NPY002
+    a, b, c = (sample(3, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    for n, x in ((3, a), (0, sample(0, np.random.default_rng(1)))):
+        if x.shape != (n, *model.shape):
+            raise AssertionError(f"sample: sample({n}, rng): expected shape {(n, *model.shape)}, got {x.shape}")
+    if not np.array_equal(a, b):
+        raise AssertionError("sample: the same seed gives different samples; does it use another generator than rng?")
+    if np.array_equal(a, c):
+        raise AssertionError("sample: another seed gives the same samples; is rng ignored?")
+    if not all(map(np.array_equal, before, np.random.get_state())):  # noqa: NPY002
+        raise AssertionError("sample: it uses NumPy's global random state instead of its rng")
+    sample.finite(a)
+
+
+def _invertible(subject: Subject, built: Any) -> None:
+    maps = _maps(subject, built)
+    x = _required_inputs(subject, built)
+    check_invertible(maps, x, context=subject.context, rng=subject.rng(), convert=subject.convert)
+
+
+def _log_det(subject: Subject, built: Any) -> None:
+    maps = _maps(subject, built)
+    x = _required_inputs(subject, built)
+    check_log_det(maps, x, context=subject.context, rng=subject.rng(), convert=subject.convert)
+
+
+def _conditional(subject: Subject, built: Any) -> None:
+    f = built.log_prob if _is_distribution(built) else _maps(subject, built).forward
+    assert subject.context is not None
+    check_conditional(f, _required_inputs(subject, built), subject.context, rng=subject.rng(), convert=subject.convert)
+
+
+def _autoregressive(subject: Subject, built: Any) -> None:
+    model = _perturbed(built, subject)
+    x = subject.rng().integers(0, model.output.levels, (2, *model.shape))
+    check_autoregressive(model, x, axes=len(model.shape), leaks_only=True, rng=subject.rng())
+
+
+def _normalised(subject: Subject, built: Any) -> None:
+    check_normalised(built.log_prob, _support(built), convert=subject.convert)
+
+
+def _sampler(subject: Subject, built: Any) -> None:
+    check_sampler(built.sample, built.log_prob, _support(built), rng=subject.rng(), convert=subject.convert)
+
+
+def _not_a_distribution(subject: Subject, built: Any) -> str:
+    if not _is_distribution(built):
+        return "it has no log_prob, sample and shape"
+    return "its functions need a context" if subject.context is not None else ""
+
+
+def _not_a_map(subject: Subject, built: Any) -> str:
+    if not (
+        isinstance(built, tuple) or callable(getattr(_bijection(built), "forward", None)) or inspect.isfunction(built)
+    ):
+        return "it has no forward and inverse"
+    if subject.context is None and getattr(built, "context", 0) not in (0, None):
+        return "it is conditional: pass context"
+    x = subject.inputs(built)
+    return (
+        "its input shape is unknown: pass x" if x is None else "its values are discrete" if x.dtype.kind != "f" else ""
+    )
+
+
+def _no_inverse(subject: Subject, built: Any) -> str:
+    whole = isinstance(built, tuple) or hasattr(_bijection(built), "inverse")
+    return _not_a_map(subject, built) or ("" if whole else "it has no inverse")
+
+
+def _no_log_det(subject: Subject, built: Any) -> str:
+    reason = _not_a_map(subject, built)
+    if reason or isinstance(_bijection(built), Bijection):
+        return reason
+    arguments = [_required_inputs(subject, built), *([] if subject.context is None else [subject.context])]
+    try:
+        result = _maps(subject, built).forward(*(subject.convert(x) if subject.convert else x for x in arguments))
+    except Exception:  # the check will report it
+        return ""
+    return "" if isinstance(result, tuple | list) else "forward returns no log_det"
+
+
+def _no_small_support(subject: Subject, built: Any) -> str:
+    if reason := _not_a_distribution(subject, built):
+        return reason
+    levels = getattr(getattr(built, "output", None), "levels", None) or getattr(built, "levels", None)
+    if levels is None:
+        return "its values are not discrete levels: use check_normalised_density"
+    if math.prod(built.shape) * math.log(levels) > math.log(MAX_SUPPORT):
+        return f"it has more than {MAX_SUPPORT} values: pass a smaller model"
+    return ""
+
+
+CHECKS = {
+    "sample": Check(check_sample, _not_a_distribution),
+    "log_prob": Check(check_distribution, _not_a_distribution),
+    "normalised": Check(_normalised, _no_small_support),
+    "sampler": Check(_sampler, _no_small_support),
+    "autoregressive": Check(
+        _autoregressive,
+        lambda subject, built: "" if _is_autoregressive(built) else "it has no network over levels in one order",
+    ),
+    "invertible": Check(_invertible, _no_inverse),
+    "log_det": Check(_log_det, _no_log_det),
+    "conditional": Check(_conditional, lambda subject, built: "it has no context" if subject.context is None else ""),
+}
+
+
+def _is_distribution(built: Any) -> bool:
+    return all(callable(getattr(built, name, None)) for name in ("log_prob", "sample")) and hasattr(built, "shape")
+
+
+def _is_autoregressive(built: Any) -> bool:
+    raster = isinstance(built, Module) and getattr(built, "orders", 1) == 1 and getattr(built, "classes", 0) == 0
+    return raster and hasattr(built, "output") and hasattr(built, "draw") and hasattr(built, "shape")
+
+
+def _bijection(built: Any) -> Any:
+    return getattr(built, "bijection", built) if hasattr(built, "log_prob") else built
+
+
+def _maps(subject: Subject, built: Any) -> Any:
+    """Return an object with forward, and with inverse if there is one; a tinygen module is converted and perturbed."""
+    if isinstance(built, tuple):
+        return SimpleNamespace(forward=built[0], inverse=built[1])
+    if inspect.isfunction(built):
+        return SimpleNamespace(forward=built)
+    return _bijection(_perturbed(built, subject) if isinstance(built, Module) else built)
+
+
+def _required_inputs(subject: Subject, built: Any) -> Array:
+    x = subject.inputs(built)
+    assert x is not None, "excluded"
+    return x
+
+
+def _perturbed(module: Any, subject: Subject) -> Any:
+    """Convert to float64 and add N(0, 0.2²) to every parameter, so that no layer is initialised to zero."""
+    rng = np.random.default_rng(subject.seed + 2)
+    for parameter in module.astype(np.float64).parameters():
+        parameter.assign(parameter.value + 0.2 * rng.normal(size=parameter.shape))
+    return module
+
+
+def _support(built: Any) -> Array:
+    levels = getattr(getattr(built, "output", None), "levels", None) or built.levels
+    return enumerate_support(levels, tuple(built.shape))
+
+
+def _parameters(f: Any) -> list[str]:
+    """Return the names of the required positional parameters of a function or class."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return ["?"]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
