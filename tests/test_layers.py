@@ -37,7 +37,9 @@ LAYERS = [
     {"bijections"},
     {"optim", "data", "training", "metrics", "plot"},
     {"models"},
+    {"saving"},
     {"testing"},
+    {"__main__"},
 ]
 # Within a layer, an entry may import only entries that precede it in one of these lists.
 ORDER_WITHIN_LAYER = [

@@ -1,27 +1,35 @@
 """Generative models from scratch: automatic differentiation on NumPy, convolution kernels in Numba.
 
-The modules (`tinygen.nn`, `tinygen.models`, …) are imported on first use.
+The modules (`tinygen.nn`, `tinygen.models`, …) are imported on first use, as are `load` and `save`.
 
 Checked by: tests/test_import.py
 """
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .autograd import Parameter, Tensor, grad, no_grad, value_and_grad
 from .kernels.runtime.pool import get_num_threads, set_num_threads
 from .recorded import register
 from .version import __version__ as __version__
 
+if TYPE_CHECKING:
+    from .saving import load, save
+
 _LAZY_MODULES = (
     "bijections", "data", "distributions", "metrics", "models", "nn", "ode", "optim", "plot", "testing", "training",
 )  # fmt: skip
-__all__ = ["Parameter", "Tensor", "get_num_threads", "grad", "no_grad", "register", "set_num_threads", "value_and_grad"]
+__all__ = [
+    "Parameter", "Tensor", "get_num_threads", "grad", "load", "no_grad", "register", "save", "set_num_threads",
+    "value_and_grad",
+]  # fmt: skip
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _LAZY_MODULES:
         return importlib.import_module(f".{name}", __name__)
+    if name in ("load", "save"):
+        return getattr(importlib.import_module(".saving", __name__), name)
     raise AttributeError(f"module 'tinygen' has no attribute {name!r}")
 
 

@@ -174,14 +174,21 @@ def density(
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7, length=0, labelcolor=INK)
     if samples is not None:
-        points = np.asarray(samples, np.float64)
-        require(points.ndim == 2 and points.shape[1] == 2, "samples", "(m, 2)", points.shape)
+        points = _draw_points(grid[1], samples)
         inside = ((points >= [x1_from, x2_from]) & (points <= [x1_to, x2_to])).all(axis=1)
         outside = np.count_nonzero(~inside)
-        alpha = min(1, 30 / math.sqrt(len(points) + 1))
-        grid[1].plot(*points.T, ".", color="#08306B", markersize=2, alpha=alpha, mew=0)
         grid[1].set(xlim=box[:2], ylim=box[2:], aspect="equal")
         _style(grid[1], f"{len(points)} samples" + (f", {outside} of them outside" if outside else ""))
+    return figure
+
+
+def points(samples: ArrayLike, *, title: str | None = None) -> Figure:
+    """Plot points (m, 2) in the plane. Raises ValueError for other shapes."""
+    figure = _figure(4.0, 4.0, layout="constrained")
+    axes = figure.subplots()
+    _draw_points(axes, samples)
+    axes.set_aspect("equal")
+    _style(axes, title)
     return figure
 
 
@@ -216,6 +223,14 @@ def _figure(width: float, height: float, **options: Any) -> Figure:
     """Return an empty white figure of this size in inches."""
     figure_class = import_optional("matplotlib.figure", "tinygen.plot").Figure
     return figure_class(figsize=(width, height), dpi=DPI, facecolor="white", **options)  # type: ignore[no-any-return]
+
+
+def _draw_points(axes: Axes, samples: ArrayLike) -> NDArray[np.float64]:
+    points = np.asarray(samples, np.float64)
+    require(points.ndim == 2 and points.shape[1] == 2, "samples", "(m, 2)", points.shape)
+    alpha = min(1, 30 / math.sqrt(len(points) + 1))
+    axes.plot(*points.T, ".", color="#08306B", markersize=2, alpha=alpha, mew=0)
+    return points
 
 
 def _style(axes: Axes, title: str | None) -> None:

@@ -198,8 +198,9 @@ def _build(description: Any, path: str, made: list[Any]) -> Any:
             made.append(Parameter(np.zeros(shape), dtype))
             return made[-1]
         case {"class": str(name), "arguments": dict(given)}:
+            cls = _registered(name, path, inspect.isclass)
             values = {key: _build(value, f"{path}.{key}", made) for key, value in given.items()}
-            made.append(_construct(_registered(name, path, inspect.isclass), path, values))
+            made.append(_construct(cls, path, values))
             return made[-1]
         case {"unregistered": str(name)} | {"unknown": str(name)}:
             raise ValueError(f"{path}: {name} is not registered; decorate its definition with @tinygen.register")

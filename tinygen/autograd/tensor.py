@@ -135,6 +135,10 @@ class Tensor:
             raise TypeError(f"value: expected real numbers, got dtype {array.dtype}")
         self.value, self.edges, self.op, self.order = array, (), "", next(orders)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copy and pickle leaves by their value: they get a new `order`, below that of later tensors in any process."""
+        return super().__reduce_ex__(protocol) if self.edges else (type(self), (self.value, self.dtype))
+
     def __repr__(self) -> str:
         op = f", op={self.op}" if self.op else ""
         return f"{type(self).__name__}({np.array2string(self.value, prefix='Tensor(')}, dtype={self.dtype}{op})"

@@ -60,6 +60,10 @@ class Module(Recorded):
         """Return all parameters, each once, in the order of `named_parameters`."""
         return list(self.named_parameters().values())
 
+    def named_modules(self) -> dict[str, Module]:
+        """Return all modules in this one by path, each once."""
+        return _by_name((part.name, part.value) for part in _parts(self) if isinstance(part.value, Module))
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the first parameter; float64 if there are no parameters."""

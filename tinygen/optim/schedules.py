@@ -1,10 +1,11 @@
-"""Learning-rate schedules: functions from the number of steps taken so far to a learning rate.
+"""Learning-rate schedules: functions from the number of steps taken so far to a learning rate, which can be pickled.
 
 Checked by: tests/optim/test_schedules.py
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from ..checks import require
@@ -14,7 +15,11 @@ Schedule: TypeAlias = Callable[[int], float]
 
 def constant(lr: float) -> Schedule:
     """Return a schedule with the same learning rate at every step."""
-    return lambda step: lr
+    return partial(_constant, lr)
+
+
+def _constant(lr: float, step: int) -> float:
+    return lr
 
 
 def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
@@ -32,10 +37,10 @@ def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
     """
     require(0 < lr < math.inf, "lr", "a positive number", lr)
     require(0 <= warmup < steps, "warmup", f"at least 0 and below steps = {steps}", warmup)
+    return partial(_cosine, lr, steps, warmup)
 
-    def schedule(step: int) -> float:
-        if step < warmup:
-            return lr * (step + 1) / warmup
-        return lr * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (steps - warmup)))) / 2
 
-    return schedule
+def _cosine(lr: float, steps: int, warmup: int, step: int) -> float:
+    if step < warmup:
+        return lr * (step + 1) / warmup
+    return lr * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (steps - warmup)))) / 2

@@ -1,0 +1,274 @@
+"""`tinygen.save` and `tinygen.load`: the same class, arguments and bits, also in a new process; pickled optimisers."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import evaluation
+from helpers.evaluation import evaluate
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tinygen
+from tinygen import models
+from tinygen.autograd import Array, Parameter, grad, leaky_relu, tanh
+from tinygen.bijections import AffineTransformer, Dequantized, Inverse, MaskedAutoregressive
+from tinygen.distributions import Bernoulli, DiscretizedLogistics, Gaussian
+from tinygen.models import (
+    FFJORD,
+    GAN,
+    IAF,
+    MADE,
+    MAF,
+    NICE,
+    VAE,
+    Flow1D,
+    GatedPixelCNN,
+    Glow,
+    PixelCNN,
+    PixelRNN,
+    RealNVP,
+    WaveNet,
+)  # fmt: skip
+from tinygen.nn import MLP, Linear, MaskedMLP, Module, Sequential
+from tinygen.nn.networks.images import ConvDecoder, ConvEncoder, ImageCritic, ImageGenerator, MLPDecoder, MLPEncoder
+from tinygen.ode import FixedStep
+from tinygen.optim import EMA, SGD, Adam, AdamW, cosine
+from tinygen.recorded import REGISTRY, describe
+from tinygen.training import CheckpointError, fit
+from tinygen.training.checkpoint import read_checkpoint, write_checkpoint
+
+Rng = np.random.Generator
+IMAGE = (4, 4, 1)
+leaky = functools.partial(leaky_relu, slope=0.1)
+
+
+def vae_with_flows(rng: Rng) -> VAE:
+    posterior = Inverse(MaskedAutoregressive(MaskedMLP(2, 2, rng, hidden=(4,), context=3), AffineTransformer()))
+    encoder, decoder = ConvEncoder(IMAGE, 7, rng, channels=(2,)), ConvDecoder(2, (*IMAGE, 2), rng, channels=(2,))
+    return VAE(IMAGE, 2, encoder, decoder, Gaussian(), prior=MAF(2, rng, hidden=(4,)), posterior_flow=posterior)
+
+
+MODELS: dict[str, Callable[[Rng], Any]] = {
+    "MADE": lambda rng: MADE(IMAGE, 3, rng, hidden=[9], orders=2, direct=True),
+    "PixelRNN": lambda rng: PixelRNN(IMAGE, 3, rng, hidden=5, layers=1),
+    "PixelCNN": lambda rng: PixelCNN(IMAGE, 3, rng, channels=6, blocks=1, output=DiscretizedLogistics(3, 2)),
+    "GatedPixelCNN": lambda rng: GatedPixelCNN(IMAGE, 3, rng, channels=4, layers=2, dropout=0.5),
+    "WaveNet": lambda rng: WaveNet((3, 3), 3, rng, channels=4, dilations=(1, 2), coordinates=True),
+    "Flow1D": lambda rng: Flow1D(5, noise="uniform", data_range=(0.0, rng.uniform(1, 2))),
+    "MAF": lambda rng: MAF(3, rng, hidden=(4,), random_orders=True, transformer=AffineTransformer(2.0)),
+    "IAF": lambda rng: IAF(3, rng, hidden=(4,), random_orders=True),
+    "NICE": lambda rng: NICE((4,), rng, mask="half", hidden=5, activation=tanh),
+    "RealNVP": lambda rng: RealNVP(IMAGE, rng, scales=2, hidden=4, depth=1, activation=leaky),
+    "Glow": lambda rng: Glow(IMAGE, rng, scales=2, steps=1, hidden=4),
+    "FFJORD": lambda rng: FFJORD(2, rng, hidden=4, noise="gaussian", solver=FixedStep(2)),
+    "VAE": lambda rng: VAE((3,), 2, MLPEncoder((3,), 4, rng), MLPDecoder(2, (3, 1), rng), Bernoulli()),
+    "VAE with flows": vae_with_flows,
+    "VAE of layers": lambda rng: VAE(
+        (3,), 2, Sequential(Linear(3, 5, rng), leaky, Linear(5, 4, rng)), MLPDecoder(2, (3, 2), rng), Gaussian()
+    ),
+    "GAN": lambda rng: GAN(IMAGE, 2, ImageGenerator(IMAGE, 2, rng, width=2), ImageCritic(IMAGE, rng, width=2)),
+    "GAN of MLPs": lambda rng: GAN(
+        (3,), 2, MLP(2, (4,), 3, rng, activation=tanh), Linear(3, 1, rng), "wasserstein", 2.0
+    ),
+    "Dequantized": lambda rng: Dequantized(RealNVP(IMAGE, rng, hidden=4, depth=1), 3),
+}
+
+
+def randomise(model: Module, rng: Rng, dtype: Any) -> None:
+    for parameter in model.astype(dtype).parameters():
+        parameter.assign(parameter.value + 0.1 * rng.normal(size=parameter.shape))
+
+
+def check_same(one: Module, other: Module) -> None:
+    assert type(one) is type(other)
+    assert describe(one) == describe(other)
+    assert repr(one) == repr(other)
+    left, right = one.state() | evaluate(one), other.state() | evaluate(other)
+    for name in left.keys() | right.keys():
+        assert np.array_equal(left[name], right[name]), name
+        assert left[name].dtype == right[name].dtype, name
+
+
+def test_every_model_is_tested() -> None:
+    assert set(models.__all__) <= MODELS.keys()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(sorted(MODELS)), seed=st.integers(0, 2**32), dtype=st.sampled_from([np.float32, np.float64])
+)
+def test_load_returns_an_equal_model(name: str, seed: int, dtype: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    model = MODELS[name](rng)
+    randomise(model, rng, dtype)
+    tinygen.save(model, tmp_path / "model.npz")
+    check_same(model, tinygen.load(tmp_path / "model.npz"))
+
+
+def test_every_model_is_equal_in_a_new_process(tmp_path: Path) -> None:
+    made = {}
+    for name, make in MODELS.items():
+        made[name] = make(np.random.default_rng(3))
+        randomise(made[name], np.random.default_rng(4), np.float32)
+        tinygen.save(made[name], tmp_path / f"{name}.npz")
+    subprocess.run([sys.executable, evaluation.__file__, str(tmp_path)], check=True)
+    for name, model in made.items():
+        with np.load(tmp_path / f"{name}.results.npz") as results:
+            for key, expected in evaluate(model).items():
+                assert np.array_equal(results[key], expected), (name, key)
+
+
+def small_flow(seed: int = 0) -> RealNVP:
+    return RealNVP((2,), np.random.default_rng(seed), mask="half", hidden=4)
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_load_reads_a_checkpoint_of_fit(validate: bool, tmp_path: Path) -> None:
+    flow, x, path = small_flow(), np.random.default_rng(1).normal(size=(20, 2)), tmp_path / "run.npz"
+    adam, results = Adam(flow.parameters()), iter([1.0, 0.0, 2.0, 3.0])
+    fit(
+        flow.loss, flow, x, optimizer=adam, batch_size=5, epochs=4, rng=np.random.default_rng(2), checkpoint=path,
+        ema=EMA(flow.parameters(), 0.5), validate=(lambda: next(results)) if validate else None, progress=False,
+    )  # fmt: skip
+    check_same(flow, tinygen.load(path))
+
+
+class Custom(Module):
+    """A module of a user."""
+
+    def __init__(self, width: int, rng: Rng, activation: Any = tanh) -> None:
+        self.layer, self.activation, self.scale = Linear(2, width, rng), activation, 1.0
+
+    def sample(self, n: int, rng: Rng) -> Array:
+        return rng.normal(size=(n, 2))
+
+    def log_prob(self, x: Array) -> Any:
+        return self.activation(self.layer(x)).sum(1) * self.scale
+
+
+def square(x: Any) -> Any:
+    return x * x
+
+
+def test_registered_classes_and_functions_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, model = tmp_path / "model.npz", Custom(3, np.random.default_rng(0), square)
+    with pytest.raises(ValueError, match="save: model: Custom is not registered; decorate its definition"):
+        tinygen.save(model, path)
+    monkeypatch.setitem(REGISTRY, "Custom", Custom)
+    with pytest.raises(ValueError, match=r"save: model\.activation: square is not registered"):
+        tinygen.save(model, path)
+    assert not path.exists()
+    monkeypatch.setitem(REGISTRY, "square", square)
+    tinygen.save(model, path)
+    check_same(model, tinygen.load(path))
+    monkeypatch.delitem(REGISTRY, "square")
+    with pytest.raises(CheckpointError, match=r"model\.npz: model\.activation: square is not known; import the module"):
+        tinygen.load(path)
+    monkeypatch.delitem(REGISTRY, "Custom")
+    with pytest.raises(CheckpointError, match="model: Custom is not known"):
+        tinygen.load(path)
+
+
+def test_save_refuses_what_load_could_not_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.npz"
+    monkeypatch.setitem(REGISTRY, "Custom", Custom)
+    model = Custom(3, np.random.default_rng(0))
+    model.scale = 2.0
+    with pytest.raises(ValueError, match=r"scale: expected 1\.0, got 2\.0, set after the construction"):
+        tinygen.save(model, path)
+    flow = small_flow()
+    flow.extra = Parameter(np.ones(2))  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="extra is unknown"):
+        tinygen.save(flow, path)
+    tanh_by_numpy = Sequential(Linear(2, 2, np.random.default_rng(0)), np.tanh)
+    with pytest.raises(ValueError, match=r"layers\.1: tanh is not registered"):
+        tinygen.save(tanh_by_numpy, path)
+    assert not path.exists()
+
+
+def test_load_rejects_what_is_not_the_file_of_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    with pytest.raises(FileNotFoundError):
+        tinygen.load(path)
+    tinygen.save(small_flow(), path)
+    groups, header = read_checkpoint(path)
+    for key in ("format", "version", "groups", "arrays"):
+        del header[key]
+
+    def check_rejected(message: str) -> None:
+        with pytest.raises(CheckpointError, match=message) as caught:
+            tinygen.load(path)
+        assert str(caught.value).startswith(str(path))
+
+    path.write_bytes(path.read_bytes()[:-7])
+    check_rejected("not a complete tinygen checkpoint")
+    np.savez(path, w=np.ones(3))
+    check_rejected("not a complete tinygen checkpoint")
+    write_checkpoint(path, groups, {})
+    check_rejected("written by an earlier version of tinygen.*load_checkpoint")
+    for description, message in [
+        ({"class": "system", "arguments": {}}, "model: system is not known"),
+        ({"class": "Linear", "arguments": {}}, "Linear rejects its arguments"),
+        ({"class": "Bernoulli", "arguments": {}}, "model: expected a Module, got Bernoulli"),
+        ("text", "model: expected a Module, got str"),
+        (describe(RealNVP((2,), np.random.default_rng(0), hidden=5)), r"expected shape \(1, 5\), got \(1, 4\)"),
+        (describe(NICE((2,), np.random.default_rng(0))), "is missing.*is unknown"),
+    ]:
+        write_checkpoint(path, groups, {**header, "model": description})
+        check_rejected(message)
+    name = next(iter(groups["module"]))
+    write_checkpoint(path, {"module": {**groups["module"], name: np.zeros((7, 7), np.float32)}}, header)
+    check_rejected(rf"{name}: expected shape .*, got \(7, 7\)")
+    write_checkpoint(path, groups, {**header, "model": {"class": "Later", "arguments": {}}, "version": "9.0"})
+    check_rejected(r"\(written by tinygen 9\.0\): model: Later is not known")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: SGD(p, 0.1, momentum=0.9),
+        lambda p: Adam(p, 0.05),
+        lambda p: AdamW(p, cosine(0.1, steps=9, warmup=2), weight_decay=0.1),
+    ],
+    ids=["SGD", "Adam", "AdamW"],
+)
+def test_a_pickled_optimiser_goes_on_with_the_same_bits(make: Callable[[list[Parameter]], Any]) -> None:
+    def train(flow: RealNVP, optimizer: Any) -> None:
+        for _ in range(3):
+            optimizer.step(grad(flow.loss(x), optimizer.parameters))
+
+    x, flow = np.random.default_rng(1).normal(size=(20, 2)), small_flow()
+    optimizer = make(flow.parameters())
+    train(flow, optimizer)
+    twin, twin_optimizer = pickle.loads(pickle.dumps((flow, optimizer)))
+    train(flow, optimizer)
+    train(twin, twin_optimizer)
+    assert all(np.array_equal(value, twin.state()[name]) for name, value in flow.state().items())
+
+
+def test_a_pickled_parameter_has_derivatives_in_a_new_process(tmp_path: Path) -> None:
+    """There, the running number `order` of tensors starts from 0 again."""
+    w = Parameter([1.0, 2.0])
+    for _ in range(1000):
+        w.assign(w.value)
+    (tmp_path / "w").write_bytes(pickle.dumps(w))
+    program = """
+import pickle, sys
+from tinygen import grad
+with open(sys.argv[1], "rb") as file:
+    w = pickle.load(file)
+print(grad((w * w).sum(), [w])[0].value.tolist())
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "w")], capture_output=True, text=True
+    )
+    assert done.stdout == "[2.0, 4.0]\n", done.stderr
