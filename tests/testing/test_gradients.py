@@ -138,9 +138,9 @@ def test_rejects_wrong_dtypes_types_and_empty_inputs(rng: np.random.Generator) -
         TypeError, match=r"f: expected a tinygen Tensor as its result, got numpy.ndarray; .* use check_vjp"
     ):
         check_grads(lambda x: x.value, X, rng=rng)
-    with pytest.raises(ValueError, match=r"none of them empty, got shapes \[\(0, 2\)\]"):
+    with pytest.raises(ValueError, match=r"xs\[0\]: expected at least one number, got an array of shape \(0, 2\)"):
         check_grads(lambda x: x, np.zeros((0, 2)), rng=rng)
-    with pytest.raises(ValueError, match=r"xs: expected one or more arrays, .* got shapes \[\]"):
+    with pytest.raises(ValueError, match="xs: expected one or more arrays, got none"):
         check_grads(lambda: Tensor(1.0), rng=rng)
 
 

@@ -54,7 +54,7 @@ def check_equivariant(
     function = Function(name, "f", f, ["x"], convert)
     move = Function(name, "transform", transform, ["x"])
     move_output = move if output_transform is None else Function(name, "output_transform", output_transform, ["y"])
-    moved = move(x)
+    moved = move.finite(move(x), remedy="it must map inputs to inputs")
     if moved.shape != x.shape or moved.dtype != x.dtype:
         raise AssertionError(
             f"{name}: transform: expected {x.dtype} of shape {x.shape}, as x, got {moved.dtype} of shape {moved.shape}"

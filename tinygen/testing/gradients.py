@@ -11,7 +11,7 @@ import numpy as np
 from ..autograd import Array, Parameter, Tensor, TensorLike, grad
 from ..autograd.tensor import PRIMITIVES, array_of
 from ..checks import at_least, check_rng
-from .calls import check_positive
+from .calls import Function, check_positive
 from .finite_differences import Problem, compare
 
 TensorFunction = Callable[..., list[Tensor]]
@@ -59,11 +59,10 @@ def check_grads(
     check_positive(tolerance=tolerance)
     at_least(1, order=order, draws=draws)
     arrays = [_float64(f"xs[{i}]", x) for i, x in enumerate(xs)]
-    if not arrays or any(x.size == 0 for x in arrays):
-        raise ValueError(f"xs: expected one or more arrays, none of them empty, got shapes {[x.shape for x in arrays]}")
+    if not arrays:
+        raise ValueError("xs: expected one or more arrays, got none; pass the arguments of f after it")
     names = [f"xs[{i}]" for i in range(len(arrays))]
-    if not callable(f):
-        raise TypeError(f"f: expected a function of {len(arrays)} tensors, got {type(f).__name__}")
+    Function("check_grads", "f", f, [f"x{i}" for i in range(len(arrays))] if len(arrays) > 1 else ["x"])
     stage = _Stage(1, lambda *tensors: [_called(f, tensors)], arrays, names)
     for number in range(1, order + 1):
         nonzero = [stage.compare(rng, tolerance) for _ in range(draws)]
@@ -118,6 +117,8 @@ def _float64(name: str, x: TensorLike) -> Array:
             f"{name}: expected float64, got {value.dtype}; pass x.astype(np.float64), and convert a model by "
             f"model.astype(np.float64)"
         )
+    if value.size == 0:
+        raise ValueError(f"{name}: expected at least one number, got an array of shape {value.shape}")
     if bad := value.size - np.count_nonzero(np.isfinite(value)):
         raise ValueError(f"{name}: expected finite numbers, got {bad} of {value.size} that are NaN or infinite")
     return value

@@ -95,6 +95,8 @@ def check_invertible(
                 "check_invertible: expected (forward, inverse, x), or (bijection, x) with an object that has forward "
                 f"and inverse, got {type(forward).__name__} and {type(x).__name__}"
             )
+    elif not callable(inverse):
+        raise TypeError(f"inverse: expected a function, got {'None' if inverse is None else type(inverse).__name__}")
     check_positive(tolerance=tolerance)
     name, maps = "check_invertible", Maps("check_invertible", forward, inverse, x, context, rng, convert)
     z, _ = maps.prepare()
