@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import wave
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinygen.data.audio import (
@@ -174,6 +175,35 @@ def test_read_wav_rejects_truncated_files(missing: int, tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes((tmp_path / "x.wav").read_bytes()[:-missing])
     with pytest.raises(ValueError, match=rf"expected 200 bytes of samples, got {200 - missing}; is it truncated"):
         read_wav(tmp_path / "x.wav")
+
+
+@given(where=st.integers(0, 63), value=st.integers(0, 255), length=st.integers(0, 64))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_read_wav_names_the_file_whatever_byte_is_damaged(where: int, value: int, length: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    write_wav(path, np.zeros(10), RATE)
+    content = bytearray(path.read_bytes())
+    content[where] = value
+    path.write_bytes(content[: max(length, where)] if length % 2 else content)
+    message = f"{path}: expected"
+    try:
+        read_wav(path)
+    except ValueError as error:
+        message = str(error)
+    assert message.startswith(f"{path}: expected")
+    assert "()" not in message
+
+
+def test_read_wav_reads_no_more_than_the_file_has(tmp_path: Path) -> None:
+    write_wav(tmp_path / "x.wav", np.zeros(10), RATE)
+    content = (tmp_path / "x.wav").read_bytes()
+    claimed = (2**32 - 64).to_bytes(4, "little")
+    (tmp_path / "x.wav").write_bytes(content[:4] + claimed + content[8:40] + claimed + content[44:])
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"expected 4294967232 bytes of samples, got 20; is it truncated\?"):
+        read_wav(tmp_path / "x.wav")
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
 
 
 def test_write_wav_rejects_invalid_arguments(tmp_path: Path) -> None:

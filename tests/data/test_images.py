@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,29 @@ def test_decode_idx_restores_encoded_values(values: NDArray[np.uint8]) -> None:
     decoded = images._decode_idx(idx(values))
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, values)
+
+
+def test_decode_idx_checks_the_claimed_size_before_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MNIST_SIZE", 1000)
+    content = idx(np.zeros((10**4, 10**3), np.uint8))
+    hidden = gzip.compress(b"\0\0\x08\1\0\0\0\7" + bytes(10**7))  # more values than the header claims
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="IDX file: expected at most 1,000 values, got 10,000,000"):
+        images._decode_idx(content)
+    with pytest.raises(ValueError, match="IDX file: expected 7 values, got more"):
+        images._decode_idx(hidden)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+
+
+def test_unpack_checks_the_claimed_size_before_reading() -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, packed=np.zeros((10**5, 98), np.uint8))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="expected at most 1,980 bytes of arrays, got 9,800,"):
+        images._unpack(content.getvalue(), 10, "")
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
 
 
 @pytest.fixture
@@ -171,7 +195,7 @@ def test_binarized_mnist_reads_packed_files_and_text(four: NDArray[np.uint8], fo
         (npz(packed=np.zeros((4, 98), np.int8)), r"uint8 of shape \(4, 98\), got int8"),
         (npz(packed=np.zeros((2, 196), np.uint8)), r"got uint8 of shape \(2, 196\)"),
         (npz(packed=np.zeros((4, 98), np.uint8)), "SHA-256 of the packed pixels: expected"),
-        (npz(packed=np.array([[None]], object)), "allow_pickle=False"),
+        (npz(packed=np.array([[None]], object)), "expected numbers, object"),
     ],
 )
 def test_binarized_mnist_rejects_bad_packed_files(

@@ -17,9 +17,11 @@ import pytest
 from helpers import training_runs
 from helpers.training_runs import BATCH, EXAMPLES, STEPS, TrainingRun, data, make_run, train
 
+from tinygen import get_num_threads, set_num_threads
+from tinygen.models import GatedPixelCNN
 from tinygen.nn import Linear
 from tinygen.optim import EMA, SGD, Adam, cosine
-from tinygen.training import CheckpointError, load_checkpoint, save_checkpoint
+from tinygen.training import CheckpointError, fit, load_checkpoint, save_checkpoint
 from tinygen.training.checkpoint import read_checkpoint
 
 Results = dict[int, tuple[TrainingRun, str]]  # interval of the records -> the run and the content of its history file
@@ -245,6 +247,30 @@ def test_extending_after_a_smaller_record_interval_keeps_the_record(tmp_path: Pa
     history = train(tmp_path, 3).history
     assert history is not None
     assert [record.step for record in history.records] == [4, 6, 9]
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_resumes_with_another_number_of_threads(shards: int, tmp_path: Path) -> None:
+    """Results depend on the number of shards, which the checkpoint has, but not on the number of threads."""
+    images = np.random.default_rng(0).integers(0, 2, (64, 16, 16, 1))
+
+    def run(name: str, threads: int, steps: int) -> dict[str, Any]:
+        set_num_threads(threads)
+        rng = np.random.default_rng(0)
+        model = GatedPixelCNN((16, 16, 1), 2, rng, channels=16, layers=2)
+        fit(
+            model.loss, model, images, optimizer=Adam(model.parameters()), batch_size=32, rng=rng, steps=steps,
+            shards=shards, checkpoint=tmp_path / name, progress=False,
+        )  # fmt: skip
+        return model.state()
+
+    before = get_num_threads()
+    try:
+        run("resumed.npz", 1, 2)
+        resumed, whole = run("resumed.npz", 4, 4), run("whole.npz", 1, 4)
+    finally:
+        set_num_threads(before)
+    assert all(np.array_equal(value, whole[name]) for name, value in resumed.items())
 
 
 def test_resumes_with_numpy_numbers_as_settings(uninterrupted: Results, tmp_path: Path) -> None:

@@ -141,13 +141,15 @@ def write_wav(path: str | Path, x: ArrayLike, rate: int) -> None:
 
 def read_wav(path: str | Path) -> tuple[Wave, int]:
     """Return the wave (T,) in [−1, 1] and the rate of a mono 16-bit WAV file. Raises ValueError for other files."""
+    content = io.BytesIO(Path(path).read_bytes())  # from which a size that the file claims cannot be read
     try:
-        with wave.open(str(path), "rb") as file:
+        with wave.open(content, "rb") as file:
             kind = file.getnchannels(), file.getsampwidth()
             count, rate = file.getnframes(), file.getframerate()
             frames = file.readframes(count)
-    except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path}: expected a WAV file, got a file that cannot be read ({error})") from error
+    except (wave.Error, EOFError, RuntimeError) as error:
+        reason = str(error) or "a size in it is wrong"  # RuntimeError and EOFError have no message
+        raise ValueError(f"{path}: expected a WAV file, got a file that cannot be read ({reason})") from error
     require(kind == (1, 2), str(path), "(channels, bytes per sample) = (1, 2)", kind)
     require(len(frames) == 2 * count, str(path), f"{2 * count} bytes of samples", f"{len(frames)}; is it truncated?")
     return np.maximum(np.frombuffer(frames, "<i2") / 32767, -1), rate

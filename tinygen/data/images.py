@@ -6,6 +6,7 @@ Checked by: tests/data/test_images.py
 import gzip
 import hashlib
 import io
+import math
 import struct
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import require
-from ..files import import_optional
+from ..files import import_optional, read_npz
 from .folder import load
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -23,6 +24,8 @@ MNIST_FILES = {  # split: (prefix, MD5 of the images, MD5 of the labels)
     "train": ("train", "f68b3c2dcbeaaa9fbdd348bbdeb94873", "d53e105ee54ea40749a09fcbcd1e9432"),
     "test": ("t10k", "9fb629c4189551a2d022fa330f9573f3", "ec29112dd5afa0611ce80d1b7f02629c"),
 }
+
+MNIST_SIZE = 60_000 * 28 * 28  # values in the largest file
 
 BINARIZED_MNIST_URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
 BINARIZED_MNIST_FILES = {  # split: (number of images, SHA-256 of the packed pixels)
@@ -121,10 +124,14 @@ def _decode_idx(content: bytes) -> NDArray[np.uint8]:
 
     0, 0, 8, d  |  d big-endian uint32 sizes  |  prod(sizes) values, the last axis fastest
     """
-    raw = gzip.decompress(content)
-    start = 4 + 4 * raw[3]
-    shape = struct.unpack(f">{raw[3]}I", raw[4:start])
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        dimensions = file.read(4)[3]
+        shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
+        size = math.prod(shape)
+        require(size <= MNIST_SIZE, "IDX file", f"at most {MNIST_SIZE:,} values", f"{size:,}")
+        raw = file.read(size + 1)  # a few megabytes can claim, and fill, any amount of memory
+    require(len(raw) == size, "IDX file", f"{size:,} values", "more" if len(raw) > size else f"{len(raw):,}")
+    return np.frombuffer(raw, np.uint8).reshape(shape).copy()
 
 
 def _pack(text: bytes) -> bytes:
@@ -140,8 +147,7 @@ def _pack(text: bytes) -> bytes:
 def _unpack(content: bytes, n: int, sha256: str) -> NDArray[np.uint8]:
     """Return the pixels (n, 28, 28, 1) of an .npz file written by _pack."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            packed = archive["packed"]
+        packed = read_npz(content, max_bytes=98 * n + 1000)["packed"]  # and the header of the .npy format
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors for damaged files
         raise ValueError(f"not a complete .npz file with a key 'packed': {error}") from error
     fits = packed.dtype == np.uint8 and packed.shape == (n, 98)

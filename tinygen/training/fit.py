@@ -63,8 +63,8 @@ def fit(
         turns: order in which the players take steps, repeated: with [0, 0, 1], player 0 takes two steps for each
             step of player 1. By default the players alternate.
         checkpoint: file written at every record. If it exists, training resumes from it, and the results are
-            bitwise those of an uninterrupted run. The data, the seed and the other settings must be the same, but
-            `epochs` or `steps` may increase (`cosine` over more steps is a different schedule).
+            bitwise those of an uninterrupted run, with any number of threads. The data, the seed and the other settings
+            must be the same, but `epochs` or `steps` may increase (`cosine` over more steps is a different schedule).
         history: file for the records, one line of JSON each.
         resume: if False, start from the beginning and overwrite the checkpoint.
         progress: show a progress bar on stderr; where that is not a terminal, or without tqdm, one line per record.
