@@ -58,7 +58,10 @@ def set_num_threads(n: int) -> None:
 
 
 def _forget_executor() -> None:
-    """Reset the pool after a fork: the child process has none of its parent's threads."""
+    """Reset the pool after a fork: the child process has none of its parent's threads.
+
+    Numba's compiler lock cannot be reset: a fork while another thread compiles a kernel leaves it locked in the child.
+    """
     global _executor, _workers
     _executor, _workers = None, 0
 
