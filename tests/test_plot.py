@@ -105,6 +105,10 @@ def test_curves_plot_recorded_values_and_baselines() -> None:
     }
 
 
+def test_curves_have_the_given_limits() -> None:
+    assert plot.curves(HISTORY, x="step", ylabel="loss (nats)", ylim=(1.0, 3.5)).axes[0].get_ylim() == (1.0, 3.5)
+
+
 def test_labels_of_curves_are_in_order_without_overlap() -> None:
     runs = {f"run {i}": [5, 1 + i / 1000] for i in range(6)}
     history: dict[str, list[float]] = {"step": [0, 1], **runs, "far": [5, 4]}
@@ -143,16 +147,20 @@ def quadrant(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where((x[:, 0] < 0) & (x[:, 1] > 0), 1.0, -np.inf)
 
 
+POINTS = np.array([[0.5, 0.5], [0.5, 1.5], [-0.5, 1.5], [1.5, 0.0]])  # the last is outside
+
+
 def test_density_has_the_right_orientation_and_scale() -> None:
-    figure = plot.density(quadrant, (-1, 1, -2, 2), samples=np.array([[0.5, 0.5], [3, 0]]), resolution=4)
+    figure = plot.density(quadrant, (-1, 1, -2, 2), samples=POINTS, resolution=4)
     left, right = figure.axes[:2]
     values = np.asarray(left.images[0].get_array())  # row 0 is at the bottom, since origin="lower"
     assert left.images[0].origin == "lower"
     assert tuple(left.images[0].get_extent()) == (-1, 1, -2, 2)
     np.testing.assert_allclose(values, np.kron([[0, 0], [np.e, 0]], np.ones((2, 2))))
-    np.testing.assert_array_equal(right.lines[0].get_xydata(), [[0.5, 0.5], [3, 0]])
-    assert right.get_title(loc="left") == "2 samples, 1 of them outside"
+    np.testing.assert_array_equal(right.lines[0].get_xydata(), POINTS)
+    assert right.get_title(loc="left") == "4 samples, 1 of them outside"
     assert right.get_xlim() == left.get_xlim() == (-1, 1)
+    assert right.get_ylim() == left.get_ylim() == (-2, 2)
     screen = rendered(figure)
     at = left.transData.transform([(-0.5, 1), (-0.5, -1), (0.5, 1)]).round().astype(int)
     dark, *light = (int(screen[screen.shape[0] - y, x].sum()) for x, y in at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tinygen.data import audio
 from tinygen.data.audio import (
     FORMANTS,
     KINDS,
@@ -113,6 +115,9 @@ def test_vowel_spectrum_peaks_at_its_formants(rng: np.random.Generator) -> None:
         response = harmonics * np.arange(1, len(harmonics) + 1)
         peaks = 1 + np.flatnonzero((np.diff(response[:-1]) > 0) & (np.diff(response[1:]) < 0))
         np.testing.assert_allclose(50 * (peaks + 1), formants, atol=50)
+        f = 50.0 * np.arange(1, len(response) + 1)
+        expected = 1 / np.prod([np.abs(1 - (f / F) ** 2 + 1j * f * 100 / F**2) for F in formants], axis=0)
+        np.testing.assert_allclose(response / response[0], expected / expected[0], rtol=1e-9)
 
 
 def test_sounds_are_reproducible_and_include_every_kind(rng: np.random.Generator) -> None:
@@ -124,6 +129,27 @@ def test_sounds_are_reproducible_and_include_every_kind(rng: np.random.Generator
     assert np.abs(waves).max() <= 1
     assert waves.std(1).min() > 0.02
     assert sounds(0, rng)[0].shape == (0, 2000)
+
+
+def test_pitches_are_log_uniform(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    pitches: list[float] = []
+    ends: list[float] = []
+
+    def recorder(drawn: list[float], frequencies: slice) -> Callable[..., Wave]:
+        def tone(*arguments: Any) -> Wave:
+            drawn.extend(arguments[frequencies])
+            return np.zeros(2000)
+
+        return tone
+
+    monkeypatch.setattr(audio, "pluck", recorder(pitches, slice(0, 1)))
+    monkeypatch.setattr(audio, "vowel", recorder(pitches, slice(1, 2)))
+    monkeypatch.setattr(audio, "chirp", recorder(ends, slice(0, 2)))
+    sounds(3000, rng)
+    for drawn, octaves in ((pitches, 1), (ends, 3)):
+        u = np.sort(np.log2(np.array(drawn) / 100) / octaves)
+        distance = np.abs(u - (np.arange(len(u)) + 0.5) / len(u)).max()  # Kolmogorov & Smirnov's
+        assert distance < 2.5 / np.sqrt(len(u))  # exceeded with a probability of 7e-6
 
 
 @pytest.mark.parametrize(

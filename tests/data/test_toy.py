@@ -96,6 +96,14 @@ def test_entropy_has_its_known_value(density: ToyDensity, entropy: float, tolera
     assert density.entropy == pytest.approx(entropy, rel=0, abs=tolerance)
 
 
+@pytest.mark.parametrize(("density", "radius"), [(eight_gaussians(), 4 / 1.414), (ring_of_gaussians(), 2)])
+def test_centres_are_at_multiples_of_45_degrees(density: GaussianMixture, radius: float) -> None:
+    x, y = density.centres.T
+    np.testing.assert_allclose(np.hypot(x, y), radius, rtol=1e-12)
+    eighths = np.sort(np.arctan2(y, x) / (np.pi / 4) % 8)
+    np.testing.assert_allclose(eighths, np.arange(8), atol=1e-12)
+
+
 def test_two_moons_matches_brute_force_integration() -> None:
     # Integrate over t by the midpoint rule, then compute −∫ p log p on a different grid from the library's.
     sigma, n, middles = 0.1, 3000, (np.arange(3000) + 0.5) / 3000 * np.pi

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.midpoints import MidpointRule
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,17 @@ def test_categorical_samples_follow_the_softmax(rng: np.random.Generator) -> Non
         20_000,
         rng=rng,
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "parameters"), [(Categorical(4), [1.0, -2.0, 0.5, -9.0]), (Bernoulli(), [0.7]), (Bernoulli(), [-3.0])]
+)
+def test_samples_are_quantiles(output: Any, parameters: list[float]) -> None:
+    """Levels are intervals of the uniform numbers, so their frequencies are exact, and any temperature but 1 fails."""
+    n = 10_000
+    k = output.sample(np.broadcast_to(parameters, (n, len(parameters))), MidpointRule())
+    p = np.exp([output.log_prob(np.array(parameters), np.array(level)).item() for level in range(output.levels)])
+    np.testing.assert_allclose(np.bincount(k, minlength=output.levels) / n, p, rtol=0, atol=1 / n)
 
 
 def test_levels_of_probability_zero_are_never_sampled() -> None:

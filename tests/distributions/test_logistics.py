@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.midpoints import MidpointRule
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,6 +110,15 @@ def test_samples_follow_the_probabilities(rng: np.random.Generator) -> None:
     check_sampler(sample, log_prob, np.arange(6)[:, None], rng=rng)
     with pytest.raises(AssertionError, match="χ²"):  # negative control: one level too low, as if always rounded down
         check_sampler(lambda n, rng: np.maximum(sample(n, rng) - 1, 0), log_prob, np.arange(6)[:, None], rng=rng)
+
+
+@pytest.mark.parametrize("log_scale", [-1.0, -1.9])
+def test_samples_of_one_component_are_quantiles(log_scale: float) -> None:
+    """Levels are intervals of the logistic numbers, so their frequencies are exact, and any temperature but 1 fails."""
+    output, n, parameters = DiscretizedLogistics(6, 1), 10_000, np.array([0.0, 0.3, log_scale])
+    k = output.sample(np.broadcast_to(parameters, (n, 3)), MidpointRule())
+    p = np.exp([output.log_prob(parameters, np.array(level)).item() for level in range(6)])
+    np.testing.assert_allclose(np.bincount(k, minlength=6) / n, p, rtol=0, atol=1 / n)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,22 @@ def test_shared_parameters_equal_broadcast_ones(rng: np.random.Generator, compon
     np.testing.assert_array_equal(mixture(x.T, theta), mixture(x, theta).transpose(0, 2, 1))
 
 
+def test_rows_of_parameters_are_independent(rng: np.random.Generator) -> None:
+    theta, x, g = rng.normal(size=(9, 6)), rng.normal(size=9), rng.normal(size=(2, 9))
+    one_by_one = [slice(i, i + 1) for i in range(9)]
+    values = [mixture(x[i], theta[i]) for i in one_by_one]
+    np.testing.assert_array_equal(mixture(x, theta), np.concatenate(values, 1))
+    vjps = [mixture_vjp(x[i], theta[i], g[:, i]) for i in one_by_one]
+    np.testing.assert_array_equal(mixture_vjp(x, theta, g), np.concatenate(vjps))
+    quantiles = [mixture_quantile(x[i], theta[i]) for i in one_by_one]
+    np.testing.assert_array_equal(mixture_quantile(x, theta), np.concatenate(quantiles))
+
+
+def test_density_whose_scale_overflows() -> None:
+    """At the centre of a logistic, ln F′ = −ln s − ln 4, also where 1/s has fewer bits than a normal number."""
+    np.testing.assert_allclose(mixture(np.zeros(1), np.array([0.0, 0.0, 730.0]))[1], -730 - np.log(4), rtol=1e-15)
+
+
 @given(rng=rngs())
 def test_quantiles_of_extreme_mixtures(rng: np.random.Generator) -> None:
     """Distant modes, plateaus between them, and very different scales: either x or logit F(x) is exact to rounding."""

@@ -18,6 +18,12 @@ def test_sum_rows_matches_numpy(shape: tuple[int, ...], dtype: Any) -> None:
         np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5 if dtype == np.float32 else 1e-11)
 
 
+@pytest.mark.parametrize("rows", [63, 64, 65, 4095, 4096, 4097, 8200])
+def test_sum_rows_includes_every_row_of_every_block(rows: int) -> None:
+    x = np.arange(2.0 * rows, dtype=np.float32).reshape(rows, 2) % 7
+    np.testing.assert_array_equal(sum_rows(x), x.sum(0, np.float64))  # sums of integers are exact
+
+
 def test_sum_rows_does_not_lose_small_terms() -> None:
     """A sequential float32 sum of 2²⁵ ones would stop at 2²⁴."""
     ones = np.ones((1 << 25, 1), np.float32)

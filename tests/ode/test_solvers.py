@@ -121,15 +121,15 @@ def test_evaluations_and_rejected_steps_are_counted() -> None:
 
 def test_exactly_the_steps_with_an_error_of_at_most_one_are_accepted() -> None:
     """The stages of a step give its error; where the next step starts says whether it was accepted."""
-    rtol, atol = 1e-2, 1e-3
+    rtol, atol = 0.1, 1e-6  # y changes so much in a step that the error depends on both ends
     calls = []
 
     def irregular(t: float, y: State) -> State:
-        k = 3 * y[0] * np.cos(np.exp(t))
+        k = 8 * y[0] * np.cos(np.exp(t))
         calls.append((t, y[0].item(), k.item()))
         return (k,)
 
-    solution = Adaptive(rtol, atol)(irregular, (np.ones(1),), 0.0, 6.0)
+    solution = Adaptive(rtol, atol)(irregular, (np.ones(1),), 0.0, 7.0)
     stages = np.reshape(calls[2:], (-1, 6, 3))  # after two evaluations that choose the first step
     ends = stages[:, -1, 0]
     starts = ends - (ends - stages[:, 0, 0]) / 0.8  # the first of the six stages is at t + h/5
@@ -148,6 +148,7 @@ def test_step_size_on_a_stiff_problem_is_limited_by_stability() -> None:
     solution = Adaptive(1e-4, 1e-4)(lambda t, y: (-200 * (y[0] - math.cos(t)),), (np.zeros(1),), 0.0, 2.0)
     assert solution.accepted > 2 * 200 / 3.3 - 10  # Dormand & Prince's method is stable up to |h λ| = 3.3
     assert solution.y[0][0] == pytest.approx((200**2 * math.cos(2) + 200 * math.sin(2)) / (200**2 + 1), abs=1e-3)
+    assert solution.rejected <= 1  # the step size does not oscillate about the limit
 
 
 def test_error_norm_scales_with_units_and_averages_over_the_state() -> None:
@@ -217,6 +218,15 @@ def test_singularities_and_unreachable_tolerances_raise_integration_error() -> N
         Adaptive()(lambda t, y: (y[0] / 0.0,), (np.ones(1),), 0.0, 1.0)
     with pytest.raises(IntegrationError, match="the problem may be stiff, or the tolerance too small"):
         Adaptive(1e-12, 1e-12, max_steps=500)(lambda t, y: (np.sin(40 * y[0]),), (np.ones(3, np.float32),), 0.0, 1.0)
+
+
+def test_at_most_max_steps_are_taken() -> None:
+    problem = oscillator, (np.ones(1), np.zeros(1)), 0.0, 1.0
+    solution = Adaptive(1e-9, 1e-9)(*problem)
+    total = solution.accepted + solution.rejected
+    Adaptive(1e-9, 1e-9, max_steps=total)(*problem)
+    with pytest.raises(IntegrationError, match=f"after max_steps = {total - 1} steps"):
+        Adaptive(1e-9, 1e-9, max_steps=total - 1)(*problem)
 
 
 def test_rejects_invalid_settings() -> None:

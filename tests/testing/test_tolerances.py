@@ -135,6 +135,37 @@ def test_default_p_value_of_check_sampler(rng: np.random.Generator) -> None:
         check_sampler(coin(5.0), lambda x: np.full(len(x), log_half), coins, n, rng=rng)
 
 
+def test_check_sampler_rejects_counts_that_are_too_close(rng: np.random.Generator) -> None:
+    """Of 5 equally likely values, the counts of two are off by a: χ² = 2 a²/m, and P(χ² smaller) ≈ χ⁴/8 is 1e-6."""
+    m, fifths = 20_000, enumerate_support(5, (1,))
+
+    def values(a: int) -> Callable[[int, np.random.Generator], Array]:
+        return lambda n, rng: rng.permutation(np.repeat(np.arange(5), [m - a, m, m, m, m + a]))[:, None]
+
+    check_sampler(values(8), lambda x: np.full(len(x), -math.log(5)), fifths, 5 * m, rng=rng)
+    with pytest.raises(AssertionError, match="too close"):
+        check_sampler(values(3), lambda x: np.full(len(x), -math.log(5)), fifths, 5 * m, rng=rng)
+
+
+def test_check_sampler_pools_no_value_that_is_expected_five_times(rng: np.random.Generator) -> None:
+    """Each of 20 values is expected 6 times; odd ones are never drawn."""
+    with pytest.raises(AssertionError, match="with 19 degrees of freedom"):
+        check_sampler(
+            lambda n, rng: 2 * rng.integers(0, 10, (n, 1)),
+            lambda x: np.full(len(x), -math.log(20)),
+            enumerate_support(20, (1,)),
+            n=120,
+            rng=rng,
+        )
+
+
+def test_allowance_for_rounding_does_not_hide_an_error(rng: np.random.Generator) -> None:
+    """The values of f are 10⁶ times as large as its gradient: finite differences round to about 1e-6 of it."""
+    check_gradient(lambda x: 1e6 + x, lambda x: np.ones(()), ONE, rng=rng)
+    with pytest.raises(AssertionError, match="finite differences give"):
+        check_gradient(lambda x: 1e6 + x, lambda x: np.full((), 1 + 2e-5), ONE, rng=rng)
+
+
 @pytest.mark.parametrize("between_examples", [False, True])
 def test_check_autoregressive_tolerates_no_leak(between_examples: bool, rng: np.random.Generator) -> None:
     x = rng.normal(size=(3, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,14 @@ def test_every_epoch_is_shuffled_differently() -> None:
 
 
 def test_recorded_loss_is_the_mean_over_examples_since_the_last_record() -> None:
-    scalar = Scalar()
+    scalar, calls = Scalar(), count()
 
     def loss(x: Array, *, rng: np.random.Generator) -> Tensor:
-        return (scalar.w * 0 + float(x.mean())).sum()
+        return (scalar.w * 0 + float(x.mean()) + 10 * (next(calls) // 3)).sum()  # larger in the second epoch
 
     sgd = SGD(scalar.parameters(), 0.1)
     history = fit_quietly(loss, scalar, np.arange(5.0), optimizer=sgd, batch_size=2, epochs=2, unit="bits")
-    assert [(r.step, r.epoch, r.loss, r.valid) for r in history.records] == [(3, 1.0, 2.0, None), (6, 2.0, 2.0, None)]
+    assert [(r.step, r.epoch, r.loss, r.valid) for r in history.records] == [(3, 1.0, 2.0, None), (6, 2.0, 12.0, None)]
     assert history.unit == "bits"
     assert history.best is None
 

@@ -10,7 +10,7 @@ import pytest
 
 from tinygen import nn
 from tinygen.autograd import Array, Parameter, Tensor
-from tinygen.optim import SGD, Adam
+from tinygen.optim import EMA, SGD, Adam
 from tinygen.training import CheckpointError, History, fit
 
 DATA = np.arange(1.0, 7.0)[:, None]
@@ -61,6 +61,16 @@ def test_players_alternate_with_their_losses_and_learning_rates(turns: list[int]
     assert game.a.item() == pytest.approx(a, rel=1e-6)  # parameters are float32
     assert game.b.item() == pytest.approx(b, rel=1e-6)
     assert history.records[-1].loss == pytest.approx(np.mean(losses), rel=1e-6)
+
+
+def test_averages_are_updated_after_the_step_of_every_player() -> None:
+    start, first, second, averaged = (Game() for _ in range(4))
+    play(first, 1)
+    play(second, 2)
+    play(averaged, 2, ema=EMA(averaged.parameters(), 0.5))
+    for name, mean in averaged.state().items():
+        expected = (start.state()[name] + first.state()[name]) / 4 + second.state()[name] / 2
+        np.testing.assert_allclose(mean, expected, rtol=1e-6)  # float32
 
 
 @pytest.mark.parametrize("stop", range(1, 7))

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Array, relu
-from tinygen.bijections import Chain, Flow
+from tinygen.bijections import AffineCoupling, Chain, Flow, Squeeze
+from tinygen.bijections.squeeze import FactorOut
 from tinygen.models import RealNVP
 from tinygen.nn.networks.couplings import CouplingMLP
 from tinygen.testing import check_log_det, check_normalised_density, check_parameter_grads
@@ -46,6 +47,19 @@ def test_inverse_and_log_det_for_vectors(settings: dict[str, Any], context: int,
 @pytest.mark.parametrize("context", [0, 2])
 def test_inverse_and_log_det_for_images(settings: dict[str, Any], context: int) -> None:
     check_flow(small(**{"layers": 2, "depth": 1, **settings}, context=context), context, 0)
+
+
+def test_multi_scale_architecture() -> None:
+    """Per level, couplings in the mask, then a squeeze and couplings by channel; at the last level, only the former."""
+    flow = RealNVP((8, 8, 1), np.random.default_rng(0), scales=3, layers=2, hidden=2, depth=1)
+    names: list[str] = []
+    stages: list[Any] = [flow.bijection]
+    while stages:
+        part = stages.pop()
+        stages += reversed(getattr(part, "bijections", [part.rest] if isinstance(part, FactorOut) else []))
+        names += [part.mask.name] if isinstance(part, AffineCoupling) else ["squeeze"] * isinstance(part, Squeeze)
+    level = ["checkerboard", "checkerboard", "squeeze", "channel", "channel"]
+    assert names == [*level, *level, *level[:2]]
 
 
 def test_density_integrates_to_one() -> None:

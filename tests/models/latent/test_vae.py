@@ -10,6 +10,7 @@ import pytest
 from helpers.models import small_vae
 
 from tinygen.autograd import Array, Tensor, TensorLike, tanh
+from tinygen.autograd.tensor import array_of
 from tinygen.bijections import Affine, Bijection, Chain, Flow, Inverse
 from tinygen.distributions import Bernoulli, Categorical, Gaussian, StandardNormal
 from tinygen.models import IAF, MAF, VAE
@@ -277,6 +278,20 @@ def test_bounds_and_samples_have_right_shape_for_each_output(output: Any, rng: n
     assert x.shape == (7, 3)
     assert model.elbo(x, 1, rng).shape == model.iwae_bound(x, 3, rng).shape == model.log_prob(x, 3, rng).shape == (7,)
     assert model.sample(0, rng).shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_decoder_computes_in_the_dtype_of_the_model(dtype: Any, rng: np.random.Generator) -> None:
+    model, seen = small_vae(Bernoulli(), rng).astype(dtype), []
+    decoder = model.decoder
+
+    def recorder(z: TensorLike) -> Tensor:
+        seen.append(array_of(z).dtype)
+        return decoder(z)
+
+    model.decoder = recorder
+    model.log_prob(model.sample(3, rng), 2, rng)
+    assert seen == [dtype, dtype]
 
 
 def test_probabilities_sum_to_one(rng: np.random.Generator) -> None:

@@ -3,7 +3,7 @@
 A coupling never inverts its network, so any network can be used. The last layer of each network is initialised to zero,
 so that a coupling starts as the identity. To test a flow, randomise the parameters first.
 
-Checked by: tests/models/flows/test_realnvp.py, tests/models/flows/test_glow.py
+Checked by: tests/nn/networks/test_couplings.py
 """
 
 from __future__ import annotations
