@@ -1,93 +1,79 @@
 """Claim: the blind spot of the PixelCNN costs likelihood.
 
-    python examples/blind_spot.py [--seed 0] [--out out/blind_spot] [--quick]
+    python examples/blind_spot.py [--seeds 5] [--steps 500] [--out out/blind_spot] [--quick]
 
-Trains:   a PixelCNN and two Gated PixelCNNs on binary 8×8 digits, each with three seeds. The gated ones differ in
-          one tap of the vertical stack. In the blind one, it is on the left and does not extend the receptive field,
-          which equals that of the PixelCNN. In the other, it is on the right and removes the blind spot.
-Compares: the test losses of the two gated networks, which excludes the effect of gating. The receptive field of every
-          model is checked.
-Prints:   test losses in nats per image, the cost of the blind spot for each seed and the verdict.
+Trains:   two Gated PixelCNNs on binary 8×8 digits that differ in one tap of the vertical stack. In the blind one, it is
+          on the left and does not extend the receptive field, which equals that of a PixelCNN of the same depth. In the
+          other, it is on the right and removes the blind spot. The receptive fields are checked.
+Compares: cost = test loss of the blind network − test loss of the other, which excludes the effect of gating.
+Prints:   test losses in nats per image, the cost and the verdict.
 Plots:    receptive_fields.png.
+Time:     about 2 minutes on two cores (measured: 1.3 minutes of CPU time; 1.9 minutes beside other processes).
 Source:   van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016, section 2.2.
 """
 
-import time
 from functools import partial
-from typing import Any
 
 import numpy as np
-from common.reporting import mean_and_std, mean_nll, parse_arguments, report
+from common.baselines import mean_nll
+from common.claims import Effect
+from common.report import Report
+from common.storage import Results
+from common.study import study
+from common.training import Training
 
-from tinygen import plot
 from tinygen.autograd import taps
 from tinygen.data import digits
-from tinygen.models import GatedPixelCNN, PixelCNN
+from tinygen.models import GatedPixelCNN
 from tinygen.nn import Conv
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.testing import check_autoregressive, receptive_field
 from tinygen.training import fit
 
-DEPTH, ABOVE, LEFT, RIGHT = 7, taps.rectangle(range(-1, 0), range(-1, 2)), ((0, -1), (0, 0)), ((0, 0), (0, 1))
-TRAIN, TEST, SHOWN = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels, range(8, 64, 7)
+TRAIN, TEST = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels
+DEPTH, ABOVE = 7, taps.rectangle(range(-1, 0), range(-1, 2))
+SAME_ROW = {"blind": ((0, -1), (0, 0)), "not blind": ((0, 0), (0, 1))}  # taps in the row of the pixel
+FIELDS = {  # [i, j]: the prediction of pixel i depends on pixel j
+    "blind": receptive_field((8, 8), taps.causal(3), *[taps.causal(3, centre=True)] * (DEPTH - 1)),  # of a PixelCNN
+    "not blind": np.tril(np.ones((64, 64), bool), -1),
+}
 SEEN, BLIND, LATER, CURRENT = (0.0, 0.45, 0.7), (0.84, 0.37, 0.0), (0.93, 0.93, 0.93), (0.2, 0.2, 0.2)  # RGB colours
 
 
-def gated(same_row: taps.Taps, rng: np.random.Generator) -> GatedPixelCNN:
-    """Return a Gated PixelCNN whose vertical stack has taps `same_row` in addition to those in the row above."""
+def train(run: Training) -> Results:
+    rng = run.rng()
+    images = rng.permutation(TRAIN)
     model = GatedPixelCNN((8, 8, 1), 2, rng, channels=16, layers=DEPTH, first_size=3, dropout=0.1)
     for layer in model.layers[1:]:
-        layer.vertical = Conv(16, 32, ABOVE + same_row, rng)
-    return model
+        layer.vertical = Conv(16, 32, ABOVE + SAME_ROW[run.setting], rng)
+    fit(
+        model.loss,
+        model,
+        images[:-144],
+        optimizer=Adam(model.parameters(), cosine(6e-3, run.steps, run.steps // 20)),
+        batch_size=32,
+        rng=rng,
+        validate=partial(mean_nll, model, images[-144:]),
+        ema=EMA(model.parameters(), 0.99),
+        unit="nats per image",
+        **run.options(),
+    )
+    check_autoregressive(model, TEST[:16], axes=2, receptive_field=FIELDS[run.setting], rng=run.rng(1), draws=1)
+    return {"test": mean_nll(model, TEST), "parameters": sum(weights.size for weights in model.parameters())}
 
 
-pixelcnn = partial(PixelCNN, (8, 8, 1), 2, channels=24, blocks=DEPTH - 1, first_size=3, dropout=0.1)
-BLIND_FIELD = receptive_field((8, 8), taps.causal(3), *[taps.causal(3, centre=True)] * (DEPTH - 1))
-MODELS: list[tuple[str, Any, np.ndarray]] = [  # name, constructor, receptive field
-    ("PixelCNN", pixelcnn, BLIND_FIELD),
-    ("gated, blind", partial(gated, LEFT), BLIND_FIELD),
-    ("gated, not blind", partial(gated, RIGHT), np.tril(np.ones((64, 64), bool), -1)),
-]
-
-
-def main() -> None:
-    args, start, metrics = parse_arguments(__doc__ or "", "blind_spot"), time.perf_counter(), dict[str, float]()
-    steps, seeds = (10, 2) if args.quick else (500, 3)
-    test, canvas = np.zeros((3, seeds)), np.full((3, len(SHOWN), 64, 3), LATER)
-    for i, (name, make, field) in enumerate(MODELS):
-        for k in range(seeds):
-            rng = np.random.default_rng(args.seed + k)
-            order, model = rng.permutation(len(TRAIN)), make(rng)
-            weights = model.parameters()
-            fit(
-                model.loss,
-                model,
-                TRAIN[order[:-144]],
-                optimizer=Adam(weights, cosine(6e-3, steps, steps // 20)),
-                batch_size=32,
-                rng=rng,
-                steps=steps,
-                validate=partial(mean_nll, model, TRAIN[order[-144:]]),
-                every=steps // 10,
-                ema=EMA(weights, 0.99),
-                unit="nats per image",
-            )
-            test[i, k] = mean_nll(model, TEST)
-        key = name.lower().replace(",", "").replace(" ", "_")
-        metrics |= mean_and_std(f"{key}_test_nats_per_image", test[i])
-        metrics[f"{key}_parameters"] = sum(w.size for w in weights)
-        check_autoregressive(model, TEST[:16], axes=2, receptive_field=field, rng=rng, draws=1)
-        for image, p in zip(canvas[i], SHOWN, strict=True):
+def show(report: Report) -> None:
+    report.unit = "nats per image"
+    report.decide(Effect("cost", report.difference("test", *SAME_ROW), "nats per image", above=0))
+    shown = range(8, 64, 7)
+    canvas = np.full((2, len(shown), 64, 3), LATER)
+    for images, field in zip(canvas, FIELDS.values(), strict=True):
+        for image, p in zip(images, shown, strict=True):
             image[:p], image[field[p]], image[p] = BLIND, SEEN, CURRENT
-    title = "black: current pixel; blue: its receptive field; orange: its blind spot"
-    grid = plot.sample_grid(canvas.reshape(-1, 8, 8, 3), row_labels=[name for name, *_ in MODELS], title=title)
-    plot.save(grid, args.out / "receptive_fields.png")
-    cost = test[1] - test[2]  # (seeds,)
-    metrics |= mean_and_std("cost_nats_per_image", cost)
-    report(args.out, metrics | {"seconds": time.perf_counter() - start}, {}, "nats per image")
-    verdict = "costs likelihood for every seed" if cost.min() > 0 else "does not cost likelihood for every seed"
-    print(f"\n  The blind spot {verdict}: {', '.join(f'{each:+.2f}' for each in cost)} nats per image")
+    rows = ["blind (as a PixelCNN)", "not blind"]
+    caption = "Black: current pixel; blue: its receptive field; orange: its blind spot; grey: later pixels."
+    report.save_grid(canvas.reshape(-1, 8, 8, 3), "receptive_fields.png", caption=caption, row_labels=rows)
 
 
 if __name__ == "__main__":
-    main()
+    study(train, show, list(SAME_ROW), steps=500, quick=10)

@@ -1,38 +1,43 @@
 """Claim: RealNVP, Glow and MAF fit grey 8×8 digits better than independent histograms and a Gaussian.
 
-    python examples/flows_on_digits.py [--seed 0] [--out out/flows_on_digits] [--quick]
+    python examples/flows_on_digits.py [--seeds 5] [--steps 600] [--out out/flows_on_digits] [--quick]
 
 Trains:   the three flows on dequantised digits; the parameters with the best validation loss are kept.
-Compares: their test losses with those of two models that are fitted exactly. The test images are evaluated once.
-Prints:   test losses in bits per dimension.
+Compares: gain = the better test loss of two models that are fitted exactly − test loss of a flow. The test images are
+          evaluated once.
+Prints:   test losses in bits per dimension, the gain of each flow and the verdict.
 Plots:    samples.png.
+Time:     about 3 minutes on two cores.
 Source:   Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017; Kingma & Dhariwal, "Glow", 2018;
           Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017.
 """
 
 import math
-import time
 
 import numpy as np
-from common.digit_flows import DIMENSIONS, LEVELS, Pixels, mean_bits_per_dim, split_digits, train
-from common.reporting import parse_arguments, report
+from common.claims import Effect
+from common.digit_flows import DIMENSIONS, LEVELS, Pixels, mean_bits_per_dim, split_digits, train_flow
+from common.report import Report
+from common.storage import Results
+from common.study import study
+from common.training import Training
 
-from tinygen import plot
 from tinygen.bijections import ActNorm, Chain, Flow, Reshape
+from tinygen.data import digits
 from tinygen.distributions import bits_per_dim
 from tinygen.models import MAF, Glow, RealNVP
 
 SHAPE = (8, 8, 1)
 
 
-def flows(rng: np.random.Generator) -> dict[str, Flow]:
+def new_flow(name: str, rng: np.random.Generator) -> Flow:
+    if name == "RealNVP":
+        return RealNVP(SHAPE, rng, layers=4, scales=2, hidden=32, depth=1)
+    if name == "Glow":
+        return Glow(SHAPE, rng, scales=2, steps=6, hidden=64)
+    # Unlike the other two, a MAF is not the identity at initialisation, so its input must be normalised.
     maf = MAF(DIMENSIONS, rng, layers=5, hidden=(128,))
-    return {
-        "RealNVP": RealNVP(SHAPE, rng, layers=4, scales=2, hidden=32, depth=1),
-        "Glow": Glow(SHAPE, rng, scales=2, steps=6, hidden=64),
-        # Unlike the other two, a MAF is not the identity at initialisation, so its input must be normalised.
-        "MAF": Flow(Chain(Reshape(SHAPE, (DIMENSIONS,)), ActNorm(DIMENSIONS), maf.bijection), maf.base, SHAPE),
-    }
+    return Flow(Chain(Reshape(SHAPE, (DIMENSIONS,)), ActNorm(DIMENSIONS), maf.bijection), maf.base, SHAPE)
 
 
 def histogram_loss(train: Pixels, test: Pixels) -> float:
@@ -51,27 +56,27 @@ def gaussian_loss(train: Pixels, test: Pixels, rng: np.random.Generator) -> floa
     return bits_per_dim(float(nats), DIMENSIONS)
 
 
-def main() -> None:
-    args = parse_arguments(__doc__ or "", "flows_on_digits")
-    start, rng, steps = time.perf_counter(), np.random.default_rng(args.seed), 10 if args.quick else 800
-    images, validation, test = split_digits(rng)
-    metrics: dict[str, float] = {}
-    rows, names = [test[:12]], ["data"]
-    for name, flow in flows(rng).items():
-        trained = train(flow, images, validation, steps, 2e-3, args.seed)
-        metrics[f"{name}_test_bits_per_dim"] = mean_bits_per_dim(trained, test, rng)
-        print(f"{name}: {metrics[f'{name}_test_bits_per_dim']:.3f} bits/dim", flush=True)
-        rows.append(trained.sample(12, rng).astype(np.uint8))
-        names.append(name)
-    all_training = np.concatenate([images, validation])
-    baselines = {
-        "independent histograms": histogram_loss(all_training, test),
-        "Gaussian, full covariance": gaussian_loss(all_training, test, rng),
+def train(run: Training) -> Results:
+    images, validation, test = split_digits(run.rng(2))
+    model = train_flow(run, new_flow(run.setting, run.rng()), images, validation, 2e-3)
+    bits = mean_bits_per_dim(model, test, run.rng(3))
+    return {"test": bits, "samples": model.sample(12, run.rng(4)).astype(np.uint8)}
+
+
+def show(report: Report) -> None:
+    data, test = digits("train").pixels, digits("test").pixels
+    report.unit = "bits per dimension"
+    report.baselines = {
+        "independent histograms": histogram_loss(data, test),
+        "Gaussian, full covariance": gaussian_loss(data, test, np.random.default_rng(0)),
     }
-    figure = plot.sample_grid(np.concatenate(rows), levels=LEVELS, row_labels=names)
-    plot.save(figure, args.out / "samples.png")
-    report(args.out, metrics | {"seconds": time.perf_counter() - start}, baselines, "bits per dimension")
+    best = min(report.baselines.values())
+    gains = {name: best - report.values("test", name) for name in report.results}
+    report.decide(*(Effect(f"gain of {name}", gain, "bits/dim", above=0) for name, gain in gains.items()))
+    samples = report.first("samples")
+    rows = ["data", *samples]
+    report.save_grid(np.concatenate([test[:12], *samples.values()]), "samples.png", levels=LEVELS, row_labels=rows)
 
 
 if __name__ == "__main__":
-    main()
+    study(train, show, ["RealNVP", "Glow", "MAF"], steps=600, quick=4)

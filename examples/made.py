@@ -1,19 +1,25 @@
 """Claim: a MADE averaged over eight variable orders fits binary digits better than a MADE with one order.
 
-    python examples/made.py [--seed 0] [--out out/made] [--quick]
+    python examples/made.py [--seeds 5] [--steps 2000] [--out out/made] [--quick]
 
-Trains:   both models on binary 8×8 digits with three seeds; the parameters with the best validation loss are kept.
-Compares: the test loss of the two; the claim holds if the worst seed with eight orders beats the best with one.
-Prints:   test losses in nats per image, the baselines and the verdict.
+Trains:   both models on binary 8×8 digits; the parameters with the best validation loss are kept.
+Compares: gain = test loss with one order − test loss with eight, in nats per image.
+Prints:   test losses, the baselines, the gain and the verdict.
 Plots:    samples.png; masks.png, the masks of each layer and the pixels that each output pixel depends on.
+Time:     less than a minute on two cores (measured: 0.6 minutes of CPU time; 0.8 minutes beside other processes).
 Source:   Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution Estimation", 2015.
 """
 
-import time
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
-from common.baselines import binary_baselines
-from common.reporting import mean_nll, parse_arguments, report
+from common.baselines import binary_baselines, mean_nll
+from common.claims import Effect
+from common.report import Report
+from common.storage import Results
+from common.study import study
+from common.training import Training
 from matplotlib.figure import Figure
 
 from tinygen import plot
@@ -23,62 +29,59 @@ from tinygen.nn.made_masks import made_masks
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 
+TRAIN, TEST = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels
+ORDERS = {"one order": 1, "eight orders": 8}
 
-def train(orders: int, seed: int, images: np.ndarray, validation: np.ndarray, steps: int) -> MADE:
-    rng = np.random.default_rng(seed)
-    model = MADE(images.shape[1:], 2, rng, hidden=(300, 300), orders=orders, direct=True)
+
+def train(run: Training) -> Results:
+    rng = run.rng()
+    images = run.rng(1).permutation(TRAIN)
+    model = MADE((8, 8, 1), 2, rng, hidden=(300, 300), orders=ORDERS[run.setting], direct=True)
     fit(
         model.loss,
         model,
-        images,
-        optimizer=Adam(model.parameters(), cosine(8e-3, steps, warmup=steps // 20)),
+        images[:-144],
+        optimizer=Adam(model.parameters(), cosine(8e-3, run.steps, warmup=run.steps // 20)),
         batch_size=32,
         rng=rng,
-        steps=steps,
-        validate=lambda: mean_nll(model, validation),
-        every=steps // 20,
-        ema=EMA(model.parameters(), 0.9 if steps < 100 else 0.995),
-        unit=f"nats per image, {orders} order{'s' if orders > 1 else ''}, seed {seed}",
+        validate=partial(mean_nll, model, images[-144:]),
+        ema=EMA(model.parameters(), 0.995),
+        unit="nats per image",
+        **run.options(20),
     )
-    return model
+    return {"test": mean_nll(model, TEST), "samples": model.sample(32, run.rng(2))}
 
 
-def plot_masks(models: dict[str, MADE]) -> Figure:
-    """Plot each layer's mask and the non-zeros of their product, without the direct connections."""
-    figure = Figure(figsize=(9, 4.8), dpi=plot.DPI, facecolor="white", layout="constrained")
-    titles = ["pixels → hidden 1", "hidden 1 → hidden 2", "hidden 2 → pixels", "pixels → pixels"]
-    for row, (name, model) in zip(figure.subplots(2, 4), models.items(), strict=True):
+def plot_masks(seed: int) -> Figure:
+    """Plot each layer's mask, and which pixels reach which through all layers, without the direct connections."""
+    figure = Figure(figsize=(10, 5.4), dpi=plot.DPI, facecolor="white", layout="constrained")
+    units = ["pixel", "unit of hidden layer 1", "unit of hidden layer 2", "pixel"]
+    for row, (name, orders) in zip(figure.subplots(2, 4), ORDERS.items(), strict=True):
+        model = MADE((8, 8, 1), 2, np.random.default_rng(seed), hidden=(300, 300), orders=orders, direct=True)
         layers = made_masks(model.net.degrees[0])
         paths = np.linalg.multi_dot([mask.astype(float) for mask in layers]) > 0
-        for axes, mask, title in zip(row, [*layers, paths], titles, strict=True):
+        titles = [f"{name}: layer {i}" for i in (1, 2, 3)] + ["all layers"]
+        ends = [*pairwise(units), ("pixel", "pixel")]
+        for axes, mask, title, (source, target) in zip(row, [*layers, paths], titles, ends, strict=True):
             axes.imshow(mask, cmap="Greys", vmin=0, vmax=1.25, aspect="auto", interpolation="nearest")
             axes.set(xticks=[0, mask.shape[1] - 1], yticks=[0, mask.shape[0] - 1])
-            axes.set_title(title, fontsize=10, loc="left", color=plot.INK)
-        row[0].set_ylabel(f"{name}\ninput unit", fontsize=9)
-    for axes in figure.axes[4:]:
-        axes.set_xlabel("output unit", fontsize=9)
+            axes.set_title(title, fontsize=9, loc="left", color=plot.INK)
+            axes.set_xlabel(f"to: {target}", fontsize=8)
+            axes.set_ylabel(f"from: {source}", fontsize=8)
+    figure.supxlabel(
+        "dark: connected. One order is the raster order; of the eight random orders, the first is shown.", fontsize=8
+    )
     return figure
 
 
-def main() -> None:
-    args, start = parse_arguments(__doc__ or "", "made"), time.perf_counter()
-    steps, seeds = (20, 1) if args.quick else (2000, 3)
-    images, test = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels
-    images = np.random.default_rng(args.seed).permutation(images)
-    models = {k: [train(k, args.seed + i, images[:-144], images[-144:], steps) for i in range(seeds)] for k in (1, 8)}
-    one, eight = (np.array([mean_nll(model, test) for model in models[k]]) for k in (1, 8))
-    rng = np.random.default_rng(args.seed)
-    rows = np.concatenate([images[:16], models[1][0].sample(32, rng), models[8][0].sample(32, rng)])
-    labels = ["data", "one order", "", "eight orders", ""]
-    plot.save(plot.sample_grid(rows, columns=16, row_labels=labels), args.out / "samples.png")
-    plot.save(plot_masks({"raster order": models[1][0], "first of eight orders": models[8][0]}), args.out / "masks.png")
-    metrics = {"test_nats_one_order": one.mean(), "test_nats_eight_orders": eight.mean(), "seeds": seeds}
-    metrics["seconds"] = time.perf_counter() - start
-    report(args.out, metrics, binary_baselines(images, test), "nats per image")
-    better = "better" if eight.max() < one.min() else "NOT better"
-    print(f"\n  Eight orders ({eight.min():.2f}…{eight.max():.2f} nats per image over seeds) are {better}")
-    print(f"  than one order ({one.min():.2f}…{one.max():.2f})")
+def show(report: Report) -> None:
+    report.unit, report.baselines = "nats per image", report.baselines or binary_baselines(TRAIN, TEST)
+    report.decide(Effect("gain", report.difference("test", *ORDERS), "nats per image", above=0))
+    samples = report.first("samples")
+    labels = ["data", *(label for name in samples for label in (name, ""))]
+    report.save_grid(np.concatenate([TRAIN[:16], *samples.values()]), "samples.png", columns=16, row_labels=labels)
+    report.save(plot_masks(report.seed), "masks.png")
 
 
 if __name__ == "__main__":
-    main()
+    study(train, show, list(ORDERS), steps=2000, quick=20)

@@ -1,73 +1,64 @@
 """Claim: a Gated PixelCNN fits binary digits better than logistic regression on the earlier pixels.
 
-    python examples/pixelcnn.py [--seed 0] [--out out/pixelcnn] [--quick]
+    python examples/pixelcnn.py [--seeds 5] [--steps 1200] [--out out/pixelcnn] [--quick]
 
-Trains:   a Gated PixelCNN on binary 8×8 digits; the parameters with the best validation loss are kept.
-Compares: its test loss with that of exactly fitted baselines. The test images are evaluated once, after training.
-Prints:   the test loss in nats per image and the baselines.
-Plots:    curve.png (training and validation loss) and samples.png.
-Time:     less than a minute on two cores.
+Trains:   a Gated PixelCNN on binary 8×8 digits; the parameters with the best validation loss are kept. The first
+          pictures are there after the first of five seeds.
+Compares: gain = test loss of logistic regression − test loss of the model, in nats per image. The test images are
+          evaluated once, after training.
+Prints:   the test loss, that of models that are fitted exactly, the gain and the verdict.
+Plots:    curve.png (validation loss) and samples.png.
+Time:     about 3 minutes on two cores (measured: 2.3 minutes of CPU time; 4.8 minutes beside other processes).
 Source:   van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016.
 """
 
-import time
+from functools import partial
 
 import numpy as np
-from common.baselines import binary_baselines
-from common.reporting import mean_nll, parse_arguments, report
-from numpy.typing import ArrayLike
+from common.baselines import binary_baselines, mean_nll
+from common.claims import Effect
+from common.figures import plot_validation_curves, validation_curve
+from common.report import Report
+from common.storage import Results
+from common.study import study
+from common.training import Training
 
-from tinygen import plot
 from tinygen.data import digits
 from tinygen.models import GatedPixelCNN
 from tinygen.optim import EMA, Adam, cosine
 from tinygen.training import fit
 
+TRAIN, TEST = digits("train", threshold=8).pixels, digits("test", threshold=8).pixels
+NAME = "Gated PixelCNN"
 
-def main() -> None:
-    args = parse_arguments(__doc__ or "", "pixelcnn")
-    start = time.perf_counter()
-    rng = np.random.default_rng(args.seed)
-    data, test = digits("train", threshold=8), digits("test", threshold=8)
-    order = rng.permutation(len(data))
-    train, validation = data.pixels[order[:-144]], data.pixels[order[-144:]]
 
-    model = GatedPixelCNN(data.pixels.shape[1:], data.levels, rng, channels=32, layers=5, dropout=0.3)
-    steps = 20 if args.quick else 1200
-    parameters = model.parameters()
+def train(run: Training) -> Results:
+    rng = run.rng()
+    images = rng.permutation(TRAIN)
+    model = GatedPixelCNN((8, 8, 1), 2, rng, channels=32, layers=5, dropout=0.3)
     history = fit(
         model.loss,
         model,
-        train,
-        optimizer=Adam(parameters, cosine(6e-3, steps, warmup=steps // 20)),
+        images[:-144],
+        optimizer=Adam(model.parameters(), cosine(6e-3, run.steps, warmup=run.steps // 20)),
         batch_size=32,
         rng=rng,
-        steps=steps,
-        validate=lambda: mean_nll(model, validation),
-        every=steps // 20,
-        ema=EMA(parameters, 0.9 if args.quick else 0.995),
+        validate=partial(mean_nll, model, images[-144:]),
+        ema=EMA(model.parameters(), 0.995),
         unit="nats per image",
-        history=args.out / "history.jsonl",
+        **run.options(20),
     )
-    samples = model.sample(64, rng)
-    metrics = {
-        "test_nats_per_image": mean_nll(model, test.pixels),
-        "parameter_count": sum(parameter.size for parameter in parameters),
-        "seconds": time.perf_counter() - start,
-    }
+    return {"test": mean_nll(model, TEST), "curve": validation_curve(history), "samples": model.sample(48, run.rng(1))}
 
-    baselines = binary_baselines(data.pixels, test.pixels)
-    columns: dict[str, ArrayLike] = {
-        "step": [record.step for record in history.records],
-        "training (with dropout)": [record.loss for record in history.records],
-        "validation": np.array([record.valid for record in history.records], float),
-    }
-    figure = plot.curves(columns, x="step", ylabel="loss (nats per image)", baselines=baselines, ylim=(12, 46))
-    plot.save(figure, args.out / "curve.png")
-    images = np.concatenate([train[:16], samples[:48]])
-    plot.save(plot.sample_grid(images, columns=16, row_labels=["data", "samples", "", ""]), args.out / "samples.png")
-    report(args.out, metrics, baselines, "nats per image")
+
+def show(report: Report) -> None:
+    report.unit, report.baselines = "nats per image", report.baselines or binary_baselines(TRAIN, TEST)
+    gains = report.baselines["logistic regression on earlier pixels"] - report.values("test", NAME)
+    report.decide(Effect("gain", gains, "nats per image", above=0))
+    report.save(plot_validation_curves(report, "curve"), "curve.png")
+    images = np.concatenate([TRAIN[:16], report.first("samples")[NAME]])
+    report.save_grid(images, "samples.png", columns=16, row_labels=["data", "samples", "", ""])
 
 
 if __name__ == "__main__":
-    main()
+    study(train, show, [NAME], steps=1200, quick=20)

@@ -1,12 +1,21 @@
-"""Simple models that are fitted exactly, as baselines for the test loss of a deep model in nats."""
+"""The test loss of a model in nats, and that of simple models that are fitted exactly."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+
+from tinygen import no_grad
+
+
+def mean_nll(model: Any, *batch: Any) -> float:
+    """Return the mean negative log-likelihood in nats per example. `batch`: the examples, then labels if any."""
+    with no_grad():
+        return float(-model.log_prob(*batch).value.mean())
 
 
 def binary_baselines(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from common.training import Training
 from numpy.typing import NDArray
 
 from tinygen import no_grad
@@ -59,11 +60,11 @@ def augment(x: Array, rng: np.random.Generator) -> Array:
 
 
 def train_classifier(
-    x: NDArray[np.uint8], labels: NDArray[np.int64], steps: int, rng: np.random.Generator
+    x: NDArray[np.uint8], labels: NDArray[np.int64], run: Training, rng: np.random.Generator
 ) -> DigitClassifier:
     """Return a classifier trained on images x with labels (N,)."""
     classifier = DigitClassifier(rng)
-    optimizer = Adam(classifier.parameters(), cosine(3e-3, steps, warmup=steps // 20))
-    ema = EMA(optimizer.parameters, 0.99 if steps > 100 else 0.5)
-    fit(classifier.loss, classifier, (x, labels), optimizer=optimizer, batch_size=64, steps=steps, rng=rng, ema=ema)
+    optimizer = Adam(classifier.parameters(), cosine(3e-3, run.steps, warmup=run.steps // 20))
+    ema = EMA(optimizer.parameters, 0.99)
+    fit(classifier.loss, classifier, (x, labels), optimizer=optimizer, batch_size=64, rng=rng, ema=ema, **run.options())
     return classifier

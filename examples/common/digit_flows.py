@@ -1,6 +1,7 @@
 """Flows on 8×8 digits: dequantised, mapped to the reals by a logit, evaluated in bits per dimension."""
 
 import numpy as np
+from common.training import Training
 from numpy.typing import NDArray
 
 from tinygen import no_grad
@@ -31,9 +32,9 @@ def split_digits(rng: np.random.Generator) -> tuple[Pixels, Pixels, Pixels]:
     return train[order[:-144]], train[order[-144:]], test
 
 
-def train(flow: Flow, images: Pixels, validation: Pixels, steps: int, lr: float, seed: int) -> Dequantized:
+def train_flow(run: Training, flow: Flow, images: Pixels, validation: Pixels, lr: float) -> Dequantized:
     """Fit a flow to digits and keep the parameters with the best validation loss."""
-    rng = np.random.default_rng(seed)
+    rng = run.rng(1)
     # The margin keeps the logit finite at the ends of [0, 1).
     model = Dequantized(Flow(Chain(Logit(0.05), flow.bijection), flow.base, flow.shape), LEVELS)
     model.flow.initialise(model.dequantize(images[:512], rng))
@@ -46,14 +47,13 @@ def train(flow: Flow, images: Pixels, validation: Pixels, steps: int, lr: float,
         loss,
         model,
         images,
-        optimizer=Adam(parameters, cosine(lr, steps, warmup=steps // 20)),
+        optimizer=Adam(parameters, cosine(lr, run.steps, warmup=run.steps // 20)),
         batch_size=64,
         rng=rng,
-        steps=steps,
         validate=lambda: mean_bits_per_dim(model, validation, np.random.default_rng(0)),
-        every=max(1, steps // 10),
-        ema=EMA(parameters, 0.9 if steps < 100 else 0.99),
+        ema=EMA(parameters, 0.99),
         clip=10,
         unit="bits per dimension",
+        **run.options(),
     )
     return model

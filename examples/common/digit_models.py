@@ -1,14 +1,15 @@
 """A VAE, a GAN, a RealNVP and a PixelCNN of 8×8 digits: each function trains its model on x and returns len(x) samples.
 
-The settings were not tuned, so a ranking of these four small models is not a ranking of the model classes. `fraction`
-scales the number of training steps.
+The settings were not tuned, so a ranking of these four small models is not a ranking of the model classes. The steps of
+`run` are scaled for each model.
 Shapes: x and the samples (N, 8, 8, 1), levels 0…16.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-from common.digit_flows import train as train_flow
+from common.digit_flows import train_flow
+from common.training import Training
 from numpy.typing import NDArray
 
 from tinygen.autograd import Tensor
@@ -27,15 +28,15 @@ Samples = NDArray[np.int64]
 Rng = np.random.Generator
 
 
-def vae(x: Images, fraction: float, rng: Rng) -> Samples:
+def vae(x: Images, run: Training, rng: Rng) -> Samples:
     encoder = ConvEncoder(SHAPE, 2 * LATENT, rng, levels=LEVELS)
     decoder = ConvDecoder(LATENT, (*SHAPE, LEVELS), rng)
     model = VAE(SHAPE, LATENT, encoder, decoder, Categorical(LEVELS))
-    _fit(model, model.loss, x, int(1000 * fraction), rng)
+    _fit(model, model.loss, x, run.part("vae", 5 / 3), rng)
     return model.sample(len(x), rng)
 
 
-def gan(x: Images, fraction: float, rng: Rng) -> Samples:
+def gan(x: Images, run: Training, rng: Rng) -> Samples:
     generator = ImageGenerator(SHAPE, LATENT, rng)
     critic = ImageCritic(SHAPE, rng)
     model = GAN(SHAPE, LATENT, generator, critic, "wasserstein")
@@ -46,28 +47,27 @@ def gan(x: Images, fraction: float, rng: Rng) -> Samples:
         optimizer=[Adam(network.parameters(), 1e-3, (0.5, 0.9)) for network in (critic, generator)],
         batch_size=64,
         turns=[0, 0, 1],
-        steps=int(4500 * fraction),
         rng=rng,
         ema=EMA(model.parameters(), 0.995),
+        **run.part("gan", 7.5).options(),
     )
     levels: Samples = np.rint((model.sample(len(x), rng) + 1) * 8).astype(int)
     return levels
 
 
-def real_nvp(x: Images, fraction: float, rng: Rng) -> Samples:
+def real_nvp(x: Images, run: Training, rng: Rng) -> Samples:
     flow = RealNVP(SHAPE, rng, layers=4, scales=2, hidden=32, depth=1)
-    seed = int(rng.integers(2**32))
-    model = train_flow(flow, x[:-144], x[-144:], int(600 * fraction), 3e-3, seed)
+    model = train_flow(run.part("realnvp"), flow, x[:-144], x[-144:], 3e-3)
     return np.clip(model.sample(len(x), rng), 0, LEVELS - 0.001).astype(int)
 
 
-def pixel_cnn(x: Images, fraction: float, rng: Rng) -> Samples:
+def pixel_cnn(x: Images, run: Training, rng: Rng) -> Samples:
     model = PixelCNN(SHAPE, LEVELS, rng, channels=32, blocks=3, dropout=0.1)
-    _fit(model, model.loss, x, int(600 * fraction), rng)
+    _fit(model, model.loss, x, run.part("pixelcnn"), rng)
     return model.sample(len(x), rng)
 
 
-MODELS: dict[str, Callable[[Images, float, Rng], Samples]] = {
+MODELS: dict[str, Callable[[Images, Training, Rng], Samples]] = {
     "VAE": vae,
     "GAN": gan,
     "RealNVP": real_nvp,
@@ -75,6 +75,16 @@ MODELS: dict[str, Callable[[Images, float, Rng], Samples]] = {
 }
 
 
-def _fit(model: Module, loss: Callable[..., Tensor], x: Images, steps: int, rng: Rng) -> None:
-    adam = Adam(model.parameters(), cosine(3e-3, steps, warmup=steps // 20))
-    fit(loss, model, x, optimizer=adam, batch_size=64, steps=steps, rng=rng, ema=EMA(adam.parameters, 0.99), clip=100)
+def _fit(model: Module, loss: Callable[..., Tensor], x: Images, run: Training, rng: Rng) -> None:
+    adam = Adam(model.parameters(), cosine(3e-3, run.steps, warmup=run.steps // 20))
+    fit(
+        loss,
+        model,
+        x,
+        optimizer=adam,
+        batch_size=64,
+        rng=rng,
+        ema=EMA(adam.parameters, 0.99),
+        clip=100,
+        **run.options(),
+    )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+from common.training import Training
 from numpy.typing import NDArray
 
 from tinygen import Tensor, no_grad
@@ -22,13 +23,17 @@ DENSITIES: dict[str, Callable[[], ToyDensity]] = {
 }
 
 
-def train(
+def density_of(setting: str) -> ToyDensity:
+    """Return the density that a setting such as "two_moons, affine" names first."""
+    return DENSITIES[setting.split(", ")[0]]()
+
+
+def train_flow(
+    run: Training,
     model: Module,
     loss: Callable[[Array], Tensor],
     toy: ToyDensity,
-    rng: np.random.Generator,
     *,
-    steps: int,
     lr: float,
     batch: int = 512,
     clip: float = 10.0,
@@ -39,20 +44,20 @@ def train(
         lambda placeholder, rng: loss(toy.sample(len(placeholder), rng).astype(np.float32)),
         model,
         np.zeros(batch),  # a placeholder: only its length is used
-        optimizer=Adam(parameters, cosine(lr, steps, warmup=steps // 20)),
+        optimizer=Adam(parameters, cosine(lr, run.steps, warmup=run.steps // 20)),
         batch_size=batch,
-        rng=rng,
-        steps=steps,
+        rng=run.rng(1),
         ema=EMA(parameters, 0.99),
         clip=clip,
         unit="nats per point",
+        **run.options(),
     )
 
 
 def kl_divergence(
     log_prob: Callable[[Array], Tensor], toy: ToyDensity, rng: np.random.Generator, n: int = 20_000
-) -> tuple[float, float]:
-    """Estimate KL(p‖q) = E_p[ln p(x) − ln q(x)] from n samples; return it and its standard error, in nats per point.
+) -> float:
+    """Estimate KL(p‖q) = E_p[ln p(x) − ln q(x)] from n samples, in nats per point.
 
     Raises: AssertionError if the estimate is more than five standard errors below zero; log_prob is then wrong.
     """
@@ -62,4 +67,4 @@ def kl_divergence(
     mean, error = float(log_ratio.mean()), float(log_ratio.std() / math.sqrt(n))
     if mean < -5 * error:
         raise AssertionError(f"KL: expected ≥ 0, got {mean:.4f} ± {error:.4f} nats; log_prob is not a log-density")
-    return mean, error
+    return mean

@@ -1,0 +1,76 @@
+"""Run the trainings of an example one after another, so that an interrupted example goes on where it stopped.
+
+    out/NAME/runs/KEY.npz             results of a finished training
+    out/NAME/runs/KEY.checkpoint.npz  state of an unfinished one, written by `fit`
+
+KEY has the setting, the seed, the steps and a hash of the code that trains, so results of an older version of the
+example are not reused. After every training the pictures, the table and metrics.json are written again.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from common.arguments import parse_arguments
+from common.report import Report
+from common.storage import Results, fingerprint, load, save
+from common.table import numbers
+from common.training import Training
+
+
+def study(
+    train: Callable[[Training], Results],
+    show: Callable[[Report], None],
+    settings: Sequence[str],
+    *,
+    steps: int,
+    quick: int,
+    optional: Sequence[str] = (),
+) -> None:
+    """Train every setting with every seed, and call `show` after each training.
+
+    Args:
+        train: returns numbers, which become rows of the table, and arrays, which are kept for the pictures.
+        show: draws the pictures and decides the claim, from the results so far.
+        steps, quick: default number of training steps, and that of --quick.
+        optional: settings that are trained only if --only names them.
+    """
+    path = Path(train.__code__.co_filename)
+    args = parse_arguments(sys.modules[train.__module__].__doc__ or "", path.stem, settings, optional, steps, quick)
+    report, runs, key = Report(args), args.out / "runs", f"{args.steps}-{fingerprint(path)}"
+    runs.mkdir(parents=True, exist_ok=True)
+    trainings = []
+    for seed in range(args.seed, args.seed + args.seeds):
+        for setting in args.only:
+            name = f"{re.sub('[^a-z0-9]+', '-', setting.lower())}-{seed}-{key}"
+            training = Training(
+                setting, seed, args.steps, args.quick, runs / f"{name}.checkpoint.npz", args.out, seed == args.seed
+            )
+            if training.results.exists():
+                report.add(setting, seed, load(training.results))
+            else:
+                trainings.append(training)
+    done = args.seeds * len(args.only) - len(trainings)
+    print(f"resumed: {done} of {done + len(trainings)} trainings are done, in {runs}/\n" * (done > 0), end="")
+    try:
+        for training in trainings:
+            resumed = " resumes from its checkpoint" * (len(training.checkpoints()) > 0)
+            print(f"{training.setting}, seed {training.seed}{resumed} …", flush=True)
+            cpu, wall = time.process_time(), time.perf_counter()
+            results = train(training)
+            results |= {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - wall}
+            save(training.results, results)
+            for checkpoint in training.checkpoints():
+                checkpoint.unlink()
+            report.add(training.setting, training.seed, load(training.results))
+            report.write(show)
+            found = ", ".join(f"{name} {results[name]:.4g}" for name in numbers(results))
+            print(f"  {found} (CPU {results['cpu_seconds']:.0f} s)", flush=True)
+        report.write(show)
+        print(report.text)
+    except KeyboardInterrupt as error:
+        sys.exit(f"{error or f'interrupted; finished trainings are in {runs}/'}; run the same command to go on")

@@ -1,0 +1,44 @@
+"""One training of an example: its setting and seed, and where its state and results are kept."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: what differs between the models that are compared, and where its state is kept."""
+
+    setting: str
+    seed: int
+    steps: int
+    quick: bool
+    checkpoint: Path
+    out: Path
+    first: bool  # whether this is the first seed
+
+    @property
+    def results(self) -> Path:
+        return Path(str(self.checkpoint).replace(".checkpoint", ""))
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints of this training and its parts."""
+        return list(self.checkpoint.parent.glob(f"*{self.checkpoint.name}"))
+
+    def rng(self, stream: int = 0) -> np.random.Generator:
+        return np.random.default_rng([self.seed, stream] if stream else self.seed)
+
+    def part(self, name: str, scale: float = 1.0) -> Training:
+        """Return a training with its own checkpoint and `scale` times the steps, for one of several models."""
+        checkpoint = self.checkpoint.with_name(f"{name}-{self.checkpoint.name}")
+        return replace(self, steps=max(1, round(scale * self.steps)), checkpoint=checkpoint)
+
+    def options(self, records: int = 10) -> dict[str, Any]:
+        """Return arguments of `fit`: the steps, the interval of that many records, and the checkpoint."""
+        every, terminal = max(1, self.steps // records), sys.stderr.isatty()
+        return {"steps": self.steps, "every": every, "checkpoint": self.checkpoint, "progress": terminal}
