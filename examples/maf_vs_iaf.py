@@ -82,16 +82,14 @@ def show(report: Report) -> None:
             effects.append(Effect(f"{flow} {end}", values, "passes", above=n - 0.5, below=n + 0.5))
         effects.append(Effect(f"{flow} slow/fast", report.values("time ratio", flow), "×", above=3))
     report.decide(*effects)
-    figure, panels = subplots(9.2, 3.6, 1, 4, sharex=True)
-    for flow, colour in zip(report.results, plot.COLOURS, strict=False):
-        for j, (what, task) in enumerate((what, task) for what in ("n", "ms") for task in ("density", "sampling")):
+    figure, panels = subplots(9.2, 3.4, 1, 4, sharex=True)
+    for j, (what, task) in enumerate((what, task) for what in ("n", "ms") for task in ("density", "sampling")):
+        for flow, colour in zip(report.results, plot.COLOURS, strict=False):
             curve = np.median(report.values(f"{task}_{what}", flow), axis=0)
-            panels[j].loglog(DIMS, curve, "os"[flow == "IAF"] + "-", color=colour, ms=4, lw=1.6, label=flow)
-            ylabel = "evaluations per network" if what == "n" else "time for 256 examples (ms)"
-            panels[j].set(title=task, xlabel="number of variables D", ylabel=ylabel)
-            panels[j].set_xticks(DIMS, [str(dim) for dim in DIMS], minor=False)
-            panels[j].set_xticks([], minor=True)
-            panels[j].legend(fontsize=7, frameon=False)
+            panels[j].plot(DIMS, curve, "os"[flow == "IAF"] + "-", color=colour, ms=4, lw=1.6, label=flow)
+        panels[j].set(title=task, xlabel="number of variables D", xticks=DIMS[3:], ylim=(0, None))
+        panels[j].set_ylabel("evaluations per network" if what == "n" else "time for 256 examples (ms)")
+        panels[j].legend(fontsize=7, frameon=False)
     report.save(figure, "passes_and_seconds.png")
 
 

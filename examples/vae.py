@@ -6,8 +6,9 @@
 
 Trains:   VAEs of 1 to 16 latent dimensions on binary 8×8 digits, with KL warm-up.
 Compares: the two estimates and their variances, from k = 10,000 samples of z for each of 32 test images. "The same"
-          means that the mean gap is within 0.1 nats per image; "higher" that the ratio of the variances is above 1.
-          Since ln p̂ is too low by about Var w / 2kp², the gap is only judged where this is below 0.025 nats.
+          means that the mean gap is within 0.5 nats per image; "higher" that the ratio of the variances is above 1.
+          Since ln p̂ is too low by about Var w / 2kp², the gap is only judged where this is below 0.025 nats. Where
+          q misses a part of the posterior, which happens with 1 and 2 dimensions, its estimate is lower still.
 Prints:   both estimates in nats per image, the gap, log₁₀ of the ratio of the variances and the verdict. The intervals
           hold for all latent dimensions at once.
 Plots:    estimators.png (estimates, variances, KL per latent dimension); samples.png of the largest model.
@@ -56,10 +57,10 @@ def show(report: Report) -> None:
     judged, others = list[Effect](), list[Effect]()
     for name in report.results:
         gap, known = report.values("gap", name), report.values("bias", name).mean() < MAX_BIAS
-        limits = {"above": -0.1, "below": 0.1} if known else {}
-        (judged if known else others).append(Effect(f"gap, {name}", gap, "nats", **limits))
+        limits = {"above": -0.5, "below": 0.5} if known else {}
+        (judged if known else others).append(Effect(f"gap with {name}", gap, "nats", **limits))
         ratio = report.values("log_variance_prior", name) - report.values("log_variance_q", name)
-        judged.append(Effect(f"log₁₀ variance ratio, {name}", ratio, "", above=0))
+        judged.append(Effect(f"log₁₀ of the variance ratio with {name}", ratio, "", above=0))
     report.decide(*judged, also=others)
     report.save(plot_estimates(report), "estimators.png")
     images = report.first("images")

@@ -51,25 +51,29 @@ class Effect:
         return "refuted" if high <= self.above or self.below <= low else "undecided"
 
     def describe(self, error: float = ERROR) -> str:
+        """Return the name, the mean, the interval and the claimed region, as text."""
         mean, low, high = self.interval(error)
-        digits = 2 if max(abs(mean), high - low) > 0.2 or not math.isfinite(high) else 4
+        width = high - low
+        digits = int(np.clip(1 - math.floor(math.log10(width / 2)), 0, 4)) if 0 < width < math.inf else 2
+        interval = f"{low:.{digits}f} to {high:.{digits}f}" if math.isfinite(width) else "no interval"
         limits = {"above": self.above, "below": self.below}
         region = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit))
-        where = f"{100 * (1 - error):.4g} % interval {low:.{digits}f} to {high:.{digits}f}" * math.isfinite(low)
-        n = np.size(self.values)
-        details = [where or "no interval", f"{n} seed{'s' * (n != 1)}", f"claimed: {region}" * bool(region)]
-        return " ".join([self.name, f"{mean:.{digits}f}", self.unit, f"({', '.join(filter(None, details))})"])
+        unit = f" {self.unit}" * bool(self.unit)
+        return f"{self.name}: {mean:.{digits}f}{unit} ({interval}{f'; claimed: {region}' * bool(region)})"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict on a claim, and a description of each of its effects."""
+    """The verdict on a claim, the level of the intervals, the number of seeds, and a description of each effect."""
 
     verdict: str
+    level: float
+    seeds: int
     effects: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.verdict}: " + "; ".join(self.effects)
+        seeds = f"{self.seeds} seed{'s' * (self.seeds != 1)}"
+        return "\n".join([f"{self.verdict} ({100 * self.level:.4g} % intervals, {seeds})", *self.effects])
 
 
 def decide(*effects: Effect) -> Decision:
@@ -77,4 +81,5 @@ def decide(*effects: Effect) -> Decision:
     error = ERROR / len(effects)
     verdicts = {effect.decide(error) for effect in effects}
     verdict = next(word for word in ("refuted", "undecided", "reproduced") if word in verdicts)
-    return Decision(verdict, tuple(effect.describe(error) for effect in effects))
+    seeds = min(np.size(effect.values) for effect in effects)
+    return Decision(verdict, 1 - error, seeds, tuple(effect.describe(error) for effect in effects))

@@ -36,16 +36,19 @@ def plot_validation_curves(report: Report, name: str, settings: Mapping[str, str
     """
     labels = settings or {setting: setting for setting in report.results}
     runs = {label: report.values(name, setting) for setting, label in labels.items() if setting in report.results}
-    losses = np.concatenate([each[:, 1].ravel() for each in runs.values()])
-    low, high = losses.min() - 0.5 * np.ptp(losses), losses.max() + 0.5 * np.ptp(losses)
-    visible = {baseline: value for baseline, value in report.baselines.items() if low < value < high}
+    later = np.concatenate([each[:, 1, each.shape[2] // 5 :].ravel() for each in runs.values()])
+    margin = 0.1 * np.ptp(later) + 0.01
+    low, high = later.min() - margin, later.max() + margin  # without the first fifth, whose losses are much higher
+    near = {name: value for name, value in report.baselines.items() if low - 5 * margin < value < high + 5 * margin}
+    low, high = min(low, *near.values(), high) - margin, max(high, *near.values(), low) + margin
     seeds = max(map(len, runs.values()))
     steps = next(iter(runs.values()))[0, 0]
     figure = plot.curves(
         {"step": steps, **{label: each[:, 1].mean(0) for label, each in runs.items()}},
         x="step",
         ylabel=f"validation loss ({report.unit})",
-        baselines=visible,
+        baselines=near,
+        ylim=(low, high),
         title=f"lines: mean over {seeds} seeds; bands: range" if seeds > 1 else "one seed",
     )
     for each, colour in zip(runs.values(), plot.COLOURS, strict=False):

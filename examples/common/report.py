@@ -57,14 +57,16 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """The verdict and the effects that it follows from, one per line."""
+        """The verdict, the effects that it follows from, and others with 95 % intervals; one per line."""
         if self.decision is None:
             return MEANINGLESS if self.quick else "undecided: the models to compare are not trained yet"
-        return "\n".join([str(self.decision), *(f"Besides: {remark}" for remark in self.remarks)])
+        return "\n".join([str(self.decision), *(f"besides, {remark}" for remark in self.remarks)])
 
     def title(self, width: float) -> str:
         """Return the claim and the verdict with its numbers, wrapped to a width in inches."""
-        lines = [f"Claim: {self.claim}", *self.verdict.splitlines()]
+        verdict = self.verdict.splitlines()
+        rest = [f"and {len(verdict) - 5} more effects, see table.txt"] if len(verdict) > 6 else verdict[5:]
+        lines = [f"Claim: {self.claim}", *verdict[:5], *rest]
         return "\n".join("\n".join(textwrap.wrap(line, max(30, int(width * 14)))) for line in lines)
 
     def save(self, figure: Figure, name: str) -> None:

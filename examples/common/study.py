@@ -56,6 +56,7 @@ def study(
                 trainings.append(training)
     done = args.seeds * len(args.only) - len(trainings)
     print(f"resumed: {done} of {done + len(trainings)} trainings are done, in {runs}/\n" * (done > 0), end="")
+    written = duration = 0.0
     try:
         for training in trainings:
             resumed = " resumes from its checkpoint" * (len(training.checkpoints()) > 0)
@@ -67,7 +68,11 @@ def study(
             for checkpoint in training.checkpoints():
                 checkpoint.unlink()
             report.add(training.setting, training.seed, load(training.results))
-            report.write(show)
+            if time.perf_counter() - written > 5 * duration:  # pictures that are slow to draw take a sixth of the time
+                start = time.perf_counter()
+                report.write(show)
+                written = time.perf_counter()
+                duration = written - start
             found = ", ".join(f"{name} {results[name]:.4g}" for name in numbers(results))
             print(f"  {found} (CPU {results['cpu_seconds']:.0f} s)", flush=True)
         report.write(show)

@@ -82,13 +82,15 @@ def test_equal_effects_are_decided_and_one_seed_is_not() -> None:
     assert decide(Effect("passes", [64.0] * 5, "", above=63.5, below=64.5)).verdict == "reproduced"
     one = decide(Effect("gain", [9.0], "nats", above=0))
     assert one.verdict == "undecided"
-    assert str(one) == "undecided: gain 9.00 nats (no interval, 1 seed, claimed: above 0)"
+    assert str(one) == "undecided (95 % intervals, 1 seed)\ngain: 9.00 nats (no interval; claimed: above 0)"
 
 
 def test_the_text_has_the_interval_and_the_unit() -> None:
     gain = Effect("gain", [1.0, 2.0, 3.0], "nats", above=0)
-    assert str(decide(gain)) == "undecided: gain 2.00 nats (95 % interval -0.48 to 4.48, 3 seeds, claimed: above 0)"
-    assert "97.5 % interval" in str(decide(gain, gain))
+    first, second = str(decide(gain)).splitlines()
+    assert first == "undecided (95 % intervals, 3 seeds)"
+    assert second == "gain: 2.0 nats (-0.5 to 4.5; claimed: above 0)"
+    assert "97.5 % intervals" in str(decide(gain, gain))
 
 
 def test_effects_must_be_finite() -> None:
