@@ -15,6 +15,7 @@ from hypothesis.strategies import SearchStrategy
 
 from tinygen.autograd import Array
 from tinygen.autograd.taps import Taps
+from tinygen.bijections import Bijection
 from tinygen.testing import strategies as draws
 from tinygen.testing.strategies import Shape
 
@@ -76,6 +77,37 @@ def test_orders_are_permutations(order: Array) -> None:
 @given(data=st.data(), ndim=st.integers(0, 3))
 def test_axes_are_valid_for_reductions(data: st.DataObject, ndim: int) -> None:
     np.sum(np.ones((2,) * ndim), axis=data.draw(draws.axes_of(ndim)))
+
+
+@given(table=draws.probability_tables((2, 3)))
+def test_probability_tables_are_positive_and_sum_to_one(table: Array) -> None:
+    assert np.all(table > 0.01)
+    np.testing.assert_allclose(table.sum(-1), 1, rtol=1e-15)
+
+
+@given(bijection=draws.bijections(3), seed=st.integers(0, 2**32))
+def test_bijections_have_an_inverse_and_a_log_det(bijection: Bijection, seed: int) -> None:
+    x = np.random.default_rng(seed).normal(size=(2, 3))
+    z, log_det = bijection.forward(x)
+    returned, back = bijection.inverse(z)
+    np.testing.assert_allclose(returned.value, x, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(log_det.value, -back.value, rtol=1e-9, atol=1e-9)
+
+
+def shrunk(strategy: SearchStrategy[Any], condition: Callable[[Any], bool]) -> Any:
+    return find(strategy, condition, settings=settings(database=None, max_examples=500))
+
+
+def test_failing_examples_shrink_to_something_readable() -> None:
+    np.testing.assert_allclose(shrunk(draws.arrays((4,)), lambda x: True), [-1.3, -0.3, 0.7, 1.7])
+    assert shrunk(draws.arrays(), lambda x: x.ndim == 2).shape == (1, 1)
+    assert shrunk(draws.tensors((2,)), lambda x: True).value.tolist() == pytest.approx([-0.6, 1.4])
+    np.testing.assert_allclose(shrunk(draws.probability_tables((2,)), lambda t: True).sum(), 1)
+    assert shrunk(draws.broadcastable_shapes(), lambda s: s[0] != s[1]) == ((2,), (1,))
+    assert shrunk(draws.taps(), lambda t: len(t) == 2) == ((0,), (1,))
+    assert shrunk(draws.orders(4), lambda order: True).tolist() == [0, 1, 2, 3]
+    (layer,) = shrunk(draws.bijections(), lambda b: True).bijections
+    assert type(layer).__name__ == "Affine"
 
 
 KINDS: dict[str, tuple[SearchStrategy[Any], Callable[[Any], bool]]] = {

@@ -1,8 +1,16 @@
 """Hypothesis strategies for property tests of numerical code.
 
 Hypothesis draws shapes, axes and indices, and shrinks them to the smallest failing ones. The entries of arrays come
-from a seeded generator: they are distinct generic numbers of order 1, for which finite differences are accurate.
-Special values such as NaN and 1e-308 need separate tests. This module requires Hypothesis.
+from a seeded generator: they are distinct generic numbers of order 1, for which finite differences are accurate. The
+seed shrinks to 0, for which `arrays` and `tensors` have evenly spaced entries. Special values such as NaN and 1e-308
+need separate tests. This module requires Hypothesis.
+
+Example:
+    >>> from hypothesis import given
+    >>> @given(x=tensors((2, 3)), order=orders(3), mask=masks((2, 3)))
+    ... def test_my_layer(x, order, mask):
+    ...     assert x.shape == mask.shape
+    >>> test_my_layer()
 
 Checked by: tests/testing/test_strategies.py
 """
@@ -16,8 +24,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from numpy.typing import DTypeLike
 
-from ..autograd import Array
+from ..autograd import Array, Tensor, tanh
 from ..autograd.taps import Taps
+from ..bijections import Affine, AffineCoupling, Bijection, Chain, Mask, Permute
+from ..nn.networks.couplings import CouplingMLP
 
 Shape = tuple[int, ...]
 ShapeLike = Shape | SearchStrategy[Shape]
@@ -52,7 +62,27 @@ def arrays(
     shape: ShapeLike | None = None, low: float = -2.0, high: float = 2.0, dtype: DTypeLike = np.float64
 ) -> SearchStrategy[Array]:
     """Arrays of uniform random numbers in [low, high)."""
-    return _filled(shape, lambda rng, size: rng.uniform(low, high, size), dtype)
+
+    def fill(seed: int, size: Shape) -> Array:
+        if seed:
+            return np.random.default_rng(seed).uniform(low, high, size)
+        n = math.prod(size)  # what a failing example shrinks to; no entry is 0 if low = −high
+        return (low + (high - low) * (np.arange(n) + 0.7) / max(n, 1)).reshape(size)
+
+    sizes = shapes() if shape is None else st.just(shape) if isinstance(shape, tuple) else shape
+    return st.builds(lambda seed, size: np.asarray(fill(seed, size)).astype(dtype), st.integers(0, 2**32 - 1), sizes)
+
+
+def tensors(
+    shape: ShapeLike | None = None, low: float = -2.0, high: float = 2.0, dtype: DTypeLike = np.float64
+) -> SearchStrategy[Tensor]:
+    """Tensors with the entries of `arrays`."""
+    return arrays(shape, low, high, dtype).map(Tensor)
+
+
+def probability_tables(shape: ShapeLike) -> SearchStrategy[Array]:
+    """Arrays of positive numbers that sum to 1 along the last axis, none of them tiny."""
+    return arrays(shape, 0.1, 1.0).map(lambda table: table / table.sum(-1, keepdims=True))
 
 
 def separated(shape: ShapeLike | None = None, gap: float = 0.2, dtype: DTypeLike = np.float64) -> SearchStrategy[Array]:
@@ -78,6 +108,23 @@ def regular_matrices(shape: ShapeLike) -> SearchStrategy[Array]:
         return np.asarray(left * stretch[..., None, :] @ right)
 
     return _filled(shape, fill, np.float64)
+
+
+@st.composite
+def bijections(draw: DrawFn, dims: int = 4) -> Bijection:
+    """Chains of one to three affine maps, permutations and affine couplings of rows (N, dims), in float64."""
+    rng, layers = draw(rngs()), list[Bijection]()
+    for kind in draw(st.lists(st.sampled_from(["affine", "permute", "coupling"]), min_size=1, max_size=3)):
+        if kind == "affine":
+            layers.append(Affine(rng.uniform(0.5, 2, dims) * rng.choice([-1, 1], dims), rng.normal(size=dims)))
+        elif kind == "permute":
+            layers.append(Permute(rng.permutation(dims)))
+        else:
+            mask = Mask("half", (dims,))
+            a, b = mask.shapes[0][0], mask.shapes[1][0]
+            net = CouplingMLP(a, 2 * b, rng, hidden=5, depth=1, activation=tanh)
+            layers.append(AffineCoupling(mask, net).astype(np.float64))
+    return Chain(*layers)
 
 
 @st.composite
