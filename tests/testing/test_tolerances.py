@@ -18,10 +18,14 @@ from tinygen.bijections import Affine, Bijection
 from tinygen.testing import (
     check_adjoint,
     check_autoregressive,
+    check_bound,
+    check_conditional,
+    check_equivariant,
     check_gradient,
     check_grads,
     check_invertible,
     check_jvp,
+    check_kl,
     check_log_det,
     check_normalised,
     check_normalised_density,
@@ -108,7 +112,19 @@ CHECKS: dict[str, tuple[Check, float]] = {  # a checker of a function with an er
     "adjoint": (lambda e, rng: check_adjoint(lambda x: x, lambda y: y * (1 + 2 * e), (1,), (1,), rng=rng), 1e-12),
     "normalised, alone": (
         lambda e, rng: check_normalised(lambda x: depends_on_the_batch(x, e), SUPPORT, tolerance=1),
-        1e3 * np.finfo(float).eps * (1 + 3 * math.log(2)),
+        80 * np.finfo(float).eps * (1 + 3 * math.log(2)),
+    ),
+    "normalised in float32": (
+        lambda e, rng: check_normalised(lambda x: (uniform(x) + e).astype(np.float32), SUPPORT),
+        1e-5,
+    ),
+    "equivariant": (
+        lambda e, rng: check_equivariant(lambda x: x + e * np.arange(4), lambda x: np.roll(x, 1, 1), X.T, rng=rng),
+        1e-9 / 3,  # the largest difference of neighbours
+    ),
+    "conditional": (
+        lambda e, rng: check_conditional(lambda x, c: c + e * c[::-1] + 0 * x, X, np.eye(4), rng=rng),
+        1e-9,
     ),
 }
 
@@ -133,6 +149,38 @@ def test_default_p_value_of_check_sampler(rng: np.random.Generator) -> None:
     check_sampler(coin(4.8), lambda x: np.full(len(x), log_half), coins, n, rng=rng)
     with pytest.raises(AssertionError, match="χ²"):
         check_sampler(coin(5.0), lambda x: np.full(len(x), log_half), coins, n, rng=rng)
+
+
+def test_default_p_value_of_check_kl(rng: np.random.Generator) -> None:
+    """The two-sided probability of 1e-6 is 4.89 standard errors; the samples are fixed, so that the mean is known."""
+    x = np.random.default_rng(1).normal(size=10_000)
+
+    def log_q(x: Array) -> Array:
+        return np.asarray(-(x**2) / 2)
+
+    def log_p(x: Array) -> Array:
+        return np.asarray(-(x**2) / 8 - math.log(2))
+
+    q, terms = (lambda n, rng: x, log_q), log_q(x) - log_p(x)
+    error = terms.std() / math.sqrt(len(x))
+    for z in (-4.7, 4.7):
+        check_kl(terms.mean() + z * error, q, log_p, n=len(x), rng=rng)
+    for z in (-5.1, 5.1):
+        with pytest.raises(AssertionError, match="check_kl: kl is"):
+            check_kl(terms.mean() + z * error, q, log_p, n=len(x), rng=rng)
+
+
+def test_default_p_value_of_check_bound(rng: np.random.Generator) -> None:
+    """The one-sided probability of 1e-6 is 4.75 standard errors. The estimates are ±1, as many of each sign."""
+    n = 1000
+    error = 1 / math.sqrt(n - 1)
+
+    def bound(z: float) -> Callable[[Array, np.random.Generator], Array]:
+        return lambda x, rng: z * error + (-1.0) ** np.arange(len(x))
+
+    check_bound(bound(4.6), lambda x: 0 * x[:, 0], X[:1], draws=n, rng=rng)
+    with pytest.raises(AssertionError, match="above ln p"):
+        check_bound(bound(4.9), lambda x: 0 * x[:, 0], X[:1], draws=n, rng=rng)
 
 
 def test_check_sampler_rejects_counts_that_are_too_close(rng: np.random.Generator) -> None:
