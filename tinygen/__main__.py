@@ -18,6 +18,8 @@ from .checks import require
 from .files import write_atomically
 from .recorded import settings
 from .saving import load
+from .training import Record
+from .training.callbacks import numbers
 from .training.checkpoint import read_checkpoint
 
 
@@ -59,9 +61,8 @@ def info(file: str) -> None:
     if "step" in header:
         print(f"training run at step {header['step']:,}")
         for record in (header.get("end") or header)["records"][-1:]:
-            print(
-                "last record: " + ", ".join(f"{key} {value:.6g}" for key, value in record.items() if value is not None)
-            )
+            row = numbers(Record.from_json(record)).items()
+            print("last record: " + ", ".join(f"{key} {value:.6g}" for key, value in row if value is not None))
 
 
 def sample(file: str, n: int, seed: int, label: int | None, out: str) -> None:

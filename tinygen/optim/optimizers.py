@@ -34,6 +34,7 @@ class Optimizer:
         self.lr = lr if callable(lr) else constant(lr)
         self.settings = settings
         self.steps = 0
+        self.gradient_norm: float | None = None  # of the gradients of the last step
         # C-contiguous, so that the kernels can write through a flat view.
         self.buffers = {slot: [np.zeros(p.shape, p.dtype) for p in self.parameters] for slot in self.slots}
 
@@ -86,7 +87,9 @@ class Optimizer:
             if g.shape != parameter.shape:
                 raise ValueError(f"gradients[{i}]: expected the parameter's shape {parameter.shape}, got {g.shape}")
             arrays.append(g.astype(parameter.dtype, copy=False))
-        self._check_range(arrays, [finite_norm(i, g) for i, g in enumerate(arrays)])
+        norms = [finite_norm(i, g) for i, g in enumerate(arrays)]
+        self._check_range(arrays, norms)
+        self.gradient_norm = math.hypot(*norms)
         return arrays
 
     def _check_range(self, gradients: list[Array], norms: list[float]) -> None:

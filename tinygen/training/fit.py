@@ -3,9 +3,10 @@
 Checked by: tests/training/test_fit.py
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from ..autograd import Array
 from ..checks import at_least, require
 from ..nn import Module
 from ..optim import EMA, Optimizer
+from .callbacks import Callback, Watch
 from .history import History
 from .interrupt import deferred_interrupt
-from .progress import progress_bar
+from .progress import Progress, progress_bar
 from .resume import load_run, save_run
 from .run import Loss, Run
 
@@ -39,6 +41,7 @@ def fit(
     turns: Sequence[int] | None = None,
     checkpoint: str | Path | None = None,
     history: str | Path | None = None,
+    on_record: Callback | Sequence[Callback] = (),
     resume: bool = True,
     progress: bool = True,
 ) -> History:
@@ -66,6 +69,9 @@ def fit(
             bitwise those of an uninterrupted run, with any number of threads. The data, the seed and the other settings
             must be the same, but `epochs` or `steps` may increase (`cosine` over more steps is a different schedule).
         history: file for the records, one line of JSON each.
+        on_record: functions that are called with an `Event` at every record, after saving: the losses, the validation
+            result, learning rates, the norm of the gradients, speed, and the module. If one returns True, the run ends.
+            See `EarlyStopping`, `CSVLog`, `TensorBoard` and `SampleGrid`.
         resume: if False, start from the beginning and overwrite the checkpoint.
         progress: show a progress bar on stderr; where that is not a terminal, or without tqdm, one line per record.
 
@@ -89,34 +95,56 @@ def fit(
         >>> history.records[-1].loss < 1e-4
         True
     """
-    arrays = [np.asarray(array) for array in (data if isinstance(data, tuple | list) else [data])]
-    losses: list[Loss] = list(loss) if isinstance(loss, tuple | list) else [loss]  # type: ignore[list-item]
-    optimizers = list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
+    arrays = [np.asarray(array) for array in _as_list(data)]
+    losses, optimizers, callbacks = (_as_list(given) for given in (loss, optimizer, on_record))
     turns = list(range(len(losses)) if turns is None else turns)
     _check(epochs, steps, validate, {"checkpoint": checkpoint, "history": history}, every=every, batch_size=batch_size)
     run = Run(losses, optimizers, turns, module, arrays, rng, int(batch_size), ema, clip, shards, unit)
     total = steps if steps is not None else run.steps_per_epoch * (epochs or 0)
     every = every or run.steps_per_epoch
     start = _start(run, checkpoint, resume, total, every)
-    message = partial(_interrupted, run, total, checkpoint)
+    message, watch = partial(_interrupted, run, total, checkpoint), Watch(run, callbacks)
     with deferred_interrupt(message) as interrupted, progress_bar(total, run.step, progress, start) as show:
-        while run.step < total and not interrupted():
-            run.advance()
-            show(run.step, f"{run.mean_loss:.4g} {unit}" + (f", {run.shards} shards" if run.shards != 1 else ""))
-            if run.step % every == 0:
-                run.record(validate)
-                show.record(run.history.latest(total))
+        if not watch():  # true for a resumed run that a callback has stopped
+            for _ in _records(run, total, every, validate, show, interrupted):
                 _save(run, checkpoint, history)
+                if watch():
+                    break
         if interrupted():  # Interrupted follows at the end of the block; the best parameters are not restored
             _save(run, checkpoint, None)
         else:
             if run.record_end(validate):
                 show.record(run.history.latest(total))
-            _save(run, checkpoint, history)
+                _save(run, checkpoint, None)
+                watch()
             if best := run.best_record():
                 show.message(f"restored the best, {best.valid:.4g} {unit} at step {best.step}")
+    _save(run, None, history)
     module.load(run.result())
     return run.history
+
+
+def _as_list(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, tuple | list) else [given]
+
+
+def _records(
+    run: Run,
+    total: int,
+    every: int,
+    validate: Callable[[], float] | None,
+    show: Progress,
+    interrupted: Callable[[], bool],
+) -> Iterator[None]:
+    """Take all steps, and yield after each record."""
+    while run.step < total and not interrupted():
+        run.advance()
+        shards = f", {run.shards} shards" if run.shards != 1 else ""
+        show(run.step, f"{run.mean_loss:.4g} {run.unit}{shards}")
+        if run.step % every == 0:
+            run.record(validate)
+            show.record(run.history.latest(total))
+            yield
 
 
 def _start(run: Run, checkpoint: str | Path | None, resume: bool, total: int, every: int) -> str:

@@ -9,18 +9,37 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..files import write_atomically
 
 
 @dataclass(frozen=True)
 class Record:
-    """Mean training loss since the previous record, and the validation result if there is one, after `step` steps."""
+    """Mean training loss since the previous record, and the validation result if there is one, after `step` steps.
+
+    `losses` are those of all players if there are several, None for a player that took no step since the previous
+    record. The learning rate of each player and the norm of the gradients, before clipping, are those of the last step.
+    """
 
     step: int
     epoch: float
     loss: float
     valid: float | None = None
+    losses: tuple[float | None, ...] = ()
+    lr: tuple[float, ...] = ()
+    gradient_norm: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values by name, without those that are not known."""
+        return {name: value for name, value in asdict(self).items() if name == "valid" or value not in ((), None)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Record:
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**given)
 
 
 @dataclass
@@ -44,12 +63,12 @@ class History:
 
     def save(self, path: str | Path) -> None:
         """Write one line of JSON per record. The file is replaced atomically."""
-        lines = [json.dumps({**asdict(record), "unit": self.unit}) + "\n" for record in self.records]
+        lines = [json.dumps({**record.to_json(), "unit": self.unit}) + "\n" for record in self.records]
         write_atomically(path, "".join(lines).encode())
 
     @classmethod
     def load(cls, path: str | Path) -> History:
         """Read a file written by `save`."""
         rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
-        unit = rows[0]["unit"] if rows else ""
-        return cls(unit, [Record(row["step"], row["epoch"], row["loss"], row["valid"]) for row in rows])
+        units = [row.pop("unit") for row in rows]
+        return cls(units[0] if units else "", [Record.from_json(row) for row in rows])

@@ -11,7 +11,6 @@ import copy
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -82,29 +81,45 @@ def load_run(run: Run, path: str | Path, total: int, every: int) -> None:
 
 def _numbers(position: Position) -> dict[str, Any]:
     """Return a position as JSON values, without its arrays."""
-    records = [asdict(record) for record in position.records]
-    return {"loss_sum": position.loss_sum, "examples": position.examples, "rng": position.rng, "records": records}
+    return {
+        "loss_sum": position.loss_sums,
+        "examples": position.examples,
+        "gradient_norm": position.gradient_norm,
+        "rng": position.rng,
+        "records": [record.to_json() for record in position.records],
+    }
 
 
 def _position(run: Run, numbers: dict[str, Any], groups: dict[str, State], best: str) -> Position:
     """Return the position that `_numbers` described. The parameters of its best record are in the group `best`."""
-    loss_sum: Any = numbers.get("loss_sum")
-    given: Any = numbers.get("records")
-    require(isinstance(loss_sum, float) and math.isfinite(loss_sum), "loss_sum", "a number", repr(loss_sum))
+    values: list[Any] = [numbers.get(name) for name in ("loss_sum", "examples", "gradient_norm", "records")]
+    sums, examples, norm, given = values
+    if isinstance(sums, float):  # format 1 has those of the first player alone
+        sums, examples = [[first, *[0] * (len(run.losses) - 1)] for first in (sums, examples)]
+    _check_numbers("loss_sum", sums, len(run.losses))
+    _check_numbers("examples", examples, len(run.losses))
+    _check_numbers("gradient_norm", [0.0 if norm is None else norm], 1)
+    require(min(examples) >= 0, "examples", "at least 0", examples)
     require(isinstance(given, list), "records", "a list", repr(given))
     for record in given:
         _count(record, "step")
         for name in ("epoch", "loss", "valid"):
             fits = isinstance(record[name], float) or (record[name] is None and name == "valid")
             require(fits, f"records.{name}", "a number", repr(record[name]))
-    records = [Record(**record) for record in given]
+    records = [Record.from_json(record) for record in given]
     try:
         copy.deepcopy(run.rng.bit_generator).state = numbers["rng"]
     except (LookupError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"rng: expected the state of a {type(run.rng.bit_generator).__name__}, got {error}") from error
     # Without a validated record, "best" holds averages, which later averages must replace.
     state = groups.get(best, groups.get("best")) if History(run.unit, records).best else None
-    return Position(loss_sum, _count(numbers, "examples"), numbers["rng"], records, state)
+    return Position(sums, examples, norm, numbers["rng"], records, state)
+
+
+def _check_numbers(name: str, values: Any, count: int) -> None:
+    fits = isinstance(values, list) and len(values) == count
+    fits = fits and all(type(value) in (int, float) and math.isfinite(value) for value in values)
+    require(fits, name, f"{count} numbers", repr(values))
 
 
 def _count(numbers: Mapping[str, Any], name: str) -> int:

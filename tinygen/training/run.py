@@ -29,8 +29,9 @@ Loss: TypeAlias = Callable[..., Tensor]
 class Position:
     """What a run continues from, apart from its step and the order of the examples."""
 
-    loss_sum: float  # since the last record, as `examples`
-    examples: int
+    loss_sums: list[float]  # of each player since the last record, as `examples`
+    examples: list[int]
+    gradient_norm: float | None  # of the last step
     rng: dict[str, Any]
     records: list[Record]
     best: State | None
@@ -65,7 +66,8 @@ class Run:
         self.steps_per_epoch = -(-len(self.arrays[0]) // self.batch_size)
         self.step = 0
         self.order = np.arange(len(self.arrays[0]))
-        self.loss_sum, self.examples = 0.0, 0  # since the last record
+        self._clear_sums()
+        self.gradient_norm: float | None = None
         self.history = History(self.unit)
         self.best: State | None = None
         self.before_end: Position | None = None
@@ -113,22 +115,33 @@ class Run:
         if not math.isfinite(loss.item()):
             raise self._non_finite(player, loss, gradients, "all parameters and gradients are finite")
         try:
+            norm = None
             if self.clip is not None:
-                gradients, _ = clip_by_global_norm(gradients, self.clip)
+                gradients, norm = clip_by_global_norm(gradients, self.clip)
             self.optimizers[player].step(gradients)
+            self.gradient_norm = self.optimizers[player].gradient_norm if norm is None else norm
         except NonFiniteGradientError as error:
             raise self._non_finite(player, loss, gradients, str(error)) from error
         if self.ema is not None:
             self.ema.update()
         self.step += 1
-        if player == 0:
-            self.loss_sum += loss.item() * len(rows)
-            self.examples += len(rows)
+        self.loss_sums[player] += loss.item() * len(rows)
+        self.examples[player] += len(rows)
+
+    def _clear_sums(self) -> None:
+        """Start new means of the losses of the players, after a record."""
+        self.loss_sums, self.examples = [0.0] * len(self.losses), [0] * len(self.losses)
+
+    @property
+    def mean_losses(self) -> tuple[float | None, ...]:
+        """Mean loss per example of each player since the last record; None if it has taken no step."""
+        return tuple(s / n if n else None for s, n in zip(self.loss_sums, self.examples, strict=True))
 
     @property
     def mean_loss(self) -> float:
-        """Mean loss per example of the first player since the last record; NaN if it has taken no step."""
-        return self.loss_sum / self.examples if self.examples else math.nan
+        """Mean loss of the first player; NaN if it has taken no step."""
+        first = self.mean_losses[0]
+        return math.nan if first is None else first
 
     def _non_finite(self, player: int, loss: Tensor, gradients: Sequence[Tensor], otherwise: str) -> NonFiniteError:
         """Return an error that names the first non-finite parameter, or else the first non-finite gradient."""
@@ -143,12 +156,15 @@ class Run:
 
     def record(self, validate: Callable[[], float] | None) -> None:
         """Append a record to the history, and keep the parameters if their validation result is the best so far."""
-        loss, valid = self.mean_loss, None
-        self.loss_sum, self.examples = 0.0, 0
-        with no_grad(), self._averaged():
+        loss, losses, valid = self.mean_loss, self.mean_losses, None
+        self._clear_sums()
+        lr = tuple(float(optimizer.lr(max(0, optimizer.steps - 1))) for optimizer in self.optimizers)
+        with no_grad(), self.averaged():
             if validate is not None:
                 valid = float(validate())
-            self.history.records.append(Record(self.step, self.step / self.steps_per_epoch, loss, valid))
+            losses = losses if len(losses) > 1 else ()
+            epoch = self.step / self.steps_per_epoch
+            self.history.records.append(Record(self.step, epoch, loss, valid, losses, lr, self.gradient_norm))
             if self.history.best is self.history.records[-1]:
                 self.best = self.module.state()
 
@@ -165,13 +181,15 @@ class Run:
         return is_new
 
     def position(self) -> Position:
-        state = copy.deepcopy(self.rng.bit_generator.state)
-        return Position(self.loss_sum, self.examples, dict(state), list(self.history.records), self.best)
+        rng = dict(copy.deepcopy(self.rng.bit_generator.state))
+        sums, examples, records = self.loss_sums.copy(), self.examples.copy(), self.history.records.copy()
+        return Position(sums, examples, self.gradient_norm, rng, records, self.best)
 
     def restore(self, position: Position) -> None:
-        self.loss_sum, self.examples, self.best = position.loss_sum, position.examples, position.best
+        self.loss_sums, self.examples = position.loss_sums.copy(), position.examples.copy()
+        self.gradient_norm, self.best = position.gradient_norm, position.best
         self.rng.bit_generator.state = position.rng
-        self.history.records = list(position.records)
+        self.history.records = position.records.copy()
 
     def best_record(self) -> Record | None:
         """Return the record with the best validation result, or None if there was no validation.
@@ -188,10 +206,10 @@ class Run:
         """Return the final state of the module: the best validated, else the averaged, else the last parameters."""
         if self.best is not None:
             return self.best
-        with self._averaged():
+        with self.averaged():
             return self.module.state()
 
-    def _averaged(self) -> AbstractContextManager[None]:
+    def averaged(self) -> AbstractContextManager[None]:
         return self.ema.averaged() if self.ema else nullcontext()
 
 

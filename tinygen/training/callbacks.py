@@ -1,0 +1,130 @@
+"""Callbacks of `fit`, called at every record: early stopping, and output to a CSV file, TensorBoard or a picture.
+
+A callback is a function of an Event. If it returns True, the run ends after this record. A resumed run calls the
+callbacks again for its last record, so what they do should depend on the history, not on how often they were called.
+
+Checked by: tests/training/test_callbacks.py
+"""
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .. import plot
+from ..autograd import no_grad
+from ..checks import at_least
+from ..files import import_optional, write_atomically
+from ..nn import Module
+from .history import History, Record
+from .run import Run
+
+
+@dataclass(frozen=True)
+class Event:
+    """A record, and what it belongs to. Its parameters are the averages if the run has an `ema`."""
+
+    record: Record
+    history: History
+    module: Module
+    seconds: float  # since `fit` was called
+    examples_per_second: float  # since the record before, or since `fit` was called
+
+
+Callback: TypeAlias = Callable[[Event], "bool | None"]
+
+
+class Watch:
+    """Calls the callbacks of a run, and measures its speed."""
+
+    def __init__(self, run: Run, callbacks: list[Callback]) -> None:
+        self.run, self.callbacks = run, callbacks
+        self.start = self.last = time.perf_counter()
+        self.last_step = run.step
+
+    def __call__(self) -> bool:
+        """Call the callbacks if the last step has a record. Return whether one of them asks to stop."""
+        run, now, records = self.run, time.perf_counter(), self.run.history.records
+        if not records or records[-1].step != run.step:
+            return False
+        speed = (run.step - self.last_step) * run.batch_size / (now - self.last)
+        event = Event(records[-1], run.history, run.module, now - self.start, speed)
+        with no_grad(), run.averaged():
+            results = [callback(event) for callback in self.callbacks]
+        self.last, self.last_step = now, run.step
+        return any(results)
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop if none of the last `patience` validation results is the best so far.
+
+    Source: Prechelt, "Early stopping — but when?", 1998.
+    """
+
+    patience: int
+
+    def __post_init__(self) -> None:
+        at_least(1, patience=self.patience)
+
+    def __call__(self, event: Event) -> bool:
+        best, records = event.history.best, event.history.records
+        return best is not None and best not in records[-self.patience :]
+
+
+@dataclass(frozen=True)
+class CSVLog:
+    """Write the history to a CSV file, one row per record."""
+
+    path: str | Path
+
+    def __call__(self, event: Event) -> None:
+        rows = [numbers(record) for record in event.history.records]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[-1]), extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path, text.getvalue().encode())
+
+
+class TensorBoard:
+    """Write all numbers of an event for TensorBoard, to a folder. Needs the package tensorboardX."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.writer: Any = import_optional("tensorboardX", "TensorBoard").SummaryWriter(str(folder))
+
+    def __call__(self, event: Event) -> None:
+        timing = {"seconds": event.seconds, "examples_per_second": event.examples_per_second}
+        for name, value in {**numbers(event.record), **timing}.items():
+            if value is not None:
+                self.writer.add_scalar(name, value, event.record.step)
+        self.writer.flush()
+
+
+@dataclass(frozen=True)
+class SampleGrid:
+    """Draw n images from the model, always with the same seed, and write them to a PNG file."""
+
+    path: str | Path
+    n: int = 64
+    levels: int = 2
+    seed: int = 0
+
+    def __call__(self, event: Event) -> None:
+        model: Any = event.module
+        images = model.sample(self.n, np.random.default_rng(self.seed))
+        title = f"step {event.record.step}"
+        plot.save(plot.sample_grid(images, levels=self.levels, title=title), self.path)
+
+
+def numbers(record: Record) -> dict[str, float | None]:
+    """Return the numbers of a record by name; those of several players are numbered."""
+    row: dict[str, float | None] = {}
+    for name, value in asdict(record).items():
+        row |= {f"{name}.{i}": each for i, each in enumerate(value)} if isinstance(value, tuple) else {name: value}
+    return row
