@@ -1,10 +1,12 @@
 """Checks of gradients, masks, flows, densities and samplers, which report the error and its likely cause.
 
-    check_grads(f, x, rng=rng)      check_autoregressive(net, x, rng=rng)      check_normalised(model.log_prob, support)
-    check_invertible(bijection, x, rng=rng)      check_log_det(bijection, x, rng=rng)
+    check_vjp(f, vjp, x, rng=rng)    check_log_det(forward, x, rng=rng)     check_autoregressive(network, x, rng=rng)
+    check_kl(kl, q, p, rng=rng)      check_normalised(log_prob, support)    check_bound(bound, log_prob, x, rng=rng)
 
-Each check takes functions or a bijection. It returns None, or raises AssertionError if the check fails or would pass
-for any function. `tinygen.testing.strategies`, which requires Hypothesis, draws inputs for property tests.
+Each check takes plain functions of NumPy arrays, or of PyTorch or JAX arrays with `convert` (see docs/checking.md). It
+returns None, or raises AssertionError if the check fails or would pass for any function. `parametrize_with_checks` and
+`python -m tinygen.testing` run all that apply. `tinygen.testing.strategies`, which requires Hypothesis, draws inputs
+for property tests.
 """
 
 from .adjoint import check_adjoint
