@@ -280,6 +280,16 @@ def test_bounds_and_samples_have_right_shape_for_each_output(output: Any, rng: n
     assert model.sample(0, rng).shape == (0, 3)
 
 
+def test_samples_have_the_covariance_of_the_marginal(known: LinearGaussian, rng: np.random.Generator) -> None:
+    """W Wᵀ + σ² I: samples without the noise of the decoder, or of the prior, lack one of the terms."""
+    n, covariance = 20_000, known.w @ known.w.T + SIGMA**2 * np.eye(D)
+    x = known.vae().sample(n, rng)
+    variance = np.diag(covariance)
+    error = np.sqrt((np.outer(variance, variance) + covariance**2) / n)
+    assert np.all(np.abs(np.cov(x.T) - covariance) < 5 * error)
+    assert np.all(np.abs(x.mean(0) - known.b) < 5 * np.sqrt(variance / n))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_decoder_computes_in_the_dtype_of_the_model(dtype: Any, rng: np.random.Generator) -> None:
     model, seen = small_vae(Bernoulli(), rng).astype(dtype), []
