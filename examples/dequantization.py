@@ -35,7 +35,7 @@ from tinygen.training import fit
 LEVELS, PIXELS = 17, digits("train").pixels.reshape(-1, 1)
 FREQUENCY = np.unique(PIXELS, return_counts=True)[1] / len(PIXELS)
 ENTROPY = float(-np.sum(FREQUENCY * np.log(FREQUENCY)))
-NOISE, PARTS = "with noise", {"no noise, ¼ of the steps": 4, "no noise, ½ of the steps": 2, "no noise, all steps": 1}
+NOISE, PARTS = "with noise", {"no noise, steps / 4": 4, "no noise, steps / 2": 2, "no noise, all steps": 1}
 GRID = np.linspace(-0.05, 1.05, 18701)  # 1000 points per level, one of them exactly at the level
 
 

@@ -28,6 +28,8 @@ from tinygen.distributions import bits_per_dim
 from tinygen.models import MAF, Glow, RealNVP
 
 SHAPE = (8, 8, 1)
+# Learning rates; that of MAF was chosen on validation images, with seeds 100 and 101.
+FLOWS = {"RealNVP": 2e-3, "Glow": 2e-3, "MAF": 8e-3}
 
 
 def new_flow(name: str, rng: np.random.Generator) -> Flow:
@@ -58,7 +60,7 @@ def gaussian_loss(train: Pixels, test: Pixels, rng: np.random.Generator) -> floa
 
 def train(run: Training) -> Results:
     images, validation, test = split_digits(run.rng(2))
-    model = train_flow(run, new_flow(run.setting, run.rng()), images, validation, 2e-3)
+    model = train_flow(run, new_flow(run.setting, run.rng()), images, validation, FLOWS[run.setting])
     bits = mean_bits_per_dim(model, test, run.rng(3))
     return {"test": bits, "samples": model.sample(12, run.rng(4)).astype(np.uint8)}
 
@@ -79,4 +81,4 @@ def show(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    study(train, show, ["RealNVP", "Glow", "MAF"], steps=600, quick=4)
+    study(train, show, list(FLOWS), steps=600, quick=4)

@@ -20,7 +20,8 @@ covered with λ = 1 and one with λ = 10.
 
 import numpy as np
 from common.claims import Effect
-from common.mode_coverage import mode_coverage, plot_coverage
+from common.coverage_plots import plot_coverage
+from common.mode_coverage import mode_coverage
 from common.report import Report
 from common.storage import Results
 from common.study import study

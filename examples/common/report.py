@@ -60,7 +60,7 @@ class Report:
         """The verdict, the effects that it follows from, and others with 95 % intervals; one per line."""
         if self.decision is None:
             return MEANINGLESS if self.quick else "undecided: the models to compare are not trained yet"
-        return "\n".join([str(self.decision), *(f"besides, {remark}" for remark in self.remarks)])
+        return "\n".join([str(self.decision), *(f"besides (95 % interval), {remark}" for remark in self.remarks)])
 
     def title(self, width: float) -> str:
         """Return the claim and the verdict with its numbers, wrapped to a width in inches."""

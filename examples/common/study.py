@@ -43,10 +43,12 @@ def study(
     args = parse_arguments(sys.modules[train.__module__].__doc__ or "", path.stem, settings, optional, steps, quick)
     report, runs, key = Report(args), args.out / "runs", f"{args.steps}-{fingerprint(path)}"
     runs.mkdir(parents=True, exist_ok=True)
+    if len(set(map(slug, args.only))) < len(args.only):
+        raise ValueError(f"settings: expected names that differ in their letters or digits, got {args.only}")
     trainings = []
     for seed in range(args.seed, args.seed + args.seeds):
         for setting in args.only:
-            name = f"{re.sub('[^a-z0-9]+', '-', setting.lower())}-{seed}-{key}"
+            name = f"{slug(setting)}-{seed}-{key}"
             training = Training(
                 setting, seed, args.steps, args.quick, runs / f"{name}.checkpoint.npz", args.out, seed == args.seed
             )
@@ -78,4 +80,11 @@ def study(
         report.write(show)
         print(report.text)
     except KeyboardInterrupt as error:
-        sys.exit(f"{error or f'interrupted; finished trainings are in {runs}/'}; run the same command to go on")
+        if report.results:
+            report.write(show)
+        sys.exit(str(error) or f"interrupted; finished trainings are in {runs}/; run the same command to go on")
+
+
+def slug(setting: str) -> str:
+    """Return a part of a file name: the letters a to z and digits of a setting."""
+    return re.sub("[^a-z0-9]+", "-", setting.lower())

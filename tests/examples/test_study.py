@@ -140,3 +140,9 @@ def test_validation_curves_are_inside_the_axes(monkeypatch: pytest.MonkeyPatch) 
     assert low < 53
     assert 900 < high < 4000
     assert all(np.isfinite(line.get_ydata()).all() for line in axes.lines)
+
+
+def test_settings_whose_results_would_share_a_file_are_rejected(script: Path) -> None:
+    script.write_text(EXAMPLE.replace('["linear"]', '["linear, ¼", "linear, ½"]'), "utf-8")
+    done = run(script, "out")
+    assert "settings: expected names that differ in their letters or digits" in done.stderr
