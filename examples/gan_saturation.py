@@ -9,7 +9,7 @@ Compares: the gradient norms of both generator losses for the same networks, who
           final means of the samples: with minimax more than 6 away from the data, with the other less than 1.
 Prints:   the final distance and the ratio of the gradient norms for each seed, and the verdict.
 Plots:    saturation.png: gradient norms while the discriminator trains alone, then the mean of the samples.
-Time:     about 1 minute on two cores.
+Time:     less than a minute on two cores (measured: 0.4 minutes of CPU time; 0.6 minutes beside other processes).
 Source:   Goodfellow et al., "Generative adversarial nets", 2014, section 3.
 """
 
