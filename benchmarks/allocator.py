@@ -2,7 +2,7 @@
 
 The setting applies to the whole process, so each measurement runs in a new process; the two settings alternate.
 
-    python -m benchmarks.allocator [--quick]
+    python -m benchmarks.allocator [--quick] [--save]
 """
 
 import argparse
@@ -10,6 +10,9 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
+
+from benchmarks.record import Row, add_arguments, report
 
 STEP = """
 import statistics, time
@@ -39,10 +42,17 @@ def milliseconds(mebibytes: int) -> float:
     return 1e3 * float(run.stdout)
 
 
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield the medians of three pairs of processes."""
+    pairs = [(milliseconds(1024), milliseconds(0)) for _ in range(1 if quick else 3)]
+    kept, returned = (statistics.median(column) for column in zip(*pairs, strict=True))
+    values: dict[str, float | str] = {"freed memory kept": kept, "returned to the system": returned}
+    ratio = statistics.median(a / b for a, b in pairs)
+    yield Row("forward and backward, ms", "Gated PixelCNN, 8 layers, 28×28", {**values, "ratio": ratio})
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one pair of processes instead of five")
-    pairs = [(milliseconds(1024), milliseconds(0)) for _ in range(1 if parser.parse_args().quick else 5)]
-    kept, returned = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print("| forward and backward, ms | freed memory kept | returned to the system | ratio |\n|---|---|---|---|")
-    print(f"| Gated PixelCNN | {kept:.0f} | {returned:.0f} | {statistics.median(a / b for a, b in pairs):.2f} |")
+    add_arguments(parser)
+    args = parser.parse_args()
+    report("allocator", rows(args.quick), args)

@@ -3,7 +3,7 @@
 Every time is measured in fresh processes. The workload is a training step, a likelihood evaluation and sampling of the
 network in `examples/pixelcnn.py`, run twice: the first run includes compiling or loading all kernels.
 
-    python -m benchmarks.first_run [--quick]
+    python -m benchmarks.first_run [--quick] [--save]
 """
 
 import argparse
@@ -13,6 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+
+from benchmarks.record import Row, add_arguments, report
 
 WORK = """
 import time
@@ -41,25 +44,26 @@ def run(code: str, **environment: str) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout
 
 
-def main() -> None:
-    """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one process of each kind, too few to rely on")
-    rounds = 1 if parser.parse_args().quick else 7
+def rows(quick: bool) -> Iterator[Row]:
+    """Yield the medians of seven imports, then the times of three first runs without and with a cache."""
+    rounds = 1 if quick else 7
     times: dict[str, list[float]] = {"import numba": [], "import tinygen": []}
     for _ in range(rounds):
         for code, seconds in times.items():
             seconds.append(run(code)[0])
     numba, tinygen = map(statistics.median, times.values())
-    print("| import numba, s | import tinygen, s | ratio |\n|---|---|---|")
-    print(f"| {numba:.2f} | {tinygen:.2f} | {tinygen / numba:.2f} |\n")
-    print("| Numba's cache | first run, s | second run, s | difference: kernels, s |\n|---|---|---|---|")
+    values: dict[str, float | str] = {"import numba": numba, "import tinygen": tinygen, "ratio": tinygen / numba}
+    yield Row("import, s", f"median of {rounds}", values)
     for _ in range(min(rounds, 3)):
         with tempfile.TemporaryDirectory() as folder:
             for cache in "empty", "filled":
                 first, second = map(float, run(WORK, NUMBA_CACHE_DIR=folder)[1].split())
-                print(f"| {cache} | {first:.2f} | {second:.2f} | {first - second:.2f} |", flush=True)
+                values = {"first run": first, "second run": second, "difference: kernels": first - second}
+                yield Row("first run, s", f"Numba's cache is {cache}", values)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    args = parser.parse_args()
+    report("first_run", rows(args.quick), args)

@@ -3,9 +3,12 @@
 Both use the same weights and the same noise. The Wasserstein critic has a gradient penalty, which is differentiated
 twice. Both compute gradients only for the network that is updated.
 
-    python -m benchmarks.gan [--threads 2] [--quick]
+    python -m benchmarks.gan [--threads 2] [--quick] [--save]
 """
 
+import copy
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's convention
 
 from benchmarks import timing
+from benchmarks.record import report
 from benchmarks.twins.gan import TorchImageCritic, TorchImageGenerator
 from benchmarks.twins.layers import mlp
 from tinygen import value_and_grad
@@ -26,6 +30,7 @@ TWINS: dict[type, Any] = {MLP: mlp, ImageGenerator: TorchImageGenerator, ImageCr
 
 def tinygen_updates(gan: GAN, x: np.ndarray) -> timing.Step:
     """Return a function that updates both networks and returns the losses of critic and generator."""
+    gan = copy.deepcopy(gan)
     networks: list[Any] = [gan.critic, gan.generator]
     optimizers = [Adam(network.parameters(), 1e-4, (0.5, 0.9)) for network in networks]
     losses = (gan.critic_loss, gan.generator_loss)
@@ -84,25 +89,30 @@ def torch_updates(gan: GAN, x: np.ndarray, memory_format: torch.memory_format) -
     return update
 
 
-def both_updates(
-    name: str, generator: Module, critic: Module, x: np.ndarray, latent: int, objective: str, seconds: float
-) -> str:
-    gan = GAN(x.shape[1:], latent, generator, critic, objective)  # type: ignore[arg-type]
-    layouts = timing.LAYOUTS if x.ndim == 4 else {"vectors": torch.contiguous_format}
-    theirs = {layout: torch_updates(gan, x, memory_format) for layout, memory_format in layouts.items()}
-    ours = {"tinygen": tinygen_updates(gan, x)}  # last, because it updates the weights that the twins copy
-    return timing.training_row(f"{name}, {objective}, batch {len(x)}", ours, theirs, atol=1e-5, seconds=seconds)
+def steps(kind: str, objective: Any, width: int, batch: int) -> timing.Steps:
+    rng = np.random.default_rng(0)
+    generator: Module
+    critic: Module
+    if kind == "points":
+        x, latent = rng.normal(size=(batch, 2)).astype(np.float32), 2
+        generator, critic = MLP(2, (width, width), 2, rng), MLP(2, (width, width), 1, rng)
+    else:
+        x, latent = np.tanh(rng.normal(size=(batch, 8, 8, 1))).astype(np.float32), 16
+        generator, critic = ImageGenerator((8, 8, 1), 16, rng, width=width), ImageCritic((8, 8, 1), rng, width=width)
+    gan = GAN(x.shape[1:], latent, generator, critic, objective)
+    formats = timing.LAYOUTS.items() if x.ndim == 4 else [("", torch.contiguous_format)]
+    theirs = {f"PyTorch, {name}".removesuffix(", "): partial(torch_updates, gan, x, f) for name, f in formats}
+    return {"tinygen": partial(tinygen_updates, gan, x), **theirs}
+
+
+def cases(quick: bool) -> Iterator[timing.Case]:
+    for objective in ("non-saturating", "wasserstein"):
+        for kind, width, batch in (("points", 8 if quick else 128, 256), ("8×8 images", 2 if quick else 32, 64)):
+            name = f"GAN, {objective}, {kind}, width {width}, batch {batch}"
+            build = partial(steps, kind, objective, width)
+            yield timing.Case(name, batch, build, seconds=0.01 if quick else 0.5, atol=1e-5)
 
 
 if __name__ == "__main__":
     args = timing.parse_arguments(__doc__)
-    print("| update of critic and generator, ms | tinygen | PyTorch | ratio |\n|---|---|---|---|")
-    width, seconds = (8, 0.01) if args.quick else (128, 0.5)
-    for objective in ("non-saturating", "wasserstein"):
-        rng = np.random.default_rng(0)
-        points = rng.normal(size=(256, 2)).astype(np.float32)
-        nets = MLP(2, (width, width), 2, rng), MLP(2, (width, width), 1, rng)
-        print(both_updates(f"points, MLPs 2 × {width}", *nets, points, 2, objective, seconds), flush=True)
-        images, channels = np.tanh(rng.normal(size=(64, 8, 8, 1))).astype(np.float32), width // 4
-        image_nets = ImageGenerator((8, 8, 1), 16, rng, width=channels), ImageCritic((8, 8, 1), rng, width=channels)
-        print(both_updates(f"8×8 images, width {channels}", *image_nets, images, 16, objective, seconds), flush=True)
+    report("gan", timing.training_rows(cases(args.quick)), args)

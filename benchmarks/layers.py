@@ -1,10 +1,12 @@
-"""Kernels in tinygen and PyTorch: convolutions, the gated activation, matrix products.
+"""Convolutions in tinygen and PyTorch: time, rate and error of the forward and the backward pass.
 
-Prints milliseconds and ratios (below 1: tinygen is faster). Results are checked to be equal before they are timed.
+Backward is both VJPs. Results are checked to be equal before they are timed. Rates count the multiply-adds at the taps:
+PyTorch also multiplies the zeros of a masked kernel. `benchmarks.peak` has the limits, and defines the error in ulps.
 
-    python -m benchmarks.layers [--threads 2] [--quick] [--only NAME]
+    python -m benchmarks.layers [--threads 2] [--quick] [--save] [--only NAME]
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,12 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks import timing
+from benchmarks import peak, timing
+from benchmarks.record import Row, report
 from benchmarks.twins.layers import TorchConv
 from tinygen import kernels
 
 Offsets = tuple[tuple[int, int], ...]
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Layer(NamedTuple):
@@ -111,7 +114,8 @@ def torch_calls(
     return conv, forward, backward
 
 
-def convolution(layer: Layer, rounds: int, seconds: float) -> str:
+def convolution(layer: Layer, rounds: int, seconds: float) -> Iterator[Row]:
+    """Yield the rows of the forward and the backward pass, checked and with their errors against float64."""
     w = normal(len(layer.taps), *layer.channels) * np.float32(0.1)
     x, y = normal(layer.batch, *layer.size_x, layer.channels[0]), normal(layer.batch, *layer.size_y, layer.channels[1])
     forward, backward = tinygen_calls(layer, w, x, y)
@@ -122,59 +126,46 @@ def convolution(layer: Layer, rounds: int, seconds: float) -> str:
         (image_gradient, weight_gradient), (image, weight) = backward(), torch_backward[name]()
         check_close(image_gradient, image.permute(0, 2, 3, 1))
         check_close(weight_gradient, conv.at_taps(weight))
-    first = timing.compare({"tinygen": forward}, torch_forward, rounds=rounds, seconds=seconds)
-    second = timing.compare({"tinygen": backward}, torch_backward, rounds=rounds, seconds=seconds)
-    return f"| {layer.name} | {first} | {second} |"
+    operations = 2.0 * w.size * layer.batch * math.prod(layer.size_y)
+    errors = convolution_errors(layer, w, x, y)
+    for name, ours, theirs, passes in (
+        ("forward", forward, torch_forward, 1),
+        ("backward", backward, torch_backward, 2),
+    ):
+        times = timing.compare(ours, theirs, rounds=rounds, seconds=seconds)
+        yield Row("kernel, ms", f"{layer.name}, {name}", peak.rates(times, operations * passes, 0) | errors[name])
 
 
-def other_kernels(rounds: int, seconds: float) -> Iterator[str]:
-    """Yield rows for the gated activation, matrix products, and a convolution followed by a product."""
-    x, g = normal(64, 28, 28, 128), normal(64, 28, 28, 64)
-    torch_x, torch_g = torch.from_numpy(x).requires_grad_(), torch.from_numpy(g)
-
-    def gated_activation() -> torch.Tensor:
-        return torch.tanh(torch_x[..., :64]) * torch.sigmoid(torch_x[..., 64:])
-
-    output = gated_activation()
-    torch_vjp = partial(torch.autograd.grad, output, torch_x, torch_g, retain_graph=True)
-
-    def row(name: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> str:
-        check_close(ours(), theirs())
-        cells = timing.compare({"tinygen": ours}, {"PyTorch": theirs}, rounds=rounds, seconds=seconds, digits=3)
-        return f"| {name} | {cells} |"
-
-    ours, ours_vjp = partial(kernels.gated_activation, x), partial(kernels.gated_activation_vjp, x, g)
-    yield row("gated activation tanh·σ, 64·28²×128", ours, torch.no_grad()(gated_activation))
-    yield row("gated activation, backward", ours_vjp, lambda: torch_vjp()[0])
-    for m, k, n in (32, 64, 64), (256, 64, 64), (256, 256, 256), (1024, 256, 256), (50176, 64, 64):
-        a, b = normal(m, k), normal(k, n)
-        torch_product = partial(torch.matmul, torch.from_numpy(a), torch.from_numpy(b))
-        yield row(f"product {m}×{k}×{n}", partial(kernels.product, a, b), torch_product)
-    yield alternation(rounds, seconds)
+def convolution_errors(layer: Layer, w: Array, x: Array, y: Array) -> dict[str, dict[str, float]]:
+    """Return the errors of the forward and backward pass in ulps; of the backward pass, the larger of two gradients."""
+    few = slice(min(layer.batch, 4))  # float64 convolutions are slow
+    results = []
+    for dtype in (np.float64, np.float32):
+        operands = (w.astype(dtype), x[few].astype(dtype), y[few].astype(dtype))
+        conv, torch_forward, torch_backward = torch_calls(layer, *operands, torch.contiguous_format)
+        image, weight = torch_backward()
+        results.append([torch_forward().permute(0, 2, 3, 1), image.permute(0, 2, 3, 1), conv.at_taps(weight)])
+    exact, theirs = results
+    forward, backward = tinygen_calls(layer, w, x[few], y[few])
+    ours = [forward(), *backward()]
+    errors = [
+        [peak.ulps(result, reference) for result, reference in zip(side, exact, strict=True)]
+        for side in (ours, [np.asarray(result.detach()) for result in theirs])
+    ]
+    return {
+        "forward": {"ulps": errors[0][0], "PyTorch ulps": errors[1][0]},
+        "backward": {"ulps": max(errors[0][1:]), "PyTorch ulps": max(errors[1][1:])},
+    }
 
 
-def alternation(rounds: int, seconds: float) -> str:
-    """Time a convolution followed by a product against the sum of their separate times.
-
-    The ratio is well above 1 if the two run on different thread pools, whose threads compete for the cores.
-    """
-    x, w, a = normal(16, 28, 28, 32), normal(4, 32, 32), normal(256, 256)
-    conv, product = partial(kernels.conv, x, w, masked(3, True)[:4], 1, MNIST), partial(kernels.product, a, a)
-    calls: dict[str, Callable[[], Any]] = {"conv": conv, "product": product, "both": lambda: (conv(), product())}
-    times = timing.median_milliseconds(calls, rounds, seconds)
-    both, separate = times["both"], times["conv"] + times["product"]
-    return f"| convolution then product; sum of separate times | {both:.3f} | {separate:.3f} | {both / separate:.2f} |"
+def rows(quick: bool, only: str = "") -> Iterator[Row]:
+    yield from peak.rows(torch.get_num_threads(), quick)
+    for layer in LAYERS:
+        if only in layer.name:
+            yield from convolution(layer, *((1, 0.0) if quick else (5, 0.1)))
 
 
 if __name__ == "__main__":
     args = timing.parse_arguments(__doc__, only="run only the convolutions whose name contains this text")
-    rounds, seconds = (1, 0.0) if args.quick else (5, 0.1)
-    print(f"{args.threads} threads, PyTorch {torch.__version__}, NumPy {np.__version__}; milliseconds\n")
-    print("| layer | forward | PyTorch | ratio | backward | PyTorch | ratio |\n|---|---|---|---|---|---|---|")
-    for layer in LAYERS:
-        if args.only in layer.name:
-            print(convolution(layer, rounds, seconds), flush=True)
-    if not args.only:
-        print("\n| | tinygen | PyTorch | ratio |\n|---|---|---|---|")
-        for row in other_kernels(rounds, seconds):
-            print(row, flush=True)
+    args.save = None if args.only else args.save
+    report("layers", rows(args.quick, args.only), args)

@@ -1,53 +1,75 @@
-"""A small multilayer perceptron in tinygen and PyTorch: one training step.
+"""A small multilayer perceptron in tinygen, PyTorch and JAX: one training step.
 
 Three 64×64 layers with tanh or ReLU between them, mean squared error, batch of 256, Adam, float32.
 
-    python -m benchmarks.mlp [--threads 2] [--quick]
+    python -m benchmarks.mlp [--threads 2] [--quick] [--save]
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import nn
 
 from benchmarks import timing
+from benchmarks.record import report
 from benchmarks.twins.layers import linear
-from tinygen import Tensor, value_and_grad
+from tinygen import Tensor
 from tinygen.autograd import relu, tanh
-from tinygen.nn import Linear, Sequential
-from tinygen.optim import Adam
+from tinygen.nn import Linear, Module
 
 ACTIVATIONS = {"tanh": (tanh, nn.Tanh()), "relu": (relu, nn.ReLU())}
 
 
-def training_step(name: str, seconds: float, width: int = 64, batch: int = 256) -> str:
-    rng = np.random.default_rng(0)
-    activation, torch_activation = ACTIVATIONS[name]
-    layers = [Linear(width, width, rng) for _ in range(3)]
-    model = Sequential(layers[0], activation, layers[1], activation, layers[2])
-    first, middle, last = map(linear, layers)
-    twin = nn.Sequential(first, torch_activation, middle, torch_activation, last)
-    x, target = rng.standard_normal((2, batch, width), dtype=np.float32)
-    torch_x, torch_target = torch.from_numpy(x), torch.from_numpy(target)
-    optimizer = Adam(model.parameters(), 1e-3)
+class Regression(Module):
+    """Three linear layers and the mean squared error."""
 
-    def loss() -> Tensor:
-        error = model(x) - target
+    def __init__(self, width: int, activation: str, rng: np.random.Generator) -> None:
+        self.layers, self.activation = [Linear(width, width, rng) for _ in range(3)], activation
+
+    def loss(self, x: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Tensor:
+        activation = ACTIVATIONS[self.activation][0]
+        first, middle, last = self.layers
+        error = last(middle(first(x, activation), activation)) - target
         return (error * error).mean()
 
-    derivative = value_and_grad(loss, model.parameters())
 
-    def step() -> float:
-        value, gradients = derivative()
-        optimizer.step(gradients)
-        return value.item()
+def steps(activation: str, width: int, batch: int) -> timing.Steps:
+    rng = np.random.default_rng(0)
+    model = Regression(width, activation, rng)
+    x, target = rng.standard_normal((2, batch, width), dtype=np.float32)
 
-    theirs = {"PyTorch": timing.torch_step(lambda: nn.functional.mse_loss(twin(torch_x), torch_target), twin)}
-    label = f"three {width}×{width} layers, {name}, batch {batch}"
-    return timing.training_row(label, {"tinygen": step}, theirs, rounds=7, seconds=seconds)
+    def in_torch() -> timing.Step:
+        parts: list[nn.Module] = []
+        for layer in model.layers:
+            parts += [linear(layer), ACTIVATIONS[activation][1]]
+        twin, torch_x, torch_target = nn.Sequential(*parts[:-1]), torch.from_numpy(x), torch.from_numpy(target)
+        return timing.torch_step(lambda: nn.functional.mse_loss(twin(torch_x), torch_target), twin)
+
+    def in_jax() -> timing.Step:
+        import jax
+
+        from benchmarks.twins import jax_models as twins
+
+        parameters, apply = twins.mlp(model.layers, {"tanh": jax.numpy.tanh, "relu": jax.nn.relu}[activation])
+        loss = lambda p, key, x, target: ((apply(p, x) - target) ** 2).mean()
+        return twins.training_step(loss, parameters, lambda: (x, target))
+
+    ours = {"tinygen": lambda: timing.tinygen_step(model, x, target, rng=rng)}
+    return {**ours, "PyTorch": in_torch, **timing.if_installed(in_jax)}
+
+
+def cases(quick: bool) -> Iterator[timing.Case]:
+    for activation in ACTIVATIONS:
+        yield timing.Case(
+            f"MLP, three 64×64 layers, {activation}, batch 256",
+            256,
+            lambda batch, activation=activation: steps(activation, 64, batch),  # type: ignore[misc]
+            seconds=0.01 if quick else 0.3,
+            rounds=7,
+        )
 
 
 if __name__ == "__main__":
     args = timing.parse_arguments(__doc__)
-    print("| training step, ms | tinygen | PyTorch | ratio |\n|---|---|---|---|")
-    for activation in ACTIVATIONS:
-        print(training_step(activation, 0.01 if args.quick else 0.3), flush=True)
+    report("mlp", timing.training_rows(cases(args.quick)), args)

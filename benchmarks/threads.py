@@ -1,12 +1,12 @@
-"""Training steps on one and on several threads, on an idle machine and next to a busy process. PyTorch is not needed.
+"""Training steps as one graph and in shards, and products in OpenBLAS, on an idle machine and beside a busy process.
 
-    python -m benchmarks.threads [--threads 2] [--quick]
+    python -m benchmarks.threads [--threads 2] [--quick] [--save]
 
-Prints the mean number of elements per tensor in the graph, the median milliseconds of a step as one graph on one
-thread, as one graph on several threads and in shards (a shard is a part of the batch that goes through the whole graph
-on one thread), and the number of shards that `fit` would choose. Then prints the mean milliseconds of a matrix product
-in OpenBLAS on several threads, in OpenBLAS on one thread, and in tinygen; unlike the median, the mean includes rare
-long waits for a CPU. The second half of the tables is measured while another process keeps one core busy.
+The steps show what `fit` chooses: the mean number of elements per tensor in the graph, the median milliseconds as one
+graph on one thread, as one graph on several threads and in shards (a shard is a part of the batch that goes through the
+whole graph on one thread), and the number of shards that `fit` would choose. The products show the mean milliseconds in
+OpenBLAS on several threads, in OpenBLAS on one thread, and in tinygen; unlike the median, the mean includes rare long
+waits for a CPU. `benchmarks.scaling` compares thread counts with PyTorch, which is not needed here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.record import Row, add_arguments, report
 from tinygen import set_num_threads, value_and_grad
 from tinygen.kernels import product
 from tinygen.kernels.runtime.allocator import keep_freed_memory
@@ -78,46 +79,44 @@ def busy_process() -> Iterator[None]:
         process.wait()
 
 
-def steps(threads: int, seconds: float, quick: bool) -> None:
-    print(
-        f"\n| ms per step | mean size | 1 thread | {threads} threads | {threads} shards | {2 * threads} shards | fit |"
-    )
-    print("|---|---|---|---|---|---|---|")
+def steps(threads: int, seconds: float, quick: bool, where: str) -> Iterator[Row]:
     rng = np.random.default_rng(0)
     for name, model, batch in [next(cases(rng))] if quick else cases(rng):
-        set_num_threads(1)
-        times = [milliseconds(training_step(model, batch, rng, 1), seconds)]
-        set_num_threads(threads)
-        times += [milliseconds(training_step(model, batch, rng, n), seconds) for n in (1, threads, 2 * threads)]
         loss = model.loss(batch, rng=rng)
-        row = " | ".join(f"{t:.1f}" for t in times)
-        print(f"| {name} | {mean_tensor_size(loss):,.0f} | {row} | {choose_shards(loss)} |", flush=True)
+        values: dict[str, float | str] = {"mean size": mean_tensor_size(loss)}
+        set_num_threads(1)
+        values["1 thread"] = milliseconds(training_step(model, batch, rng, 1), seconds)
+        set_num_threads(threads)
+        for n in (1, threads, 2 * threads):
+            key = f"{threads} threads" if n == 1 else f"{n} shards"
+            values[key] = milliseconds(training_step(model, batch, rng, n), seconds)
+        yield Row(f"step in shards, ms{where}", name, {**values, "fit": f"{choose_shards(loss)} shards"})
 
 
-def products(threads: int, seconds: float) -> None:
-    print(f"\n| mean ms per product | OpenBLAS, {threads} threads | OpenBLAS, 1 thread | tinygen, {threads} threads |")
-    print("|---|---|---|---|")
+def products(threads: int, seconds: float, where: str) -> Iterator[Row]:
     for m, k, n in (256, 64, 64), (256, 256, 256), (512, 512, 512):
         a, b = np.ones((m, k), np.float32), np.ones((k, n), np.float32)
-        row = []
+        values: dict[str, float | str] = {}
         for limit in threads, 1:
             with threadpool_limits(limit):
-                row.append(milliseconds(partial(np.matmul, a, b), seconds, np.mean))
-        row.append(milliseconds(partial(product, a, b), seconds, np.mean))
-        print(f"| {m} × {k} × {n} | {' | '.join(f'{t:.3f}' for t in row)} |", flush=True)
+                times = milliseconds(partial(np.matmul, a, b), seconds, np.mean)
+                values[f"OpenBLAS, {limit} thread{'s' * (limit > 1)}"] = times
+        values[f"tinygen, {threads} threads"] = milliseconds(partial(product, a, b), seconds, np.mean)
+        yield Row(f"product, mean ms{where}", f"{m}×{k}×{n}", values)
+
+
+def rows(threads: int, quick: bool) -> Iterator[Row]:
+    seconds = 0.05 if quick else 0.5
+    yield from steps(threads, seconds, quick, "")
+    yield from products(threads, seconds, "")
+    with busy_process():
+        yield from steps(threads, seconds, quick, ", beside a busy process")
+        yield from products(threads, seconds, ", beside a busy process")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
-    parser.add_argument("--quick", action="store_true", help="smoke test: one model, too few repetitions to rely on")
+    add_arguments(parser)
     args = parser.parse_args()
     keep_freed_memory()
-    seconds = 0.05 if args.quick else 1.0
-    print("## Idle machine")
-    steps(args.threads, seconds, args.quick)
-    products(args.threads, seconds)
-    print("\n## Next to a busy process")
-    with busy_process():
-        steps(args.threads, seconds, args.quick)
-        products(args.threads, seconds)
+    report("threads", rows(args.threads, args.quick), args)

@@ -1,43 +1,54 @@
 """WaveNet in tinygen and PyTorch: a training step on sequences of codes, and sampling.
 
-tinygen's sampler caches activations; the naive sampler evaluates one receptive field for every time step.
+Two PyTorch samplers: one caches activations, like tinygen's; the naive one evaluates one receptive field per time step.
 
-    python -m benchmarks.wavenet [--threads 2] [--quick]
+    python -m benchmarks.wavenet [--threads 2] [--quick] [--save]
 """
+
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's convention
 
 from benchmarks import timing
+from benchmarks.record import Row, report
+from benchmarks.twins.cached import WaveNetSampler, check_logits
 from benchmarks.twins.wavenet import TorchWaveNet
 from tinygen.models import WaveNet
 
 
-def make(length: int, channels: int, layers: int, rng: np.random.Generator) -> WaveNet:
+def make(length: int, channels: int, layers: int) -> WaveNet:
+    rng = np.random.default_rng(0)
     return WaveNet((length,), 256, rng, channels=channels, dilations=[2**i for i in range(layers)])
 
 
-def training_step(batch: int, length: int, channels: int, layers: int, seconds: float) -> str:
-    rng = np.random.default_rng(0)
-    model = make(length, channels, layers, rng)
+def steps(length: int, channels: int, layers: int, batch: int) -> timing.Steps:
+    rng, model = np.random.default_rng(0), make(length, channels, layers)
     x = rng.integers(0, 256, (batch, length))
-    twin, torch_x = TorchWaveNet(model), torch.from_numpy(x)
 
-    def loss() -> torch.Tensor:
-        return F.cross_entropy(twin(torch_x), torch_x, reduction="sum") / batch
+    def in_torch() -> timing.Step:
+        twin, torch_x = TorchWaveNet(model), torch.from_numpy(x)
+        return timing.torch_step(lambda: F.cross_entropy(twin(torch_x), torch_x, reduction="sum") / batch, twin)
 
-    ours = timing.tinygen_steps(model, x, rng=rng)
-    theirs = {"PyTorch": timing.torch_step(loss, twin)}
-    label = f"{layers} layers of {channels}, {batch} sequences of {length}"
-    return timing.training_row(label, ours, theirs, seconds=seconds)
+    return {**timing.tinygen_steps(model, x, rng=rng), "PyTorch": in_torch}
 
 
-def sampling(n: int, channels: int, layers: int, length: int, naive_steps: int) -> str:
-    """Compare samplers; the naive one draws only `naive_steps` time steps. Both times are scaled to 1000 steps."""
-    model = make(length, channels, layers, np.random.default_rng(0))
+def cases(quick: bool) -> Iterator[timing.Case]:
+    batch, length, channels, layers, seconds = (4, 64, 8, 4, 0.01) if quick else (8, 2048, 32, 10, 1.0)
+    name = f"WaveNet, {layers} layers of {channels}, {batch} sequences of {length}"
+    yield timing.Case(name, batch, partial(steps, length, channels, layers), seconds=seconds)
+
+
+def sampling(n: int, channels: int, layers: int, length: int, naive_steps: int) -> Row:
+    """Compare samplers; the naive one draws only `naive_steps` time steps. All times are scaled to 1000 steps."""
+    model = make(length, channels, layers)
     twin = TorchWaveNet(model)
     start = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (n, model.receptive_field)))
+    cached = partial(WaveNetSampler(twin).sample, n, length)
+    samples, logits = cached()
+    check_logits(samples, logits, lambda x: twin(x).transpose(1, 2))
 
     def naive() -> None:
         window = start
@@ -47,14 +58,18 @@ def sampling(n: int, channels: int, layers: int, length: int, naive_steps: int) 
                 logits = twin(F.pad(window, (0, 1)), only_last=True)[:, :, 0]
                 window = torch.cat([window[:, 1:], torch.multinomial(F.softmax(logits, 1), 1)], 1)
 
-    ours, theirs = timing.median_seconds(lambda: model.sample(n, np.random.default_rng(0)), naive)
-    return timing.sampling_row(f"1000 time steps of {n} sequences", 1e3 * ours / length, 1e3 * theirs / naive_steps)
+    ours, fast, slow = timing.median_seconds(lambda: model.sample(n, np.random.default_rng(0)), cached, naive)
+    scale = 1e3 / length
+    name = f"WaveNet, {layers} layers of {channels}, 1000 steps of {n} sequences"
+    return timing.sampling_row(name, ours * scale, slow * 1e3 / naive_steps, fast * scale)
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    yield from timing.training_rows(cases(quick))
+    for n, naive_steps in [(2, 3)] if quick else [(1, 100), (16, 20), (256, 2)]:
+        yield sampling(n, *((8, 4, 20) if quick else (32, 10, 1000)), naive_steps)
 
 
 if __name__ == "__main__":
     args = timing.parse_arguments(__doc__)
-    print(timing.STEP_HEADER)
-    print(training_step(4, 64, 8, 4, 0.01) if args.quick else training_step(8, 2048, 32, 10, 3.0), flush=True)
-    print(timing.SAMPLING_HEADER)
-    for n, naive_steps in [(2, 3)] if args.quick else [(1, 100), (16, 20), (256, 2)]:
-        print(sampling(n, *((8, 4, 20) if args.quick else (32, 10, 1000)), naive_steps), flush=True)
+    report("wavenet", rows(args.quick), args)

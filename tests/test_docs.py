@@ -49,9 +49,9 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def missing_paths(text: str) -> list[str]:
-    """Return the paths in a text that do not exist; `examples/NAME.py` is a placeholder."""
+    """Return the paths in a text that do not exist; the last part of `examples/NAME.py` is a placeholder."""
     paths = [path for found in PATH.findall(text) for path in expand_braces(found.rstrip(".,"))]
-    return [path for path in paths if not re.search(r"/[A-Z]+(\.py)?$", path) and not (ROOT / path).exists()]
+    return [path for path in paths if not re.search(r"/[A-Z]+(\.\w+)?$", path) and not (ROOT / path).exists()]
 
 
 def missing_file_names(text: str) -> list[str]:

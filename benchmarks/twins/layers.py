@@ -77,7 +77,7 @@ class TorchConv(nn.Module):
         first, last = map(np.array, window or (offsets.min(0), offsets.max(0)))
         dilation = tuple(_spacing(column) for column in offsets.T)
         self.tap_index = tuple(((offsets - first) // dilation).T)  # index of each tap in the kernel
-        kernel, mask = np.zeros((2, *(last - first) // dilation + 1, *w.shape[1:]), np.float32)
+        kernel, mask = np.zeros((2, *(last - first) // dilation + 1, *w.shape[1:]), w.dtype)
         kernel[self.tap_index], mask[self.tap_index] = w, 1
         # (…, a, b) → (b, a, …): (out, in, …) of a convolution, and (in, out, …) of a transposed one.
         self.weight = parameter(np.moveaxis(kernel, (-1, -2), (0, 1)))

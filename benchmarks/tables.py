@@ -1,0 +1,244 @@
+"""Render the tables of docs/RESULTS.md and README.md from the JSON files in `benchmarks/results/`.
+
+    python -m benchmarks.tables
+
+Each table is between the markers `<!-- table: NAME -->` and `<!-- /table -->`, and NAME is a function of this file. A
+ratio below 1 means that tinygen is faster. A number that has not been measured is a dash.
+
+Checked by: tests/benchmarks/test_tables.py
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.growth import figure
+from benchmarks.record import RESULTS, line, shown
+from tinygen.files import write_atomically
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "docs" / "RESULTS.md", ROOT / "README.md"]
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- /table -->)", flags=re.DOTALL)
+MODULES = ("mlp", "made", "pixel_rnn", "pixelcnn", "wavenet", "flows", "vae", "gan")
+
+Values = dict[str, Any]
+
+
+class Column(NamedTuple):
+    """The results for one instruction set; `name` says whether it was emulated. `comparisons` is from one JSON file."""
+
+    name: str
+    cpu: str
+    comparisons: dict[str, Any]
+
+    def values(self, table: str, modules: Iterable[str]) -> dict[str, Values]:
+        """Return the values of each row of a table, by label."""
+        found = (row for module in modules for row in self.comparisons.get(module, {"rows": []})["rows"])
+        return {label: values for name, label, values in found if name == table}
+
+
+def columns(folder: Path = RESULTS) -> list[Column]:
+    """Return a column for every instruction set of every CPU, AVX-512 first."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for isa, comparisons in content["comparisons"].items():
+            emulated = any(comparison["emulated"] for comparison in comparisons.values())
+            found.append(Column(isa + ", emulated" * emulated, content["cpu"], comparisons))
+    return sorted(found, key=lambda column: not column.name.startswith("AVX-512"))
+
+
+def number(values: Values, key: str, suffix: str = "") -> str:
+    """Format one value; a dash if it was not measured."""
+    return shown(values[key]) + suffix if key in values else "–"
+
+
+def ratio(values: Values, ours: str, theirs: str) -> str:
+    """Format the ratio of two values; a dash if one was not measured."""
+    return f"{values[ours] / values[theirs]:.2f}" if ours in values and theirs in values else "–"
+
+
+def table(
+    title: str, found: list[Column], name: str, modules: Iterable[str], cells: dict[str, Callable[[Values], str]]
+) -> Iterator[str]:
+    """Yield the lines of a table: a row per label, and for every instruction set one column per cell function."""
+    per_column = [column.values(name, modules) for column in found]
+    heads = [f"{column.name}: {head}" if i == 0 else head for column in found for i, head in enumerate(cells)]
+    yield line([title, *heads])
+    yield "|---" * (1 + len(heads)) + "|"
+    for label in dict.fromkeys(label for values in per_column for label in values):
+        yield line([label, *(cell(values.get(label, {})) for values in per_column for cell in cells.values())])
+
+
+def steps(found: list[Column]) -> Iterator[str]:
+    """Training steps."""
+    cells: dict[str, Callable[[Values], str]] = {
+        "ms": lambda v: number(v, "tinygen"),
+        "÷ PyTorch": lambda v: ratio(v, "tinygen", "PyTorch"),
+        "in shards ÷ PyTorch": lambda v: ratio(v, "tinygen, shards", "PyTorch"),
+        "÷ JAX": lambda v: ratio(v, "tinygen", "JAX"),
+        "JAX compiles, s": lambda v: number(v, "JAX compile, s"),
+    }
+    yield from table("training step", found, "training step, ms", MODULES, cells)
+
+
+def sampling(found: list[Column]) -> Iterator[str]:
+    """Sampling."""
+    cells: dict[str, Callable[[Values], str]] = {
+        "ms": lambda v: number(v, "tinygen"),
+        "÷ PyTorch": lambda v: ratio(v, "tinygen", "PyTorch"),
+        "than naive PyTorch": lambda v: number(v, "naive / tinygen", " × faster"),
+    }
+    yield from table("sampling", found, "sampling, ms", MODULES, cells)
+
+
+def pair(values: Values, key: str) -> str:
+    """Format tinygen's and PyTorch's value of one quantity."""
+    return f"{number(values, key)} / {number(values, f'PyTorch {key}')}"
+
+
+def rate(values: Values) -> str:
+    """Format the rates of tinygen and PyTorch."""
+    unit = "GB/s" if "GB/s" in values else "GFLOP/s"
+    return f"{pair(values, unit)} {unit}" if unit in values else "–"
+
+
+def kernels(found: list[Column]) -> Iterator[str]:
+    """Convolutions, products and fused kernels, below the limits that were measured in the same run."""
+    for column in found:
+        for label, values in column.values("limit", ["layers"]).items():
+            gflops, copied = number(values, "GFLOP/s"), number(values, "GB/s")
+            yield f"Limit of {label}, {column.name}: {gflops} GFLOP/s of multiply-adds, {copied} GB/s of copying."
+    yield ""
+    cells: dict[str, Callable[[Values], str]] = {
+        "ms": lambda v: number(v, "tinygen"),
+        "÷ PyTorch": lambda v: ratio(v, "tinygen", "PyTorch"),
+        "tinygen / PyTorch": rate,
+        "error, ulps": lambda v: pair(v, "ulps") if v else "–",
+    }
+    yield from table("kernel", found, "kernel, ms", ["layers", "fused"], cells)
+
+
+def memory(found: list[Column]) -> Iterator[str]:
+    """Memory of training steps."""
+    cells: dict[str, Callable[[Values], str]] = {
+        "MiB": lambda v: number(v, "tinygen"),
+        "in shards": lambda v: number(v, "tinygen, shards"),
+        "PyTorch": lambda v: number(v, "PyTorch"),
+        "÷ PyTorch": lambda v: number(v, "ratio"),
+    }
+    yield from table("memory of a training step", found, "memory, MiB", ["memory"], cells)
+
+
+def growth(found: list[Column]) -> Iterator[str]:
+    """Exponents of the time against a size, over the range of sizes."""
+
+    def sizes(values: Values) -> str:
+        measured = [key.removeprefix("ms at ") for key in values if key.startswith("ms at ")]
+        return f"{measured[0]} to {measured[-1]}" if measured else "–"
+
+    cells: dict[str, Callable[[Values], str]] = {
+        "sizes": sizes,
+        "fitted": lambda v: number(v, "fitted"),
+        "expected": lambda v: number(v, "expected"),
+    }
+    yield from table("exponent of the time", found, "growth", ["growth"], cells)
+
+
+def verbatim(title: str, name: str, module: str) -> Callable[[list[Column]], Iterator[str]]:
+    """Return the renderer of a table whose columns are those of its rows."""
+
+    def render(found: list[Column]) -> Iterator[str]:
+        keys = dict.fromkeys(k for c in found for values in c.values(name, [module]).values() for k in values)
+        cells: dict[str, Callable[[Values], str]] = {key: partial(number, key=key) for key in keys}
+        yield from table(title, found, name, [module], cells)
+
+    return render
+
+
+README_ROWS = {
+    "training step": [
+        "Gated PixelCNN, 8 layers of 32, 64 images of 28×28",
+        "PixelCNN, 8 layers of 32, 64 images of 28×28",
+        "Gated PixelCNN, 5 layers of 32, 64 images of 8×8",
+        "MLP, three 64×64 layers, tanh, batch 256",
+        "VAE, batch 100",
+        "RealNVP on 28×28, batch 32",
+    ],
+    "sampling": [
+        "Gated PixelCNN, 8 layers of 32, 16 images of 28×28",
+        "PixelCNN, 8 layers of 32, 16 images of 28×28",
+        "WaveNet, 10 layers of 32, 1000 steps of 1 sequences",
+    ],
+}
+
+
+def summary(found: list[Column]) -> Iterator[str]:
+    """A few rows of `steps` and `sampling` for the README."""
+    heads = [f"{column.name}: {head}" for column in found for head in ("ms", "÷ PyTorch")]
+    yield line(["", *heads])
+    yield "|---" * (1 + len(heads)) + "|"
+    for kind, labels in README_ROWS.items():
+        for label in labels:
+            cells = []
+            for column in found:
+                values = column.values(f"{kind}, ms", MODULES).get(label, {})
+                cells += [number(values, "tinygen"), ratio(values, "tinygen", "PyTorch")]
+            yield line([f"{kind}: {label}", *cells])
+
+
+def conditions(found: list[Column]) -> Iterator[str]:
+    """CPU, threads, versions, dates and commits of the results."""
+    for column in found:
+        runs = column.comparisons.values()
+        dates = sorted({run["date"] for run in runs})
+        commits = list(dict.fromkeys(run["commit"] for run in runs))
+        versions = dict.fromkeys(f"{k} {v}" for run in runs for k, v in run["versions"].items() if k != "tinygen")
+        threads = " and ".join(str(n) for n in sorted({run["threads"] for run in runs}))
+        yield f"- {column.name}: {column.cpu}, {threads} threads; {', '.join(versions)}; " + (
+            f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, commit {', '.join(commits)}"
+        )
+
+
+TABLES: dict[str, Callable[[list[Column]], Iterator[str]]] = {
+    "steps": steps,
+    "sampling": sampling,
+    "kernels": kernels,
+    "memory": memory,
+    "summary": summary,
+    "conditions": conditions,
+    "libraries": verbatim("library", "library", "instruction_sets"),
+    "scaling": verbatim("training step, ms", "step by threads, ms", "scaling"),
+    "growth": growth,
+    "allocator": verbatim("forward and backward, ms", "forward and backward, ms", "allocator"),
+    "imports": verbatim("import, s", "import, s", "first_run"),
+    "first_run": verbatim("first run, s", "first run, s", "first_run"),
+}
+
+
+def render(text: str, found: list[Column]) -> str:
+    """Replace what is between the markers of each table. Raises KeyError if there is no table of that name."""
+
+    def replace(match: re.Match[str]) -> str:
+        lines = "".join(f"{text}\n" for text in TABLES[match[2]](found))
+        return f"{match[1]}\n{lines}\n{match[4]}"
+
+    return MARKED.sub(replace, text)
+
+
+def write(folder: Path = RESULTS) -> None:
+    """Render the tables of all documents, and the figure of `benchmarks.growth`."""
+    found = columns(folder)
+    if found and (results := found[0].values("growth", ["growth"])):
+        figure(results, ROOT / "docs" / "growth.png")
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        if (rendered := render(text, found)) != text:
+            write_atomically(path, rendered.encode())
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,63 @@
+"""Results are merged comparison by comparison, and printed as they are measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import record
+from benchmarks.growth import fitted_exponent
+from benchmarks.record import Row
+
+ROWS = [Row("step, ms", "MLP", {"tinygen": 0.123456, "runs": "AVX2"}), Row("step, ms", "VAE", {"tinygen": 2.0})]
+
+
+def test_merge_replaces_one_comparison_and_keeps_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "cpu.json"
+    for name, rows in (("mlp", ROWS), ("vae", ROWS[1:]), ("mlp", ROWS[:1])):
+        record.merge(path, name, {"commit": name}, rows)
+    (comparisons,) = json.loads(path.read_text(encoding="utf-8"))["comparisons"].values()
+    assert comparisons["mlp"] == {"commit": "mlp", "rows": [["step, ms", "MLP", {"tinygen": 0.1235, "runs": "AVX2"}]]}
+    assert comparisons["vae"]["rows"] == [["step, ms", "VAE", {"tinygen": 2.0}]]
+
+
+def test_every_row_is_one_line_of_the_file(tmp_path: Path) -> None:
+    record.merge(tmp_path / "cpu.json", "mlp", {}, ROWS)
+    lines = (tmp_path / "cpu.json").read_text(encoding="utf-8").splitlines()
+    assert sum('"step, ms"' in line and '"tinygen"' in line for line in lines) == len(ROWS)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_report_saves_unless_quick(quick: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record.report("mlp", ROWS, argparse.Namespace(threads=2, quick=quick, save=tmp_path))
+    assert (tmp_path / record.file_name()).exists() != quick
+    assert "| MLP | 0.12 | AVX2 |" in capsys.readouterr().out
+
+
+def test_an_interrupted_comparison_keeps_the_old_results(tmp_path: Path) -> None:
+    def interrupted() -> object:
+        yield ROWS[0]
+        raise KeyboardInterrupt
+
+    args = argparse.Namespace(threads=2, quick=False, save=tmp_path)
+    record.report("mlp", ROWS, args)
+    before = (tmp_path / record.file_name()).read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        record.report("mlp", interrupted(), args)  # type: ignore[arg-type]
+    assert (tmp_path / record.file_name()).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234.5, "1234"), (12.34, "12.3"), (1.234, "1.23"), (0.5, "0.50"), (0.0123, "0.0123"), ("a", "a")],
+)
+def test_numbers_have_three_digits(value: float | str, text: str) -> None:
+    assert record.shown(value) == text
+
+
+def test_exponent_of_a_power_law_is_exact() -> None:
+    np.testing.assert_allclose(fitted_exponent({n: 3.0 * n**1.7 for n in (2, 5, 11)}), 1.7)

@@ -1,0 +1,73 @@
+"""The tables in the documents are those that the measured results render."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import record, tables
+
+FACTS = {
+    "commit": "abc",
+    "date": "2026-01-01",
+    "threads": 2,
+    "cpus": 2,
+    "emulated": False,
+    "load": 0.1,
+    "versions": {"tinygen": "1", "numpy": "2.0"},
+}
+STEP = ["training step, ms", "MLP", {"tinygen": 1.0, "PyTorch": 2.0}]
+
+
+def results(folder: Path, **comparisons: object) -> list[tables.Column]:
+    content = {
+        "cpu": "CPU",
+        "comparisons": {"AVX2": {name: {**FACTS, "rows": rows} for name, rows in comparisons.items()}},
+    }
+    (folder / "cpu.json").write_text(json.dumps(content), encoding="utf-8")
+    return tables.columns(folder)
+
+
+@pytest.mark.parametrize("path", tables.DOCUMENTS, ids=lambda path: path.name)
+def test_documents_show_the_measured_results(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert tables.render(text, tables.columns()) == text, "run python -m benchmarks.tables"
+    assert tables.MARKED.search(text)
+
+
+def test_a_changed_number_in_a_document_is_replaced(tmp_path: Path) -> None:
+    found = results(tmp_path, mlp=[STEP])
+    text = "before\n<!-- table: steps -->\n<!-- /table -->\nafter\n"
+    rendered = tables.render(text, found)
+    assert "| MLP | 1.00 | 0.50 | – | – | – |" in rendered
+    assert tables.render(rendered.replace("0.50", "0.40"), found) == rendered
+    assert rendered.startswith("before\n")
+    assert rendered.endswith("<!-- /table -->\nafter\n")
+
+
+def test_unknown_tables_are_reported(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="nothing"):
+        tables.render("<!-- table: nothing -->\n<!-- /table -->", results(tmp_path, mlp=[STEP]))
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_every_table_renders_without_results(name: str, tmp_path: Path) -> None:
+    lines = list(tables.TABLES[name]([]))
+    assert all("None" not in text for text in lines)
+    assert f"<!-- table: {name} -->" in "".join(path.read_text(encoding="utf-8") for path in tables.DOCUMENTS)
+
+
+def test_avx_512_comes_first_and_emulation_is_named(tmp_path: Path) -> None:
+    content = {"cpu": "CPU", "comparisons": {"AVX2": {"mlp": {**FACTS, "emulated": True, "rows": []}}, "AVX-512": {}}}
+    (tmp_path / "cpu.json").write_text(json.dumps(content), encoding="utf-8")
+    assert [column.name for column in tables.columns(tmp_path)] == ["AVX-512", "AVX2, emulated"]
+
+
+def test_results_are_complete() -> None:
+    for path in record.RESULTS.glob("*.json"):
+        for comparisons in json.loads(path.read_text(encoding="utf-8"))["comparisons"].values():
+            for comparison in comparisons.values():
+                assert comparison.keys() >= FACTS.keys() | {"seconds", "rows"}
+                assert comparison["rows"]
