@@ -26,9 +26,10 @@ class Kernel(NamedTuple):
     """A fused kernel and what PyTorch computes instead, a function of tensors of any dtype.
 
     Args:
-        arrays: the operands; those of floating-point dtype are differentiated by the backward pass.
+        arrays: the operands.
         forward: tinygen's kernel, called with the operands.
         vjp: tinygen's VJP, called with the cotangent of the result; it returns the cotangent of the first operand.
+        differentiated: number of operands, from the first, whose cotangents the VJP computes.
         operations: floating-point operations of the products in either pass, or 0 if the rate is given in bytes.
     """
 
@@ -38,6 +39,7 @@ class Kernel(NamedTuple):
     torch: Callable[..., torch.Tensor]
     vjp: Callable[[Array], Array] | None = None
     operations: float = 0.0
+    differentiated: int = 1
 
 
 def normal(*shape: int) -> Array:
@@ -80,7 +82,10 @@ def tinygen_adam(value: Array, g: Array, m: Array, v: Array) -> Array:
 
 def recurrence(x: Array, w: Array, u: Array) -> Kernel:
     """Return an LSTM with inputs x (N, T, F) and zero biases: the product with w, then the recurrence."""
-    gate_inputs = lambda x, w: kernels.product(x.reshape(-1, x.shape[2]), w).reshape(*x.shape[:2], -1)
+
+    def gate_inputs(x: Array, w: Array) -> Array:
+        return kernels.product(x.reshape(-1, x.shape[2]), w).reshape(*x.shape[:2], -1)
+
     _, c, gates = lstm.lstm(gate_inputs(x, w), u)
     n, length, features = x.shape
     return Kernel(
@@ -110,8 +115,10 @@ def cases(quick: bool) -> Iterator[Kernel]:
     )
     yield recurrence(normal(32, 64, 64), normal(64, 512) * np.float32(0.1), normal(128, 512) * np.float32(0.1))
     points, parameters = normal(4096 // shrink), normal(4096 // shrink, 30)
-    yield Kernel("mixture of 10 logistics, 4096 values", (points, parameters), mixture.mixture, torch_mixture,
-                 lambda g: mixture.mixture_vjp(points, parameters, g)[..., 0])  # fmt: skip
+    mixture_vjp = lambda g: mixture.mixture_vjp(points, parameters, g)[..., 0]
+    operands = (points, parameters)
+    name = "mixture of 10 logistics, 4096 values"
+    yield Kernel(name, operands, mixture.mixture, torch_mixture, mixture_vjp, differentiated=2)
     value, g, m, v = normal(4, 1_000_000 // shrink)
     yield Kernel("Adam, 10⁶ parameters", (value, g, 0 * m, 0 * v), tinygen_adam, torch_adam)
     yield Kernel("sum over rows, 50176×64", (normal(50176 // shrink, 64),), reductions.sum_rows, lambda x: x.sum(0))
@@ -133,8 +140,8 @@ def compare(kernel: Kernel, rounds: int, seconds: float) -> Iterator[Row]:
     cotangent = normal(*exact.shape)
     pullbacks = []
     for operands, g in (theirs, torch.from_numpy(cotangent)), (doubles, torch.from_numpy(cotangent).double()):
-        operands[0].requires_grad_()
-        pullbacks.append(partial(torch.autograd.grad, kernel.torch(*operands), operands[0], g, retain_graph=True))
+        inputs = [operand.requires_grad_() for operand in operands[: kernel.differentiated]]
+        pullbacks.append(partial(torch.autograd.grad, kernel.torch(*operands), inputs, g, retain_graph=True))
     ours = partial(kernel.vjp, cotangent)
     size = sum(a.nbytes for a in (*kernel.arrays, cotangent, ours()))
     work = (kernel.operations, size)

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks import timing
 from benchmarks.record import Row, instruction_set, report
 
-CONVOLUTION = "import torch; torch.nn.functional.conv2d(torch.ones(1, 8, 8, 8), torch.ones(8, 8, 3, 3))"
+CONVOLUTION = "import torch; torch.nn.functional.conv2d(torch.ones(4, 8, 16, 16), torch.ones(8, 8, 3, 3))"
 PRODUCT = "import torch; torch.ones(256, 256) @ torch.ones(256, 256)"
 IN_JAX = "import jax, jax.numpy as jnp; jax.jit(lambda a: jnp.tanh(a @ a).sum())(jnp.ones((256, 256)))"
 

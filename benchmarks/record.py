@@ -26,7 +26,7 @@ from tinygen.kernels.runtime.tile import VECTOR_BYTES
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("tinygen", "numpy", "numba", "torch", "jax")
 
-# Variables that make every library use AVX2 on a CPU with AVX-512. `benchmarks.instruction_sets` shows their effect.
+# Variables that keep every library from wider registers. `benchmarks.instruction_sets` shows their effect.
 EMULATION = {
     "AVX2": {
         "TINYGEN_VECTOR_BYTES": "32",
@@ -36,7 +36,16 @@ EMULATION = {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
         "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
-    }
+    },
+    "SSE": {
+        "TINYGEN_VECTOR_BYTES": "16",
+        "NUMBA_CPU_NAME": "nehalem",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "ATEN_CPU_CAPABILITY": "default",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2",
+    },
 }
 
 
@@ -90,9 +99,28 @@ def environment(threads: int) -> dict[str, Any]:
         "threads": threads,
         "cpus": os.cpu_count(),
         "emulated": emulated(),
-        "load": round(os.getloadavg()[0], 2),
         "versions": {"python": platform.python_version(), **versions()},
     }
+
+
+def cpu_times() -> tuple[float, float, float]:
+    """Return the seconds of CPU time so far: of all CPUs together, of all processes, of this one and its children.
+
+    All are zero where there is no /proc/stat, which has the first two.
+    """
+    try:
+        text = Path("/proc/stat").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0, 0.0, 0.0
+    ticks = [int(field) / os.sysconf("SC_CLK_TCK") for field in text.splitlines()[0].split()[1:9]]
+    own = os.times()
+    return sum(ticks), sum(ticks) - ticks[3] - ticks[4], own.user + own.system + own.children_user + own.children_system
+
+
+def share_of_others(before: tuple[float, ...], after: tuple[float, ...]) -> float:
+    """Return the share of the CPU time between two calls of `cpu_times` that went to other processes."""
+    total, busy, own = (b - a for a, b in zip(before, after, strict=True))
+    return round(max(0.0, busy - own) / total, 3) if total else 0.0
 
 
 def versions() -> dict[str, str]:
@@ -103,7 +131,9 @@ def versions() -> dict[str, str]:
 
 def report(name: str, rows: Iterable[Row], args: argparse.Namespace) -> None:
     """Print rows as they are measured; with `--save`, merge them into the file of this CPU when all are there."""
-    facts, start, done, header = environment(args.threads), time.perf_counter(), [], None
+    facts, before, start = environment(args.threads), cpu_times(), time.perf_counter()
+    done: list[Row] = []
+    header = None
     for row in rows:
         done.append(row)
         columns = (row.table, *row.values)
@@ -112,6 +142,7 @@ def report(name: str, rows: Iterable[Row], args: argparse.Namespace) -> None:
             header = columns
         print(line([row.label, *map(shown, row.values.values())]), flush=True)
     facts["seconds"] = round(time.perf_counter() - start)
+    facts["other processes"] = share_of_others(before, cpu_times())
     if args.save and not args.quick:
         merge(args.save / file_name(), name, facts, done)
 

@@ -171,7 +171,7 @@ README_ROWS = {
     "sampling": [
         "Gated PixelCNN, 8 layers of 32, 16 images of 28×28",
         "PixelCNN, 8 layers of 32, 16 images of 28×28",
-        "WaveNet, 10 layers of 32, 1000 steps of 1 sequences",
+        "WaveNet, 10 layers of 32, 1000 steps, batch 1",
     ],
 }
 
@@ -198,8 +198,11 @@ def conditions(found: list[Column]) -> Iterator[str]:
         commits = list(dict.fromkeys(run["commit"] for run in runs))
         versions = dict.fromkeys(f"{k} {v}" for run in runs for k, v in run["versions"].items() if k != "tinygen")
         threads = " and ".join(str(n) for n in sorted({run["threads"] for run in runs}))
-        yield f"- {column.name}: {column.cpu}, {threads} threads; {', '.join(versions)}; " + (
-            f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, commit {', '.join(commits)}"
+        others = max(run["other processes"] for run in runs)
+        yield (
+            f"- {column.name}: {column.cpu}, {threads} threads; {', '.join(versions)}; commit {', '.join(commits)}, "
+            f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}; "
+            f"up to {others:.0%} of the CPU time went to other processes"
         )
 
 

@@ -60,7 +60,7 @@ def sampling(n: int, channels: int, layers: int, length: int, naive_steps: int) 
 
     ours, fast, slow = timing.median_seconds(lambda: model.sample(n, np.random.default_rng(0)), cached, naive)
     scale = 1e3 / length
-    name = f"WaveNet, {layers} layers of {channels}, 1000 steps of {n} sequences"
+    name = f"WaveNet, {layers} layers of {channels}, 1000 steps, batch {n}"
     return timing.sampling_row(name, ours * scale, slow * 1e3 / naive_steps, fast * scale)
 
 

@@ -61,3 +61,10 @@ def test_numbers_have_three_digits(value: float | str, text: str) -> None:
 
 def test_exponent_of_a_power_law_is_exact() -> None:
     np.testing.assert_allclose(fitted_exponent({n: 3.0 * n**1.7 for n in (2, 5, 11)}), 1.7)
+
+
+def test_cpu_time_of_other_processes() -> None:
+    assert record.share_of_others((10.0, 5.0, 1.0), (20.0, 11.0, 4.0)) == 0.3
+    assert record.share_of_others((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)) == 0.0
+    total, busy, own = record.cpu_times()
+    assert total >= busy >= own

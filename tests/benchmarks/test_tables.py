@@ -15,7 +15,7 @@ FACTS = {
     "threads": 2,
     "cpus": 2,
     "emulated": False,
-    "load": 0.1,
+    "other processes": 0.01,
     "versions": {"tinygen": "1", "numpy": "2.0"},
 }
 STEP = ["training step, ms", "MLP", {"tinygen": 1.0, "PyTorch": 2.0}]
