@@ -46,7 +46,7 @@ def sampling(n: int, channels: int, layers: int, length: int, naive_steps: int) 
     model = make(length, channels, layers)
     twin = TorchWaveNet(model)
     start = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (n, model.receptive_field)))
-    cached = partial(WaveNetSampler(twin).sample, n, length)
+    cached = torch.no_grad()(partial(WaveNetSampler(twin).sample, n, length))
     samples, logits = cached()
     check_logits(samples, logits, lambda x: twin(x).transpose(1, 2))
 

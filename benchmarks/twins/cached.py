@@ -1,21 +1,20 @@
 """PyTorch samplers that cache activations, as a user would write them: every activation is computed once.
 
 A convolution at one position is a product of the cached activations at its taps with the weights at the taps. `sample`
-returns the samples and the logits that they were drawn from, which must be those of the whole network.
+returns the samples and the logits that they were drawn from, which must be those of the whole network; call it without
+recording gradients.
 """
 
 from collections.abc import Callable
-from typing import ParamSpec
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - PyTorch's convention
 
 from .layers import TorchConv
-from .pixelcnn import TorchGatedPixelCNN
+from .pixelcnn import TorchGatedPixelCNN, gated_activation
 from .wavenet import TorchWaveNet
 
 Samples = tuple[torch.Tensor, torch.Tensor]
-Arguments = ParamSpec("Arguments")
 
 
 def check_logits(x: torch.Tensor, logits: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -24,24 +23,9 @@ def check_logits(x: torch.Tensor, logits: torch.Tensor, network: Callable[[torch
         torch.testing.assert_close(network(x), logits, rtol=1e-3, atol=1e-4)
 
 
-def inference(sample: Callable[Arguments, Samples]) -> Callable[Arguments, Samples]:
-    """Run without recording gradients, as `torch.no_grad()`, which is not typed."""
-
-    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Samples:
-        with torch.no_grad():
-            return sample(*args, **kwargs)
-
-    return run
-
-
 def draw(logits: torch.Tensor) -> torch.Tensor:
     """Sample the values (n,) of one variable from logits (n, levels)."""
     return torch.multinomial(F.softmax(logits, 1), 1)[:, 0]
-
-
-def gated_activation(x: torch.Tensor) -> torch.Tensor:
-    a, b = x.chunk(2, dim=1)
-    return torch.tanh(a) * torch.sigmoid(b)
 
 
 def matrix(conv: TorchConv) -> torch.Tensor:
@@ -62,7 +46,6 @@ class WaveNetSampler:
         self.ends = [(conv, matrix(conv)) for conv in (net.hidden, net.logits)]
         self.first = matrix(net.first)
 
-    @inference
     def sample(self, n: int, length: int) -> Samples:
         """Return samples (n, length) and their logits (n, length, levels)."""
         net, channels = self.net, self.net.embedding.shape[1]
@@ -95,7 +78,6 @@ class GatedPixelCNNSampler:
         self.weights = [{name: matrix(c) for name in names if (c := getattr(layer, name))} for layer in net.layers]
         self.ends = [(conv, matrix(conv)) for conv in (net.hidden, net.logits)]
 
-    @inference
     def sample(self, n: int, height: int, width: int) -> Samples:
         """Return images (n, height, width) and their logits (n, height, width, levels)."""
         layers, x = self.net.layers, torch.empty(n, height, width, dtype=torch.int64)
