@@ -160,13 +160,23 @@ def merge(path: Path, name: str, facts: dict[str, Any], rows: Iterable[Row]) -> 
     listed = [[row.table, row.label, {key: rounded(value) for key, value in row.values.items()}] for row in rows]
     content["comparisons"].setdefault(instruction_set(), {})[name] = {**facts, "rows": listed}
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=False)
-    write_atomically(path, (one_line_rows(text) + "\n").encode())
+    write_atomically(path, as_json(content).encode())
 
 
-def one_line_rows(text: str) -> str:
-    """Put each row of the JSON text on one line, so that a change of one row is a change of one line."""
-    return re.sub(r"\[\s*\"(?:[^\[\]])*\]", lambda match: re.sub(r"\s*\n\s*", " ", match[0]), text)
+def as_json(content: dict[str, Any]) -> str:
+    """Format results with each row on one line, so that a change of one row is a change of one line."""
+    lines: list[str] = []
+
+    def placeholder(row: Any) -> str:
+        lines.append(json.dumps(row, ensure_ascii=False))
+        return f"row {len(lines) - 1}"
+
+    comparisons = {
+        isa: {name: {**run, "rows": [placeholder(row) for row in run["rows"]]} for name, run in found.items()}
+        for isa, found in content["comparisons"].items()
+    }
+    text = json.dumps({**content, "comparisons": comparisons}, ensure_ascii=False, indent=1)
+    return re.sub(r'"row (\d+)"', lambda match: lines[int(match[1])], text) + "\n"
 
 
 def rounded(value: float | str) -> float | str:

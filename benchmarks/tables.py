@@ -116,7 +116,7 @@ def kernels(found: list[Column]) -> Iterator[str]:
     cells: dict[str, Callable[[Values], str]] = {
         "ms": lambda v: number(v, "tinygen"),
         "÷ PyTorch": lambda v: ratio(v, "tinygen", "PyTorch"),
-        "tinygen / PyTorch": rate,
+        "rate: tinygen / PyTorch": rate,
         "error, ulps": lambda v: pair(v, "ulps") if v else "–",
     }
     yield from table("kernel", found, "kernel, ms", ["layers", "fused"], cells)

@@ -215,6 +215,6 @@ def median_seconds(*calls: Callable[[], object], rounds: int = 3) -> list[float]
 def _median_of_one_round(call: Callable[[], object], seconds: float) -> float:
     call()
     times: list[float] = []
-    while len(times) < 200 and sum(times) < (seconds if len(times) >= 3 else 2 * seconds + 1):
+    while len(times) < 200 and sum(times) < (seconds if len(times) >= 2 else 2 * seconds + 1):
         times.append(seconds_of(call))
     return statistics.median(times)

@@ -26,9 +26,10 @@ def test_merge_replaces_one_comparison_and_keeps_the_others(tmp_path: Path) -> N
 
 
 def test_every_row_is_one_line_of_the_file(tmp_path: Path) -> None:
-    record.merge(tmp_path / "cpu.json", "mlp", {}, ROWS)
+    rows = [*ROWS, Row("step, ms", "7×7, 28² [64]", {"tinygen": 3.0})]
+    record.merge(tmp_path / "cpu.json", "mlp", {}, rows)
     lines = (tmp_path / "cpu.json").read_text(encoding="utf-8").splitlines()
-    assert sum('"step, ms"' in line and '"tinygen"' in line for line in lines) == len(ROWS)
+    assert sum('"step, ms"' in line and '"tinygen"' in line for line in lines) == len(rows)
 
 
 @pytest.mark.parametrize("quick", [False, True])
