@@ -10,7 +10,7 @@ Checked by: tests/benchmarks/test_tables.py
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,15 +62,23 @@ def ratio(values: Values, ours: str, theirs: str) -> str:
 
 
 def table(
-    title: str, found: list[Column], name: str, modules: Iterable[str], cells: dict[str, Callable[[Values], str]]
+    title: str, found: list[Column], name: str, modules: Sequence[str], cells: dict[str, Callable[[Values], str]]
 ) -> Iterator[str]:
-    """Yield the lines of a table: a row per label, and for every instruction set one column per cell function."""
-    per_column = [column.values(name, modules) for column in found]
-    heads = [f"{column.name}: {head}" if i == 0 else head for column in found for i, head in enumerate(cells)]
-    yield line([title, *heads])
-    yield "|---" * (1 + len(heads)) + "|"
-    for label in dict.fromkeys(label for values in per_column for label in values):
-        yield line([label, *(cell(values.get(label, {})) for values in per_column for cell in cells.values())])
+    """Yield the lines of a table: a row per label, and per instruction set with results a column per cell function."""
+    measured = [(column.name, values) for column in found if (values := column.values(name, modules))]
+    if not measured:
+        yield "Not measured."
+        return
+    yield from heading(title, (f"{column}: {h}" if not i else h for column, _ in measured for i, h in enumerate(cells)))
+    for label in dict.fromkeys(label for _, values in measured for label in values):
+        yield line([label, *(cell(values.get(label, {})) for _, values in measured for cell in cells.values())])
+
+
+def heading(title: str, heads: Iterable[str]) -> Iterator[str]:
+    """Yield the first two lines of a table."""
+    titles = [title, *heads]
+    yield line(titles)
+    yield "|---" * len(titles) + "|"
 
 
 def steps(found: list[Column]) -> Iterator[str]:
@@ -178,9 +186,8 @@ README_ROWS = {
 
 def summary(found: list[Column]) -> Iterator[str]:
     """A few rows of `steps` and `sampling` for the README."""
-    heads = [f"{column.name}: {head}" for column in found for head in ("ms", "÷ PyTorch")]
-    yield line(["", *heads])
-    yield "|---" * (1 + len(heads)) + "|"
+    found = [column for column in found if column.values("training step, ms", MODULES)]
+    yield from heading("", (f"{column.name}: {head}" for column in found for head in ("ms", "÷ PyTorch")))
     for kind, labels in README_ROWS.items():
         for label in labels:
             cells = []
