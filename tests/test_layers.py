@@ -13,6 +13,7 @@ PACKAGE = ROOT / "tinygen"
 
 # From top to bottom, as names below tinygen. An entry covers the modules below it unless they have an entry themselves.
 LAYERS = [
+    {"arguments"},
     {"kernels.runtime"},
     {"kernels.reference"},
     {"kernels"},
@@ -62,7 +63,7 @@ MODEL_LIMIT = 200
 EXAMPLE_LIMIT = 100
 FUNCTION_LIMIT = 50  # not counting the docstring
 AUTOGRAD_LIMIT = 2_200
-PACKAGE_LIMIT = 16_300
+PACKAGE_LIMIT = 16_800
 
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}

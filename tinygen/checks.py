@@ -5,6 +5,7 @@ Checked by: tests/test_checks.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,8 +24,9 @@ def require(holds: bool | np.bool_, name: str, expected: object, got: object) ->
 def at_least(least: int, **counts: int) -> None:
     """Raise ValueError unless every count is an integer ≥ `least`. The keywords are the names in the message."""
     for name, count in counts.items():
-        require(isinstance(count, int | np.integer), name, "an integer", repr(count))
-        require(count >= least, name, f"at least {least}", count)
+        integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        require(integer, name, "an integer", repr(count))
+        require(least <= count < 2**31, name, f"at least {least}" if count < least else "below 2³¹", count)
 
 
 def check_odd(least: int, **sizes: int) -> None:
@@ -34,16 +36,24 @@ def check_odd(least: int, **sizes: int) -> None:
         require(odd and size >= least, name, f"an odd integer of at least {least}", size)
 
 
+def check_positive(**values: float) -> None:
+    """Raise ValueError unless every value is a finite number above 0. The keywords are the names in the message."""
+    for name, value in values.items():
+        number = isinstance(value, float | int | np.floating | np.integer)
+        require(number and 0 < value < math.inf, name, "a positive number", repr(value))
+
+
 def check_rate(name: str, rate: float) -> None:
     """Raise ValueError unless 0 ≤ rate < 1."""
     require(0 <= rate < 1, name, "at least 0 and below 1", rate)
 
 
-def check_counts(name: str, counts: Sequence[int]) -> None:
-    """Raise ValueError unless `counts` is a nonempty sequence of integers ≥ 1, such as the shape of an event."""
+def check_counts(name: str, counts: Sequence[int], least: int = 1) -> None:
+    """Raise ValueError unless `counts` is a sequence of `least` or more integers ≥ 1, such as the shape of an event."""
     given = counts if isinstance(counts, Sequence) else ()
     positive = [isinstance(n, int | np.integer) and n >= 1 for n in given]
-    require(any(positive) and all(positive), name, "one or more integers of at least 1", counts)
+    fits = isinstance(counts, Sequence) and len(positive) >= least and all(positive)
+    require(fits, name, "one or more integers of at least 1" if least else "integers of at least 1", counts)
 
 
 def check_array(name: str, x: object) -> None:

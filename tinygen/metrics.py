@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import explained
 from .checks import at_least, require
 
 Reals = NDArray[np.float64]
 
 
+@explained
 def inception_score(probabilities: ArrayLike) -> float:
     """Return exp of the mutual information of image and class: K if predictions are certain and classes balanced.
 
@@ -40,6 +42,7 @@ def inception_score(probabilities: ArrayLike) -> float:
     return float(np.exp(_entropy(p.mean(0)) - _entropy(p).mean()))
 
 
+@explained
 def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov_b: ArrayLike) -> float:
     """Return the squared 2-Wasserstein distance between two Gaussians.
 
@@ -72,6 +75,7 @@ def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov
     return float(max(0.0, np.sum((m_a - m_b) ** 2) + np.trace(s_a) + np.trace(s_b) - 2 * cross))
 
 
+@explained
 def fid(features_a: ArrayLike, features_b: ArrayLike) -> float:
     """Return the Fréchet distance between Gaussians with the means and covariances of two sets of features.
 
@@ -101,6 +105,7 @@ class Estimate(NamedTuple):
     high: float
 
 
+@explained
 def bootstrap(
     statistic: Callable[..., float],
     *samples: ArrayLike,

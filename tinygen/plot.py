@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import explained
 from .checks import at_least, require
 from .files import import_optional, write_atomically
 
@@ -30,6 +31,7 @@ INK, FAINT = "#333333", "#8C8C8C"
 DPI = 200
 
 
+@explained
 def sample_grid(
     images: ArrayLike,
     *,
@@ -79,6 +81,7 @@ def sample_grid(
     return figure
 
 
+@explained
 def curves(
     history: Mapping[str, ArrayLike],
     *,
@@ -136,6 +139,7 @@ def curves(
     return figure
 
 
+@explained
 def density(
     log_prob: Callable[[NDArray[np.float64]], ArrayLike],
     box: tuple[float, float, float, float],
@@ -182,6 +186,7 @@ def density(
     return figure
 
 
+@explained
 def points(samples: ArrayLike, *, title: str | None = None) -> Figure:
     """Plot points (m, 2) in the plane. Raises ValueError for other shapes."""
     figure = _figure(4.0, 4.0, layout="constrained")
@@ -192,6 +197,7 @@ def points(samples: ArrayLike, *, title: str | None = None) -> Figure:
     return figure
 
 
+@explained
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure as a PNG file, creating its folder, and return the path. Equal figures give equal bytes.
 

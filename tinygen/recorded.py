@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import autograd
+from .arguments import Explained
 from .autograd import Array, Parameter
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -34,7 +35,7 @@ REGISTRY: dict[str, Callable[..., Any]] = {  # classes and functions by name
 }
 
 
-class Recorded:
+class Recorded(Explained):
     """Base class of objects that record their constructor's arguments: modules, distributions, masks and solvers.
 
     Arguments are recorded by value when the constructor is called. Changes to attributes are not recorded.

@@ -21,8 +21,8 @@ def test_inverse_and_log_det(shape: tuple[int, ...], seed: int) -> None:
 
 def test_log_det_without_number_of_positions_is_rejected(rng: np.random.Generator) -> None:
     class OnePosition(ActNorm):
-        def _log_det(self, x):  # type: ignore[no-untyped-def]
-            return super()._log_det(x[:, :1, :1])
+        def _log_det(self, name, x):  # type: ignore[no-untyped-def]
+            return super()._log_det(name, x[:, :1, :1])
 
     norm = OnePosition(2).astype(np.float64)
     norm.s.assign([0.5, 0.7])

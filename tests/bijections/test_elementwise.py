@@ -90,7 +90,7 @@ def test_rejects_invalid_settings_and_shapes() -> None:
         Affine(1.0, np.inf)
     for scale in (np.ones(2), np.ones((2, 3)), np.ones((2, 1))):  # the last two would broadcast over the batch
         for direction in ("forward", "inverse"):
-            with pytest.raises(ValueError, match=r"^x: expected events that scale and shift of shapes .* broadcast to"):
+            with pytest.raises(ValueError, match=r"^[xz]: expected events that scale and shift"):
                 getattr(Affine(scale), direction)(np.ones((2, 3)))
 
 

@@ -43,9 +43,9 @@ def test_rejects_invalid_permutation(order: list[int]) -> None:
 
 
 def test_rejects_wrong_shapes() -> None:
-    for direction in ("forward", "inverse"):
+    for direction, name in (("forward", "x"), ("inverse", "z")):
         for shape in ((2, 4), (3,), ()):
-            with pytest.raises(ValueError, match=r"^x: expected shape \(N, …, 3\) in Permute"):
+            with pytest.raises(ValueError, match=rf"^{name}: expected shape \(N, …, 3\) in Permute"):
                 getattr(Permute(np.arange(3)), direction)(np.zeros(shape))
         with pytest.raises(ValueError, match=r"^[xz]: expected shape \(N, "):
             getattr(Reshape((4,), (2, 2)), direction)(np.zeros((3, 4, 1)))

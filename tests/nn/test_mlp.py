@@ -41,5 +41,5 @@ def test_init_does_not_apply_to_the_last_layer() -> None:
 @pytest.mark.parametrize("sizes", [(0, (5,), 3), (2, (5, 0), 3), (2, (), 0)])
 def test_rejects_sizes_below_one(sizes: Any, rng: np.random.Generator) -> None:
     n_in, hidden, n_out = sizes
-    with pytest.raises(ValueError, match="expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"expected .*at least 1, got"):
         MLP(n_in, hidden, n_out, rng)

@@ -102,7 +102,7 @@ def modifies(f: Callable[..., Any]) -> Callable[..., Any]:
 RESULTS: dict[str, Callable[[Any], Any]] = {
     "None": lambda y: None,
     "text": lambda y: "text",
-    "complex": lambda y: y * 1j,
+    "complex": lambda y: np.asarray(getattr(y, "value", y)) * 1j,
     "ragged": lambda y: [[1.0], [1.0, 2.0]],
     "NaN": lambda y: y * np.nan,
     "wrong shape": lambda y: np.ones((2, *np.shape(y), 3)),

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import explained
 from .parameter import Parameter
 from .tensor import PRIMITIVES, VJP, Tensor, TensorLike, is_grad_enabled, set_grad_enabled
 
@@ -34,6 +35,7 @@ class IndexVJP:
         return self.vjp(g, y)
 
 
+@explained
 def grad(
     output: Tensor,
     inputs: Iterable[Tensor],

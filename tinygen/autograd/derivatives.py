@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked, explained
 from .backward import check_inputs, grad, value_and_free
 from .reduce import sum
 from .shape import reshape, stack
@@ -19,6 +20,7 @@ from .tensor import Tensor, TensorLike, is_grad_enabled, set_grad_enabled, value
 Function = Callable[..., Tensor]
 
 
+@checked
 def value_and_grad(
     f: Function, inputs: Iterable[Tensor] | None = None, allow_unreached: bool = False
 ) -> Callable[..., tuple[Tensor, Any]]:
@@ -52,6 +54,7 @@ def value_and_grad(
     return value_and_gradient
 
 
+@explained
 def vjp(f: Function, *xs: TensorLike) -> tuple[Tensor, Callable[[TensorLike], list[Tensor]]]:
     """Return y = f(*xs) and the function g ↦ [gᵀ ∂y/∂x for x in xs].
 
@@ -66,6 +69,7 @@ def vjp(f: Function, *xs: TensorLike) -> tuple[Tensor, Callable[[TensorLike], li
     return _detach_in_no_grad(y), lambda g: grad(y, inputs, g, create_graph=is_grad_enabled(), allow_unreached=True)
 
 
+@explained
 def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -> tuple[Tensor, Tensor]:
     """Return y = f(*xs) and its directional derivative Σ ∂y/∂x ẋ along the tangents ẋ.
 
@@ -75,6 +79,8 @@ def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -
         >>> jvp(lambda x: x * x, [3.0], [1.0])[1].item()
         6.0
     """
+    if len(xs) != len(tangents):
+        raise ValueError(f"tangents: expected one for each of {len(xs)} xs, got {len(tangents)}")
     for i, (x, tangent) in enumerate(zip(xs, tangents, strict=True)):
         shape, got = np.shape(value_of(x)), np.shape(value_of(tangent))
         if shape != got:
@@ -87,6 +93,7 @@ def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -
     return _detach_in_no_grad(y), grad(total, [g], create_graph=is_grad_enabled(), allow_unreached=True)[0]
 
 
+@checked
 def jacobian(f: Function) -> Callable[[TensorLike], Tensor]:
     """Return the function x ↦ ∂f/∂x, of shape (*f(x).shape, *x.shape): one backward pass per element of f(x).
 
@@ -105,6 +112,7 @@ def jacobian(f: Function) -> Callable[[TensorLike], Tensor]:
     return derivative
 
 
+@checked
 def hessian(f: Function) -> Callable[[TensorLike], Tensor]:
     """Return the function x ↦ ∂²f/∂x∂x of a scalar f, of shape (*x.shape, *x.shape).
 
@@ -116,6 +124,7 @@ def hessian(f: Function) -> Callable[[TensorLike], Tensor]:
     return jacobian(_gradient(f))
 
 
+@explained
 def hvp(f: Function, x: TensorLike, v: TensorLike) -> Tensor:
     """Return the Hessian-vector product ∂²f/∂x∂x v of a scalar f, as the derivative of ⟨∂f/∂x, v⟩.
 
@@ -123,7 +132,10 @@ def hvp(f: Function, x: TensorLike, v: TensorLike) -> Tensor:
         >>> hvp(lambda x: x[0] * x[1], [1.0, 2.0], [1.0, 0.0]).value
         array([0., 1.])
     """
-    return vjp(_gradient(f), x)[1](v)[0]
+    gradient, pull_back = vjp(_gradient(f), x)
+    if np.shape(value_of(v)) != gradient.shape:
+        raise ValueError(f"v: expected the shape of x, {gradient.shape}, got {np.shape(value_of(v))}")
+    return pull_back(v)[0]
 
 
 def _gradient(f: Function) -> Callable[[Tensor], Tensor]:

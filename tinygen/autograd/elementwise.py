@@ -12,6 +12,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..kernels import activation
 from .tensor import Array, Tensor, TensorLike, apply_numpy, array_of, is_grad_enabled, node, primitive, value_of
@@ -201,7 +202,7 @@ def where(condition: Any, a: TensorLike, b: TensorLike) -> Tensor:
 
 
 @primitive
-def astype(x: TensorLike, dtype: Any) -> Tensor:
+def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
     """y = x in another floating-point dtype; the cotangent is cast back. Raises TypeError for any other dtype."""
     if np.dtype(dtype).kind != "f":
         raise TypeError(f"astype: expected a floating-point dtype, got {np.dtype(dtype)}; use x.value.astype")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
+from ..arguments import explained
 from ..kernels import activation, likelihood, mixture
 from ..kernels import lstm as recurrent
 from .backward import grad
@@ -134,6 +135,7 @@ def lstm(x: TensorLike, u: TensorLike) -> Tensor:
     return node("lstm", h, (a, _vjp("lstm_vjp", x, lambda x: _composed_lstm(x, u), kernel)))
 
 
+@explained
 def lstm_cell(a: TensorLike, c: TensorLike) -> tuple[Tensor, Tensor]:
     """One step of an LSTM: c′ = σ(f) c + σ(i) tanh(g), h′ = σ(o) tanh(c′), where i, f, g, o are the quarters of a.
 

@@ -3,10 +3,12 @@
 Checked by: tests/autograd/test_graph.py
 """
 
+from ..arguments import explained
 from .parameter import Parameter
 from .tensor import Tensor
 
 
+@explained
 def to_dot(output: Tensor) -> str:
     r"""Return the graph that computed a tensor as DOT text, which `dot -Tpng` renders.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ..arguments import explained
 from .tensor import Tensor, TensorLike, array_of, orders
 
 
@@ -30,7 +31,8 @@ class Parameter(Tensor):
 
     first_order: int  # every tensor computed from any of the parameter's values has a greater order
 
-    def __init__(self, value: Any, dtype: DTypeLike = np.float32) -> None:
+    @explained
+    def __init__(self, value: TensorLike, dtype: DTypeLike = np.float32) -> None:
         super().__init__(value if isinstance(value, Tensor) else np.array(value), dtype)
         self.first_order = self.order
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..arguments import explained
 from ..kernels.reductions import sum_rows
 from .backward import IndexVJP
 from .tensor import VJP, Array, Tensor, TensorLike, apply_numpy, array_of, is_grad_enabled, node, primitive, value_of
@@ -171,6 +172,7 @@ def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     return node("concatenate", y, *zip(tensors, map(vjp, [0, *stops], stops), strict=True))
 
 
+@explained
 def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Split x along an axis: the inverse of concatenate.
 
@@ -203,6 +205,7 @@ def _slice_along(axis: int, start: int, stop: int, ndim: int) -> tuple[slice, ..
     return tuple(key)
 
 
+@explained
 def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """Join tensors of equal shape along a new axis.
 

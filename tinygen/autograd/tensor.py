@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..arguments import explained
+
 Array: TypeAlias = NDArray[Any]
 VJP: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 Edge: TypeAlias = "tuple[TensorLike, VJP]"
-TensorLike: TypeAlias = "Tensor | Array | np.generic | float | Sequence[Any]"
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,7 +47,7 @@ def primitive(operation: F) -> F:
     name, taken = operation.__name__, PRIMITIVES.get(operation.__name__, operation)
     if (taken.__module__, taken.__qualname__) != (operation.__module__, operation.__qualname__):
         raise ValueError(f"primitive: {name!r} is already an operation of {taken.__module__}; choose another name")
-    PRIMITIVES[name] = operation
+    PRIMITIVES[name] = operation = explained(operation)
     return operation
 
 
@@ -74,15 +75,7 @@ def set_grad_enabled(enabled: bool) -> Iterator[None]:
 
 
 def no_grad() -> Any:
-    """Context manager, or decorator `@no_grad()`, that disables gradient recording in this thread.
-
-    Example:
-        >>> x = Tensor(2.0)
-        >>> with no_grad():
-        ...     y = x * x
-        >>> y.edges
-        ()
-    """
+    """Context manager, or decorator `@no_grad()`, that disables gradient recording in this thread."""
     return set_grad_enabled(False)
 
 
@@ -127,12 +120,14 @@ class Tensor:
     op: str
     order: int
 
-    def __init__(self, value: Any, dtype: DTypeLike | None = None) -> None:
+    @explained
+    def __init__(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
         if isinstance(value, Tensor):
             raise TypeError("value: expected an array, got a Tensor; pass tensor.value for a constant without edges")
-        array = np.asarray(value, dtype)
+        array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"value: expected real numbers, got dtype {array.dtype}")
+        array = array if dtype is None else array.astype(dtype, copy=False)
         self.value, self.edges, self.op, self.order = array, (), "", next(orders)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -252,6 +247,9 @@ def _one_or_several(arguments: tuple[Any, ...]) -> Any:
     return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer) else arguments
 
 
+TensorLike: TypeAlias = Tensor | Array | np.generic | float | Sequence[Any]
+
+
 def value_of(x: Any) -> Any:
     """Return the array of a tensor, or any other object unchanged (a Python number stays weakly typed, NEP 50)."""
     return x.value if isinstance(x, Tensor) else x
@@ -263,10 +261,7 @@ def array_of(x: Any) -> Array:
 
 
 def apply_numpy(function: Callable[..., Any], operands: Sequence[TensorLike], *options: Any, op: str = "") -> Any:
-    """Call function(*values of the operands, *options); add the operation's name and the shapes to its errors.
-
-    The name is `op`, by default that of the function.
-    """
+    """Call function(*values of the operands, *options); add the name (`op` or the function's) and shapes to errors."""
     values = [value_of(operand) for operand in operands]
     try:
         return function(*values, *options)
@@ -291,7 +286,9 @@ def node(op: str, value: Any, *edges: Edge) -> Tensor:
         Tensor(8., dtype=float64, op=cube)
     """
     tensor = Tensor.__new__(Tensor)
-    tensor.value = value if type(value) is np.ndarray else np.asarray(value)
+    tensor.value = value = value if type(value) is np.ndarray else np.asarray(value)
+    if value.dtype.kind not in "fiub":
+        raise TypeError(f"{op}: expected real numbers, got {value.dtype}")
     tensor.op = op
     tensor.edges = tuple([edge for edge in edges if isinstance(edge[0], Tensor)]) if _mode.grad_enabled else ()  # type: ignore[misc]
     tensor.order = next(orders)

@@ -33,13 +33,14 @@ class ActNorm(Bijection):
         self.m, self.s = Parameter(np.zeros(channels)), Parameter(np.zeros(channels))
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        return subtract(x, self.m) * exp(self.s), self._log_det(x)
+        log_det = self._log_det("x", x)
+        return subtract(x, self.m) * exp(self.s), log_det
 
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        return self.to_data(z), -self._log_det(z)
+        return self.to_data(z), -self._log_det("z", z)
 
     def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
-        self._positions(z)
+        self._positions("z", z)
         return exp(-self.s) * z + self.m
 
     def initialise(self, x: TensorLike, context: Context = None) -> Tensor:
@@ -51,10 +52,11 @@ class ActNorm(Bijection):
         self.s.assign(-np.log(np.where(varies, deviation, 1)))
         return self.forward(x)[0]
 
-    def _log_det(self, x: TensorLike) -> Tensor:
-        return broadcast_to(self.s.sum() * self._positions(x), array_of(x).shape[:1])
+    def _log_det(self, name: str, x: TensorLike) -> Tensor:
+        return broadcast_to(self.s.sum() * self._positions(name, x), array_of(x).shape[:1])
 
-    def _positions(self, x: TensorLike) -> int:
-        _, *positions, channels = array_of(x).shape
-        require(channels == self.s.size, "x", f"shape (N, …, {self.s.size}) in ActNorm", array_of(x).shape)
-        return math.prod(positions)
+    def _positions(self, name: str, x: TensorLike) -> int:
+        shape = array_of(x).shape
+        fits = len(shape) >= 2 and shape[-1] == self.s.size
+        require(fits, name, f"shape (N, …, {self.s.size}) in ActNorm", shape)
+        return math.prod(shape[1:-1])

@@ -28,18 +28,19 @@ class Affine(Bijection):
         self.scale, self.shift = (v if isinstance(v, Tensor) else np.asarray(v, np.float64) for v in (scale, shift))
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        scale, shift = self._scale_and_shift(x)
+        scale, shift = self._scale_and_shift("x", x)
         return add(multiply(x, scale), shift), self._log_det(x, scale)
 
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        scale, shift = self._scale_and_shift(z)
+        scale, shift = self._scale_and_shift("z", z)
         return divide(subtract(z, shift), scale), -self._log_det(z, scale)
 
-    def _scale_and_shift(self, x: TensorLike) -> list[TensorLike]:
+    def _scale_and_shift(self, name: str, x: TensorLike) -> list[TensorLike]:
         v, both = array_of(x), (self.scale, self.shift)
         if v.ndim < 1 or not all(broadcasts(p.shape, v.shape[1:]) for p in both):
             shapes = " and ".join(str(p.shape) for p in both)
-            raise ValueError(f"x: expected events that scale and shift of shapes {shapes} broadcast to, got {v.shape}")
+            wanted = f"events that scale and shift of shapes {shapes} broadcast to"
+            raise ValueError(f"{name}: expected {wanted}, got {v.shape}")
         return [p if isinstance(p, Tensor) or v.dtype.kind != "f" else p.astype(v.dtype) for p in both]
 
     def _log_det(self, x: TensorLike, scale: TensorLike) -> Tensor:

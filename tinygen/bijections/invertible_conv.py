@@ -57,14 +57,17 @@ class InvertibleConv(Bijection):
         return matmul(lower[self.order], upper)
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        return matmul(x, self.w), self._log_det(x)
+        log_det = self._log_det("x", x)
+        return matmul(x, self.w), log_det
 
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        return matmul(z, inv(self.w)), -self._log_det(z)
+        log_det = self._log_det("z", z)
+        return matmul(z, inv(self.w)), -log_det
 
-    def _log_det(self, x: TensorLike) -> Tensor:
-        n, *positions, _ = array_of(x).shape
-        return broadcast_to(self.log_s.sum() * math.prod(positions), (n,))
+    def _log_det(self, name: str, x: TensorLike) -> Tensor:
+        shape, channels = array_of(x).shape, len(self.order)
+        require(len(shape) >= 2 and shape[-1] == channels, name, f"shape (N, …, {channels}) in InvertibleConv", shape)
+        return broadcast_to(self.log_s.sum() * math.prod(shape[1:-1]), shape[:1])
 
 
 def plu(w: Array) -> tuple[Array, Array, Array]:

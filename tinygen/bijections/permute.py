@@ -4,6 +4,7 @@ Checked by: tests/bijections/test_permute.py
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,22 +21,22 @@ class Permute(Bijection):
     Raises: ValueError if order is not a permutation of 0…D−1.
     """
 
-    def __init__(self, order: Array) -> None:
+    def __init__(self, order: Array | Sequence[int]) -> None:
         order = np.array(order)
         if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(len(order))):
             raise ValueError(f"order: expected a permutation of 0…D−1, got {order.dtype} {order}")
         self.order = order
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        return self._permuted(x, self.order)
+        return self._permuted("x", x, self.order)
 
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        return self._permuted(z, np.argsort(self.order))
+        return self._permuted("z", z, np.argsort(self.order))
 
-    def _permuted(self, x: TensorLike, order: Array) -> tuple[Tensor, Tensor]:
+    def _permuted(self, name: str, x: TensorLike, order: Array) -> tuple[Tensor, Tensor]:
         shape = array_of(x).shape
         if len(shape) < 2 or shape[-1:] != order.shape:
-            raise ValueError(f"x: expected shape (N, …, {len(order)}) in Permute, got {shape}")
+            raise ValueError(f"{name}: expected shape (N, …, {len(order)}) in Permute, got {shape}")
         return index(x, (..., order)), zero_log_det(x)
 
 

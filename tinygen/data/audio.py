@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import explained
 from ..checks import at_least, require
 from ..files import write_atomically
 
@@ -24,6 +25,7 @@ KINDS = ("pluck", "chirp", "vowel")
 FORMANTS = {"a": (730, 1090, 2440), "i": (270, 2290, 3010), "u": (300, 870, 2240)}
 
 
+@explained
 def mu_law_encode(x: ArrayLike, levels: int = 256) -> NDArray[np.int64]:
     """Quantise a wave to codes 0 … μ, μ = levels − 1, with smaller steps at small amplitudes.
 
@@ -44,6 +46,7 @@ def mu_law_encode(x: ArrayLike, levels: int = 256) -> NDArray[np.int64]:
     return np.asarray(np.floor(mu * (f + 1) / 2 + 0.5), np.int64)
 
 
+@explained
 def mu_law_decode(k: ArrayLike, levels: int = 256) -> Wave:
     """Return the x whose f(x) is at the centre of the interval of code k, so that encoding x returns k.
 
@@ -60,6 +63,7 @@ def mu_law_decode(k: ArrayLike, levels: int = 256) -> Wave:
     return np.asarray(np.sign(y) * ((1.0 + mu) ** np.abs(y) - 1) / mu)
 
 
+@explained
 def pluck(frequency: float, seconds: float, rate: int, rng: np.random.Generator) -> Wave:
     """Return a plucked string: noise in a feedback delay line of length L, low-pass filtered at every pass.
 
@@ -79,6 +83,7 @@ def pluck(frequency: float, seconds: float, rate: int, rng: np.random.Generator)
     return y[1 : 1 + length]
 
 
+@explained
 def chirp(start: float, end: float, seconds: float, rate: int, rng: np.random.Generator) -> Wave:
     """Return a linear chirp: y = sin φ with φ′ = 2π (start + (end − start) t / seconds) and random φ(0)."""
     _check_frequency("start", start, rate)
@@ -87,6 +92,7 @@ def chirp(start: float, end: float, seconds: float, rate: int, rng: np.random.Ge
     return np.sin(2 * math.pi * (start * t + (end - start) * t**2 / (2 * seconds) + rng.random()))
 
 
+@explained
 def vowel(name: str, pitch: float, seconds: float, rate: int, rng: np.random.Generator) -> Wave:
     """Return a sung vowel of FORMANTS: harmonics of a pitch, filtered by resonances at the formants F.
 
@@ -105,6 +111,7 @@ def vowel(name: str, pitch: float, seconds: float, rate: int, rng: np.random.Gen
     return np.asarray(y / np.abs(y).max(initial=1e-300))
 
 
+@explained
 def sounds(n: int, rng: np.random.Generator, rate: int = 4000, seconds: float = 0.5) -> tuple[Wave, NDArray[np.int64]]:
     """Draw n sounds of random KINDS. Pitches are log-uniform in 100 … 200 Hz, the ends of chirps in 100 … 800 Hz.
 
@@ -125,6 +132,7 @@ def sounds(n: int, rng: np.random.Generator, rate: int = 4000, seconds: float = 
     return waves, kinds
 
 
+@explained
 def write_wav(path: str | Path, x: ArrayLike, rate: int) -> None:
     """Write a wave (T,) in [−1, 1] as a mono 16-bit WAV file, atomically. Raises ValueError for invalid x."""
     at_least(1, rate=rate)
@@ -139,6 +147,7 @@ def write_wav(path: str | Path, x: ArrayLike, rate: int) -> None:
     write_atomically(path, content.getvalue())
 
 
+@explained
 def read_wav(path: str | Path) -> tuple[Wave, int]:
     """Return the wave (T,) in [−1, 1] and the rate of a mono 16-bit WAV file. Raises ValueError for other files."""
     content = io.BytesIO(Path(path).read_bytes())  # from which a size that the file claims cannot be read

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import explained
 from ..checks import require
 from ..files import import_optional, read_npz
 from .folder import load
@@ -50,6 +51,7 @@ class Images:
         return len(self.pixels)
 
 
+@explained
 def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> Images:
     """Return one split of the 8×8 digits that scikit-learn includes: 17 levels, or 2 if there is a threshold.
 
@@ -75,6 +77,7 @@ def digits(split: Literal["train", "test"], *, threshold: int | None = None) -> 
     return Images((pixels >= threshold).astype(np.uint8), labels, levels=2)
 
 
+@explained
 def mnist(split: Literal["train", "test"]) -> Images:
     """Return one split of MNIST, 28×28 digits in 256 levels. The first call downloads it into `data_folder()`.
 
@@ -88,6 +91,7 @@ def mnist(split: Literal["train", "test"]) -> Images:
     return Images(pixels[..., None], labels.astype(np.int64), levels=256)
 
 
+@explained
 def binarized_mnist(split: Literal["train", "valid", "test"]) -> Images:
     """Return one split of static binarised MNIST: every pixel was set to 1 with probability equal to its grey value.
 

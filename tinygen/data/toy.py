@@ -16,7 +16,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import at_least, require
+from ..arguments import Explained
+from ..checks import at_least, check_positive, require
 
 Reals: TypeAlias = NDArray[np.float64]
 Box: TypeAlias = tuple[float, float, float, float]  # x₁ from, x₁ to, x₂ from, x₂ to: Matplotlib's `extent`
@@ -44,7 +45,7 @@ class ToyDensity(Protocol):
 
 
 @dataclass(frozen=True)
-class Checkerboard:
+class Checkerboard(Explained):
     """The uniform density on the cells of one parity of a 4×4 checkerboard, with side 2 and total area 32.
 
         x = 2u,   u₁ ~ U[−2, 2),   u₂ = U[0, 1) − 2·Bernoulli(½) + (⌊u₁⌋ mod 2),   H = ln 32
@@ -86,7 +87,7 @@ class Checkerboard:
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianMixture:
+class GaussianMixture(Explained):
     """A mixture of K isotropic Gaussians with equal widths and weights.
 
         p(x) = 1/K Σₖ N(x; cₖ, σ²I)
@@ -101,7 +102,7 @@ class GaussianMixture:
     sigma: float
 
     def __post_init__(self) -> None:
-        require(0 < self.sigma < math.inf, "sigma", "a positive number", self.sigma)
+        check_positive(sigma=self.sigma)
         object.__setattr__(self, "centres", np.asarray(self.centres, np.float64))
         shape = self.centres.shape
         require(len(shape) == 2 and shape[0] > 0 and shape[1] == 2, "centres", "(K, 2) with K ≥ 1", f"shape {shape}")
@@ -154,7 +155,7 @@ def grid_of_gaussians() -> GaussianMixture:
 
 
 @dataclass(frozen=True)
-class TwoMoons:
+class TwoMoons(Explained):
     """Two interleaved half circles with Gaussian noise.
 
         c(t) = (cos t, sin t)  or  (1 − cos t, ½ − sin t),  each with probability ½;  t ~ U[0, π];  x = c(t) + N(0, σ²I)
@@ -169,7 +170,7 @@ class TwoMoons:
     sigma: float = 0.1
 
     def __post_init__(self) -> None:
-        require(0 < self.sigma < math.inf, "sigma", "a positive number", self.sigma)
+        check_positive(sigma=self.sigma)
 
     @cached_property
     def entropy(self) -> float:

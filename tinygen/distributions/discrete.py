@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array, Tensor, TensorLike, bernoulli_log_prob, log_softmax, reshape, take_along_axis
 from ..autograd.elementwise import log_sigmoid, sigmoid
 from ..autograd.tensor import array_of
@@ -63,6 +64,7 @@ class Bernoulli(Recorded):
         return (rng.random(v.shape) < sigmoid(v).value).astype(np.int64)
 
 
+@explained
 def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
     """Return Σᵢ ln p(xᵢ) over all variables of each example, in nats; for Bernoulli outputs, in one fused operation.
 
@@ -75,6 +77,7 @@ def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
     return bernoulli_log_prob(parameters.reshape(flat), x.reshape(flat))
 
 
+@explained
 def sample_categorical(logits: TensorLike, rng: np.random.Generator) -> Array:
     """Draw k ~ softmax(logits) by inverting the cumulative distribution. Shapes: logits (…, K), k (…) of int64.
 

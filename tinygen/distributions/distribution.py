@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.tensor import array_of
 from ..checks import at_least
@@ -57,6 +58,7 @@ def check_width(width: int, parameters: TensorLike) -> TensorLike:
     return parameters
 
 
+@explained
 def bits_per_dim(nats: float, dims: int) -> float:
     """Convert a negative log-likelihood per example from nats to bits per dimension: nats / (dims ln 2)."""
     at_least(1, dims=dims)

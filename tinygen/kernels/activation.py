@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import explained
 from . import reference
 from .runtime.arrays import Array, as_contiguous, as_rows, check_shape, compiles
 from .runtime.compilation import compiled
@@ -93,6 +94,7 @@ def _relu_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
         out[i] = cotangent[i] if part[i] > 0 else f32(0)
 
 
+@explained
 def gated_activation(x: Array) -> Array:
     """y = tanh(a) σ(b), where a and b are the halves of the last axis of x.
 
@@ -109,6 +111,7 @@ def gated_activation(x: Array) -> Array:
     return y
 
 
+@explained
 def gated_activation_vjp(x: Array, g: Array) -> Array:
     """VJP of `gated_activation`, recomputing tanh and σ: ā = g σ(b) (1 − tanh² a), b̄ = g tanh(a) σ(b) (1 − σ(b)).
 

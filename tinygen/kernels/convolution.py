@@ -17,6 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from ..arguments import explained
 from . import reference
 from .packing import empty_pack, pack_blocks
 from .plans import Phase, Strides, phases, plan, planar, spans, swapped
@@ -34,6 +35,7 @@ _FEW = 8
 _INTEGERS = {int, *(np.dtype(code).type for code in np.typecodes["AllInteger"])}
 
 
+@explained
 def conv(
     x: Array,
     w: Array,
@@ -67,6 +69,7 @@ def conv(
     return y
 
 
+@explained
 def conv_transpose(
     y: Array, w: Array, taps: Taps, stride: int, size: Size, residual: Term = None, bias: Term = None
 ) -> Array:
@@ -101,6 +104,7 @@ def conv_transpose(
     return x
 
 
+@explained
 def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     """Correlation of x and y at each tap, the adjoint of `conv` in w: wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) over all images.
 

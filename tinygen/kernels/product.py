@@ -11,6 +11,7 @@ Checked by: tests/kernels/test_product.py
 import numba
 import numpy as np
 
+from ..arguments import explained
 from . import activation, reference
 from .convolution import conv_weight, convolve_into, flat_terms
 from .runtime.arrays import Array, as_contiguous, check_shape
@@ -20,6 +21,7 @@ _FEW = 4  # columns below which most lanes of a tile would be idle, unless the i
 _POINT = ((0, 0),)
 
 
+@explained
 def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
     """Matrix product y = a b + bias; with `relu`, max(y, 0).
 

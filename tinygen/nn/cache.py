@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ..arguments import checked
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of, node
@@ -65,6 +66,7 @@ class ActivationCache:
         ...     cache.write(rng.normal(layer(None, cache).value))  # a pixel given its left and upper neighbours
     """
 
+    @checked
     def __init__(self, n: int, size: tuple[int, ...], overwrite: bool = False) -> None:
         self.n, self.size, self.overwrite = n, size, overwrite
         self._position: Position | None = None

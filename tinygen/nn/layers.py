@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, relu
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
@@ -184,6 +185,7 @@ def linear_with_activation(x: TensorLike, w: TensorLike, b: TensorLike, activati
     return activation(linear(x, w, b))
 
 
+@explained
 def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
     """Zero each element with probability `rate`: y = x ⊙ m / (1 − rate), m ~ Bernoulli(1 − rate), so that E y = x.
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, conv, linear, matmul, relu
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_context, check_event
+from ..checks import at_least, broadcasts, check_context, check_counts, check_event, require
 from ..kernels import product
 from .cache import ActivationCache
 from .init import glorot_uniform
@@ -40,13 +40,17 @@ class MaskedLinear(Module):
     """
 
     def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True, relu: bool = False) -> None:
+        at_least(1, n_in=n_in, n_out=n_out)
         self.w = Parameter(glorot_uniform((n_in, n_out), (n_in, n_out), rng))
         self.b = Parameter(np.zeros(n_out)) if bias else None
         self.relu = relu
 
     def weights(self, mask: Array | None = None) -> Tensor:
         """Return w ⊙ mask, or w if there is no mask."""
-        return self.w if mask is None else self.w * mask
+        if mask is None:
+            return self.w
+        require(broadcasts(np.shape(mask), self.w.shape), "mask", f"shape {self.w.shape}", np.shape(mask))
+        return self.w * mask
 
     def __call__(
         self, x: TensorLike, mask: Array | None, cache: ActivationCache | None = None, residual: TensorLike = 0.0
@@ -138,6 +142,7 @@ class MaskedMLP(Module):
         if not orders or any(len(order) != variables for order in orders):
             raise ValueError(f"orders: expected at least one, each of {variables} variables, got {orders}")
         degree_rng, lowest = rng if len(orders) > 1 else None, 0 if context else 1
+        check_counts("hidden", hidden, least=0)
         self.degrees = [made_degrees(order, hidden, degree_rng, lowest) for order in orders]
         self.variables, self.width, self.context, self.activation = variables, width, context, activation
         sizes = [variables, *hidden, variables * width]

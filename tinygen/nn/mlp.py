@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..autograd import Tensor, TensorLike, relu
+from ..checks import check_counts
 from .init import Initialiser, he_normal
 from .layers import Activation, Linear
 from .module import Module
@@ -41,6 +42,7 @@ class MLP(Module):
         activation: Activation = relu,
         init: Initialiser = he_normal,
     ) -> None:
+        check_counts("hidden", hidden, least=0)
         sizes = [n_in, *hidden]
         self.layers = [Linear(a, b, rng, init=init) for a, b in pairwise(sizes)]
         self.activation = activation

@@ -14,11 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array, Tensor, concatenate, grad, no_grad, node, reshape
 from ..autograd.tensor import array_of, is_grad_enabled, set_grad_enabled
 from .solvers import Solution, Solver, State, VectorField
 
 
+@explained
 def solve_with_adjoint(
     f: VectorField, y: State, t0: float, t1: float, *, solver: Solver, inputs: Sequence[Tensor]
 ) -> Solution:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..autograd import Tensor, no_grad
 from ..autograd.tensor import array_of, node
-from ..checks import at_least, require
+from ..checks import at_least, check_positive, require
 from ..recorded import Recorded
 
 State: TypeAlias = tuple[Any, ...]  # of arrays or tensors
@@ -97,6 +97,7 @@ class FixedStep(Recorded):
         at_least(1, steps=self.steps)
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
+        _check_times(t0=t0, t1=t1)
         f, h = _CheckedField(f), (t1 - t0) / self.steps
         with np.errstate(all="ignore"):  # the solution is checked instead
             for step in range(self.steps):
@@ -135,11 +136,12 @@ class Adaptive(Recorded):
     tableau: Tableau = DORMAND_PRINCE
 
     def __post_init__(self) -> None:
-        require(0 < self.rtol < math.inf, "rtol", "a positive number", self.rtol)
-        require(0 < self.atol < math.inf, "atol", "a positive number", self.atol)
+        check_positive(rtol=self.rtol, atol=self.atol)
+        at_least(1, max_steps=self.max_steps)
         require(len(self.tableau.error) > 0, "tableau", "an embedded method for the error estimate", "none")
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
+        _check_times(t0=t0, t1=t1)
         if t0 == t1:
             return Solution(y, 0, 0)
         f, tableau, t, accepted, rejected, previous_error = _CheckedField(f), self.tableau, t0, 0, 0, 1.0
@@ -214,6 +216,11 @@ class _CheckedField:
         if got != expected:
             raise ValueError(f"f: expected a tuple of arrays with the shapes of y, {expected}, got {got}")
         return k
+
+
+def _check_times(**times: float) -> None:
+    for name, t in times.items():
+        require(math.isfinite(t), name, "a finite number", t)
 
 
 def _step(f: VectorField, tableau: Tableau, t: float, y: State, h: float, k: State) -> tuple[State, list[State]]:

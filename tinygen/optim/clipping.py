@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array, Tensor
 from ..checks import require
 
@@ -24,6 +25,7 @@ class NonFiniteGradientError(FloatingPointError, ValueError):
         self.index = index
 
 
+@explained
 def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
     """Scale all gradients by one factor so that their global norm is at most max_norm. Also return the original norm.
 

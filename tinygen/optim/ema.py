@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array, Parameter
 from ..checks import check_rate
 from ..nn.module import State, check_fit
@@ -33,6 +34,7 @@ class EMA:
         4.0
     """
 
+    @explained
     def __init__(self, parameters: Iterable[Parameter], decay: float) -> None:
         check_rate("decay", decay)
         self.parameters = distinct_parameters("EMA", parameters)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array, Parameter, Tensor
-from ..checks import check_rate, require
+from ..checks import check_positive, check_rate, require
 from ..kernels.adam import adam
 from ..nn.module import State, check_fit
 from .clipping import NonFiniteGradientError, finite_norm
@@ -28,7 +29,8 @@ class Optimizer:
 
     slots: tuple[str, ...] = ()
 
-    def __init__(self, parameters: Iterable[Parameter], lr: float | Schedule, **settings: float) -> None:
+    @explained
+    def __init__(self, parameters: Iterable[Parameter], lr: float | Schedule, **settings: float | bool) -> None:
         self.parameters = distinct_parameters(type(self).__name__, parameters)
         require(callable(lr) or 0 < lr < math.inf, "lr", "a positive number or a schedule", lr)
         self.lr = lr if callable(lr) else constant(lr)
@@ -38,6 +40,7 @@ class Optimizer:
         # C-contiguous, so that the kernels can write through a flat view.
         self.buffers = {slot: [np.zeros(p.shape, p.dtype) for p in self.parameters] for slot in self.slots}
 
+    @explained
     def step(self, gradients: Sequence[Tensor | Array]) -> None:
         """Update every parameter. The gradients are in the order of the parameters.
 
@@ -116,6 +119,7 @@ class SGD(Optimizer):
 
     slots = ("velocity",)
 
+    @explained
     def __init__(
         self, parameters: Iterable[Parameter], lr: float | Schedule, momentum: float = 0.0, nesterov: bool = False
     ) -> None:
@@ -151,6 +155,7 @@ class Adam(Optimizer):
 
     slots = ("m", "v")
 
+    @explained
     def __init__(
         self,
         parameters: Iterable[Parameter],
@@ -160,7 +165,7 @@ class Adam(Optimizer):
     ) -> None:
         for i, beta in enumerate(betas):
             check_rate(f"betas[{i}]", beta)
-        require(0 < eps < math.inf, "eps", "a positive number", eps)
+        check_positive(eps=eps)
         super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps)
 
     def _check_range(self, gradients: list[Array], norms: list[float]) -> None:
@@ -188,6 +193,7 @@ class AdamW(Adam):
     Source: Loshchilov & Hutter, "Decoupled weight decay regularization", 2019.
     """
 
+    @explained
     def __init__(
         self,
         parameters: Iterable[Parameter],

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from ..checks import require
+from ..arguments import checked, explained
+from ..checks import check_positive, require
 
 Schedule: TypeAlias = Callable[[int], float]
 
 
+@checked
 def constant(lr: float) -> Schedule:
     """Return a schedule with the same learning rate at every step."""
     return partial(_constant, lr)
@@ -22,6 +24,7 @@ def _constant(lr: float, step: int) -> float:
     return lr
 
 
+@explained
 def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
     """Return a schedule with linear warm-up to lr and cosine decay to 0.
 
@@ -35,7 +38,7 @@ def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
         >>> [round(schedule(t), 3) for t in (0, 1, 2, 6, 10)]
         [0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    require(0 < lr < math.inf, "lr", "a positive number", lr)
+    check_positive(lr=lr)
     require(0 <= warmup < steps, "warmup", f"at least 0 and below steps = {steps}", warmup)
     return partial(_cosine, lr, steps, warmup)
 

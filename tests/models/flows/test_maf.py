@@ -106,7 +106,7 @@ def test_orders_alternate_or_are_random() -> None:
     ("settings", "message"),
     [
         ({"layers": 0}, "layers: expected at least 1"),
-        ({"hidden": (4, 0)}, "hidden: expected one or more integers"),
+        ({"hidden": (4, 0)}, "hidden: expected integers of at least 1"),
         ({"context": -1}, "context: expected at least 0"),
         ({"dim": 0}, "dim: expected at least 1"),
     ],

@@ -3,9 +3,11 @@
 Checked by: tests/autograd/test_taps.py
 """
 
+from ...arguments import explained
 from .windows import Taps, check_positive
 
 
+@explained
 def dilated(size: int, dilation: int = 1, centre: bool = True) -> Taps:
     """The dilated causal convolution of WaveNet: `size` offsets into the past of a sequence, `dilation` apart.
 

@@ -16,9 +16,11 @@ above, and the horizontal stack the pixels to the left in the same row.
 Checked by: tests/autograd/test_taps.py
 """
 
+from ...arguments import explained
 from .windows import Taps, rectangle, square
 
 
+@explained
 def causal(size: int, centre: bool = False) -> Taps:
     """The masks of the PixelCNN: offsets of the centred size × size window that precede the centre in raster order.
 
@@ -32,6 +34,7 @@ def causal(size: int, centre: bool = False) -> Taps:
     return tuple(tap for tap in square(size) if tap < (0, 0) or (centre and tap == (0, 0)))
 
 
+@explained
 def vertical(size: int, centre: bool = False) -> Taps:
     """The vertical stack of the Gated PixelCNN: the rows above in a size × size window, on both sides.
 
@@ -42,6 +45,7 @@ def vertical(size: int, centre: bool = False) -> Taps:
     return rectangle(range(-reach, 1 if centre else 0), range(-reach, reach + 1))
 
 
+@explained
 def horizontal(size: int, centre: bool = False) -> Taps:
     """The horizontal stack of the Gated PixelCNN: pixels to the left in the row; with `centre` the pixel itself too."""
     return rectangle(range(1), range(-_reach("horizontal", size, centre), 1 if centre else 0))

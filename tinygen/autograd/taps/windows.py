@@ -5,9 +5,12 @@ Checked by: tests/autograd/test_taps.py
 
 from typing import TypeAlias
 
+from ...arguments import explained
+
 Taps: TypeAlias = tuple[tuple[int, ...], ...]
 
 
+@explained
 def square(size: int, start: int | None = None) -> Taps:
     """All offsets of a size × size window.
 
@@ -22,11 +25,13 @@ def square(size: int, start: int | None = None) -> Taps:
     return rectangle(range(start, start + size), range(start, start + size))
 
 
+@explained
 def rectangle(rows: range, columns: range) -> Taps:
     """All offsets (dy, dx) with dy in rows and dx in columns."""
     return tuple((dy, dx) for dy in rows for dx in columns)
 
 
+@explained
 def point(axes: int = 2) -> Taps:
     """The single offset 0: a 1×1 convolution, which mixes channels only."""
     return ((0,) * axes,)

@@ -33,7 +33,7 @@ from ...autograd import (
 from ...autograd.tensor import array_of
 from ...bijections import ContinuousFlow, Flow
 from ...bijections.bijection import Context
-from ...checks import at_least, check_rng, require
+from ...checks import at_least, check_positive, check_rng, require
 from ...distributions import StandardNormal
 from ...nn import Module
 from ...nn.init import glorot_uniform, hyperplane_bias, normal
@@ -166,7 +166,7 @@ class FFJORD(Flow):
         at_least(1, dim=dim, hidden=hidden)
         at_least(0, context=context)
         require(noise in (None, "rademacher", "gaussian"), "noise", "'rademacher', 'gaussian' or None", repr(noise))
-        require(0 < steepness < math.inf, "steepness", "a positive number", steepness)
+        check_positive(steepness=steepness)
         velocity = TimeDependentMLP(dim, rng, hidden, context, steepness)
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
         self.noise, self.training = noise, training or FixedStep(6)
