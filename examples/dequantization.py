@@ -11,7 +11,7 @@ Compares: the losses with the entropy of the levels. Without noise, the density 
           more than five standard errors raises AssertionError.
 Prints:   the losses in nats per pixel, the entropy and the verdict.
 Plots:    dequantization.png: the losses over training, and the densities of the longest runs.
-Time:     less than a minute on two cores.
+Time:     less than a minute on two cores (measured: 0.3 minutes of CPU time; 3.9 minutes beside other processes).
 Source:   Theis, van den Oord & Bethge, "A note on the evaluation of generative models", 2016.
 """
 

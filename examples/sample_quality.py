@@ -10,7 +10,7 @@ Compares: Inception Score (IS) and FID of as many samples of each model as there
 Prints:   both scores of each model and the verdict. The settings were not tuned, so a ranking of these four small
           models is not a ranking of the model classes.
 Plots:    samples.png.
-Time:     about 5 minutes on two cores.
+Time:     about 5 minutes on two cores (measured: 4.9 minutes of CPU time; 16.9 minutes beside other processes).
 Source:   Salimans et al., "Improved techniques for training GANs", 2016; Heusel et al., "GANs trained by a two
           time-scale update rule converge to a local Nash equilibrium", 2017.
 """
