@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from importlib import metadata
@@ -24,6 +25,7 @@ from tinygen.files import write_atomically
 from tinygen.kernels.runtime.tile import VECTOR_BYTES
 
 RESULTS = Path(__file__).parent / "results"
+MAX_OTHERS = 0.05  # share of the CPU time; threads that wait for each other lose more than this share
 LIBRARIES = ("tinygen", "numpy", "numba", "torch", "jax")
 
 # Variables that keep every library from wider registers. `benchmarks.instruction_sets` shows their effect.
@@ -130,7 +132,10 @@ def versions() -> dict[str, str]:
 
 
 def report(name: str, rows: Iterable[Row], args: argparse.Namespace) -> None:
-    """Print rows as they are measured; with `--save`, merge them into the file of this CPU when all are there."""
+    """Print rows as they are measured; with `--save`, merge them into the file of this CPU when all are there.
+
+    Exits with an error instead of merging them if other processes used the CPUs.
+    """
     facts, before, start = environment(args.threads), cpu_times(), time.perf_counter()
     done: list[Row] = []
     header = None
@@ -143,8 +148,11 @@ def report(name: str, rows: Iterable[Row], args: argparse.Namespace) -> None:
         print(line([row.label, *map(shown, row.values.values())]), flush=True)
     facts["seconds"] = round(time.perf_counter() - start)
     facts["other processes"] = share_of_others(before, cpu_times())
-    if args.save and not args.quick:
-        merge(args.save / file_name(), name, facts, done)
+    if not args.save or args.quick:
+        return
+    if facts["other processes"] > MAX_OTHERS:
+        sys.exit(f"not saved: other processes took {facts['other processes']:.0%} of the CPU time")
+    merge(args.save / file_name(), name, facts, done)
 
 
 def file_name() -> str:

@@ -33,7 +33,7 @@ def situations(step: Step, cpus: int, seconds: float, quick: bool) -> dict[str, 
     """Return ms per step for every thread count, then the two ratios of the module's docstring."""
     counts = thread_counts(cpus)
     rates = {n: steps_per_second([step], n, seconds, quick)[0] for n in counts}
-    values: dict[str, float | str] = {f"{n} threads": 1e3 / rate for n, rate in rates.items()}
+    values: dict[str, float | str] = {f"{n} thread{'s' * (n > 1)}": 1e3 / rate for n, rate in rates.items()}
     with busy_process():
         values["busy / 1 thread"] = rates[1] / steps_per_second([step], cpus, seconds, quick)[0]
     pair = [sum(steps_per_second([step, step], n, seconds, quick)) for n in (cpus, 1)]

@@ -16,6 +16,12 @@ from benchmarks.record import Row
 ROWS = [Row("step, ms", "MLP", {"tinygen": 0.123456, "runs": "AVX2"}), Row("step, ms", "VAE", {"tinygen": 2.0})]
 
 
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Report as on a machine without other processes."""
+    monkeypatch.setattr(record, "share_of_others", lambda before, after: 0.0)
+
+
 def test_merge_replaces_one_comparison_and_keeps_the_others(tmp_path: Path) -> None:
     path = tmp_path / "new" / "cpu.json"
     for name, rows in (("mlp", ROWS), ("vae", ROWS[1:]), ("mlp", ROWS[:1])):
@@ -33,13 +39,22 @@ def test_every_row_is_one_line_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_report_saves_unless_quick(quick: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_saves_unless_quick(
+    quick: bool, tmp_path: Path, quiet: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     record.report("mlp", ROWS, argparse.Namespace(threads=2, quick=quick, save=tmp_path))
     assert (tmp_path / record.file_name()).exists() != quick
     assert "| MLP | 0.12 | AVX2 |" in capsys.readouterr().out
 
 
-def test_an_interrupted_comparison_keeps_the_old_results(tmp_path: Path) -> None:
+def test_results_of_a_busy_machine_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "share_of_others", lambda before, after: 0.2)
+    with pytest.raises(SystemExit, match="other processes took 20%"):
+        record.report("mlp", ROWS, argparse.Namespace(threads=2, quick=False, save=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_comparison_keeps_the_old_results(tmp_path: Path, quiet: None) -> None:
     def interrupted() -> object:
         yield ROWS[0]
         raise KeyboardInterrupt
