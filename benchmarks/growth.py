@@ -125,7 +125,7 @@ def figure(results: Mapping[str, Mapping[str, float]], path: Path) -> None:
         axes.set_title(name, fontsize=9)
         axes.set_ylabel("ms")
         axes.legend(fontsize=8)
-    canvas.savefig(path, dpi=80)
+    canvas.savefig(path, dpi=60)
 
 
 if __name__ == "__main__":

@@ -154,6 +154,8 @@ def growth(found: list[Column]) -> Iterator[str]:
         "expected": lambda v: number(v, "expected"),
     }
     yield from table("exponent of the time", found, "growth", ["growth"], cells)
+    if found and found[0].values("growth", ["growth"]):
+        yield from ("", "![Time against size](growth.png)")
 
 
 def verbatim(title: str, name: str, module: str) -> Callable[[list[Column]], Iterator[str]]:
