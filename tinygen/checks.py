@@ -107,12 +107,18 @@ def check_integers(name: str, x: Array, shape: tuple[int, ...], levels: int) -> 
         raise ValueError(f"{name}: expected integers 0…{levels - 1} of shape {shape}, got {got}")
 
 
+def as_integers(name: str, x: Array, shape: tuple[int, ...], levels: int) -> Array:
+    """Return x with booleans as 0 and 1. Raises ValueError unless x has this shape and values 0 … levels − 1."""
+    check_array(name, x)
+    x = x.view(np.uint8) if x.dtype == bool else x
+    check_integers(name, x, shape, levels)
+    return x
+
+
 def as_levels(x: Array, shape: tuple[int, ...], levels: int) -> Array:
     """Return x as int64. Raises ValueError unless x is (N, *shape) booleans or integers 0 … levels − 1."""
     check_array("x", x)
-    x = x.astype(np.int64) if x.dtype == bool else x
-    check_integers("x", x, (*x.shape[:1], *shape), levels)
-    return x.astype(np.int64, copy=False)
+    return as_integers("x", x, (*x.shape[:1], *shape), levels).astype(np.int64, copy=False)
 
 
 def check_labels(labels: Array | None, n: int, classes: int) -> None:

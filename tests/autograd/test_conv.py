@@ -170,7 +170,7 @@ ERRORS: dict[str, Callable[[], Tensor]] = {
         IMAGE, WEIGHT, taps.square(3)
     ),
     "conv: expected images (N, H, W, C) and taps (dy, dx) or": lambda: conv(IMAGE, WEIGHT, taps.dilated(2)),
-    "conv: expected a stride of at least 1, got 0": lambda: conv(IMAGE, WEIGHT, taps.square(3), stride=0),
+    "conv: stride: expected an integer from 1 to 2**31, got 0": lambda: conv(IMAGE, WEIGHT, taps.square(3), stride=0),
     "conv: expected stride ≥ 1 and 2 sizes ≥ 0, got stride 1 and size (4,)": lambda: conv(
         IMAGE, WEIGHT, taps.square(3), size=(4,)
     ),
@@ -214,3 +214,18 @@ def test_gradients_of_several_convolutions_add_up(last: Any, rng: np.random.Gene
         return tanh(first) * second + third
 
     check_grads(f, rng.normal(size=(2, 3, 3, 2)), rng=rng)
+
+
+@pytest.mark.parametrize("stride", [0.5, 1.0, np.nan, 2**70, None, Tensor(1.0)])
+def test_strides_are_integers(stride: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^conv: stride: expected an integer"):
+        conv(np.ones((1, 4, 1)), np.ones((1, 1, 1)), ((0,),), stride)
+
+
+def test_float_taps_are_rejected_and_do_not_reach_the_cache_of_plans() -> None:
+    x, w = np.ones((1, 11, 1)), np.ones((2, 1, 1))  # a shape that no other test uses
+    floats: Any = ((-1.0,), (0.0,))
+    lists: Any = [[-1], [0]]
+    with pytest.raises(TypeError, match=r"^conv: taps: expected tuples of integers"):
+        conv(x, w, floats)
+    np.testing.assert_array_equal(conv(x, w, ((-1,), (0,))).value, conv(x, w, lists).value)

@@ -170,3 +170,15 @@ def test_a_tensor_passed_twice_is_differentiated_per_argument() -> None:
     assert_near(ag.hvp(lambda a: ag.sum(a * a), x, x), 2 * X)
     assert_near(ag.hvp(cubic, x, gradient), CUBIC_HESSIAN @ CUBIC_GRADIENT)
     assert_near(ag.jacobian(lambda a: ag.jacobian(lambda b: ag.sum(a * a * b))(x))(x), 2 * np.diag(X))
+
+
+def test_hessian_of_a_constant_or_linear_function_is_zero() -> None:
+    x = Tensor(np.ones(2))
+    for f in (lambda x: Tensor(3.0), lambda x: x.sum()):
+        np.testing.assert_array_equal(ag.hessian(f)(x).value, np.zeros((2, 2)))
+        np.testing.assert_array_equal(ag.hvp(f, x, np.ones(2)).value, np.zeros(2))
+
+
+def test_jvp_takes_generators() -> None:
+    y, tangent = ag.jvp(lambda a, b: a * b, (x for x in [2.0, 3.0]), (x for x in [1.0, 10.0]))
+    assert (y.item(), tangent.item()) == (6, 23)

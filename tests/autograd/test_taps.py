@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 
 from tinygen.autograd import taps
 from tinygen.autograd.taps import Taps
+from tinygen.autograd.taps.windows import as_taps
 
 
 def parse_picture(picture: str) -> Taps:
@@ -69,16 +74,48 @@ def test_taps_are_distinct_hashable_and_in_raster_order(offsets: Taps) -> None:
     hash(offsets)
 
 
-def test_errors_name_the_function_and_the_value() -> None:
-    with pytest.raises(ValueError, match="square: expected an odd size, got 4, which has no centre; pass start"):
-        taps.square(4)
-    with pytest.raises(ValueError, match="square: expected size of at least 1, got 0"):
-        taps.square(0, 0)
-    with pytest.raises(ValueError, match="vertical: expected an odd size of at least 3, got 4"):
-        taps.vertical(4)
-    with pytest.raises(ValueError, match="vertical: expected an odd size of at least 3, got 1"):
-        taps.vertical(1)
-    with pytest.raises(ValueError, match="horizontal: expected an odd size of at least 3, got -1"):
-        taps.horizontal(-1)
-    with pytest.raises(ValueError, match="dilated: expected dilation of at least 1, got 0"):
-        taps.dilated(2, 0)
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (taps.square, (4,), "square: expected an odd size, got 4, which has no centre; pass start"),
+        (taps.square, (0, 0), "square: size: expected an integer from 1 to 1024, got 0"),
+        (taps.square, (2**70,), "square: size: expected an integer from 1 to 1024, got 1180591620717411303424"),
+        (taps.square, (3, 0.5), "square: start: expected an integer, got 0.5"),
+        (taps.causal, (float("nan"),), "square: size: expected an integer, got nan"),
+        (taps.vertical, (4,), "vertical: expected an odd size of at least 3, got 4"),
+        (taps.vertical, (1,), "vertical: size: expected an integer from 3 to 1024, got 1"),
+        (taps.horizontal, (-1,), "horizontal: size: expected an integer from 3 to 1024, got -1"),
+        (taps.horizontal, (1.5,), "horizontal: size: expected an integer, got 1.5"),
+        (taps.dilated, (2, 0), "dilated: dilation: expected an integer from 1 to 2097152, got 0"),
+        (taps.dilated, (2, 1.5), "dilated: dilation: expected an integer, got 1.5"),
+        (taps.dilated, (2.0,), "dilated: size: expected an integer, got 2.0"),
+        (taps.point, (0.5,), "point: axes: expected an integer, got 0.5"),
+    ],
+)
+def test_errors_name_the_function_and_the_value(function: Callable[..., Taps], arguments: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        function(*arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("given", [[[0, -1], [0, 0]], [(0, -1), (0, 0)], np.array([[0, -1], [0, 0]])])
+def test_as_taps_accepts_sequences_of_integers(given: Any) -> None:
+    result = as_taps("conv", given)
+    assert result == ((0, -1), (0, 0))
+    assert all(type(offset) is int for tap in result for offset in tap)
+
+
+def test_as_taps_keeps_tuples_of_int() -> None:
+    offsets = taps.square(3)
+    assert as_taps("conv", offsets) is offsets
+
+
+@pytest.mark.parametrize("given", [((0.0, 0.0),), ((0, float("nan")),), ((0, 1.5),), (0, 1), 3, "x", None])
+def test_as_taps_rejects_what_is_not_integers(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"^conv: taps: expected tuples of integers, got "):
+        as_taps("conv", given)
+
+
+def test_as_taps_rejects_offsets_whose_addresses_overflow() -> None:
+    with pytest.raises(ValueError, match=r"^conv: taps: expected offsets below 2\*\*31, got \(\(0,\), \(-1180591"):
+        as_taps("conv", ((0,), (-(2**70),)))

@@ -56,6 +56,12 @@ def test_logit_inverse_does_not_overflow() -> None:
     np.testing.assert_array_equal(log_det.value, [-800, -800])
 
 
+def test_logit_inverse_of_unsigned_integers() -> None:
+    z = np.array([[0, 1, 5]], np.uint8)
+    for got, expected in zip(Logit().inverse(z), Logit().inverse(z.astype(np.float64)), strict=True):
+        np.testing.assert_array_equal(got.value, expected.value)
+
+
 def test_constants_take_dtype_of_data() -> None:
     x = np.zeros((3, 2), np.float32)
     for result in (*Affine([2.0, 0.5], 0.1).forward(x), *Logit(0.1).inverse(x)):

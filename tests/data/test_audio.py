@@ -61,6 +61,12 @@ def test_companding_matches_values_computed_by_hand() -> None:
     assert mu_law_decode(np.array(191)) == pytest.approx((256 ** (127 / 255) - 1) / 255, rel=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "levels"), [("u1", 256), ("i1", 128), ("u2", 65536), ("i2", 32768), (">u2", 65536)])
+def test_mu_law_decode_of_small_integers(dtype: str, levels: int) -> None:
+    codes = np.arange(levels)
+    np.testing.assert_array_equal(mu_law_decode(codes.astype(dtype), levels), mu_law_decode(codes, levels))
+
+
 @given(x=st.floats(-1, 1))
 def test_companding_error_is_at_most_half_a_code(x: float) -> None:
     companded = np.sign(x) * np.log(1 + 255 * abs(x)) / np.log(256)

@@ -8,10 +8,11 @@ from helpers.midpoints import MidpointRule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd import Tensor
+from tinygen.autograd import Tensor, grad
 from tinygen.distributions import (
     Bernoulli,
     Categorical,
+    DiscretizedLogistics,
     Gaussian,
     StandardNormal,
     StandardUniform,
@@ -67,7 +68,7 @@ def test_levels_of_probability_zero_are_never_sampled() -> None:
     np.testing.assert_array_equal(sample_categorical(logits, ExtremeGenerator(np.random.PCG64())), 2)
 
 
-@pytest.mark.parametrize("k", [np.array([-1]), np.array([3]), np.array([1.0]), np.array([[1]]), np.array([True])])
+@pytest.mark.parametrize("k", [np.array([-1]), np.array([3]), np.array([1.0]), np.array([[1]]), np.array([[True]])])
 def test_categorical_rejects_invalid_levels(k: Any) -> None:
     with pytest.raises(ValueError, match="k: expected integers 0…2"):
         Categorical(3).log_prob(np.zeros((1, 3)), k)
@@ -110,7 +111,7 @@ def test_bernoulli_samples_follow_the_sigmoid(rng: np.random.Generator) -> None:
         Bernoulli().sample(np.array([[np.nan]]), rng)
 
 
-@pytest.mark.parametrize("k", [np.array([-1]), np.array([2]), np.array([1.0]), np.array([[1]]), np.array([True])])
+@pytest.mark.parametrize("k", [np.array([-1]), np.array([2]), np.array([1.0]), np.array([[1]]), np.array([[True]])])
 def test_bernoulli_rejects_invalid_levels(k: Any) -> None:
     with pytest.raises(ValueError, match="k: expected integers 0…1"):
         Bernoulli().log_prob(np.zeros((1, 1)), k)
@@ -170,5 +171,50 @@ def test_bits_per_dim_of_uniform_levels(dims: int, bits: int) -> None:
 
 @pytest.mark.parametrize("x", [np.full((2, 3), 2), np.zeros((2, 2), int), np.zeros((2, 3))])
 def test_event_log_prob_rejects_invalid_bits(x: Any, rng: np.random.Generator) -> None:
-    with pytest.raises(ValueError, match="k: expected integers"):
+    with pytest.raises(ValueError, match=r"^x: expected integers 0…1 of shape \(2, 3\), got "):
         event_log_prob(Bernoulli(), Tensor(rng.normal(size=(2, 3, 1))), x)
+
+
+@pytest.mark.parametrize("x", [np.float64(0.4), np.float64(-1.3)])
+def test_gaussian_log_prob_is_differentiable_in_its_scale(x: np.float64, rng: np.random.Generator) -> None:
+    k = np.array([x, 3.0])
+
+    def log_prob(scale: Tensor, mean: Tensor) -> Tensor:
+        return Gaussian(scale).log_prob(mean, k)
+
+    check_grads(log_prob, np.array(1.7), np.array([[0.2], [-0.1]]), order=2, rng=rng)
+    np.testing.assert_allclose(
+        log_prob(Tensor(1.7), Tensor(np.zeros((2, 1)))).value, Gaussian(1.7).log_prob(np.zeros((2, 1)), k).value
+    )
+
+
+@pytest.mark.parametrize("scale", [Tensor(-1.0), Tensor([1.0]), np.ones(2), "1", np.nan, 1j])
+def test_gaussian_rejects_other_scales(scale: Any) -> None:
+    with pytest.raises(ValueError, match=r"^scale: expected a positive number or None"):
+        Gaussian(scale)
+
+
+@pytest.mark.parametrize(
+    "output", [Bernoulli(), Categorical(2), DiscretizedLogistics(2, 1)], ids=lambda output: type(output).__name__
+)
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", ">i4", "u8"])
+def test_booleans_and_integers_of_any_dtype_are_levels(output: Any, dtype: str) -> None:
+    k, parameters = np.array([[0, 1, 1]]), np.random.default_rng(0).normal(size=(1, 3, output.width))
+    expected = output.log_prob(parameters, k).value
+    np.testing.assert_array_equal(output.log_prob(parameters, k.astype(dtype)).value, expected)
+    np.testing.assert_allclose(
+        event_log_prob(output, Tensor(parameters), k.astype(dtype)).value, expected.sum(1), rtol=1e-14
+    )
+
+
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", "u2"])
+def test_integer_parameters_are_computed_in_float64(dtype: str) -> None:
+    logits, k = np.array([[[1], [0], [1]]]).astype(dtype), np.array([[0, 1, 1]])
+    for output in (Bernoulli(), Gaussian(1.0)):
+        expected = output.log_prob(logits.astype(np.float64), k).value
+        np.testing.assert_array_equal(output.log_prob(logits, k).value, expected)
+
+
+def test_standard_uniform_has_derivative_zero() -> None:
+    x = Tensor(np.array([[0.5, 0.1]]))
+    np.testing.assert_array_equal(grad(StandardUniform((2,)).log_prob(x).sum(), [x])[0].value, [[0, 0]])

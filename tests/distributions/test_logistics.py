@@ -124,7 +124,7 @@ def test_samples_of_one_component_are_quantiles(log_scale: float) -> None:
 @pytest.mark.parametrize(
     ("k", "width"),
     [
-        (np.array([-1]), 6), (np.array([4]), 6), (np.array([1.0]), 6), (np.array([[1]]), 6), (np.array([True]), 6),
+        (np.array([-1]), 6), (np.array([4]), 6), (np.array([1.0]), 6), (np.array([[1]]), 6), (np.array([[True]]), 6),
         (np.array([1]), 5),
     ],
 )  # fmt: skip

@@ -128,7 +128,6 @@ CASES |= {
     "abs": unary(ag.abs, np.abs, away_from_zero),
     "add": binary(ag.add, np.add),
     "astype": unary(lambda x: ag.astype(x, x.dtype), np.array),  # casts are tested in test_primitives.py
-    "clip": unary(lambda x: ag.clip(x, -0.4, 0.4), lambda x: np.clip(x, -0.4, 0.4), draws.separated),
     "cos": unary(ag.cos, np.cos),
     "divide": binary(ag.divide, np.divide, draws.arrays, away_from_zero),
     "exp": unary(ag.exp, np.exp),
@@ -175,6 +174,15 @@ def extremum(f: Function, numpy: Function) -> Case:
 
 CASES["maximum"] = extremum(ag.maximum, np.maximum)
 CASES["minimum"] = extremum(ag.minimum, np.minimum)
+
+
+@case("clip")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    shapes = draw(draws.broadcastable_shapes(3, sides=sides))
+    sizes = [math.prod(shape) for shape in shapes]
+    apart = np.split(draw(draws.separated((sum(sizes),))), np.cumsum(sizes)[:-1])  # no two values are close
+    xs = tuple(values.reshape(shape) for values, shape in zip(apart, shapes, strict=True))
+    return Example(ag.clip, np.clip, xs)
 
 
 @case("where")

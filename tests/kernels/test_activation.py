@@ -122,7 +122,7 @@ def test_relu_and_its_vjp_match_numpy(dtype: Any, x: Any) -> None:
     for view in (x, x.T, x[::-1], large, large.T):
         y, g = relu(view), np.arange(1, view.size + 1, dtype=dtype).reshape(view.shape)
         np.testing.assert_array_equal(y, np.maximum(view, 0))
-        np.testing.assert_array_equal(relu_vjp(y, g), np.where(view > 0, g, 0))
+        np.testing.assert_array_equal(relu_vjp(y, g), np.where(view <= 0, 0, g))
         assert y.dtype == relu_vjp(y, g).dtype == dtype
 
 

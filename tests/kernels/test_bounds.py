@@ -118,7 +118,8 @@ def cases() -> Iterator[Case]:
             )  # fmt: skip
         for function in special.log_ndtr, special.ndtr_slope, special.ndtri_sigmoid:
             yield Case(function.__name__, function, {"x": draw(7, 5, dtype=dtype)})
-    yield Case("sum_rows", reductions.sum_rows, {"x": draw(71, 3, 19)})
+    yield Case("total", lambda x: reductions.total(x, (0, 1)), {"x": draw(71, 3, 19)})
+    yield Case("total", lambda x: reductions.total(x, (1,)), {"x": draw(3, 71, 19)})
 
 
 def other_lengths(x: Array, axis: int) -> Iterator[Array]:

@@ -1,31 +1,58 @@
-"""sum_rows: shapes, memory layouts, and precision for many rows."""
+"""total: shapes, memory layouts, and precision for many elements."""
 
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from tinygen.kernels.reductions import sum_rows
+from tinygen.kernels import reductions
+from tinygen.kernels.reductions import total
+from tinygen.testing import strategies as draws
 
 
-@pytest.mark.parametrize("shape", [(5,), (0, 3), (2, 0), (7, 1), (3, 4, 5, 6), (2000, 33)])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sum_rows_matches_numpy(shape: tuple[int, ...], dtype: Any) -> None:
-    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    expected = x.astype(np.float64).reshape(-1, shape[-1] if x.size else 1).sum(0) if x.size else np.zeros(shape[-1])
-    for ours in sum_rows(x), sum_rows(np.asfortranarray(x)):
-        assert (ours.dtype, ours.shape) == (dtype, (shape[-1],))
-        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5 if dtype == np.float32 else 1e-11)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+@given(data=st.data(), keepdims=st.booleans(), rng=draws.rngs())
+def test_total_matches_numpy(dtype: Any, data: st.DataObject, keepdims: bool, rng: np.random.Generator) -> None:
+    shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=12))
+    x = data.draw(draws.layouts(rng.integers(0, 9, shape).astype(dtype)))  # small integers: every sum is exact
+    axes = tuple(data.draw(st.sets(st.integers(0, x.ndim - 1)))) if x.ndim else ()
+    expected = x.astype(np.float64).sum(axes, keepdims=keepdims)
+    y = total(x, axes, keepdims)
+    assert y.shape == expected.shape
+    np.testing.assert_array_equal(y, expected)
 
 
 @pytest.mark.parametrize("rows", [63, 64, 65, 4095, 4096, 4097, 8200])
-def test_sum_rows_includes_every_row_of_every_block(rows: int) -> None:
-    x = np.arange(2.0 * rows, dtype=np.float32).reshape(rows, 2) % 7
-    np.testing.assert_array_equal(sum_rows(x), x.sum(0, np.float64))  # sums of integers are exact
+def test_total_includes_every_row_of_every_block(rows: int) -> None:
+    x = np.arange(6.0 * rows, dtype=np.float32).reshape(3, rows, 2) % 7
+    for axes in (1,), (0, 1):
+        np.testing.assert_array_equal(total(x, axes), x.sum(axes, np.float64))  # sums of integers are exact
 
 
-def test_sum_rows_does_not_lose_small_terms() -> None:
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("order", "CF")
+def test_error_does_not_grow_with_the_number_of_elements(axes: tuple[int, ...], order: Any) -> None:
+    """Terms of 1 and of 2⁻¹⁴: after 2¹⁰ ones, a sequential float32 sum would lose the small ones."""
+    shape = tuple(1 << 15 if axis == axes[0] else 3 for axis in range(3))
+    x = np.full(shape, 2.0**-14, np.float32, order)
+    x[(slice(None),) * axes[0] + (slice(1 << 14),)] = 1
+    expected = x.sum(axes, np.float64)
+    np.testing.assert_allclose(total(x, axes), expected, rtol=3e-7)  # a block and a pairwise sum in float32
+
+
+def test_total_does_not_lose_small_terms() -> None:
     """A sequential float32 sum of 2²⁵ ones would stop at 2²⁴."""
     ones = np.ones((1 << 25, 1), np.float32)
-    assert sum_rows(ones)[0] == 1 << 25
-    assert np.isnan(sum_rows(np.array([[np.nan, 1.0]], np.float32))).tolist() == [True, False]
+    assert total(ones, (0,))[0] == 1 << 25
+    assert total(np.broadcast_to(np.float32(1), (1 << 25, 1)), (0,))[0] == 1 << 25
+    assert np.isnan(total(np.full((99, 2), [np.nan, 1], np.float32), (0,))).tolist() == [True, False]
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
+    x = np.random.default_rng(0).standard_normal((3, 20_000, 7)).astype(np.float32)
+    one_part = np.zeros((3, -(-20_000 // reductions._CHUNK), 7))
+    reductions._sum_chunks(x, one_part, 0, one_part.shape[0] * one_part.shape[1])
+    np.testing.assert_array_equal(total(x, (1,)), one_part.sum(1))

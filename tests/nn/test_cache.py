@@ -80,6 +80,17 @@ def test_masked_layers_pixel_by_pixel(size: Any, masked: bool, residual_shape: s
         np.testing.assert_allclose(y.value, expected[:, i, j], **TOLERANCE)
 
 
+def test_a_float16_network_is_evaluated_in_float32(rng: np.random.Generator) -> None:
+    layer = randomised(Conv(2, 3, taps.causal(3, centre=True), rng), rng).astype(np.float16)
+    x = rng.normal(size=(2, 3, 3, 2)).astype(np.float16)
+    cache, expected = ActivationCache(2, (3, 3)), layer(x).value
+    for i, j in np.ndindex(3, 3):
+        cache.position = i, j
+        y = layer(x[:, i, j], cache).value
+        assert y.dtype == expected.dtype == np.float32
+        np.testing.assert_allclose(y, expected[:, i, j], rtol=1e-5, atol=1e-5)
+
+
 def test_weights_are_fixed_at_the_first_position(rng: np.random.Generator) -> None:
     layer, x, cache = random_conv(taps.dilated(2), rng), rng.normal(size=(2, 3, 2)), ActivationCache(2, (3,))
     expected = layer(x).value

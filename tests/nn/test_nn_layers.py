@@ -182,6 +182,21 @@ def test_dropout_zeroes_the_given_fraction_and_rescales_the_rest(dtype: Any) -> 
     assert abs(np.mean(y.value == 0) - 0.3) < 5 * np.sqrt(0.21 / 100_000)
 
 
+@pytest.mark.parametrize("dtype", ["?", "u1", "i8"])
+def test_dropout_of_integers_is_computed_in_float64(dtype: str) -> None:
+    x = np.ones(100, dtype)
+    expected = nn.dropout(Tensor(x.astype(np.float64)), 0.3, np.random.default_rng(0)).value
+    for given_x in (x, Tensor(x)):
+        np.testing.assert_array_equal(nn.dropout(given_x, 0.3, np.random.default_rng(0)).value, expected)
+
+
+@pytest.mark.parametrize("make", [nn.Conv, nn.ConvTranspose])
+def test_taps_may_be_lists_but_not_floats(make: Any, rng: np.random.Generator) -> None:
+    assert make(1, 1, [[0, -1], [0, 0]], rng).taps == ((0, -1), (0, 0))
+    with pytest.raises(TypeError, match=f"^{make.__name__}: taps: expected tuples of integers, got "):
+        make(1, 1, ((0.0, -1.0),), rng)
+
+
 def test_dropout_is_the_identity_without_rng_and_deterministic_with_a_seed() -> None:
     x = Tensor(noise(50))
     assert nn.dropout(x, 0.5, None) is x

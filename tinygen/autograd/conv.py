@@ -19,8 +19,10 @@ import numpy as np
 
 from ..kernels import convolution as kernels
 from .elementwise import relu_vjp
+from .operands import as_integers, real
 from .taps import Taps
-from .tensor import Array, Tensor, TensorLike, array_of, node, primitive
+from .taps.windows import as_int, as_taps
+from .tensor import Array, Tensor, TensorLike, node, primitive
 
 Size = tuple[int, ...]
 
@@ -44,9 +46,10 @@ def conv(
         >>> conv(x, w, taps=((-1,), (0,))).value.ravel()  # x(t − 1) + x(t)
         array([1., 2., 2., 2.])
     """
-    u, v, p, b = _operands("conv", stride, x, w, residual, bias)
+    u, v, p, b = _operands("conv", x, w, residual, bias)
+    taps, stride = _geometry("conv", taps, stride)
     x_size = u.shape[1:-1]
-    y_size = tuple(-(-n // stride) for n in x_size) if size is None else tuple(size)
+    y_size = tuple(-(-n // stride) for n in x_size) if size is None else as_integers("conv", "size", size)
     y = node(
         "conv",
         kernels.conv(u, v, taps, stride, y_size, *_terms(p, b), relu),
@@ -69,9 +72,10 @@ def conv_transpose(
     This is the adjoint of `conv` in x, with the same arguments and the same w (taps, C_in, C_out). `size` is the
     spatial size of x, by default s · size of y; the bias has shape (C_in,).
     """
-    u, v, p, b = _operands("conv_transpose", stride, y, w, residual, bias)
+    u, v, p, b = _operands("conv_transpose", y, w, residual, bias)
+    taps, stride = _geometry("conv_transpose", taps, stride)
     y_size = u.shape[1:-1]
-    x_size = tuple(n * stride for n in y_size) if size is None else tuple(size)
+    x_size = tuple(n * stride for n in y_size) if size is None else as_integers("conv_transpose", "size", size)
     return node(
         "conv_transpose",
         kernels.conv_transpose(u, v, taps, stride, x_size, *_terms(p, b)),
@@ -85,7 +89,8 @@ def conv_transpose(
 @primitive
 def conv_weight(x: TensorLike, y: TensorLike, taps: Taps, stride: int = 1) -> Tensor:
     """Correlation of x and y at each tap: Wₜ = Σₚ x(s·p + oₜ)ᵀ y(p), the adjoint of conv in the weights."""
-    u, v = _operands("conv_weight", stride, x, y)
+    u, v = _operands("conv_weight", x, y)
+    taps, stride = _geometry("conv_weight", taps, stride)
     x_size, y_size = u.shape[1:-1], v.shape[1:-1]
     return node(
         "conv_weight",
@@ -95,11 +100,17 @@ def conv_weight(x: TensorLike, y: TensorLike, taps: Taps, stride: int = 1) -> Te
     )
 
 
-def _operands(name: str, stride: int, *operands: TensorLike) -> list[Array]:
+def _geometry(name: str, taps: Taps, stride: int) -> tuple[Taps, int]:
+    """Return the taps as tuples of int, and the stride as an int."""
+    stride = as_int(name, "stride", stride)
+    if not 1 <= stride <= 1 << 31:
+        raise ValueError(f"{name}: stride: expected an integer from 1 to 2**31, got {stride}")
+    return as_taps(name, taps), stride
+
+
+def _operands(name: str, *operands: TensorLike) -> list[Array]:
     """Return the operands as arrays of one floating-point dtype."""
-    if stride < 1:
-        raise ValueError(f"{name}: expected a stride of at least 1, got {stride}")
-    values = [array_of(operand) for operand in operands]
+    values = [real(name, operand) for operand in operands]
     # A Python float, such as the default residual, does not take part in promotion (NEP 50).
     typed = [v.dtype for v, x in zip(values, operands, strict=True) if v.dtype.kind == "f" and type(x) is not float]
     dtype = np.result_type(np.float32, *typed)

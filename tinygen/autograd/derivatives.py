@@ -6,7 +6,7 @@ returns one tensor. Inside `no_grad` they work too, but their results have no ed
 Checked by: tests/autograd/test_derivatives.py
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,7 @@ def vjp(f: Function, *xs: TensorLike) -> tuple[Tensor, Callable[[TensorLike], li
 
 
 @explained
-def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -> tuple[Tensor, Tensor]:
+def jvp(f: Function, xs: Iterable[TensorLike], tangents: Iterable[TensorLike]) -> tuple[Tensor, Tensor]:
     """Return y = f(*xs) and its directional derivative Σ ∂y/∂x ẋ along the tangents ẋ.
 
     Two reverse passes: g ↦ gᵀ ∂y/∂x is linear in g, so the derivative of (gᵀ ∂y/∂x) ẋ with respect to g is ∂y/∂x ẋ.
@@ -79,6 +79,7 @@ def jvp(f: Function, xs: Sequence[TensorLike], tangents: Sequence[TensorLike]) -
         >>> jvp(lambda x: x * x, [3.0], [1.0])[1].item()
         6.0
     """
+    xs, tangents = list(xs), list(tangents)
     if len(xs) != len(tangents):
         raise ValueError(f"tangents: expected one for each of {len(xs)} xs, got {len(tangents)}")
     for i, (x, tangent) in enumerate(zip(xs, tangents, strict=True)):
@@ -139,7 +140,8 @@ def hvp(f: Function, x: TensorLike, v: TensorLike) -> Tensor:
 
 
 def _gradient(f: Function) -> Callable[[Tensor], Tensor]:
-    return lambda x: grad(f(x), [x], create_graph=True)[0]
+    # Where f does not depend on x, or its gradient does not, the derivative is zero.
+    return lambda x: grad(f(x), [x], create_graph=True, allow_unreached=True)[0]
 
 
 def _detach_in_no_grad(y: Tensor) -> Tensor:

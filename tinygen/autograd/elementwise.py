@@ -8,6 +8,9 @@ the cotangent of a tie equally.
 Checked by: tests/autograd/test_primitives.py
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -15,7 +18,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..kernels import activation
-from .tensor import Array, Tensor, TensorLike, apply_numpy, array_of, is_grad_enabled, node, primitive, value_of
+from .operands import apply_numpy, check_constant, floating, real
+from .tensor import Array, Tensor, TensorLike, array_of, is_grad_enabled, node, primitive, value_of
 
 
 @primitive
@@ -63,43 +67,43 @@ def _one_less(a: TensorLike, b: TensorLike) -> TensorLike:
 @primitive
 def negative(x: TensorLike) -> Tensor:
     """y = −x"""
-    return node("negative", np.negative(value_of(x)), (x, lambda g, y: -g))
+    return node("negative", apply_numpy(np.negative, [x]), (x, lambda g, y: -g))
 
 
 @primitive
 def exp(x: TensorLike) -> Tensor:
     """y = eˣ"""
-    return node("exp", np.exp(value_of(x)), (x, lambda g, y: g * y))
+    return node("exp", np.exp(floating("exp", x)), (x, lambda g, y: g * y))
 
 
 @primitive
 def log(x: TensorLike) -> Tensor:
     """y = ln x"""
-    return node("log", np.log(value_of(x)), (x, lambda g, y: g / x))
+    return node("log", np.log(floating("log", x)), (x, lambda g, y: g / x))
 
 
 @primitive
 def sqrt(x: TensorLike) -> Tensor:
     """y = √x"""
-    return node("sqrt", np.sqrt(value_of(x)), (x, lambda g, y: g / (2 * y)))
+    return node("sqrt", np.sqrt(floating("sqrt", x)), (x, lambda g, y: g / (2 * y)))
 
 
 @primitive
 def abs(x: TensorLike) -> Tensor:
     """y = |x|, with derivative 0 at 0"""
-    return node("abs", np.abs(value_of(x)), (x, lambda g, y: g * np.sign(value_of(x))))
+    return node("abs", np.abs(real("abs", x)), (x, lambda g, y: g * np.sign(value_of(x))))
 
 
 @primitive
 def sin(x: TensorLike) -> Tensor:
     """y = sin x"""
-    return node("sin", np.sin(value_of(x)), (x, lambda g, y: g * cos(x)))
+    return node("sin", np.sin(floating("sin", x)), (x, lambda g, y: g * cos(x)))
 
 
 @primitive
 def cos(x: TensorLike) -> Tensor:
     """y = cos x"""
-    return node("cos", np.cos(value_of(x)), (x, lambda g, y: -g * sin(x)))
+    return node("cos", np.cos(floating("cos", x)), (x, lambda g, y: -g * sin(x)))
 
 
 @primitive
@@ -109,35 +113,36 @@ def tanh(x: TensorLike) -> Tensor:
     def vjp(g: Tensor, y: Tensor) -> Tensor:
         return g * one_minus_square(y) if is_grad_enabled() else node("tanh_vjp", activation.tanh_vjp(y.value, g.value))
 
-    return node("tanh", np.tanh(value_of(x)), (x, vjp))
+    return node("tanh", np.tanh(floating("tanh", x)), (x, vjp))
 
 
 @primitive
 def one_minus_square(x: TensorLike) -> Tensor:
     """y = 1 − x²: the derivative of tanh in terms of its output x"""
-    v = value_of(x)
+    v = floating("one_minus_square", x)
     return node("one_minus_square", 1 - v * v, (x, lambda g, y: g * multiply(x, -2)))
 
 
 @primitive
 def sigmoid(x: TensorLike) -> Tensor:
     """y = σ(x) = 1 / (1 + e⁻ˣ), y′ = σ(x) σ(−x), both to full relative precision in both tails"""
-    e = np.exp(-np.abs(value_of(x)))  # at most 1, so it does not overflow
+    v = floating("sigmoid", x)
+    e = np.exp(-np.abs(v))  # at most 1, so it does not overflow
     # y′ is not computed as y (1 − y), which is 0 where y rounds to 1.
-    return node("sigmoid", np.where(value_of(x) < 0, e, 1) / (1 + e), (x, lambda g, y: g * y * sigmoid(negative(x))))
+    return node("sigmoid", np.where(v < 0, e, 1) / (1 + e), (x, lambda g, y: g * y * sigmoid(negative(x))))
 
 
 @primitive
 def softplus(x: TensorLike) -> Tensor:
     """y = ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)"""
-    v = value_of(x)
+    v = floating("softplus", x)
     return node("softplus", np.maximum(v, 0) + np.log1p(np.exp(-np.abs(v))), (x, lambda g, y: g * sigmoid(x)))
 
 
 @primitive
 def log_sigmoid(x: TensorLike) -> Tensor:
     """y = ln σ(x) = min(x, 0) − ln(1 + e^−|x|)"""
-    v = value_of(x)
+    v = floating("log_sigmoid", x)
     y = np.minimum(v, 0) - np.log1p(np.exp(-np.abs(v)))
     return node("log_sigmoid", y, (x, lambda g, y: g * sigmoid(negative(x))))
 
@@ -149,43 +154,70 @@ def relu(x: TensorLike) -> Tensor:
 
 
 def relu_vjp(g: Tensor, y: Tensor) -> Tensor:
-    """Return g where y > 0, else 0. This is linear in g with the same mask, so it is its own VJP."""
+    """Return 0 where y ≤ 0, else g. This is linear in g with the same mask, so it is its own VJP."""
     return node("relu_vjp", activation.relu_vjp(y.value, g.value), (g, lambda h, _: relu_vjp(h, y)))
 
 
 @primitive
 def leaky_relu(x: TensorLike, slope: float = 0.01) -> Tensor:
     """y = x where x > 0, else slope · x; the derivative at 0 is `slope`"""
-    v = array_of(x)
+    check_constant("leaky_relu", slope=slope)
+    v = floating("leaky_relu", x)
     factor = np.where(v > 0, *np.array([1, slope], np.result_type(v, slope)))
     return node("leaky_relu", v * factor, (x, lambda g, y: g * factor))
 
 
 @primitive
 def maximum(a: TensorLike, b: TensorLike) -> Tensor:
-    """y = max(a, b); where a = b, each receives half of the cotangent"""
-    y = apply_numpy(np.maximum, [a, b])
-    return node("maximum", y, (a, lambda g, y: g * _greater(a, b)), (b, lambda g, y: g * _greater(b, a)))
+    """y = max(a, b); where a = b, each receives half of the cotangent, and where y is NaN, its NaN operands do"""
+    y, share = apply_numpy(np.maximum, [a, b]), _share(np.greater)
+    return node("maximum", y, (a, lambda g, y: g * share(a, b)), (b, lambda g, y: g * share(b, a)))
 
 
 @primitive
 def minimum(a: TensorLike, b: TensorLike) -> Tensor:
-    """y = min(a, b); where a = b, each receives half of the cotangent"""
-    y = apply_numpy(np.minimum, [a, b])
-    return node("minimum", y, (a, lambda g, y: g * _greater(b, a)), (b, lambda g, y: g * _greater(a, b)))
+    """y = min(a, b); where a = b, each receives half of the cotangent, and where y is NaN, its NaN operands do"""
+    y, share = apply_numpy(np.minimum, [a, b]), _share(np.less)
+    return node("minimum", y, (a, lambda g, y: g * share(a, b)), (b, lambda g, y: g * share(b, a)))
 
 
-def _greater(a: TensorLike, b: TensorLike) -> Array:
-    """Return 1 where a > b, ½ where a = b, else 0, in float16, which does not promote a float32 cotangent."""
-    a, b = value_of(a), value_of(b)
-    return np.where(np.equal(a, b), np.float16(0.5), np.greater(a, b))
+def _share(wins: Callable[[Any, Any], Array]) -> Callable[[TensorLike, TensorLike], Array]:
+    """Return a function of a and b: 1 where a is the result, ½ where both are, else 0.
+
+    The result is float16, which does not promote a float32 cotangent.
+    """
+
+    def share(a: TensorLike, b: TensorLike) -> Array:
+        a, b = value_of(a), value_of(b)
+        is_result, b_is_nan = wins(a, b) | np.isnan(a), np.isnan(b)
+        ties = np.equal(a, b) | (np.isnan(a) & b_is_nan)
+        return np.where(ties, np.float16(0.5), is_result)
+
+    return share
 
 
 @primitive
-def clip(x: TensorLike, low: float | Array, high: float | Array) -> Tensor:
-    """y = min(max(x, low), high), with derivative 1 where low ≤ x ≤ high, else 0; the bounds are constants"""
-    v, low, high = value_of(x), deepcopy(low), deepcopy(high)
-    return node("clip", apply_numpy(np.clip, [v, low, high]), (x, lambda g, y: g * ((v >= low) & (v <= high))))
+def clip(x: TensorLike, low: TensorLike | None = None, high: TensorLike | None = None) -> Tensor:
+    """y = min(max(x, low), high), where a bound of None is left out.
+
+    The derivative with respect to x is 1 where low ≤ x ≤ high or x is NaN; elsewhere that of the bound y is equal to.
+    """
+    v, low, high = value_of(x), *(bound if isinstance(bound, Tensor) else deepcopy(bound) for bound in (low, high))
+
+    def of_x(y: Tensor) -> Array:
+        return np.asarray(np.equal(y.value, v) | np.isnan(v))
+
+    def of_low(y: Tensor) -> Array:
+        is_low = np.False_ if low is None else np.equal(y.value, value_of(low)) | np.isnan(value_of(low))
+        return np.asarray(~of_x(y) & is_low)
+
+    return node(
+        "clip",
+        apply_numpy(np.clip, [v, low, high]),
+        (x, lambda g, y: g * of_x(y)),
+        (low, lambda g, y: g * of_low(y)),
+        (high, lambda g, y: g * ~(of_x(y) | of_low(y))),
+    )
 
 
 @primitive
@@ -196,6 +228,7 @@ def where(condition: Any, a: TensorLike, b: TensorLike) -> Tensor:
         >>> where([True, False], Tensor([1.0, 2.0]), 0.0).value
         array([1., 0.])
     """
+    check_constant("where", condition=condition)
     c = array_of(condition).astype(bool)
     y = apply_numpy(np.where, [c, a, b])
     return node("where", y, (a, lambda g, y: where(c, g, 0)), (b, lambda g, y: where(c, 0, g)))
@@ -206,4 +239,4 @@ def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
     """y = x in another floating-point dtype; the cotangent is cast back. Raises TypeError for any other dtype."""
     if np.dtype(dtype).kind != "f":
         raise TypeError(f"astype: expected a floating-point dtype, got {np.dtype(dtype)}; use x.value.astype")
-    return node("astype", array_of(x).astype(dtype), (x, lambda g, y: g))
+    return node("astype", array_of(x).astype(np.dtype(dtype).newbyteorder("=")), (x, lambda g, y: g))

@@ -18,6 +18,7 @@ from ..kernels import lstm as recurrent
 from .backward import grad
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
 from .linalg import matmul
+from .operands import check_constant, floating, kernel_dtype
 from .reduce import log_softmax, logsumexp
 from .shape import broadcast_to, concatenate, index, pad, reshape, split, stack, transpose
 from .tensor import VJP, Array, Tensor, TensorLike, array_of, is_grad_enabled, node, primitive
@@ -42,7 +43,7 @@ def gated_activation(x: TensorLike) -> Tensor:
     Raises: ValueError if the last axis is odd.
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016, equation 2.
     """
-    v = array_of(x)
+    v = floating("gated_activation", x)
     kernel = lambda g: activation.gated_activation_vjp(v, g)
     vjp = _vjp("gated_activation_vjp", x, _composed_gate, kernel)
     return node("gated_activation", activation.gated_activation(v), (x, vjp))
@@ -58,9 +59,19 @@ def bernoulli_log_prob(logits: TensorLike, k: Array) -> Tensor:
     """y = Σⱼ ln p(kⱼ) with p(1) = σ(logitⱼ), p(0) = σ(−logitⱼ): the log-likelihood of each row of bits, in nats.
 
     Shapes: logits (N, D), k (N, D) of 0 and 1, y (N,).
-    Raises: ValueError if the shapes do not match.
+    Raises: ValueError if the shapes do not match, or if k contains anything but 0 and 1; TypeError if k is a Tensor.
     """
-    v, bits = array_of(logits), k.astype(np.uint8)
+    check_constant("bernoulli_log_prob", k=k)
+    v, k = floating("bernoulli_log_prob", logits), np.asarray(k)
+    if v.ndim != 2 or k.shape != v.shape:
+        raise ValueError(f"bernoulli_log_prob: expected logits (N, D) and k (N, D), got {v.shape} and {k.shape}")
+    bits = k.astype(bool, copy=False)
+    if bits is not k and not np.array_equal(bits, k):
+        raise ValueError(
+            "bernoulli_log_prob: k: expected only 0 and 1, got other numbers; for targets p in between, add up "
+            "p * log_sigmoid(logits) + (1 - p) * log_sigmoid(-logits)"
+        )
+    bits = bits.astype(np.uint8)
     composed = lambda logits: log_sigmoid(logits * np.where(bits, 1, -1).astype(v.dtype)).sum(1)
     kernel = lambda g: likelihood.bernoulli_vjp(v, bits, g)
     return node(
@@ -74,11 +85,11 @@ def mixture_cdf(x: TensorLike, parameters: TensorLike) -> Tensor:
 
     logit F = ln F − ln(1 − F) keeps full precision in both tails; F itself would round to 1 in the upper one.
 
-    Shapes: x (…); parameters (…, 3K), broadcastable to x: π, μ and ln s, K of each; y (2, …).
-    Raises: ValueError if the shapes do not match.
+    Shapes: x (…); parameters (…, 3K), broadcastable to x: π, μ and ln s, K of each; y (2, …), at least float32.
+    Raises: ValueError if the shapes do not match; TypeError for longdouble.
     """
-    x, parameters = (t if isinstance(t, Tensor) else Tensor(t) for t in (x, parameters))
-    v, theta = x.value, parameters.value
+    x, parameters = (t if isinstance(t, Tensor) else Tensor(floating("mixture_cdf", t)) for t in (x, parameters))
+    v, theta = kernel_dtype("mixture_cdf", x), kernel_dtype("mixture_cdf", parameters)
     if not theta.ndim or not theta.shape[-1] or theta.shape[-1] % 3:
         raise ValueError(f"mixture_cdf: expected parameters (…, 3K), got {theta.shape}")
     width = theta.shape[-1]
@@ -116,7 +127,7 @@ def lstm(x: TensorLike, u: TensorLike) -> Tensor:
     Raises: ValueError if the shapes do not match.
     Source: as for `lstm_cell`.
     """
-    x, u = (t if isinstance(t, Tensor) else Tensor(t) for t in (x, u))
+    x, u = (t if isinstance(t, Tensor) and t.dtype.kind == "f" else Tensor(floating("lstm", t)) for t in (x, u))
     v, w, size = x.value, u.value, u.shape[0] if u.ndim else 0
     if v.ndim != 3 or w.shape != (size, 4 * size) or v.shape[2:] != w.shape[1:]:
         raise ValueError(f"lstm: expected x (N, T, 4H) and u (H, 4H), got {v.shape} and {w.shape}")

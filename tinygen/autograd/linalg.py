@@ -9,8 +9,9 @@ import numpy as np
 
 from ..kernels.product import product
 from .elementwise import relu_vjp
+from .operands import apply_numpy, floating
 from .shape import reshape, transpose
-from .tensor import Tensor, TensorLike, apply_numpy, array_of, node, primitive, value_of
+from .tensor import Tensor, TensorLike, array_of, node, primitive, value_of
 
 
 @primitive
@@ -69,14 +70,14 @@ def _as_rows(x: TensorLike) -> TensorLike:
 @primitive
 def inv(x: TensorLike) -> Tensor:
     """y = x⁻¹. Shapes: x, y (…, n, n). Raises ValueError if a matrix is singular."""
-    y = apply_numpy(np.linalg.inv, [x])
+    y = apply_numpy(np.linalg.inv, [floating("inv", x)])
     return node("inv", y, (x, lambda g, y: -matmul(matmul(_swap(y), g), _swap(y))))
 
 
 @primitive
 def solve(a: TensorLike, b: TensorLike) -> Tensor:
     """Solve a y = b for y. Shapes: a (…, n, n); b, y (…, n, m). Raises ValueError if a matrix is singular."""
-    u, v = array_of(a), array_of(b)
+    u, v = floating("solve", a), floating("solve", b)
     if u.ndim < 2 or v.ndim < 2 or u.shape[-1] != v.shape[-2]:
         raise ValueError(f"solve: expected shapes (…, n, n) and (…, n, m), got {u.shape} and {v.shape}")
     y = apply_numpy(np.linalg.solve, [u, v])
@@ -88,7 +89,7 @@ def solve(a: TensorLike, b: TensorLike) -> Tensor:
 @primitive
 def logabsdet(x: TensorLike) -> Tensor:
     """y = ln|det x|. Shapes: x (…, n, n), y (…). Raises ValueError if a matrix is singular."""
-    sign, y = apply_numpy(np.linalg.slogdet, [x], op="logabsdet")
+    sign, y = apply_numpy(np.linalg.slogdet, [floating("logabsdet", x)], op="logabsdet")
     if np.any(sign == 0):
         raise ValueError(f"logabsdet: expected invertible matrices, got a singular one in x {np.shape(value_of(x))}")
     return node("logabsdet", y, (x, lambda g, y: reshape(g, (*g.shape, 1, 1)) * _swap(inv(x))))

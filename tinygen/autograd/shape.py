@@ -7,7 +7,7 @@ The VJPs of reshape and transpose are operations of the same kind; those of pad 
 Checked by: tests/autograd/test_primitives.py
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from itertools import accumulate, pairwise
 from operator import getitem
@@ -17,9 +17,11 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..arguments import explained
-from ..kernels.reductions import sum_rows
+from ..kernels.reductions import total
 from .backward import IndexVJP
-from .tensor import VJP, Array, Tensor, TensorLike, apply_numpy, array_of, is_grad_enabled, node, primitive, value_of
+from .operands import apply_numpy, as_integers, check_constant
+from .taps.windows import as_int
+from .tensor import VJP, Array, Tensor, TensorLike, array_of, is_grad_enabled, node, primitive, value_of
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -27,7 +29,7 @@ Shape: TypeAlias = tuple[int, ...]
 @primitive
 def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """Reshape x, keeping the order of its elements; one length may be −1 and is then inferred."""
-    v = array_of(x)
+    v, shape = array_of(x), as_integers("reshape", "shape", shape)
     return node("reshape", apply_numpy(np.reshape, [v], shape), (x, lambda g, y: reshape(g, v.shape)))
 
 
@@ -37,31 +39,30 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     v = array_of(x)
     if axes is None:
         return node("transpose", v.T, (x, lambda g, y: transpose(g)))
-    y = apply_numpy(np.transpose, [v], tuple(axes))
+    axes = as_integers("transpose", "axes", axes)
+    y = apply_numpy(np.transpose, [v], axes)
     inverse = np.argsort([axis % v.ndim for axis in axes]).tolist()
     return node("transpose", y, (x, lambda g, y: transpose(g, inverse)))
 
 
 @primitive
-def broadcast_to(x: TensorLike, shape: Shape) -> Tensor:
+def broadcast_to(x: TensorLike, shape: int | Shape) -> Tensor:
     """Broadcast x to a shape by NumPy's rules."""
-    v = array_of(x)
+    v, shape = array_of(x), as_integers("broadcast_to", "shape", shape)
     y = apply_numpy(np.broadcast_to, [v], shape)
     return node("broadcast_to", y, (x, lambda g, y: sum_to(g, v.shape)))
 
 
 @primitive
-def sum_to(x: TensorLike, shape: Shape) -> Tensor:
+def sum_to(x: TensorLike, shape: int | Shape) -> Tensor:
     """Sum x over the axes along which `shape` broadcasts to the shape of x: the adjoint of broadcast_to."""
-    v = array_of(x)
+    v, shape = array_of(x), as_integers("sum_to", "shape", shape)
     lead = v.ndim - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, v.shape[lead:], strict=True)):
         raise ValueError(f"sum_to: expected a shape that broadcasts to {v.shape}, the shape of x, got {tuple(shape)}")
     stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and v.shape[i + lead] != 1)
-    if v.dtype == np.float32 and len(shape) == 1 and not stretched:  # the gradient of every bias
-        y = sum_rows(v)
-    else:
-        y = v.sum(tuple(range(lead)) + stretched).reshape(shape)
+    y = total(v, tuple(range(lead)) + stretched).reshape(shape)
+    y = y.astype(v.dtype, copy=False) if v.dtype.kind == "f" else y
     return node("sum_to", y, (x, lambda g, y: broadcast_to(g, v.shape)))
 
 
@@ -77,8 +78,7 @@ def index(x: TensorLike, key: Any) -> Tensor:
         (array([2., 4.]), array([2., 2.]))
     """
     v = array_of(x)
-    if any(isinstance(part, Tensor) for part in (key if isinstance(key, tuple) else (key,))):
-        raise TypeError("index: expected integers or arrays, got a Tensor; indices have no derivative, use its .value")
+    _check_key("index", key)
     unique = _selects_no_element_twice(key)
     if is_grad_enabled() and not unique:
         key = deepcopy(key)  # the caller may modify an index array before the backward pass
@@ -91,16 +91,37 @@ def index(x: TensorLike, key: Any) -> Tensor:
 @primitive
 def scatter_add(x: TensorLike, key: Any, shape: Shape) -> Tensor:
     """y = 0; y[key] += x, where an element that the key selects twice receives both: the adjoint of index."""
-    v = array_of(x)
-    y = np.zeros(shape, v.dtype)
+    v, shape = array_of(x), as_integers("scatter_add", "shape", shape)
+    _check_key("scatter_add", key)
+    y = np.zeros(shape, _sum_dtype(v))
     if (selected := apply_numpy(getitem, [y], key, op="scatter_add").shape) != v.shape:
         raise ValueError(f"scatter_add: expected x of shape {selected}, as {key} selects from {shape}, got {v.shape}")
     if _selects_no_element_twice(key):
         y[key] += v
     else:
         key = deepcopy(key) if is_grad_enabled() else key
-        np.add.at(y, key, v)
+        y = _add_at(y, key, v)
     return node("scatter_add", y, (x, lambda g, y: index(g, key)))
+
+
+def _check_key(op: str, key: Any) -> None:
+    if any(isinstance(part, Tensor) for part in (key if isinstance(key, tuple) else (key,))):
+        raise TypeError(f"{op}: key: expected integers or arrays, got a Tensor; it has no derivative, use its .value")
+
+
+def _sum_dtype(v: Array) -> Any:
+    """Return the dtype of sums of elements of v: integers and booleans are added in int64, as in np.sum."""
+    return v.dtype if v.dtype.kind == "f" else np.result_type(v, np.int64)
+
+
+def _add_at(y: Array, key: Any, v: Array) -> Array:
+    """Return y after y[key] += v, where the key may select an element many times: float32 is summed in float64."""
+    if v.dtype.char not in "ef":
+        np.add.at(y, key, v)
+        return y
+    wide = y.astype(np.float64)
+    np.add.at(wide, key, v.astype(np.float64))
+    return wide.astype(y.dtype)
 
 
 def _selects_no_element_twice(key: Any) -> bool:
@@ -117,8 +138,8 @@ def take_along_axis(x: TensorLike, indices: Array, axis: int) -> Tensor:
         array([[2.],
                [3.]])
     """
-    v, indices = array_of(x), indices.copy() if is_grad_enabled() else indices
-    _check_indices("take_along_axis", v.shape, indices, axis)
+    v = array_of(x)
+    indices, axis = _check_indices("take_along_axis", v.shape, indices, axis)
     y = apply_numpy(np.take_along_axis, [v, indices], axis)
     return node("take_along_axis", y, (x, lambda g, y: put_along_axis(g, indices, axis, v.shape)))
 
@@ -126,40 +147,72 @@ def take_along_axis(x: TensorLike, indices: Array, axis: int) -> Tensor:
 @primitive
 def put_along_axis(x: TensorLike, indices: Array, axis: int, shape: Shape) -> Tensor:
     """y = 0; y[…, indices[…, i, …], …] += x[…, i, …]: the adjoint of take_along_axis."""
-    v, indices = array_of(x), indices.copy() if is_grad_enabled() else indices
-    _check_indices("put_along_axis", shape, indices, axis)
+    v, shape = array_of(x), as_integers("put_along_axis", "shape", shape)
+    indices, axis = _check_indices("put_along_axis", shape, indices, axis)
     if v.shape != indices.shape:
         raise ValueError(f"put_along_axis: expected x of the shape of indices, {indices.shape}, got {v.shape}")
-    y = np.zeros(shape, v.dtype)
+    y = np.zeros(shape, _sum_dtype(v))
     if indices.shape[axis] == 1:
         np.put_along_axis(y, indices, v, axis)  # much faster, and correct as no element is written twice
     else:
         places: list[Array] = list(np.indices(indices.shape, sparse=True))
         places[axis] = indices
-        np.add.at(y, tuple(places), v)
+        y = _add_at(y, tuple(places), v)
     return node("put_along_axis", y, (x, lambda g, y: take_along_axis(g, indices, axis)))
 
 
-def _check_indices(op: str, shape: Shape, indices: Array, axis: int) -> None:
-    """Reject indices that NumPy would broadcast along other axes, since the VJP does not undo that."""
-    at = normalize_axis_index(axis, len(shape), op)
+def _check_indices(op: str, shape: Shape, indices: Any, axis: int) -> tuple[Array, int]:
+    """Return the indices, copied if the backward pass needs them, and the axis counted from the front.
+
+    Reject indices that NumPy would broadcast along other axes, since the VJP does not undo that.
+    """
+    check_constant(op, indices=indices)
+    indices = np.array(indices) if is_grad_enabled() else np.asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"{op}: indices: expected integers, got dtype {indices.dtype}")
+    at = normalize_axis_index(as_int(op, "axis", axis), len(shape), op)
     others = [(*s[:at], *s[at + 1 :]) for s in (shape, indices.shape)]
     if len(shape) != indices.ndim or others[0] != others[1]:
         raise ValueError(f"{op}: expected indices of shape {shape} except along axis {axis}, got {indices.shape}")
+    return indices, at
 
 
 @primitive
-def pad(x: TensorLike, widths: Sequence[tuple[int, int]]) -> Tensor:
-    """Pad x with zeros: widths[i] = (before, after) is the width of the padding along axis i."""
+def pad(x: TensorLike, widths: Any) -> Tensor:
+    """Pad x with zeros. The widths are those of np.pad: (before, after) for each axis, or one pair or integer for all.
+
+    Example:
+        >>> pad(Tensor([1.0, 2.0]), (1, 2)).value
+        array([0., 1., 2., 0., 0.])
+    """
     v = array_of(x)
-    y = apply_numpy(np.pad, [v], widths)
-    inside = tuple(slice(before, before + n) for n, (before, _) in zip(v.shape, widths, strict=True))
-    return node("pad", y, (x, lambda g, y: index(g, inside)))
+    pairs = _pad_widths(widths, v.ndim)
+    inside = tuple(slice(before, before + n) for n, (before, _) in zip(v.shape, pairs, strict=True))
+    return node("pad", apply_numpy(np.pad, [v], pairs), (x, lambda g, y: index(g, inside)))
+
+
+def _pad_widths(widths: Any, ndim: int) -> list[tuple[int, int]]:
+    """Return (before, after) for each axis, from any of the forms that np.pad accepts; a dict has axes as keys."""
+    check_constant("pad", widths=widths)
+    if isinstance(widths, dict):
+        pairs = [(0, 0)] * ndim
+        for axis, width in widths.items():
+            pairs[normalize_axis_index(axis, ndim, "pad")] = _pad_widths(width, 1)[0]
+        return pairs
+    try:
+        given = np.asarray(widths)
+    except ValueError:  # sequences of different lengths
+        given = np.empty(0)
+    if given.dtype.kind not in "iu" or np.any(given < 0):
+        raise ValueError(f"pad: widths: expected integers of at least 0, got {widths!r}")
+    pairs = apply_numpy(np.broadcast_to, [given], (ndim, 2), op="pad: widths")
+    return [(int(before), int(after)) for before, after in pairs]
 
 
 @primitive
-def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
+def concatenate(tensors: Iterable[TensorLike], axis: int = 0) -> Tensor:
     """Join tensors along an existing axis. See the example of `split`."""
+    tensors, axis = list(tensors), as_int("concatenate", "axis", axis)
     values = [array_of(x) for x in tensors]
     y = apply_numpy(lambda *parts: np.concatenate(parts, axis), values, op="concatenate")
     if not is_grad_enabled():
@@ -187,15 +240,17 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[T
         (array([1., 2.]), array([3., 1., 2.]))
     """
     shape = array_of(x).shape
+    axis = normalize_axis_index(as_int("split", "axis", axis), len(shape), "split")
     size = shape[axis]
-    if isinstance(sections, int):
-        if sections < 1 or size % sections:
-            raise ValueError(f"split: expected a divisor of {size}, the length of axis {axis}, got {sections}")
-        cuts = [i * size // sections for i in range(sections + 1)]
-    else:
-        cuts = [0, *sections, size]
-        if cuts != sorted(cuts):
-            raise ValueError(f"split: expected ascending indices from 0 to {size}, got {list(sections)}")
+    given = as_integers("split", "sections", sections)
+    cuts = [0, *given, size]
+    if np.ndim(sections) == 0:
+        count = given[0]
+        if count < 1 or size % count:
+            raise ValueError(f"split: expected a divisor of {size}, the length of axis {axis}, got {count}")
+        cuts = [i * size // count for i in range(count + 1)]
+    elif cuts != sorted(cuts):
+        raise ValueError(f"split: expected ascending indices from 0 to {size}, got {list(given)}")
     return [index(x, _slice_along(axis, start, stop, len(shape))) for start, stop in pairwise(cuts)]
 
 
@@ -206,16 +261,17 @@ def _slice_along(axis: int, start: int, stop: int, ndim: int) -> tuple[slice, ..
 
 
 @explained
-def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
+def stack(tensors: Iterable[TensorLike], axis: int = 0) -> Tensor:
     """Join tensors of equal shape along a new axis.
 
     Example:
         >>> stack([Tensor([1.0, 2.0]), np.zeros(2)], axis=1).shape
         (2, 2)
     """
+    tensors = list(tensors)
     shapes = {np.shape(value_of(x)) for x in tensors}
     if len(shapes) != 1:
         raise ValueError(f"stack: expected one or more tensors of equal shape, got shapes {sorted(shapes)}")
     shape = shapes.pop()
-    at = normalize_axis_index(axis, len(shape) + 1)
+    at = normalize_axis_index(as_int("stack", "axis", axis), len(shape) + 1, "stack")
     return concatenate([reshape(x, (*shape[:at], 1, *shape[at:])) for x in tensors], at)

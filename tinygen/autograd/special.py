@@ -9,20 +9,21 @@ Checked by: tests/autograd/test_primitives.py, tests/autograd/test_special.py
 from ..kernels import special
 from ..kernels.special import LOG_ROOT_2PI
 from .elementwise import abs, sigmoid
+from .operands import floating
 from .tensor import Tensor, TensorLike, array_of, node, primitive
 
 
 @primitive
 def log_normal(x: TensorLike) -> Tensor:
     """y = ln φ(x) = −½ x² − ½ ln 2π"""
-    v = array_of(x)
+    v = floating("log_normal", x)
     return node("log_normal", -0.5 * v * v - LOG_ROOT_2PI, (x, lambda g, y: -g * x))
 
 
 @primitive
 def log_ndtr(x: TensorLike) -> Tensor:
     """y = ln Φ(x), with a relative error below 3·10⁻¹³ in float64, in both tails"""
-    return node("log_ndtr", special.log_ndtr(array_of(x)), (x, lambda g, y: g * _mills_ratio(x)))
+    return node("log_ndtr", special.log_ndtr(floating("log_ndtr", x)), (x, lambda g, y: g * _mills_ratio(x)))
 
 
 @primitive
@@ -30,7 +31,7 @@ def ndtri_sigmoid(x: TensorLike) -> Tensor:
     """y = Φ⁻¹(σ(x)): the normal quantile of a probability given as a logit, with an error below 10⁻¹⁵ max(1, |y|)"""
     # dy/dx = σ(x) σ(−x) / φ(y), and σ(−|x|) = Φ(−|y|)
     vjp = lambda g, y: g * sigmoid(abs(x)) / _mills_ratio(-abs(y))
-    return node("ndtri_sigmoid", special.ndtri_sigmoid(array_of(x)), (x, vjp))
+    return node("ndtri_sigmoid", special.ndtri_sigmoid(floating("ndtri_sigmoid", x)), (x, vjp))
 
 
 def _mills_ratio(x: TensorLike) -> Tensor:

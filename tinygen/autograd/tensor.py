@@ -30,7 +30,7 @@ from ..arguments import explained
 
 Array: TypeAlias = NDArray[Any]
 VJP: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
-Edge: TypeAlias = "tuple[TensorLike, VJP]"
+Edge: TypeAlias = "tuple[TensorLike | None, VJP]"
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -124,7 +124,7 @@ class Tensor:
     def __init__(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
         if isinstance(value, Tensor):
             raise TypeError("value: expected an array, got a Tensor; pass tensor.value for a constant without edges")
-        array = np.asarray(value)
+        array = array_of(np.asarray(value))
         if array.dtype.kind not in "fiub":
             raise TypeError(f"value: expected real numbers, got dtype {array.dtype}")
         array = array if dtype is None else array.astype(dtype, copy=False)
@@ -256,19 +256,11 @@ def value_of(x: Any) -> Any:
 
 
 def array_of(x: Any) -> Array:
-    """Return the array of a tensor, or np.asarray of any other object."""
-    return x.value if isinstance(x, Tensor) else np.asarray(x)
-
-
-def apply_numpy(function: Callable[..., Any], operands: Sequence[TensorLike], *options: Any, op: str = "") -> Any:
-    """Call function(*values of the operands, *options); add the name (`op` or the function's) and shapes to errors."""
-    values = [value_of(operand) for operand in operands]
-    try:
-        return function(*values, *options)
-    except (ValueError, IndexError) as error:
-        got = ("shapes " if len(values) > 1 else "shape ") + " and ".join(str(np.shape(value)) for value in values)
-        got += f" with {', '.join(map(repr, options))}" if options else ""
-        raise type(error)(f"{op or function.__name__}: got {got}: {error}") from error
+    """Return the array of a tensor, or np.asarray of any other object, in native byte order."""
+    if isinstance(x, Tensor):
+        return x.value
+    array = np.asarray(x)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def node(op: str, value: Any, *edges: Edge) -> Tensor:

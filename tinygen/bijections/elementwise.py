@@ -76,4 +76,4 @@ class Logit(Bijection):
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         x = divide(subtract(sigmoid(z), self.margin), 1 - 2 * self.margin)
         # ln u + ln(1 − u) = ln σ(z) + ln σ(−z), which is finite even if σ(z) rounds to 0 or 1
-        return x, sum_event(log_sigmoid(z) + log_sigmoid(subtract(0, z)) - math.log(1 - 2 * self.margin))
+        return x, sum_event(log_sigmoid(z) + log_sigmoid(multiply(z, -1.0)) - math.log(1 - 2 * self.margin))

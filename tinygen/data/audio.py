@@ -59,7 +59,7 @@ def mu_law_decode(k: ArrayLike, levels: int = 256) -> Wave:
     require(k.dtype.kind in "iu", "k", f"integers 0…{mu}", k.dtype)
     if k.size:
         require(k.min() >= 0 and k.max() <= mu, "k", f"integers 0…{mu}", f"values {k.min()}…{k.max()}")
-    y = 2 * k / mu - 1
+    y = 2.0 * k / mu - 1  # 2 k would overflow in a small integer dtype
     return np.asarray(np.sign(y) * ((1.0 + mu) ** np.abs(y) - 1) / mu)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from ..arguments import explained
 from ..autograd import Array, Tensor, TensorLike, bernoulli_log_prob, log_softmax, reshape, take_along_axis
 from ..autograd.elementwise import log_sigmoid, sigmoid
+from ..autograd.operands import floating
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_integers, require
+from ..checks import as_integers, at_least, require
 from ..recorded import Recorded
 from .distribution import DIVERGED, Likelihood, check_width
 
@@ -33,7 +34,7 @@ class Categorical(Recorded):
         self.levels = self.width = levels
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        check_integers("k", k, array_of(check_width(self.width, parameters)).shape[:-1], self.levels)
+        k = as_integers("k", k, array_of(check_width(self.width, parameters)).shape[:-1], self.levels)
         return take_along_axis(log_softmax(parameters), k[..., None], axis=-1).reshape(*k.shape)
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
@@ -43,7 +44,7 @@ class Categorical(Recorded):
 class Bernoulli(Recorded):
     """Bernoulli distribution: p(1) = σ(logit), p(0) = σ(−logit).
 
-    Shapes: logits (…, 1), k (…) integers 0 or 1, log_prob (…) in nats, samples (…).
+    Shapes: logits (…, 1), k (…) integers 0 or 1 or booleans, log_prob (…) in nats, samples (…).
     Raises: ValueError if a shape is wrong or k is not 0 or 1; when sampling, if a logit is NaN.
 
     Example:
@@ -54,9 +55,9 @@ class Bernoulli(Recorded):
     levels, width = 2, 1
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
-        check_integers("k", k, array_of(check_width(1, parameters)).shape[:-1], 2)
-        logits = reshape(parameters, k.shape)
-        return log_sigmoid(logits * np.where(k, 1, -1).astype(logits.dtype))
+        k = as_integers("k", k, array_of(check_width(1, parameters)).shape[:-1], 2)
+        sign = np.where(k, 1, -1).astype(floating("parameters", parameters).dtype)
+        return log_sigmoid(reshape(parameters, k.shape) * sign)
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         v = array_of(check_width(1, parameters))[..., 0].astype(np.float64)
@@ -72,9 +73,9 @@ def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
     """
     if not isinstance(output, Bernoulli):
         return output.log_prob(parameters, x).sum(tuple(range(1, x.ndim)))
-    check_integers("k", x, parameters.shape[:-1], 2)
+    bits = as_integers("x", x, parameters.shape[:-1], 2).astype(bool)
     flat = len(x), math.prod(x.shape[1:])
-    return bernoulli_log_prob(parameters.reshape(flat), x.reshape(flat))
+    return bernoulli_log_prob(parameters.reshape(flat), bits.reshape(flat))
 
 
 @explained

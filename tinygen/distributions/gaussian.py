@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, exp, index, log_normal, reshape
+from ..autograd import Array, Tensor, TensorLike, exp, index, log, log_normal, node, reshape
+from ..autograd.operands import floating
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_event, check_rng, require
 from ..recorded import Recorded
@@ -17,7 +18,8 @@ from .distribution import DIVERGED, check_width
 class Gaussian(Recorded):
     """Gaussian likelihood: ln p(x) = −½ ((x − μ)/σ)² − ln σ − ½ ln 2π.
 
-    Shapes: parameters (μ, ln σ) (…, 2), or only μ (…, 1) if σ is fixed by `scale`; x, log_prob and samples (…).
+    Shapes: parameters (μ, ln σ) (…, 2), or only μ (…, 1) with a `scale` σ, a number or a scalar Tensor; x, log_prob and
+    samples (…).
     Raises: ValueError if the scale is not positive or a shape is wrong; when sampling, if a parameter is NaN.
 
     Example:
@@ -25,8 +27,11 @@ class Gaussian(Recorded):
         array([-0.9189])
     """
 
-    def __init__(self, scale: float | None = None) -> None:
-        require(scale is None or 0 < scale < math.inf, "scale", "a positive number or None", scale)
+    def __init__(self, scale: float | Tensor | None = None) -> None:
+        if scale is not None:
+            v = array_of(scale)
+            valid = v.shape == () and v.dtype.kind in "fiu" and bool(0 < v < math.inf)
+            require(valid, "scale", "a positive number or None", repr(scale))
         self.scale, self.width = scale, 2 if scale is None else 1
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
@@ -43,7 +48,10 @@ class Gaussian(Recorded):
         v = array_of(check_width(self.width, parameters))
         if self.scale is None:
             return index(parameters, (..., 0)), index(parameters, (..., 1))
-        return reshape(parameters, v.shape[:-1]), Tensor(np.asarray(math.log(self.scale), v.dtype))
+        mean = reshape(parameters, v.shape[:-1])
+        if isinstance(self.scale, Tensor):
+            return mean, log(self.scale)
+        return mean, Tensor(np.asarray(math.log(self.scale), floating("parameters", parameters).dtype))
 
 
 class StandardNormal(Recorded):
@@ -78,9 +86,10 @@ class StandardUniform(Recorded):
 
     def log_prob(self, x: TensorLike) -> Tensor:
         check_event("z", x, self.shape)
-        v = array_of(x)
+        v = floating("z", x)
         inside = np.all((v >= 0) & (v <= 1), axis=tuple(range(1, v.ndim)))
-        return Tensor(np.where(inside, 0, -np.inf).astype(v.dtype))
+        y = np.where(inside, 0, -np.inf).astype(v.dtype)
+        return node("log_uniform", y, (x, lambda g, y: Tensor(np.zeros_like(v))))  # constant inside and outside
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         at_least(0, n=n)

@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import Array, Tensor, TensorLike, log_softmax, logsumexp, split
 from ..autograd.elementwise import clip, exp, log, log_sigmoid, softplus, tanh, where
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_integers, require
+from ..checks import as_integers, at_least, require
 from ..recorded import Recorded
 from .discrete import sample_categorical
 from .distribution import DIVERGED, check_width
@@ -48,7 +48,7 @@ class DiscretizedLogistics(Recorded):
         The difference of two sigmoids is computed as σ(b) − σ(a) = σ(b) σ(−a) (1 − e^−(b−a)), without cancellation.
         """
         weights, means, log_scales = self._split(parameters)
-        check_integers("k", k, weights.shape[:-1], self.levels)
+        k = as_integers("k", k, weights.shape[:-1], self.levels)
         last = self.levels - 1
         level = k[..., None].astype(means.dtype)
         precision = exp(-log_scales)

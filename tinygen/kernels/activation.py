@@ -91,7 +91,7 @@ def _relu(x: Array, y: Array, start: int, stop: int) -> None:
 def _relu_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
     part, cotangent, out = y[start:stop], g[start:stop], dx[start:stop]
     for i in range(part.size):
-        out[i] = cotangent[i] if part[i] > 0 else f32(0)
+        out[i] = f32(0) if part[i] <= 0 else cotangent[i]  # the cotangent of NaN reaches it
 
 
 @explained
@@ -150,6 +150,6 @@ def relu(x: Array) -> Array:
 
 
 def relu_vjp(y: Array, g: Array) -> Array:
-    """VJP of `relu` in terms of its output y: g where y > 0, else 0. Shapes: all (…)."""
+    """VJP of `relu` in terms of its output y: 0 where y ≤ 0, else g, also where y is NaN. Shapes: all (…)."""
     check_shape("g", g, y.shape)
     return _elementwise(_relu_vjp, y, g) if compiles(y, g) else reference.relu_vjp(y, g)

@@ -1,50 +1,92 @@
-"""Sums over rows in one pass over memory: the cotangent of a bias.
+"""Sums over any axes, in one pass over memory, whose rounding error does not grow with the number of elements.
+
+NumPy adds pairwise along the axis that is contiguous in memory, and one element after another along the others: a
+float32 sum of 2·10⁷ ones over a leading axis stops at 2²⁴ ≈ 1.7·10⁷.
 
 Checked by: tests/kernels/test_reductions.py
 """
 
+import math
 from functools import partial
 
 import numpy as np
 
-from . import reference
-from .runtime.arrays import Array, as_rows, compiles
+from .runtime.arrays import Array, as_contiguous, compiles
 from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
+_BLOCK = 64  # terms that are added in float32, one after another
 _CHUNK = 1 << 12  # rows per row of partial sums; fixed, so that the result does not depend on the number of threads
 _GRAIN = 1 << 20  # elements in a part of about 200 µs
 
 
 @compiled
 def _sum_chunks(x: Array, sums: Array, start: int, stop: int) -> None:
-    """sums[chunk, j] = Σ x[i, j] over the rows of each chunk: 64 rows in the dtype of x, their sums in float64."""
-    block = np.zeros(x.shape[1], x.dtype)
-    for chunk in range(start, stop):
-        for first in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(x)), 64):
+    """sums[b, chunk, j] = Σ x[b, i, j] over the rows of each chunk: blocks in the dtype of x, their sums in float64."""
+    block = np.zeros(x.shape[2], x.dtype)
+    for part in range(start, stop):
+        b, chunk = part // sums.shape[1], part % sums.shape[1]
+        for first in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, x.shape[1]), _BLOCK):
             block[:] = 0
-            for i in range(first, min(first + 64, len(x))):
-                row = x[i]
+            for i in range(first, min(first + _BLOCK, x.shape[1])):
+                row = x[b, i]
                 for j in range(row.size):
                     block[j] += row[j]
             for j in range(block.size):
-                sums[chunk, j] += block[j]
+                sums[b, chunk, j] += block[j]
 
 
-def sum_rows(x: Array) -> Array:
-    """Sum over all axes but the last: y(c) = Σₚ x(p, c).
+def total(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    """Σ x over the axes, in the dtype of NumPy's sum or in float64, which the caller rounds after scaling.
 
-    float32 is summed in blocks of 64 rows whose sums are added in float64, so the error does not grow with the number
-    of rows. Other dtypes are summed by NumPy.
+    float16 is summed in float64. float32 is summed in blocks whose sums are added in float64, except along axes that
+    are contiguous in memory, where NumPy's pairwise sum is as accurate. Other dtypes are summed by NumPy.
 
-    Shapes: x (…, C); y (C,), in the dtype of x.
-    Raises: ValueError if x has no axis.
+    Shapes: x (…).
+    Raises: ValueError unless the axes are different numbers in 0 … ndim − 1.
     """
-    if x.ndim == 0:
-        raise ValueError("x: expected at least one axis, got a scalar")
+    if len({*axes}) < len(axes) or not {*axes} <= {*range(x.ndim)}:
+        raise ValueError(f"axes: expected different numbers in 0…{x.ndim - 1}, got {axes}")
+    if x.dtype.char not in "ef":
+        return np.asarray(x.sum(axes, keepdims=keepdims))
     if not compiles(x):
-        return reference.sum_rows(x)
-    rows = as_rows(x)
-    sums = np.zeros((-(-len(rows) // _CHUNK), rows.shape[1]))
-    parallel_for(partial(_sum_chunks, rows, sums), split(len(sums), 1 + _GRAIN // (_CHUNK * rows.shape[1])))
-    return np.asarray(sums.sum(0), x.dtype)
+        return np.asarray(x.sum(axes, np.float64, keepdims=keepdims))
+    count = math.prod([x.shape[axis] for axis in axes])
+    first, last = (min(axes), max(axes)) if axes else (0, 0)
+    contiguous = x.flags.c_contiguous and last - first == len(axes) - 1
+    if count <= _BLOCK or (contiguous and last == x.ndim - 1):
+        return np.asarray(x.sum(axes, keepdims=keepdims))
+    shape = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
+    y = _sum_rows(x.reshape(math.prod(x.shape[:first]), count, -1)) if contiguous else _sum_groups(x, axes)
+    return y.reshape(shape if keepdims else [n for axis, n in enumerate(x.shape) if axis not in axes])
+
+
+def _sum_groups(x: Array, axes: tuple[int, ...]) -> Array:
+    """Sum over any axes, for any memory layout: merge axes that are neighbours in memory, and sum over each group."""
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    sizes: list[int] = []
+    reduced: list[bool] = []
+    for axis in order:
+        if reduced and reduced[-1] == (axis in axes):
+            sizes[-1] *= x.shape[axis]
+        else:
+            sizes.append(x.shape[axis])
+            reduced.append(axis in axes)
+    y = as_contiguous(x.transpose(order)).reshape(sizes)
+    if reduced[-1]:
+        y = y.sum(-1)
+    for group in range(len(sizes) - 2, -1, -1):
+        if reduced[group]:
+            y = _sum_rows(y.reshape(math.prod(sizes[:group]), sizes[group], -1))
+    kept = [axis for axis in order if axis not in axes]
+    return y.reshape([x.shape[axis] for axis in kept]).transpose(np.argsort(kept))
+
+
+def _sum_rows(x: Array) -> Array:
+    """y[b, j] = Σᵢ x[b, i, j], in float64."""
+    batch, rows, columns = x.shape
+    x = np.asarray(x, np.float32)  # the result of another call is float64
+    sums = np.zeros((batch, -(-rows // _CHUNK), columns))
+    work = min(rows, _CHUNK) * columns
+    parallel_for(partial(_sum_chunks, x, sums), split(batch * sums.shape[1], 1 + _GRAIN // work))
+    return sums.sum(1) if sums.shape[1] > 1 else sums[:, 0]

@@ -128,8 +128,8 @@ def relu(x: Array) -> Array:
 
 
 def relu_vjp(y: Array, g: Array) -> Array:
-    """x̄ = g where y > 0, else 0."""
-    return np.asarray(g * (y > 0))
+    """x̄ = 0 where y ≤ 0, else g."""
+    return np.where(y <= 0, np.zeros((), g.dtype), g)
 
 
 def bernoulli(x: Array, k: Array) -> Array:
@@ -143,8 +143,3 @@ def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
     """x̄ᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ))."""
     x = as_floating(x)
     return np.asarray(g[:, None] * np.where(k, sigmoid(-x), -sigmoid(x)))
-
-
-def sum_rows(x: Array) -> Array:
-    """y(c) = Σₚ x(p, c), summed in float64 if x is float32."""
-    return np.asarray(x.sum(tuple(range(x.ndim - 1)), np.float64 if x.dtype == np.float32 else None), x.dtype)

@@ -135,8 +135,10 @@ class _CachedLayer:
     def __init__(self, layer: Layer, mask: Array | None) -> None:
         self.layer = layer  # keeps the layer alive, so that its id is not reused
         w, b = layer.weights(mask).value, layer.b
-        (self.n_in, self.n_out), self.dtype = w.shape[-2:], w.dtype
-        self.kernel = AtPosition(w.reshape(-1, self.n_in, self.n_out), None if b is None else b.value, layer.relu)
+        # At least float32, as for the convolution of all positions.
+        (self.n_in, self.n_out), self.dtype = w.shape[-2:], np.result_type(w, np.float32)
+        w, bias = w.astype(self.dtype, copy=False), None if b is None else b.value.astype(self.dtype, copy=False)
+        self.kernel = AtPosition(w.reshape(-1, self.n_in, self.n_out), bias, layer.relu)
 
     def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
         """Return the layer's output at the current position."""

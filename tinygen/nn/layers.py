@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..arguments import explained
-from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, relu
+from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, multiply, relu
+from ..autograd.operands import floating
 from ..autograd.taps import Taps
+from ..autograd.taps.windows import as_taps
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_rate
 from .init import Initialiser, glorot_uniform, normal
@@ -67,6 +69,7 @@ class _Convolution(Module):
         bias: bool = True,
         init: Initialiser = glorot_uniform,
     ) -> None:
+        taps = as_taps(type(self).__name__, taps)
         at_least(1, n_in=n_in, n_out=n_out, taps=len(taps), stride=stride)
         shape, fan_in, fan_out = (len(taps), n_in, n_out), len(taps) * n_in, len(taps) * n_out
         if self.transposed:
@@ -186,7 +189,7 @@ def linear_with_activation(x: TensorLike, w: TensorLike, b: TensorLike, activati
 
 
 @explained
-def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
+def dropout(x: TensorLike, rate: float, rng: Rng | None) -> Tensor:
     """Zero each element with probability `rate`: y = x ⊙ m / (1 − rate), m ~ Bernoulli(1 − rate), so that E y = x.
 
     Return x unchanged if rng is None (evaluation).
@@ -196,6 +199,7 @@ def dropout(x: Tensor, rate: float, rng: Rng | None) -> Tensor:
     """
     check_rate("rate", rate)
     if rng is None or rate == 0:
-        return x
-    kept = rng.random(x.shape, np.float32) >= rate
-    return x * np.where(kept, 1 / (1 - rate), 0).astype(x.dtype)
+        return x if isinstance(x, Tensor) else Tensor(x)
+    v = floating("dropout", x)
+    kept = rng.random(v.shape, np.float32) >= rate
+    return multiply(x, np.where(kept, 1 / (1 - rate), 0).astype(v.dtype))

@@ -79,7 +79,7 @@ class MaskedConv(Module):
 
     def __init__(self, n_in: int, n_out: int, taps: Taps, rng: Rng) -> None:
         self.earlier, self.centre = Conv(n_in, n_out, taps, rng, bias=False), MaskedLinear(n_in, n_out, rng)
-        self.taps = (*taps, (0,) * len(taps[0]))
+        self.taps = (*self.earlier.taps, (0,) * len(self.earlier.taps[0]))
 
     @property
     def b(self) -> Parameter | None:

@@ -134,7 +134,7 @@ def layouts(draw: DrawFn, x: Array) -> Array:
     if kind == "fortran":
         return np.asarray(x, order="F")
     if kind == "strided":
-        wide = np.full((*x.shape, 2), np.nan, x.dtype)
+        wide = np.full((*x.shape, 2), np.nan if x.dtype.kind in "fc" else 1, x.dtype)
         wide[..., 0] = x
         return wide[..., 0]
     if kind == "reversed" and x.ndim:

@@ -4,7 +4,7 @@ Checked by: tests/autograd/test_taps.py
 """
 
 from ...arguments import explained
-from .windows import Taps, check_positive
+from .windows import WIDEST, Taps, check_count
 
 
 @explained
@@ -29,7 +29,7 @@ def dilated(size: int, dilation: int = 1, centre: bool = True) -> Taps:
         >>> dilated(2, dilation=4)
         ((-4,), (0,))
     """
-    check_positive("dilated", "size", size)
-    check_positive("dilated", "dilation", dilation)
+    check_count("dilated", size=size)
+    check_count("dilated", most=(1 << 31) // WIDEST, dilation=dilation)
     first = 1 - size if centre else -size
     return tuple((step * dilation,) for step in range(first, first + size))

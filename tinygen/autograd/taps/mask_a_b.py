@@ -17,7 +17,7 @@ Checked by: tests/autograd/test_taps.py
 """
 
 from ...arguments import explained
-from .windows import Taps, rectangle, square
+from .windows import Taps, check_count, rectangle, square
 
 
 @explained
@@ -54,6 +54,7 @@ def horizontal(size: int, centre: bool = False) -> Taps:
 def _reach(function: str, size: int, centre: bool) -> int:
     """Return how far a centred window reaches from its centre."""
     smallest = 1 if centre else 3
-    if size % 2 == 0 or size < smallest:
+    check_count(function, smallest, size=size)
+    if size % 2 == 0:
         raise ValueError(f"{function}: expected an odd size of at least {smallest}, got {size}")
     return size // 2
