@@ -245,3 +245,9 @@ def test_write_wav_rejects_invalid_arguments(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rate: expected at least 1, got 0"):
         write_wav(tmp_path / "x.wav", [0.0], 0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("dtype", "levels"), [(np.uint8, 256), (np.int8, 128), (np.uint16, 65536), (np.int16, 32768)])
+def test_mu_law_decodes_small_integers(dtype: Any, levels: int) -> None:
+    codes = np.arange(levels)
+    np.testing.assert_array_equal(mu_law_decode(codes.astype(dtype), levels), mu_law_decode(codes, levels))
