@@ -41,18 +41,6 @@ WITHOUT_CALL = {
     "optim": "AdamW NonFiniteGradientError Optimizer Schedule",  # the base class's checks are those of Adam
     "kernels": "AtPosition gated_activation_vjp",  # tests/kernels has their bounds
 }
-# Faults that remain.
-KNOWN = {
-    "autograd.bernoulli_log_prob": "k empty, k shape, k complex",  # named bits in the message
-    "autograd.min": "x empty",
-    "autograd.pad": "widths empty",
-    "autograd.split": "axis negative",
-    "autograd.where": "condition ragged",
-    "sample_categorical": "logits bool, logits empty",
-    **dict.fromkeys(["autograd.log_sigmoid", "autograd.negative", "autograd.sigmoid", "autograd.softplus"], "x bool"),
-    "Logit.inverse": "z bool",
-    "taps.dilated": "size huge",
-}
 
 
 def accepted_or_named(call: Call, argument: str, bad: str) -> str | None:
@@ -61,7 +49,7 @@ def accepted_or_named(call: Call, argument: str, bad: str) -> str | None:
         call.function(**{**call.arguments, argument: BAD[bad]})
     except (ValueError, TypeError, IndexError, ArithmeticError) as error:
         own = call.name.rpartition(".")[2] + ": "
-        if argument in str(error) or (str(error).startswith(own) and type(error) is not TypeError):
+        if argument in str(error) or str(error).startswith(own):
             return None
         return f"{argument}, {bad}: {type(error).__name__}: {error}"
     except Exception as error:
@@ -74,9 +62,7 @@ def accepted_or_named(call: Call, argument: str, bad: str) -> str | None:
 def test_errors_name_the_argument(name: str) -> None:
     call = CALLS[name]
     call.function(**call.arguments)
-    known = KNOWN.get(name, "").split(", ")
-    pairs = [pair for pair in product(call.arguments, BAD) if " ".join(pair) not in known]
-    faults = [fault for pair in pairs if (fault := accepted_or_named(call, *pair))]
+    faults = [fault for pair in product(call.arguments, BAD) if (fault := accepted_or_named(call, *pair))]
     assert not faults, "\n".join([name, *faults])
 
 

@@ -221,7 +221,7 @@ def clip(x: TensorLike, low: TensorLike | None = None, high: TensorLike | None =
 
 
 @primitive
-def where(condition: Any, a: TensorLike, b: TensorLike) -> Tensor:
+def where(condition: TensorLike, a: TensorLike, b: TensorLike) -> Tensor:
     """y = a where the condition is true, b elsewhere.
 
     Example:

@@ -84,7 +84,8 @@ def sample_categorical(logits: TensorLike, rng: np.random.Generator) -> Array:
 
     Raises: ValueError if a logit is NaN or +∞, or if all logits of a distribution are −∞.
     """
-    v = array_of(logits)
+    v = floating("logits", logits)
+    require(v.shape[-1:] > (0,), "logits", "a nonempty last axis", v.shape)
     maximum = v.max(-1, keepdims=True)
     require(np.isfinite(maximum).all(), "logits", "a finite maximum along the last axis", DIVERGED)
     cumulative = np.exp(v - maximum, dtype=np.float64).cumsum(-1)
