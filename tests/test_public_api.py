@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -41,6 +42,19 @@ WITHOUT_CALL = {
     "optim": "AdamW NonFiniteGradientError Optimizer Schedule",  # the base class's checks are those of Adam
     "kernels": "AtPosition gated_activation_vjp",  # tests/kernels has their bounds
 }
+# Faults that remain: errors that name another argument than the one replaced, or only the operation within.
+KNOWN = {
+    "autograd.hvp": "x bool, x negative",  # inputs[0]
+    "autograd.lstm_cell": "a bool, a negative, a fraction, a NaN, a empty, c empty, c shape",  # split, multiply
+    "nn.Conv.__call__": "x bool, x negative, x fraction, x NaN, x empty, x shape",  # conv, with the shapes
+    "nn.ConvTranspose.__call__": "y bool, y negative, y fraction, y NaN, y empty, y shape",  # conv_transpose
+    **dict.fromkeys(  # z
+        ["StandardNormal.log_prob", "StandardUniform.log_prob"],
+        "x bool, x negative, x fraction, x NaN, x empty, x shape",
+    ),
+    "FixedStep.__call__": "y strings, y objects",
+    "product": "b empty, b shape, b complex, b strings, b objects",  # bias
+}
 
 
 def accepted_or_named(call: Call, argument: str, bad: str) -> str | None:
@@ -49,7 +63,7 @@ def accepted_or_named(call: Call, argument: str, bad: str) -> str | None:
         call.function(**{**call.arguments, argument: BAD[bad]})
     except (ValueError, TypeError, IndexError, ArithmeticError) as error:
         own = call.name.rpartition(".")[2] + ": "
-        if argument in str(error) or str(error).startswith(own):
+        if re.search(rf"\b{argument}\b", str(error)) or str(error).startswith(own):
             return None
         return f"{argument}, {bad}: {type(error).__name__}: {error}"
     except Exception as error:
@@ -62,8 +76,12 @@ def accepted_or_named(call: Call, argument: str, bad: str) -> str | None:
 def test_errors_name_the_argument(name: str) -> None:
     call = CALLS[name]
     call.function(**call.arguments)
-    faults = [fault for pair in product(call.arguments, BAD) if (fault := accepted_or_named(call, *pair))]
-    assert not faults, "\n".join([name, *faults])
+    faults = {
+        f"{argument} {bad}": accepted_or_named(call, argument, bad) for argument, bad in product(call.arguments, BAD)
+    }
+    named = {pair for pair, fault in faults.items() if not fault}
+    known = {pair for pair in KNOWN.get(name, "").split(", ") if pair}
+    assert faults.keys() - named == known, "\n".join(f"{pair}: {fault}" for pair, fault in faults.items() if fault)
 
 
 def public_names() -> Iterator[tuple[str, str]]:

@@ -90,7 +90,7 @@ def autograd_calls() -> Iterator[Call]:
         yield Call(f"autograd.{name}", getattr(ag, name), arguments)
     yield Call("autograd.Tensor", Tensor, {"value": X, "dtype": np.float32})
     yield Call("autograd.Parameter", Parameter, {"value": X, "dtype": np.float32})
-    yield Call("autograd.vjp", lambda f, x: ag.vjp(f, x), {"f": _square, "x": X})
+    yield Call("autograd.vjp", lambda f, xs: ag.vjp(f, xs), {"f": _square, "xs": X})
     yield Call("taps.square", taps.square, {"size": 3})
     yield Call("taps.dilated", taps.dilated, {"size": 2, "dilation": 4})
 
