@@ -35,11 +35,11 @@ from tinygen.ode import FixedStep
 TIMES = (1, 0.75, 0.5, 0.25, 0)  # of the base distribution … of the model
 
 
-def density_over_time(flow: FFJORD) -> np.ndarray:
-    """Return the density of x(t) on a grid over [−3, 3]² at each of TIMES, (5, 100, 100)."""
-    points = np.stack(np.meshgrid(*[np.linspace(-3, 3, 100, dtype=np.float32)] * 2), axis=-1).reshape(-1, 2)
+def density_over_time(flow: FFJORD, cells: int) -> np.ndarray:
+    """Return the density of x(t) on a grid over [−3, 3]² at each of TIMES, (5, cells, cells)."""
+    points = np.stack(np.meshgrid(*[np.linspace(-3, 3, cells, dtype=np.float32)] * 2), axis=-1).reshape(-1, 2)
     solved = [flow.bijection.solve(points, t, 1.0).y for t in TIMES]
-    return np.stack([np.exp((flow.base.log_prob(z) + log_det).value).reshape(100, 100) for z, log_det in solved])
+    return np.stack([np.exp((flow.base.log_prob(z) + log_det).value).reshape(cells, cells) for z, log_det in solved])
 
 
 def train(run: Training) -> Results:
@@ -53,15 +53,16 @@ def train(run: Training) -> Results:
     with no_grad():
         x = ((toy.sample(1000, rng) - mean) / std).astype(np.float32)
         evaluations = flow.bijection.solve(x, 0.0, 1.0).evaluations
-        stages = [grid_lines().reshape(-1, 2).astype(np.float32)]
+        stages = [grid_lines(points=50 if run.quick else 500).reshape(-1, 2).astype(np.float32)]
         for t0, t1 in pairwise(np.linspace(1, 0, 2 if run.quick else 13)):
             stages.append(flow.bijection.solve(stages[-1], t0, t1, log_det=False).y[0].value)
-        lines = [(std * stage.astype(np.float64) + mean).reshape(-1, 500, 2) for stage in stages]
+        lines = [(std * stage.astype(np.float64) + mean).reshape(50, -1, 2) for stage in stages]
         if run.first:
-            write_gif(lines, toy.box, run.out / f"{run.setting}.gif")
+            write_gif(lines, toy.box, run.out / f"{run.setting}.gif", frames=1 if run.quick else 4)
         log_q = lambda x: scaled.log_prob(x.astype(np.float32))
-        arrays = arrays_to_plot(log_q, scaled.sample(4000, run.rng(3)), lines, toy.box)
-        return {"KL": kl, "evaluations": evaluations, "over_time": density_over_time(flow), **arrays}
+        cells = 20 if run.quick else 200
+        arrays = arrays_to_plot(log_q, scaled.sample(4000, run.rng(3)), lines, toy.box, cells)
+        return {"KL": kl, "evaluations": evaluations, "over_time": density_over_time(flow, cells // 2), **arrays}
 
 
 def plot_over_time(report: Report) -> Figure:

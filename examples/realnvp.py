@@ -32,7 +32,9 @@ def train(run: Training) -> Results:
     train_flow(run, flow, flow.loss, toy, lr=5e-3)
     kl, stages = kl_divergence(flow.log_prob, toy, run.rng(2)), inverse_stages(flow.bijection, grid_lines())
     if run.first:
-        write_gif(stages[-2 if run.quick else 0 :], toy.box, run.out / f"{run.setting}.gif")
+        write_gif(
+            stages[-2 if run.quick else 0 :], toy.box, run.out / f"{run.setting}.gif", frames=1 if run.quick else 4
+        )
     return {"KL": kl, **arrays_to_plot(flow.log_prob, flow.sample(4000, run.rng(3)), stages, toy.box)}
 
 

@@ -15,14 +15,16 @@ Box: TypeAlias = tuple[float, float, float, float]
 Reals: TypeAlias = NDArray[np.floating]
 
 
-def arrays_to_plot(log_prob: Callable[[Reals], Tensor], samples: Reals, stages: Sequence[Reals], box: Box) -> Any:
-    """Return what the figures below need: samples (n, 2), the density on a grid (200, 200), up to four stages."""
-    x1, x2 = (a + (np.arange(200) + 0.5) / 200 * (b - a) for a, b in (box[:2], box[2:]))
+def arrays_to_plot(
+    log_prob: Callable[[Reals], Tensor], samples: Reals, stages: Sequence[Reals], box: Box, cells: int = 200
+) -> Any:
+    """Return what the figures below need: samples (n, 2), the density on a grid (cells, cells), up to four stages."""
+    x1, x2 = (a + (np.arange(cells) + 0.5) / cells * (b - a) for a, b in (box[:2], box[2:]))
     with no_grad():
         log_p = log_prob(np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)).value.astype(np.float64)
     chosen = np.unique(np.linspace(0, len(stages) - 1, 4).round().astype(int))
     grids = np.stack([stages[i] for i in chosen]).astype(np.float32)
-    return {"samples": samples, "density": np.exp(log_p).reshape(200, 200), "grids": grids, "stages": chosen}
+    return {"samples": samples, "density": np.exp(log_p).reshape(cells, cells), "grids": grids, "stages": chosen}
 
 
 def plot_densities(report: Report) -> Figure:

@@ -18,9 +18,11 @@ from tinygen.bijections import Bijection, Chain
 Reals: TypeAlias = NDArray[np.floating]
 
 
-def grid_lines(extent: float = 3.0, lines: int = 25) -> Reals:
-    """Return the lines of a square grid as polylines (2 · lines, 500, 2), the vertical lines first."""
-    vertical = np.stack(np.meshgrid(*(np.linspace(-extent, extent, n) for n in (lines, 500)), indexing="ij"), axis=-1)
+def grid_lines(extent: float = 3.0, lines: int = 25, points: int = 500) -> Reals:
+    """Return the lines of a square grid as polylines (2 · lines, points, 2), the vertical lines first."""
+    vertical = np.stack(
+        np.meshgrid(*(np.linspace(-extent, extent, n) for n in (lines, points)), indexing="ij"), axis=-1
+    )
     return np.concatenate([vertical, vertical[..., ::-1]])
 
 
@@ -53,7 +55,7 @@ def write_gif(stages: Sequence[Reals], box: Box, path: Path, frames: int = 4) ->
     """Animate the grid from noise to data, with `frames` frames per stage and a pause at the end."""
     (figure, rows), writer, last = new_axes(1, 1), PillowWriter(fps=15), len(stages) - 1
     with writer.saving(figure, str(path), dpi=80):
-        for time in [*np.linspace(0, last, frames * last + 1), *[float(last)] * 15]:
+        for time in [*np.linspace(0, last, frames * last + 1), *[float(last)] * 4 * frames]:
             rows[0, 0].clear()
             i = min(int(time), last - 1)
             points = stages[i] + (time - i) * (stages[i + 1] - stages[i])
