@@ -11,7 +11,7 @@ import pytest
 import tinygen
 
 # Shared by the library's modules, not part of the public API.
-INTERNAL = {"kernels", "checks", "files", "recorded", "saving", "version", "__main__"}
+INTERNAL = {"arguments", "kernels", "checks", "files", "recorded", "saving", "version", "__main__"}
 
 
 def run_in_new_process(program: str) -> str:

@@ -47,6 +47,7 @@ def show(report):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore SIGINT
     study(train, show, ["linear"], steps=40, quick=2)
 '''
 
