@@ -2,8 +2,8 @@
 
     sigmoid("half")  →  TypeError: x: expected numbers, got 'half'
 
-Nothing is checked before a call, so a call that succeeds costs no more than one function call. Only if it raises an
-error that does not name one are the arguments compared with their annotations. Values of the right type that are wrong
+Nothing is checked before a call. Only if it raises an error that does not name an argument, or if it is a constructor,
+are the arguments compared with their annotations. Values of the right type that are wrong
 are checked where they are used, with checks.py.
 
 Checked by: tests/test_arguments.py, tests/test_public_api.py
@@ -133,7 +133,7 @@ def _mismatch(hint: Any, value: Any) -> str | None:
             return f"a sequence, not {type(value).__name__}"
         items = value if options and not isinstance(value, Iterator) else ()  # an iterator can be read only once
         fault = next(filter(None, (_mismatch(options[0], item) for item in items)), None)
-        return f"a sequence of {fault} each" if fault else None
+        return f"a sequence in which every item is {fault}" if fault else None
     if origin is Callable or hint is Callable:
         return None if callable(value) else "a function"
     if hint is np.random.Generator:

@@ -1,3 +1,3 @@
-"""The version, which checkpoints record. A file of its own, so that every module may import it."""
+"""The version of the package, which checkpoints record. It imports nothing, so every module may import it."""
 
 __version__ = "0.1.0"

@@ -16,6 +16,7 @@ from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
 _BLOCK = 64  # terms that are added in float32, one after another
+_SHORT = 1 << 9  # terms that NumPy may add one after another in float32; a kernel would take twice as long
 _CHUNK = 1 << 12  # rows per row of partial sums; fixed, so that the result does not depend on the number of threads
 _GRAIN = 1 << 20  # elements in a part of about 200 µs
 
@@ -54,7 +55,7 @@ def total(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     count = math.prod([x.shape[axis] for axis in axes])
     first, last = (min(axes), max(axes)) if axes else (0, 0)
     contiguous = x.flags.c_contiguous and last - first == len(axes) - 1
-    if count <= _BLOCK or (contiguous and last == x.ndim - 1):
+    if count <= _SHORT or (contiguous and last == x.ndim - 1):
         return np.asarray(x.sum(axes, keepdims=keepdims))
     shape = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
     y = _sum_rows(x.reshape(math.prod(x.shape[:first]), count, -1)) if contiguous else _sum_groups(x, axes)
