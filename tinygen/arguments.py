@@ -110,7 +110,9 @@ def _mismatch(hint: Any, value: Any) -> str | None:
         return None if fits else f"one of {', '.join(map(repr, options))}"
     if all(option in options for option in typing.get_args(DTypeLike)):
         return None if _succeeds(np.dtype, value) else "a dtype"
-    if hint == ArrayLike or (float in options and any(typing.get_origin(option) is np.ndarray for option in options)):
+    if hint == ArrayLike:
+        return None if _succeeds(np.asarray, value) and _is_numeric(value) else "numbers, not a Tensor"
+    if float in options and any(typing.get_origin(option) is np.ndarray for option in options):
         optional = value is None and type(None) in options
         return None if optional or _is_numeric(value) else "numbers"
     if origin in (typing.Union, types.UnionType):

@@ -45,7 +45,8 @@ def check_positive(**values: float) -> None:
 
 def check_rate(name: str, rate: float) -> None:
     """Raise ValueError unless 0 ≤ rate < 1."""
-    require(0 <= rate < 1, name, "at least 0 and below 1", rate)
+    number = isinstance(rate, float | int | np.floating | np.integer)
+    require(number and 0 <= rate < 1, name, "at least 0 and below 1", rate)
 
 
 def check_counts(name: str, counts: Sequence[int], least: int = 1) -> None:

@@ -29,6 +29,8 @@ class NonFiniteGradientError(FloatingPointError, ValueError):
 def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
     """Scale all gradients by one factor so that their global norm is at most max_norm. Also return the original norm.
 
+    The scaled gradients have no edges: they cannot be differentiated again.
+
         g ← g · min(1, max_norm / ‖g‖),   ‖g‖² = Σᵢ ‖gᵢ‖²
 
     Raises: ValueError if max_norm is not positive; NonFiniteGradientError if a gradient has NaN or infinite entries.
@@ -39,7 +41,8 @@ def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[l
         >>> clipped.value.round(2).tolist(), norm
         ([0.6, 0.8], 5.0)
     """
-    require(max_norm > 0, "max_norm", "a positive number", max_norm)
+    number = isinstance(max_norm, float | int | np.floating | np.integer)
+    require(number and max_norm > 0, "max_norm", "a positive number", max_norm)
     norm = math.hypot(*(finite_norm(i, g.value) for i, g in enumerate(gradients)))
     if norm <= max_norm:
         return list(gradients), norm

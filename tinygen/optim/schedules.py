@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from ..arguments import checked, explained
+from ..arguments import checked
 from ..checks import check_positive, require
 
 Schedule: TypeAlias = Callable[[int], float]
@@ -24,7 +24,7 @@ def _constant(lr: float, step: int) -> float:
     return lr
 
 
-@explained
+@checked
 def cosine(lr: float, steps: int, warmup: int = 0) -> Schedule:
     """Return a schedule with linear warm-up to lr and cosine decay to 0.
 
