@@ -17,6 +17,7 @@ LAYERS = [
     {"kernels.runtime"},
     {"kernels.reference"},
     {"kernels"},
+    {"autograd.numpy_calls"},
     {"autograd.taps", "autograd.tensor"},
     {"autograd.operands"},
     {"autograd.parameter"},

@@ -70,7 +70,7 @@ def test_array_operators_with_a_tensor_return_tensors() -> None:
 
 def test_implicit_conversion_to_an_array_raises() -> None:
     x = Tensor(np.ones(2))
-    for convert in (np.asarray, np.array, np.exp, lambda t: np.add(np.ones(2), t)):
+    for convert in (np.asarray, np.array):
         with pytest.raises(TypeError):
             convert(x)
     with pytest.raises(TypeError, match="expected an array, got a Tensor"):
@@ -134,7 +134,7 @@ def test_missing_attributes_and_functions_name_the_alternative() -> None:
     x: Any = Tensor(np.ones((2, 3)))
     assert (np.shape(x), np.ndim(x), np.size(x)) == ((2, 3), 2, 6)
     for call in (lambda: np.sum(x), lambda: np.stack([x]), lambda: np.where(True, x, 0)):
-        with pytest.raises(TypeError, match=r"use tinygen\.autograd"):
+        with pytest.raises(TypeError, match=r"call tinygen\.autograd"):
             call()
     alternatives = {"backward": r"grad\(", "grad": r"grad\(", "detach": r"Tensor\(x", "numpy": r"x\.value"}
     for name, alternative in alternatives.items():

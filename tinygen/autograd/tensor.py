@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..arguments import explained
+from .numpy_calls import COMPARISONS, OPERATORS, call_error
 
 Array: TypeAlias = NDArray[Any]
 VJP: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
@@ -113,7 +114,6 @@ class Tensor:
 
     __slots__ = ("__weakref__", "edges", "op", "order", "value")
     __array_priority__ = 1000.0
-    __array_ufunc__ = None  # `array * tensor` becomes tensor.__rmul__(array)
 
     value: Array
     edges: tuple[tuple[Tensor, VJP], ...]
@@ -141,10 +141,18 @@ class Tensor:
     def __array__(self, *_: Any, **__: Any) -> Array:
         raise TypeError("a Tensor is not implicitly converted to an array, as that drops its edges; pass tensor.value")
 
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Tensor | Array:
+        if method == "__call__" and not options:
+            if ufunc in OPERATORS:
+                return PRIMITIVES[ufunc.__name__](*inputs)
+            if ufunc in COMPARISONS:
+                return ufunc(*map(value_of, inputs))  # type: ignore[no-any-return]
+        raise call_error(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}")
+
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if function in (np.shape, np.ndim, np.size):
             return function(*map(value_of, args), **kwargs)
-        raise TypeError(f"np.{function.__name__} of a Tensor: use tinygen.autograd (ag.sum for np.sum) or tensor.value")
+        raise call_error(f"{function.__module__}.{function.__name__}".removeprefix("numpy."))
 
     if not TYPE_CHECKING:  # hidden from type checkers, which would otherwise accept any attribute
 
