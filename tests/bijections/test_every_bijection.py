@@ -7,6 +7,7 @@ from inspect import isclass
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tinygen import bijections
 from tinygen.autograd import Array, tanh
@@ -85,6 +86,18 @@ CASES: dict[str, tuple[Callable[[Rng], Any], Array, Array | None]] = {
 @parametrize_with_checks([Subject(name, make, x, context) for name, (make, x, context) in CASES.items()])
 def test_satisfies_all_checks_that_apply(check: Callable[[], None]) -> None:
     check()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_empty_batch_has_an_empty_image(name: str) -> None:
+    make, x, context = CASES[name]
+    bijection, c = make(np.random.default_rng(0)), None if context is None else context[:0]
+    z, log_det = bijection.forward(x[:0], c)
+    assert (z.shape, log_det.shape) == ((0, *bijection.forward(x, context)[0].shape[1:]), (0,))
+    back, log_det = bijection.inverse(z, c)
+    assert (back.shape, log_det.shape) == (x[:0].shape, (0,))
+    assert bijection.to_noise(x[:0], c).shape == z.shape
+    assert bijection.to_data(z, c).shape == back.shape
 
 
 def test_no_bijection_is_missing() -> None:

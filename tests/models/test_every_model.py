@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from tinygen import models
 from tinygen.autograd import Array, Tensor
 from tinygen.bijections import Affine, Flow
-from tinygen.distributions import Bernoulli, Distribution, StandardNormal, StandardUniform
+from tinygen.distributions import Bernoulli, Distribution, Gaussian, StandardNormal, StandardUniform
 from tinygen.models import (
     FFJORD,
+    GAN,
     IAF,
     MADE,
     MAF,
@@ -27,7 +29,7 @@ from tinygen.models import (
     RealNVP,
     WaveNet,
 )
-from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
+from tinygen.nn.networks.images import ConvDecoder, ConvEncoder, ImageCritic, ImageGenerator, MLPDecoder, MLPEncoder
 from tinygen.ode import FixedStep
 from tinygen.testing import Subject, parametrize_with_checks
 from tinygen.testing.densities import evaluate
@@ -48,6 +50,24 @@ MODELS: dict[str, Callable[[Rng], Distribution[Any]]] = {
     "RealNVP": lambda rng: RealNVP(IMAGE, rng, scales=2, hidden=4, depth=1),
     "Glow": lambda rng: Glow(IMAGE, rng, scales=2, steps=1, hidden=4),
     "FFJORD": lambda rng: FFJORD(2, rng, hidden=4, noise="gaussian", solver=FixedStep(2)),
+}
+LATENT_VARIABLES: dict[str, Callable[[Rng], VAE]] = {
+    "VAE": lambda rng: VAE(IMAGE, 2, MLPEncoder(IMAGE, 4, rng), MLPDecoder(2, (*IMAGE, 2), rng), Gaussian()),
+    "VAE with a posterior flow and a prior": lambda rng: VAE(
+        IMAGE,
+        2,
+        ConvEncoder(IMAGE, 7, rng, channels=(4,)),
+        ConvDecoder(2, (*IMAGE, 1), rng, channels=(4,)),
+        Bernoulli(),
+        prior=MAF(2, rng, hidden=(4,)),
+        posterior_flow=IAF(2, rng, hidden=(4,), context=3).bijection,
+    ),
+}
+ADVERSARIAL: dict[str, Callable[[Rng], GAN]] = {
+    objective: lambda rng, objective=objective: GAN(  # type: ignore[misc]
+        (8, 8, 1), 2, ImageGenerator((8, 8, 1), 2, rng, width=4), ImageCritic((8, 8, 1), rng, width=4), objective
+    )
+    for objective in ("minimax", "non-saturating", "least-squares", "wasserstein")
 }
 BASE_DISTRIBUTIONS: dict[str, Callable[[Rng], Distribution[Any]]] = {
     "StandardNormal": lambda rng: StandardNormal(IMAGE),
@@ -79,6 +99,33 @@ def test_satisfies_all_checks_that_apply(check: Callable[[], None]) -> None:
 def test_models_are_float32(kind: str, rng: Rng) -> None:
     model = MODELS[kind](rng)
     assert model.log_prob(model.sample(3, rng)).dtype == np.float32
+
+
+EVERY_MODEL: dict[str, Callable[[Rng], Any]] = {**MODELS, **LATENT_VARIABLES, **ADVERSARIAL}
+
+
+@pytest.mark.parametrize("name", EVERY_MODEL)
+def test_an_empty_batch_has_an_empty_result_and_no_loss(name: str, rng: Rng) -> None:
+    model = EVERY_MODEL[name](rng)
+    x = model.sample(0, rng)
+    assert x.shape == (0, *model.shape)
+    empty: list[Any] = [] if name in LATENT_VARIABLES else [model.criticise if name in ADVERSARIAL else model.log_prob]
+    if name in LATENT_VARIABLES:
+        bounds = model.elbo, model.iwae_bound, model.log_prob
+        empty += [partial(bound, k=k, rng=rng) for bound in bounds for k in (1, 3)]
+        assert model.log_weights(x, 3, rng).shape == (3, 0)
+        assert model.posterior(x).kl().shape == (0, 2)
+    if name == "FFJORD":
+        empty.append(partial(model.log_prob_estimate, rng=rng))
+    for function in empty:
+        assert function(x).shape == (0,)
+    if isinstance(model, Flow):
+        drawn, log_prob = model.draw(0, rng)
+        assert (drawn.shape, log_prob.shape) == (x.shape, (0,))
+    losses = [model.critic_loss, model.generator_loss] if name in ADVERSARIAL else [model.loss]
+    for loss in losses:
+        with pytest.raises(ValueError, match=r"^x: expected one or more examples, got none"):
+            loss(x, rng=rng)
 
 
 def test_only_vae_and_gan_are_not_distributions() -> None:

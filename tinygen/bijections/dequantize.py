@@ -15,6 +15,7 @@ import numpy as np
 
 from ..autograd import Array, Tensor
 from ..checks import as_levels, at_least
+from ..distributions.distribution import mean_loss
 from ..nn import Module
 from .bijection import Context
 from .flow import Flow
@@ -60,7 +61,7 @@ class Dequantized(Module):
 
     def loss(self, x: Array, context: Context = None, *, rng: Rng) -> Tensor:
         """Return the mean negative bound in nats per example, with one draw of u."""
-        return -self.log_prob_bound(x, rng, context=context).mean()
+        return mean_loss(-self.log_prob_bound(x, rng, context=context))
 
     def sample(self, n: int, rng: Rng, context: Context = None) -> Array:
         """Draw n examples ⌊levels · y⌋ from samples y of the flow."""

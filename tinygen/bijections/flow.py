@@ -11,6 +11,7 @@ from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
 from ..checks import as_finite, at_least, batch_shape, check_context, require
 from ..distributions import Distribution
+from ..distributions.distribution import mean_loss
 from ..nn import Module
 from .bijection import Bijection, Context
 
@@ -48,7 +49,7 @@ class Flow(Module):
 
     def loss(self, x: TensorLike, context: Context = None, *, rng: np.random.Generator | None = None) -> Tensor:
         """Return the mean of −ln p(x | context) in nats per example. It is deterministic: rng is not used."""
-        return -self.log_prob(x, context).mean()
+        return mean_loss(-self.log_prob(x, context))
 
     def initialise(self, x: TensorLike, context: Context = None) -> None:
         """Set data-dependent parameters, such as those of `ActNorm`, from a first batch x, before training."""

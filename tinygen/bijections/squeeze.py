@@ -65,7 +65,7 @@ class FactorOut(Bijection):
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         a, b = split(x, 2, -1)
         z, log_det = self.rest.forward(b, context)
-        return concatenate([a.reshape(len(a), -1), z], 1), log_det
+        return concatenate([self._flat(a), z], 1), log_det
 
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         a, noise = split(z, 2, 1)
@@ -78,7 +78,10 @@ class FactorOut(Bijection):
 
     def initialise(self, x: TensorLike, context: Context = None) -> Tensor:
         a, b = split(x, 2, -1)
-        return concatenate([a.reshape(len(a), -1), self.rest.initialise(b, context)], 1)
+        return concatenate([self._flat(a), self.rest.initialise(b, context)], 1)
+
+    def _flat(self, a: Tensor) -> Tensor:
+        return a.reshape(len(a), math.prod(self.half))  # −1 would be ambiguous for an empty batch
 
 
 def multi_scale(stages: Sequence[Bijection], shapes: Sequence[tuple[int, ...]]) -> Chain:

@@ -11,7 +11,7 @@ import numpy as np
 from ..arguments import explained
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.tensor import array_of
-from ..checks import at_least
+from ..checks import at_least, require
 
 X = TypeVar("X", contravariant=True)
 DIVERGED = "NaN or infinity; check whether the model has diverged"
@@ -56,6 +56,12 @@ def check_width(width: int, parameters: TensorLike) -> TensorLike:
     if shape[-1:] != (width,):
         raise ValueError(f"parameters: expected shape (…, {width}), got {shape}")
     return parameters
+
+
+def mean_loss(loss: Tensor) -> Tensor:
+    """Return the mean of a loss (N,) over the examples of x. Raises ValueError if there are none."""
+    require(len(loss) > 0, "x", "one or more examples", "none")
+    return loss.mean()
 
 
 @explained

@@ -342,7 +342,7 @@ class WrongEncoder(Module):
 
 BAD_INPUT: list[tuple[Any, str]] = [
     (lambda m, x, rng: m.elbo(x[:, :2], 1, rng), "x: expected shape"),
-    (lambda m, x, rng: m.elbo(x[:0], 1, rng), "x: expected one or more"),
+    (lambda m, x, rng: m.loss(x[:0], rng=rng), "x: expected one or more"),
     (lambda m, x, rng: m.elbo(x * np.nan, 1, rng), "x: expected finite"),
     (lambda m, x, rng: m.elbo(x + 7, 5, rng), r"x: expected integers 0…1 of shape \(\d+, 3\), got values 7…7"),
     (lambda m, x, rng: m.elbo(x * 1.0, 1, rng), r"x: expected integers 0…1 of shape \(\d+, 3\), got float64"),

@@ -25,8 +25,10 @@ import numpy as np
 
 from ...autograd import Array, Tensor, TensorLike, grad, no_grad, softplus, sqrt
 from ...autograd.tensor import array_of
+from ...bijections.bijection import sum_event
 from ...checks import as_finite, at_least, require
 from ...distributions import StandardNormal
+from ...distributions.distribution import mean_loss
 from ...nn import Module
 
 Rng = np.random.Generator
@@ -63,7 +65,7 @@ class GAN(Module):
         penalty: weight λ of the gradient penalty; by default 10 for "wasserstein" and 0 for the others.
 
     Shapes: data (N, *shape), samples (n, *shape).
-    Raises: ValueError if x is empty, is not finite or has the wrong shape, or if the output of a network does.
+    Raises: ValueError if x is not finite or has the wrong shape, or if the output of a network does.
 
     Example:
         >>> from tinygen.nn import Linear
@@ -94,24 +96,22 @@ class GAN(Module):
     def critic_loss(self, x: Array, *, rng: Rng) -> Tensor:
         """Return the critic's loss on data x (N, *shape) and on N samples, without gradients of the generator."""
         real = array_of(as_finite("x", x, self.shape, self.dtype))
-        require(len(real) > 0, "x", "one or more examples", f"shape {x.shape}")
         with no_grad():
             fake = self.generate(len(real), rng).value
-        loss = OBJECTIVES[self.objective].critic(self.criticise(real), self.criticise(fake)).mean()
+        loss = mean_loss(OBJECTIVES[self.objective].critic(self.criticise(real), self.criticise(fake)))
         return loss + self.penalty * self.gradient_penalty(real, fake, rng) if self.penalty else loss
 
     def generator_loss(self, x: Array, *, rng: Rng) -> Tensor:
         """Return the generator's loss on len(x) samples; the values of x are not used."""
-        return OBJECTIVES[self.objective].generator(self.criticise(self.generate(len(x), rng))).mean()
+        return mean_loss(OBJECTIVES[self.objective].generator(self.criticise(self.generate(len(x), rng))))
 
     def gradient_penalty(self, real: Array, fake: Array, rng: Rng) -> Tensor:
         """Return E (‖∇C(x̂)‖₂ − 1)² at x̂ = ε x + (1 − ε) G(z), with one ε ~ U[0, 1] per example."""
         epsilon = rng.random((len(real), *(1,) * (real.ndim - 1))).astype(fake.dtype)  # (N, 1, …, 1)
         between = Tensor(epsilon * real + (1 - epsilon) * fake)  # (N, *shape)
         (slope,) = grad(self.criticise(between).sum(), [between], create_graph=True)
-        flat = slope.reshape(len(real), -1)
-        excess = sqrt((flat * flat).sum(1) + 1e-12) - 1  # (N,); √ is not differentiable at 0
-        return (excess * excess).mean()
+        excess = sqrt(sum_event(slope * slope) + 1e-12) - 1  # (N,); √ is not differentiable at 0
+        return mean_loss(excess * excess)
 
     def generate(self, n: int, rng: Rng) -> Tensor:
         """Generate n samples (n, *shape), differentiable with respect to the generator's parameters."""

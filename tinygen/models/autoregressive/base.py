@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike
 from ...autograd import Array, Tensor
 from ...checks import as_levels, at_least, check_array, check_counts, check_labels, check_rng, require
 from ...distributions import Output, event_log_prob
+from ...distributions.distribution import mean_loss
 from ...nn import Embedding, Module
 
 Rng = np.random.Generator
@@ -57,7 +58,7 @@ class Autoregressive(Module):
 
     def loss(self, x: Array, labels: Array | None = None, *, rng: Rng | None = None) -> Tensor:
         """Return the mean of −ln p(x | labels) over the examples, in nats; with dropout if an rng is given."""
-        return -self._log_prob(x, labels, rng).mean()
+        return mean_loss(-self._log_prob(x, labels, rng))
 
     def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
         """Draw n examples, (n, *shape); a model with classes needs their labels (n,)."""

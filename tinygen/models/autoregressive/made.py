@@ -20,6 +20,7 @@ import numpy as np
 from ...autograd import Array, Tensor, logsumexp, stack
 from ...checks import at_least, check_labels, check_rng, require
 from ...distributions import Bernoulli, Categorical, Output, event_log_prob
+from ...distributions.distribution import mean_loss
 from ...nn import MaskedMLP
 from .base import Autoregressive, Rng
 
@@ -91,7 +92,7 @@ class MADE(Autoregressive):
         The expected loss over random orders is an upper bound on the loss without an rng, since −ln is convex.
         """
         order = None if rng is None else int(rng.integers(self.orders))
-        return -self.log_prob(x, labels, order=order).mean()
+        return mean_loss(-self.log_prob(x, labels, order=order))
 
     def draw(self, x: Array, rng: Rng, labels: Array | None = None, *, order: int = 0) -> Iterator[Array]:
         """Sample x (n, *shape) in place, in the given order; yield the parameters of each distribution (n, width).

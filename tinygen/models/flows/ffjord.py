@@ -35,6 +35,7 @@ from ...bijections import ContinuousFlow, Flow
 from ...bijections.bijection import Context
 from ...checks import at_least, check_positive, check_rng, require
 from ...distributions import StandardNormal
+from ...distributions.distribution import mean_loss
 from ...nn import Module
 from ...nn.init import glorot_uniform, hyperplane_bias, normal
 from ...ode import Adaptive, FixedStep, Solver
@@ -179,7 +180,7 @@ class FFJORD(Flow):
     def loss(self, x: TensorLike, context: Context = None, *, rng: Rng | None = None) -> Tensor:
         """Return the mean of −ln p in nats per example, solved by `training`. With `noise`, rng is required."""
         require(not self.noise or rng is not None, "rng", f"a np.random.Generator for {self.noise} noise", None)
-        return -self._with(self.training, x, rng if self.noise else None).log_prob(x, context).mean()
+        return mean_loss(-self._with(self.training, x, rng if self.noise else None).log_prob(x, context))
 
     def _with(self, solver: Solver, x: TensorLike, rng: Rng | None) -> Flow:
         """Return a copy of this flow with another solver and, if rng is given, an estimated trace."""

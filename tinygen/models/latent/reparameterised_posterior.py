@@ -35,7 +35,7 @@ class Posterior(NamedTuple):
         if flow is None:
             return z, log_q
         c = self.context
-        context = None if c is None else broadcast_to(c, (k, *c.shape)).reshape(k * n, -1)
+        context = None if c is None else broadcast_to(c, (k, *c.shape)).reshape(k * n, c.shape[1])
         z, log_det = flow.inverse(z.reshape(k * n, d), context)  # (kN, d), (kN,)
         return z.reshape(k, n, d), log_q - log_det.reshape(k, n)
 

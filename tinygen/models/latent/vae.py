@@ -26,6 +26,7 @@ from ...autograd.tensor import array_of
 from ...bijections import Bijection
 from ...checks import as_finite, as_levels, at_least, require
 from ...distributions import Distribution, Likelihood, StandardNormal, event_log_prob
+from ...distributions.distribution import mean_loss
 from ...nn import Module
 from .reparameterised_posterior import Posterior
 
@@ -43,7 +44,7 @@ class VAE(Module):
         posterior_flow: bijection whose `inverse(z, context)` transforms z ~ N(mean, scale²), such as that of IAF.
 
     Shapes: x (N, *shape), bounds (N,) in nats.
-    Raises: ValueError if x is empty, is not finite or has the wrong shape, or if the output of a network does.
+    Raises: ValueError if x is not finite or has the wrong shape, or if the output of a network does.
 
     Example:
         >>> from tinygen.distributions import Bernoulli
@@ -76,7 +77,6 @@ class VAE(Module):
     def posterior(self, x: Array) -> Posterior:
         """Encode x (N, *shape) as the parameters of q(z|x)."""
         v = as_finite("x", x, self.shape, self.dtype)
-        require(len(x) > 0, "x", "one or more examples", f"shape {x.shape}")
         levels = getattr(self.output, "levels", None)
         if levels is not None:
             as_levels(x, self.shape, levels)
@@ -143,7 +143,7 @@ class VAE(Module):
         """Return the mean of −ELBO (k = 1) or −IWAE_k (k > 1) in nats; increase β from 0 to 1 for a KL warm-up."""
         if k > 1 and (beta != 1 or kl is not None):
             raise ValueError(f"beta, kl: expected the defaults with k = {k}; the IWAE bound has no separate KL term")
-        return -(self.elbo(x, k, rng, kl=kl, beta=beta) if k == 1 else self.iwae_bound(x, k, rng)).mean()
+        return mean_loss(-(self.elbo(x, k, rng, kl=kl, beta=beta) if k == 1 else self.iwae_bound(x, k, rng)))
 
     def sample(self, n: int, rng: Rng) -> Array:
         """Draw n examples (n, *shape): z from the prior, then x from p(x|z)."""

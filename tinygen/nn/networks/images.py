@@ -106,7 +106,8 @@ class ConvEncoder(Encoder):
         h = self.rescale(x)  # (N, H, W, C)
         for conv in self.convs:
             h = conv(h, activation=self.activation)  # (N, ⌈H/2⌉, ⌈W/2⌉, channels)
-        return self.last(reshape(h, (len(array_of(h)), -1)))
+        n, *event = array_of(h).shape
+        return self.last(reshape(h, (n, math.prod(event))))
 
 
 class ConvDecoder(Module):
