@@ -56,6 +56,11 @@ def _evaluate(
             part[k] = 0 if part[k] <= 0 else part[k]  # NaN propagates
 
 
+def tile_rows(n: int) -> tuple[int, ...]:
+    """Return a tuple whose length is the number of images in a tile."""
+    return _ONE if n < len(_TALL) else _TALL
+
+
 class AtPosition:
     """A layer with fixed weights: y[i] = residual[i] + b + Σₜ x[startsₜ + i] wₜ; with `relu`, max(y, 0).
 
@@ -81,28 +86,35 @@ class AtPosition:
         self.grain = max(len(_TALL), GRAIN // self.w.size)
 
     def __call__(self, x: Array, starts: Array, n: int, residual: Array | None = None) -> Array:
-        if residual is None:
-            residual = self.zeros
-        elif residual.shape == (n, self.channels):
-            residual = as_contiguous(residual)
-        else:
-            raise ValueError(f"residual: expected shape {(n, self.channels)}, got {residual.shape}")
-        if not x.dtype == residual.dtype == self.dtype or starts.dtype != np.int64:
-            got = f"{x.dtype}, {residual.dtype} and {starts.dtype}"
-            raise TypeError(f"expected x and residual {self.dtype} and starts int64, got {got}")
-        if not (x.flags.carray and x.ndim == 1 + starts.ndim == 2 and n >= 0):
-            got = f"{x.shape}, {starts.shape} and {n}"  # the kernel compares the sizes
-            raise ValueError(f"expected contiguous x (rows, C_in), starts (taps,) and n ≥ 0, got {got}")
+        self.check_inputs(x, starts, n)
+        residual = self.as_residual(residual, n)
         if numba.config.DISABLE_JIT:
             return self.plain(x, starts, n, residual)
         y = np.empty((n, self.channels), x.dtype)
-        rows = _ONE if n < len(_TALL) else _TALL
         if n < 2 * self.grain:  # the usual case: too little work to split
-            _evaluate(rows, x, starts, self.packed, residual, self.relu, y, 0, n)
+            _evaluate(tile_rows(n), x, starts, self.packed, residual, self.relu, y, 0, n)
         else:
-            evaluate = partial(_evaluate, rows, x, starts, self.packed, residual, self.relu, y)
+            evaluate = partial(_evaluate, tile_rows(n), x, starts, self.packed, residual, self.relu, y)
             parallel_for(evaluate, split(n, self.grain))
         return y
+
+    def check_inputs(self, x: Array, starts: Array, n: int) -> None:
+        """Raise TypeError or ValueError unless the kernel can read x; the kernel itself compares the sizes."""
+        if x.dtype != self.dtype or starts.dtype != np.int64:
+            raise TypeError(f"expected x {self.dtype} and starts int64, got {x.dtype} and {starts.dtype}")
+        if not (x.flags.carray and x.ndim == 1 + starts.ndim == 2 and n >= 0):
+            got = f"{x.shape}, {starts.shape} and {n}"
+            raise ValueError(f"expected contiguous x (rows, C_in), starts (taps,) and n ≥ 0, got {got}")
+
+    def as_residual(self, residual: Array | None, n: int) -> Array:
+        """Return the residual as the kernel expects it; raise TypeError or ValueError if it does not fit."""
+        if residual is None:
+            return self.zeros
+        if residual.dtype != self.dtype:
+            raise TypeError(f"residual: expected {self.dtype}, got {residual.dtype}")
+        if residual.shape != (n, self.channels):
+            raise ValueError(f"residual: expected shape {(n, self.channels)}, got {residual.shape}")
+        return as_contiguous(residual)
 
     def plain(self, x: Array, starts: Array, n: int, residual: Array) -> Array:
         """Compute the same in NumPy."""

@@ -32,7 +32,7 @@ from ..arguments import checked
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of, node
-from ..kernels import AtPosition
+from ..kernels import AtPosition, GatedUnit
 
 if TYPE_CHECKING:
     from .layers import Conv
@@ -108,6 +108,21 @@ class ActivationCache:
             cached = self._layers[id(layer)] = self._add(layer, mask)
         return cached.evaluate(self, x, residual)
 
+    def gated_unit(
+        self, gate: Conv, residual: Conv | None, skip: Conv, h: TensorLike, total: TensorLike, context: TensorLike
+    ) -> tuple[Tensor, Tensor]:
+        """Return h + residual(z) and total + skip(z) with z = gated_activation(gate(h) + context), in one kernel.
+
+        The result equals that of calling the pointwise layers `residual` and `skip` one by one. Without `residual`, the
+        first result is h.
+
+        Shapes: h (n, C), total (n, C_skip) or 0, context (n or 1, 2C) or 0.
+        """
+        unit = self._layers.get(id(gate))
+        if not isinstance(unit, _CachedUnit):
+            unit = self._layers[id(gate)] = _CachedUnit(gate, residual, skip, self)
+        return unit.evaluate_unit(self, h, total, context)
+
     def write(self, pixel: TensorLike) -> None:
         """Store the sampled pixel (n, C) at the current position, for all layers that were called with x = None."""
         for cached in self._layers.values():
@@ -143,11 +158,7 @@ class _CachedLayer:
     def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
         """Return the layer's output at the current position."""
         rows, starts = self.inputs(cache, x)
-        added = None
-        if not (isinstance(residual, float) and residual == 0):
-            added, shape = array_of(residual), (*cache.lead, self.n_out)
-            if added.shape != shape or added.dtype != self.dtype:
-                added = np.broadcast_to(added, shape).astype(self.dtype)
+        added = self.as_residual(residual, (*cache.lead, self.n_out))
         if not cache.is_row:
             return node("conv", self.kernel(rows, starts, cache.n, added))
         # The kernel orders the activations of a row by pixel, then by image: (W · n, C).
@@ -155,6 +166,15 @@ class _CachedLayer:
         n, width = cache.lead
         y = self.kernel(rows, starts, width * n, added)
         return node("conv", y.reshape(width, n, self.n_out).swapaxes(0, 1))
+
+    def as_residual(self, residual: TensorLike, shape: tuple[int, ...]) -> Array | None:
+        """Return the residual broadcast to a shape, in the dtype of the layer, or None if it is 0."""
+        if isinstance(residual, float) and residual == 0:
+            return None
+        added = array_of(residual)
+        if added.shape == shape and added.dtype == self.dtype:
+            return added
+        return np.broadcast_to(added, shape).astype(self.dtype)
 
     def inputs(self, cache: ActivationCache, x: TensorLike | None) -> tuple[Array, Array]:
         """Return a matrix of inputs, and for each tap the row of the matrix that the first output reads."""
@@ -220,6 +240,27 @@ class _CachedConv(_CachedLayer):
             f"ActivationCache: expected inputs at all positions that taps {self.taps} read for {cache.position}, got "
             f"{self.written} inputs in raster order; visit every position, and pass every sampled pixel to `write`"
         )
+
+
+class _CachedUnit(_CachedConv):
+    """A gated residual unit: a convolution with its inputs, as the gate, and two pointwise layers."""
+
+    def __init__(self, gate: Conv, residual: Conv | None, skip: Conv, cache: ActivationCache) -> None:
+        super().__init__(gate, None, cache)
+        residual_kernel = None if residual is None else _CachedLayer(residual, None).kernel
+        self.unit = GatedUnit(self.kernel, residual_kernel, _CachedLayer(skip, None).kernel)
+
+    def evaluate_unit(
+        self, cache: ActivationCache, h: TensorLike, total: TensorLike, context: TensorLike
+    ) -> tuple[Tensor, Tensor]:
+        """Return h and the sum of the skip connections after the unit, at the current position."""
+        n, (rows, starts) = cache.n, self.inputs(cache, h)
+        added, before = (
+            self.as_residual(context, (n, self.n_out)),
+            self.as_residual(total, (n, self.unit.skip.channels)),
+        )
+        next_h, next_total = self.unit(rows, starts, n, added, np.asarray(array_of(h), self.dtype), before)
+        return node("gated_unit", next_h), node("gated_unit", next_total)
 
 
 def _ring_buffer(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:

@@ -53,8 +53,10 @@ class Block(Module):
         self, h: Tensor, skip: TensorLike, context: TensorLike, cache: ActivationCache | None
     ) -> tuple[Tensor, Tensor]:
         """Return h for the next block and the sum of the skip connections so far, both (N, T, C)."""
-        z = gated_activation(self.dilated(h, cache, residual=context))  # (N, T, 2C) → (N, T, C)
-        return (h if self.residual is None else self.residual(z, cache, residual=h)), self.skip(z, cache, residual=skip)
+        if cache is not None:
+            return cache.gated_unit(self.dilated, self.residual, self.skip, h, skip, context)
+        z = gated_activation(self.dilated(h, residual=context))  # (N, T, 2C) → (N, T, C)
+        return (h if self.residual is None else self.residual(z, residual=h)), self.skip(z, residual=skip)
 
 
 class WaveNet(Autoregressive):
