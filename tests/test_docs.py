@@ -16,7 +16,7 @@ LINKED = [
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "examples" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts),
 ]
 # The changelog names paths of earlier versions.
 CURRENT = [path for path in LINKED if path.name != "CHANGELOG.md"]

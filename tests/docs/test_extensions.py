@@ -1,0 +1,65 @@
+"""Docstrings become reStructuredText; code is included by name; unknown TeX is reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sphinx")
+
+from docs._ext.docstrings import convert
+from docs._ext.mathml import unknown_commands
+from docs._ext.sources import ROOT, lines_of
+
+
+def test_sections_equations_and_code_of_a_docstring() -> None:
+    docstring = """Layer of *x* and `w`, where x_ is
+    continued.
+
+        y = x * w
+
+    Args:
+        x: the first,
+            continued.
+        mask, rng: others.
+
+    Shapes: x (N, *shape).
+    Raises: ValueError if x is empty.
+
+    Example:
+        >>> f(1)
+
+        2
+    """
+    lines = [line.removeprefix("    ") for line in docstring.splitlines()]
+    assert convert(lines) == [
+        r"Layer of \*x\* and \ ``w``\ , where x\_ is continued.", "",
+        "::", "", "    y = x * w", "",
+        ":Args:", "    - ``x``: the first, continued.", "    - ``mask, rng``: others.", "",
+        ":Shapes:", r"    x (N, \*shape).", "",
+        ":Raises:", "    ValueError if x is empty.", "",
+        ":Example:", "    ::", "", "        >>> f(1)", "", "        2", "",
+    ]  # fmt: skip
+
+
+def test_lines_are_those_of_the_definition() -> None:
+    path = Path(__file__)
+    code, line = lines_of(path, "test_lines_are_those_of_the_definition")
+    assert code.startswith("def test_lines_are_those_of_the_definition() -> None:\n    path = Path(__file__)")
+    assert path.read_text(encoding="utf-8").splitlines()[line - 1] == code.splitlines()[0]
+    whole = lines_of(ROOT / "docs" / "claims.py", "Claim.tested_as")[0]
+    assert whole.startswith('@property\ndef tested_as(self) -> str:\n    """The claim')
+    assert lines_of(ROOT / "docs" / "claims.py", "Claim.tested_as", docstring=False)[0] in whole.replace(
+        '    """The claim as the example tests it: the first paragraph of its docstring."""\n', ""
+    )
+
+
+def test_names_that_are_gone_are_rejected() -> None:
+    with pytest.raises(ValueError, match=r"docs/claims.py: Claim.nothing is not defined"):
+        lines_of(ROOT / "docs" / "claims.py", "Claim.nothing")
+
+
+def test_unknown_commands_are_found() -> None:
+    assert not unknown_commands(r"\frac{\partial y}{\partial x} \odot \bar x")
+    assert unknown_commands(r"x \nosuchcommand y") == [r"\nosuchcommand"]
