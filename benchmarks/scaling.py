@@ -10,7 +10,8 @@ Every number is measured in fresh processes. The largest number of threads is fo
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from benchmarks.fresh import Step, steps_per_second
 from benchmarks.record import Row, add_arguments, report
@@ -48,6 +49,25 @@ def rows(quick: bool) -> Iterator[Row]:
         for library in ("tinygen", theirs):
             values = situations(Step(module, index, library), cpus, seconds, quick)
             yield Row("step by threads, ms", f"{name}, {library.split(',')[0]}", values)
+
+
+def figure(results: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Draw the time against the number of threads: a panel per training step, a line per library."""
+    from matplotlib.figure import Figure
+
+    steps: dict[str, list[str]] = {}
+    for label in results:
+        steps.setdefault(label.rpartition(", ")[0], []).append(label)
+    canvas = Figure(figsize=(4 * len(steps), 3.4), layout="constrained")
+    for axes, (name, labels) in zip(canvas.subplots(1, len(steps), squeeze=False).flat, steps.items(), strict=True):
+        for label in labels:
+            times = {int(key.split()[0]): ms for key, ms in results[label].items() if key[0].isdigit()}
+            axes.plot([str(n) for n in times], list(times.values()), "o-", label=label.rpartition(", ")[2])
+        axes.set(title=name, xlabel="threads", ylabel="time of a step, ms")
+        axes.set_ylim(bottom=0)
+        axes.title.set_fontsize(9)
+        axes.legend(fontsize=8)
+    canvas.savefig(path, dpi=80)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.growth import figure
+from benchmarks import growth as growth_of_time
+from benchmarks import scaling
 from benchmarks.record import RESULTS, line, shown
 from tinygen.files import write_atomically
 
@@ -155,7 +156,15 @@ def growth(found: list[Column]) -> Iterator[str]:
     }
     yield from table("exponent of the time", found, "growth", ["growth"], cells)
     if found and found[0].values("growth", ["growth"]):
-        yield from ("", "![Time against size](growth.png)")
+        yield from ("", "![Time against size, measured and expected](growth.png)")
+
+
+def threads(found: list[Column]) -> Iterator[str]:
+    """Training steps by the number of threads, and next to other processes."""
+    name = "step by threads, ms"
+    yield from verbatim("training step, ms", name, "scaling")(found)
+    if found and found[0].values(name, ["scaling"]):
+        yield from ("", "![Time of a training step against the number of threads](scaling.png)")
 
 
 def verbatim(title: str, name: str, module: str) -> Callable[[list[Column]], Iterator[str]]:
@@ -223,12 +232,15 @@ TABLES: dict[str, Callable[[list[Column]], Iterator[str]]] = {
     "summary": summary,
     "conditions": conditions,
     "libraries": verbatim("library", "library", "instruction_sets"),
-    "scaling": verbatim("training step, ms", "step by threads, ms", "scaling"),
+    "scaling": threads,
     "growth": growth,
     "allocator": verbatim("forward and backward, ms", "forward and backward, ms", "allocator"),
     "imports": verbatim("import, s", "import, s", "first_run"),
     "first_run": verbatim("first run, s", "first run, s", "first_run"),
 }
+
+# The table and comparison that a figure shows, in the first column only.
+FIGURES = [("growth", "growth", growth_of_time.figure), ("step by threads, ms", "scaling", scaling.figure)]
 
 
 def render(text: str, found: list[Column]) -> str:
@@ -242,10 +254,11 @@ def render(text: str, found: list[Column]) -> str:
 
 
 def write(folder: Path = RESULTS) -> None:
-    """Render the tables of all documents, and the figure of `benchmarks.growth`."""
+    """Render the tables of all documents, and draw the two figures."""
     found = columns(folder)
-    if found and (results := found[0].values("growth", ["growth"])):
-        figure(results, ROOT / "docs" / "growth.png")
+    for table_name, module, figure in FIGURES:
+        if found and (results := found[0].values(table_name, [module])):
+            figure(results, ROOT / "docs" / f"{module}.png")
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         if (rendered := render(text, found)) != text:

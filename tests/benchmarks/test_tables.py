@@ -71,3 +71,15 @@ def test_results_are_complete() -> None:
             for comparison in comparisons.values():
                 assert comparison.keys() >= FACTS.keys() | {"seconds", "rows"}
                 assert comparison["rows"]
+
+
+def test_the_figures_are_drawn_from_the_first_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    times = {"1 thread": 9.0, "2 threads": 5.0, "busy / 1 thread": 0.9}
+    rows = [["step by threads, ms", f"MLP, {library}", times] for library in ("tinygen", "PyTorch")]
+    results(tmp_path, scaling=rows)
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    monkeypatch.setattr(tables, "DOCUMENTS", [])
+    (tmp_path / "docs").mkdir()
+    tables.write(tmp_path)
+    assert [path.name for path in (tmp_path / "docs").iterdir()] == ["scaling.png"]
