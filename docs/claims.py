@@ -34,7 +34,6 @@ class Claim:
     found: dict[str, Any]
     results: tuple[str, ...] = ()
     remark: str = ""
-    second_run: str = "not run"
 
     @property
     def command(self) -> str:
@@ -87,11 +86,12 @@ def claims() -> dict[str, Claim]:
 
 def table() -> Iterator[str]:
     """Yield the lines of the table in docs/RESULTS.md."""
-    yield "| claim | command | verdict | effect: mean (interval; claimed region) | second run |"
-    yield "|---|---|---|---|---|"
+    yield "| claim | example | verdict | effects: mean (interval; claimed region) |"
+    yield "|---|---|---|---|"
     for claim in claims().values():
         verdict = claim.verdict + f", {claim.remark}" * bool(claim.remark)
-        cells = [claim.sentence, f"`{claim.command}`", verdict, "<br>".join(claim.effects), claim.second_run]
+        example = f"[{claim.name}](../examples/{claim.name}.py)"
+        cells = [claim.sentence, example, verdict, "<br>".join(claim.effects)]
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

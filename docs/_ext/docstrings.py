@@ -1,9 +1,10 @@
-"""Turn the docstrings of tinygen, which are plain text, into reStructuredText for autodoc.
+"""Turn the docstrings of tinygen, which are plain text, into reStructuredText for autodoc; shorten signatures.
 
     an indented paragraph       an equation, a table or code: shown as typed
     Args:, Shapes:, Raises: …   a field; `name: text` below Args: is an item
     Example:                    a code block
     `name`                      code
+    tests/….py, tinygen/….py    a link to the file
 
 Checked by: tests/docs/test_extensions.py
 """
@@ -13,18 +14,38 @@ from collections.abc import Iterator
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.util.typing import stringify_annotation
 
+from tinygen import ode
+from tinygen.autograd import tensor
+
+# Type aliases, which Sphinx would expand. Longer ones come before those that they contain.
+ALIASES = {
+    stringify_annotation(alias, "smart"): name
+    for name, alias in {
+        "Solver": ode.Solver,
+        "VectorField": ode.VectorField,
+        "TensorLike": tensor.TensorLike,
+        "Array": tensor.Array,
+    }.items()
+}
 SECTION = re.compile(r"((?:Args|Shapes?|Returns|Yields|Raises|Source|Checked by|Notes?|Example)(?:, \w+)*):(?: (.*)|$)")
 ITEM = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)")
 
 
 def inline(text: str) -> str:
     """Escape what is markup in reStructuredText but not in a docstring; `x` becomes code, and **x** stays bold."""
-    parts = re.split(r"(``[^`]+``|`[^`]+`|\*\*[^*\s][^*]*\*\*)", text)
-    parts[1::2] = [part if part.startswith("**") else f"``{part.strip('`')}``" for part in parts[1::2]]
+    parts = re.split(r"(``[^`]+``|`[^`]+`|\*\*[^*\s][^*]*\*\*|(?<!\S)(?:tests|tinygen|examples)/[\w/]+\.py)", text)
+    parts[1::2] = [markup(part) for part in parts[1::2]]
     parts[::2] = [re.sub(r"([\\*`|_])", r"\\\1", part) for part in parts[::2]]
     # An escaped space separates markup from letters beside it, and is not shown.
     return "".join(f"\\ {part}\\ " if i % 2 else part for i, part in enumerate(parts))
+
+
+def markup(part: str) -> str:
+    if part.startswith("**"):
+        return part
+    return f":file-page:`{part}`" if part.endswith(".py") and "`" not in part else f"``{part.strip('`')}``"
 
 
 def literal(lines: list[str]) -> list[str]:
@@ -93,6 +114,17 @@ def process(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
     lines[:] = convert(lines)
 
 
+def shorten(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, signature: str | None, result: str | None
+) -> tuple[str | None, str | None]:
+    """Replace types by their aliases."""
+    for text, alias in ALIASES.items():
+        signature = signature and signature.replace(text, alias)
+        result = result and result.replace(text, alias)
+    return signature, result
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", process)
+    app.connect("autodoc-process-signature", shorten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -30,9 +30,11 @@ class Gallery(SphinxDirective):
             nodes.reference("", "Derivation and claim", refuri=page, internal=True),
             classes=[f"claim-{claim.verdict}"],
         )  # fmt: skip
+        section += (pictures := nodes.container(classes=["pictures"]))
         for name in claim.found["pictures"]:
             kind = name.removeprefix(f"{claim.name}-").removesuffix(".png").replace("_", " ")
-            section += nodes.image(uri=f"figures/{name}", alt=f"{kind}, a picture of {file}", width="100%")
+            image = nodes.image(uri=f"figures/{name}", alt=f"{kind}, a picture of {file}")
+            pictures += nodes.reference("", "", image, refuri=f"_images/{name}", internal=True)
         return section
 
 

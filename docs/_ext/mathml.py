@@ -23,7 +23,8 @@ def mathml(tex: str, display: str, node: nodes.Node) -> str:
     """Convert TeX to MathML. Unknown commands cause a warning, which fails the build."""
     if unknown := unknown_commands(tex):
         logger.warning("formula: expected commands that latex2mathml knows, got %s", unknown, location=node)
-    return str(convert(tex, display=display))
+    # Browsers ignore the attribute columnalign, so columns are aligned by a style sheet.
+    return re.sub(r'columnalign="(right|left)[^"]*"', r'class="\1"', convert(tex, display=display))
 
 
 def visit_inline(translator: Any, node: nodes.math) -> None:
@@ -32,7 +33,7 @@ def visit_inline(translator: Any, node: nodes.math) -> None:
 
 
 def visit_display(translator: Any, node: nodes.math_block) -> None:
-    tex = node.astext().strip()
+    tex = node.astext().strip().replace("{align}", "{align*}")  # formulas are not numbered
     if r"\begin" not in tex and (r"\\" in tex or "&" in tex):
         tex = rf"\begin{{align*}}{tex}\end{{align*}}"
     # A formula that is wider than the page scrolls by itself; tabindex lets the keyboard reach it.

@@ -5,7 +5,7 @@
 
 includes a function, class, method (`MADE.log_prob`) or assigned name, with a link to its lines. Without a name, it
 includes the whole file. A name that does not exist is an error, so a page cannot show code that is gone. The option
-`:no-docstring:` omits the docstring, `:dedent:` is not needed.
+`:no-docstring:` omits the docstring. The role {file-page}`tinygen/nn/cache.py` links to the page of a file.
 
 Links of Markdown pages to files of the repository, such as `../tinygen/nn/cache.py`, lead to the page of the file.
 """
@@ -14,6 +14,7 @@ import ast
 import importlib
 import inspect
 import textwrap
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDERS = ("tinygen", "examples", "tests", "benchmarks")
@@ -90,6 +91,16 @@ def link(app: Sphinx, document: str, path: Path, line: int | None = None) -> str
     return app.builder.get_relative_uri(document, page_of(path)) + (f"#line-{line}" if line else "")
 
 
+class FilePage(SphinxRole):
+    """A file of the repository, with a link to its page if it exists."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        path, text = ROOT / self.text, nodes.literal(text=self.text)
+        if not path.is_file():
+            return [text], []
+        return [nodes.reference("", "", text, refuri=link(self.env.app, self.env.docname, path), internal=True)], []
+
+
 class Source(SphinxDirective):
     """Include code by name."""
 
@@ -147,23 +158,30 @@ def add_source_links(app: Sphinx, tree: nodes.document) -> None:
         except (AttributeError, TypeError, OSError):
             continue  # data has no lines of its own
         if path.is_relative_to(ROOT / "tinygen"):
+            app.env.note_dependency(str(path))  # the docstring comes from this file, which the page does not name
             address = link(app, app.env.docname, path, line)
             label = nodes.inline("", "[source]", classes=["viewcode-link"])
             signature += nodes.reference("", "", label, refuri=address, internal=True, classes=["source-link"])
 
 
 def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield a page for every file of the repository's Python code, with an anchor per line."""
+    """Yield a page for every Python file of the repository that changed, with an anchor per line."""
     formatter = HtmlFormatter(linenos="inline", lineanchors="line", anchorlinenos=True)
     for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+        page = Path(app.builder.get_outfilename(page_of(path)))
+        if page.exists() and page.stat().st_mtime > path.stat().st_mtime:
+            continue
         name = path.relative_to(ROOT).as_posix()
         code = highlight(path.read_text(encoding="utf-8"), PythonLexer(), formatter)
-        yield page_of(path), {"title": name, "body": f"<h1>{name}</h1>\n{code}"}, "page.html"
+        yield page_of(path), {"title": name, "body": f'<h1 class="file">{name}</h1>\n{code}'}, "page.html"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("source", Source)
+    app.add_role("file-page", FilePage())
     app.connect("doctree-read", link_files, priority=400)  # before Sphinx collects downloads
     app.connect("doctree-read", add_source_links)
     app.connect("html-collect-pages", source_pages)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    # All pages are read again after a change of these extensions.
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": zlib.crc32(code)}

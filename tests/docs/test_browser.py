@@ -51,8 +51,10 @@ def documents(site: Path) -> list[Path]:
     return [*found, site / "source" / "tinygen" / "autograd" / "backward.html"]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_load_without_errors_and_fit_the_screen(site: Path, browser: Any, theme: str) -> None:
+@pytest.mark.parametrize(("theme", "widths"), [("light", (390, 1024, 1440)), ("dark", (390,))], ids=["light", "dark"])
+def test_pages_load_without_errors_and_fit_the_screen(
+    site: Path, browser: Any, theme: str, widths: tuple[int, ...]
+) -> None:
     faults = []
     context = browser.new_context(color_scheme=theme)
     page = context.new_page()
@@ -61,7 +63,7 @@ def test_pages_load_without_errors_and_fit_the_screen(site: Path, browser: Any, 
     page.on("request", lambda sent: faults.append((page.url, sent.url)) if sent.url.startswith("http") else None)
     for path in documents(site):
         page.goto(path.as_uri())
-        for width in (390, 1024, 1440):
+        for width in widths:
             page.set_viewport_size({"width": width, "height": 900})
             if page.evaluate(WIDTH) > 0:
                 faults.append((path.name, f"is {page.evaluate(WIDTH)} pixels wider than {width}"))

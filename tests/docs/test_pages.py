@@ -14,22 +14,21 @@ VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "met
 
 
 class Page(HTMLParser):
-    """What a page loads, its links and anchors, its images without a text, its formulas, and its text without code."""
+    """What a page loads, its links and anchors, images without a text, formulas, and its text without code blocks."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.loaded: list[str] = []
         self.links: list[str] = []
-        self.ids: set[str] = set()
+        self.ids = set(re.findall(r'\s(?:id|name)="([^"]+)"', html))
         self.silent: list[str] = []
         self.formulas = 0
         self.text = ""
         self.open: list[str] = []
-        self.feed(html)
+        self.feed(re.sub(r"<pre>.*?</pre>", "", html, flags=re.DOTALL))  # code is most of the text
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         found = dict(attributes)
-        self.ids |= {name for key in ("id", "name") if (name := found.get(key))}
         if tag in LOADED and found.get("rel") not in ("next", "prev", "index", "search", "canonical"):
             self.loaded += [address] if (address := found.get(LOADED[tag])) else []
         if tag == "a" and found.get("href"):
@@ -45,7 +44,7 @@ class Page(HTMLParser):
             pass
 
     def handle_data(self, data: str) -> None:
-        if not {"pre", "code", "script", "style"} & set(self.open):
+        if not {"code", "script", "style"} & set(self.open):
             self.text += data
 
 
