@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
 import io
 import os
+import re
 import threading
 import tracemalloc
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tinygen.files import read_npz, write_atomically
+from tinygen.files import import_optional, read_npz, write_atomically
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_replaces_the_file_and_leaves_no_other_file(tmp_path: Path) -> None:
@@ -131,3 +137,30 @@ def test_read_npz_rejects_a_shape_that_is_not_that_of_the_data(shape: str) -> No
 def test_read_npz_rejects_what_is_not_numbers(array: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected numbers"):
         read_npz(npz(w=array), 10_000)
+
+
+def optional_imports() -> Iterator[tuple[str, str]]:
+    """Yield the module and the extra of every call of `import_optional` in tinygen."""
+    for path in (ROOT / "tinygen").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "import_optional":
+                arguments = [argument.value if isinstance(argument, ast.Constant) else "" for argument in call.args]
+                extra = [keyword.value.value for keyword in call.keywords if isinstance(keyword.value, ast.Constant)]
+                yield str(arguments[0]), str([*arguments[2:], *extra, "examples"][0])
+
+
+def test_every_optional_module_is_in_the_extra_that_its_error_names() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    distributions = {"sklearn": "scikit-learn", "PIL": "pillow"}  # those that are named differently than the module
+    found = set(optional_imports())
+    assert ("tensorboardX", "tensorboard") in found
+    for module, extra in found:
+        package = module.partition(".")[0]
+        listed = re.findall(r"^[\w-]+", config["options.extras_require"][extra], re.MULTILINE)
+        assert distributions.get(package, package) in listed, (module, extra)
+
+
+def test_import_optional_names_the_extra() -> None:
+    with pytest.raises(ImportError, match=r'ghosts needs no_such_module; install .* pip install -e "\.\[attic\]"'):
+        import_optional("no_such_module", "ghosts", "attic")

@@ -102,9 +102,9 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     return np.ndarray(shape, dtype, content, file.tell(), order="F" if is_fortran else "C").copy()
 
 
-def import_optional(module: str, purpose: str) -> Any:
-    """Import a module of the `examples` extra. Raises ImportError with the command that installs it."""
+def import_optional(module: str, purpose: str, extra: str = "examples") -> Any:
+    """Import a module of an extra in setup.cfg. Raises ImportError with the command that installs the extra."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f'{purpose} needs {module}; install it with: pip install -e ".[examples]"') from error
+        raise ImportError(f'{purpose} needs {module}; install it with: pip install -e ".[{extra}]"') from error

@@ -96,7 +96,7 @@ class TensorBoard:
     """Write all numbers of an event for TensorBoard, to a folder. Needs the package tensorboardX."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.writer: Any = import_optional("tensorboardX", "TensorBoard").SummaryWriter(str(folder))
+        self.writer: Any = import_optional("tensorboardX", "TensorBoard", "tensorboard").SummaryWriter(str(folder))
 
     def __call__(self, event: Event) -> None:
         timing = {"seconds": event.seconds, "examples_per_second": event.examples_per_second}
