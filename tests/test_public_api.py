@@ -35,8 +35,8 @@ WITHOUT_CALL = {
         "FactorOut MaskedAutoregressive AffineTransformer MixtureCDF multi_scale"
     ),
     "data": (  # downloads, and records and densities without arguments
-        "DataFileError Images ToyDensity GaussianMixture binarized_mnist mnist data_folder eight_gaussians "
-        "ring_of_gaussians grid_of_gaussians"
+        "DataFileError ToyDensity GaussianMixture binarized_mnist cifar10 fashion_mnist mnist data_folder "
+        "eight_gaussians ring_of_gaussians grid_of_gaussians"
     ),
     "ode": "DORMAND_PRINCE RK4 IntegrationError Solution Solver State Tableau VectorField solve_with_adjoint",
     "optim": "AdamW NonFiniteGradientError Optimizer Schedule",  # the base class's checks are those of Adam

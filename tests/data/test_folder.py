@@ -63,7 +63,7 @@ def verified(content: bytes) -> bytes:
 
 
 def fetch(address: str, behaviour: str) -> bytes:
-    return folder.load("kept.bin", f"{address}/{behaviour}/source.bin", f"SHA-256 {SHA256}", verified)
+    return folder.load("kept.bin", [f"{address}/{behaviour}/source.bin"], f"SHA-256 {SHA256}", verified)
 
 
 def test_file_is_downloaded_once_and_kept(server: tuple[str, list[str]], data_dir: Path) -> None:
@@ -77,7 +77,7 @@ def test_file_is_downloaded_once_and_kept(server: tuple[str, list[str]], data_di
 
 def test_download_is_converted_before_it_is_read_and_kept(server: tuple[str, list[str]], data_dir: Path) -> None:
     url = f"{server[0]}/altered/source.bin"
-    assert folder.load("kept.bin", url, "", verified, convert=lambda content: content[::-1]) == CONTENT
+    assert folder.load("kept.bin", [url], "", verified, convert=lambda content: content[::-1]) == CONTENT
     assert (data_dir / "kept.bin").read_bytes() == CONTENT
 
 
@@ -89,6 +89,23 @@ def test_bad_download_leaves_no_file(server: tuple[str, list[str]], data_dir: Pa
         assert part in str(error.value)
     assert list(data_dir.iterdir()) == []
     assert fetch(server[0], "complete") == CONTENT, "a later attempt must succeed"
+
+
+@pytest.mark.parametrize("bad", ["truncated", "altered", "missing"])
+def test_the_next_mirror_is_tried(server: tuple[str, list[str]], data_dir: Path, bad: str) -> None:
+    address, requests = server
+    urls = ["http://127.0.0.1:0/source.bin", *(f"{address}/{behaviour}/source.bin" for behaviour in (bad, "complete"))]
+    assert folder.load("sub/kept.bin", urls, "", verified) == CONTENT
+    assert requests == [f"/{bad}/source.bin", "/complete/source.bin"]
+    assert (data_dir / "sub" / "kept.bin").read_bytes() == CONTENT
+
+
+def test_error_of_every_mirror_is_reported(server: tuple[str, list[str]], data_dir: Path) -> None:
+    urls = [f"{server[0]}/{behaviour}/source.bin" for behaviour in ("missing", "altered")]
+    with pytest.raises(DataFileError) as error:
+        folder.load("sub/kept.bin", urls, "", verified)
+    for part in ("404", "wrong SHA-256", f"put source.bin from {urls[0]} or {urls[1]} into {data_dir / 'sub'} "):
+        assert part in str(error.value)
 
 
 def test_refused_connection_leaves_no_file(data_dir: Path) -> None:

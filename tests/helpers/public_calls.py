@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -227,6 +231,13 @@ def other_calls() -> Iterator[Call]:
         yield Call(f"{name}.sample", density.sample, {"n": 3, "rng": _rng()})
         yield Call(f"{name}.log_prob", density.log_prob, {"x": X[:, :2]})
     yield Call("TwoMoons", data.TwoMoons, {"sigma": 0.1})
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    plot.save(plot.sample_grid(np.zeros((2, 4, 4, 1)), levels=2), folder / "a.png")
+    fitted = {"size": 2, "resize": True, "crop": True, "channels": 3, "levels": 8, "labels": False}
+    yield Call("data.images", data.images, {"folder": folder, **fitted})
+    split = data.Images(BITS.astype(np.uint8), None, 2).split
+    yield Call("Images.split", split, {"fractions": (0.5, 0.5), "rng": _rng()})
     yield Call("digits", data.digits, {"split": "train", "threshold": 8})
     probabilities = np.full((4, 2), 0.5)
     yield Call("inception_score", metrics.inception_score, {"probabilities": probabilities})

@@ -5,7 +5,7 @@ Checked by: tests/data/test_folder.py
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,37 +30,53 @@ def data_folder() -> Path:
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "tinygen"
 
 
-def load(name: str, url: str, digest: str, read: Callable[[bytes], T], convert: Callable[[bytes], bytes] = bytes) -> T:
+def load(
+    name: str, urls: Sequence[str], digest: str, read: Callable[[bytes], T], convert: Callable[[bytes], bytes] = bytes
+) -> T:
     """Read a file in the data folder with `read`, and return the result. Download the file first if it is missing.
 
     Args:
-        name: file name in the data folder.
-        url: where to download the file from. A copy in the data folder, saved by a browser, is used instead.
+        name: path of the file in the data folder.
+        urls: where to download the file from; the next one is tried if a download fails or `read` rejects its content.
+            A copy beside the file, saved by a browser, is used instead.
         digest: hash of the file for error messages; `read` verifies it.
         read: decodes and verifies the content, or raises ValueError. Only content that it accepts is written.
         convert: converts the downloaded content to the content of the file.
 
     Raises: DataFileError if the file is not available or not the published one; ImportError if pooch is missing.
     """
-    folder, source_name = data_folder(), url.rpartition("/")[2]
-    file, source = folder / name, folder / source_name
+    file = data_folder() / name
+    source = file.with_name(urls[0].rpartition("/")[2])
     try:
         if file.exists():
             return read(file.read_bytes())
         if source.exists():
             return read(convert(source.read_bytes()))
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder} is read-only and does not contain {name}")
-        content = convert(download(url))
-        value = read(content)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(file.parent, os.W_OK):
+            raise PermissionError(f"{file.parent} is read-only and does not contain {file.name}")
+        content, value = _download_from_any(urls, read, convert)
         write_atomically(file, content)
     except (OSError, ValueError) as error:
         raise DataFileError(
-            f"{name}: {error}; put {source_name} from {url} into {folder} (or set TINYGEN_DATA to its folder), and "
-            f"delete any bad copy of {name}; expected {digest}"
+            f"{name}: {error}; put {source.name} from {' or '.join(urls)} into {file.parent} (or set TINYGEN_DATA to "
+            f"another data folder), and delete any bad copy of {name}; expected {digest}"
         ) from error
     return value
+
+
+def _download_from_any(
+    urls: Sequence[str], read: Callable[[bytes], T], convert: Callable[[bytes], bytes]
+) -> tuple[bytes, T]:
+    """Return the converted content of the first URL that `read` accepts, and the value that it returns."""
+    faults = []
+    for url in urls:
+        try:
+            content = convert(download(url))
+            return content, read(content)
+        except (OSError, ValueError) as error:
+            faults.append(f"{url}: {error}")
+    raise OSError("; ".join(faults))
 
 
 def download(url: str) -> bytes:

@@ -4,10 +4,14 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import struct
 import sys
+import tarfile
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -16,7 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from tinygen.data import DataFileError, Images, binarized_mnist, digits, images, mnist
+from tinygen.data import DataFileError, Images, binarized_mnist, cifar10, digits, fashion_mnist, image_sets, mnist
+
+Small: TypeAlias = tuple[Callable[[str], Images], Images, Path]
 
 
 def idx(values: NDArray[np.uint8]) -> bytes:
@@ -30,8 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data folder, and URLs that cannot be reached."""
     monkeypatch.setenv("TINYGEN_DATA", str(tmp_path))
     # Connections to port 0 are always refused, even without a network.
-    monkeypatch.setattr(images, "MNIST_URL", "http://127.0.0.1:0/")
-    monkeypatch.setattr(images, "BINARIZED_MNIST_URL", "http://127.0.0.1:0/")
+    for name in image_sets.MIRRORS:
+        monkeypatch.setitem(image_sets.MIRRORS, name, ("http://127.0.0.1:0/",))
     return tmp_path
 
 
@@ -82,20 +88,20 @@ def test_missing_scikit_learn_error_says_how_to_install_it(monkeypatch: pytest.M
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)))
 def test_decode_idx_restores_encoded_values(values: NDArray[np.uint8]) -> None:
-    decoded = images._decode_idx(idx(values))
+    decoded = image_sets._decode_idx(idx(values))
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, values)
 
 
 def test_decode_idx_checks_the_claimed_size_before_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MNIST_SIZE", 1000)
+    monkeypatch.setattr(image_sets, "MNIST_SIZE", 1000)
     content = idx(np.zeros((10**4, 10**3), np.uint8))
     hidden = gzip.compress(b"\0\0\x08\1\0\0\0\7" + bytes(10**7))  # more values than the header claims
     tracemalloc.start()
     with pytest.raises(ValueError, match="IDX file: expected at most 1,000 values, got 10,000,000"):
-        images._decode_idx(content)
+        image_sets._decode_idx(content)
     with pytest.raises(ValueError, match="IDX file: expected 7 values, got more"):
-        images._decode_idx(hidden)
+        image_sets._decode_idx(hidden)
     assert tracemalloc.get_traced_memory()[1] < 10**6
     tracemalloc.stop()
 
@@ -105,50 +111,153 @@ def test_unpack_checks_the_claimed_size_before_reading() -> None:
     np.savez_compressed(content, packed=np.zeros((10**5, 98), np.uint8))
     tracemalloc.start()
     with pytest.raises(ValueError, match="expected at most 1,980 bytes of arrays, got 9,800,"):
-        images._unpack(content.getvalue(), 10, "")
+        image_sets._unpack(content.getvalue(), 10, "")
     assert tracemalloc.get_traced_memory()[1] < 10**6
     tracemalloc.stop()
 
 
-@pytest.fixture
-def small_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Images:
-    """A test split of three images in the data folder, with patched hashes."""
+SMALL: dict[Any, tuple[str, str]] = {  # loader: subfolder of the data folder, table of hashes
+    mnist: ("", "MNIST_FILES"),
+    fashion_mnist: ("fashion-mnist", "FASHION_MNIST_FILES"),
+}
+
+
+@pytest.fixture(params=SMALL, ids=lambda loader: loader.__name__)
+def small(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
+    """A loader whose test split has three images in the data folder, with patched hashes; the images; their folder."""
+    loader = request.param
+    subfolder, table = SMALL[loader]
+    (folder / subfolder).mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (3, 28, 28), np.uint8), np.array([7, 2, 1], np.uint8)
     files = {"t10k-images-idx3-ubyte.gz": idx(pixels), "t10k-labels-idx1-ubyte.gz": idx(labels)}
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        (folder / subfolder / name).write_bytes(content)
     md5s = [hashlib.md5(content, usedforsecurity=False).hexdigest() for content in files.values()]
-    monkeypatch.setitem(images.MNIST_FILES, "test", ("t10k", *md5s))
-    return Images(pixels[..., None], labels.astype(np.int64), levels=256)
+    monkeypatch.setitem(getattr(image_sets, table), "t10k", tuple(md5s))
+    return loader, Images(pixels[..., None], labels.astype(np.int64), 256), folder / subfolder
 
 
-def test_mnist_reads_the_files_in_the_folder(small_mnist: Images) -> None:
-    test = mnist("test")
-    np.testing.assert_array_equal(test.pixels, small_mnist.pixels)
-    np.testing.assert_array_equal(test.labels, small_mnist.labels)
-    assert (test.levels, len(test)) == (256, 3)
+def test_mnist_reads_the_files_in_the_folder(small: Small) -> None:
+    load, expected, _ = small
+    test = load("test")
+    np.testing.assert_array_equal(test.pixels, expected.pixels)
+    np.testing.assert_array_equal(test.labels, expected.labels)
+    assert (test.levels, len(test), len(test.classes)) == (256, 3, 10)
     assert test.pixels.dtype == np.uint8
 
 
-def test_mnist_rejects_other_data_of_the_same_shape(small_mnist: Images, folder: Path) -> None:
+def test_mnist_rejects_other_data_of_the_same_shape(small: Small) -> None:
+    load, expected, folder = small
     path = folder / "t10k-images-idx3-ubyte.gz"
-    path.write_bytes(idx(small_mnist.pixels[::-1, ..., 0]))
+    path.write_bytes(idx(expected.pixels[::-1, ..., 0]))
     with pytest.raises(DataFileError, match="MD5: expected") as error:
-        mnist("test")
-    for part in (path.name, f"http://127.0.0.1:0/{path.name}", str(folder), images.MNIST_FILES["test"][1]):
+        load("test")
+    md5 = getattr(image_sets, SMALL[load][1])["t10k"][0]
+    for part in (path.name, f"http://127.0.0.1:0/{path.name}", str(folder), md5):
         assert part in str(error.value)
+
+
+def test_mnist_without_a_network_says_what_to_put_where(small: Small) -> None:
+    load, _, folder = small
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    path.unlink()
+    with pytest.raises(DataFileError, match=rf"put {path.name} from http://127\.0\.0\.1:0/{path.name} into {folder} "):
+        load("test")
 
 
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_mnist_rejects_damaged_files(small_mnist: Images, folder: Path, data: st.DataObject) -> None:
-    path = folder / "t10k-labels-idx1-ubyte.gz"
+def test_mnist_rejects_damaged_files(small: Small, data: st.DataObject) -> None:
+    load, _, folder = small
     content = bytearray(idx(np.array([7, 2, 1], np.uint8)))
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    path.write_bytes(bytes(content)[: data.draw(st.integers(0, len(content)))])
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(bytes(content)[: data.draw(st.integers(0, len(content)))])
     with pytest.raises(DataFileError, match="MD5: expected"):
-        mnist("test")
+        load("test")
+
+
+def test_mnist_and_fashion_mnist_do_not_share_files(folder: Path) -> None:
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(b"of MNIST")
+    with pytest.raises(DataFileError, match=r"Connection|refused|port"):
+        fashion_mnist("test")
+
+
+def tar(files: dict[str, bytes]) -> bytes:
+    """Return a .tar.gz archive, with its checksum in the header of gzip."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name, file in files.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(file)
+            archive.addfile(member, io.BytesIO(file))
+    return content.getvalue()
+
+
+@pytest.fixture
+def small_cifar(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """An archive with two images per file, in the data folder: the pixels (12, 32, 32, 3) and the labels (12,)."""
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (12, 32, 32, 3), np.uint8), rng.integers(0, 10, 12).astype(np.uint8)
+    records = [bytes([k]) + x.transpose(2, 0, 1).tobytes() for x, k in zip(pixels, labels, strict=True)]
+    names = ["data_batch_1.bin", *(f"data_batch_{i}.bin" for i in (3, 2, 4, 5)), "test_batch.bin"]  # in any order
+    order = [0, 2, 1, 3, 4, 5]
+    content = tar({name: b"".join(records[2 * i : 2 * i + 2]) for name, i in zip(names, order, strict=True)})
+    monkeypatch.setattr(image_sets, "CIFAR10_IMAGES", 2)
+    monkeypatch.setattr(image_sets, "CIFAR10_SHA256", hashlib.sha256(content).hexdigest())
+    (folder / image_sets.CIFAR10_ARCHIVE).write_bytes(content)
+    return pixels, labels
+
+
+def test_cifar10_reads_the_archive_in_the_folder(small_cifar: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
+    pixels, labels = small_cifar
+    train, test = cifar10("train"), cifar10("test")
+    np.testing.assert_array_equal(train.pixels, pixels[:10])
+    np.testing.assert_array_equal(train.labels, labels[:10])
+    np.testing.assert_array_equal(test.pixels, pixels[10:])
+    np.testing.assert_array_equal(test.labels, labels[10:])
+    assert (test.levels, len(test.classes), test.pixels.flags.c_contiguous) == (256, 10, True)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_cifar10_rejects_damaged_archives(small_cifar: object, folder: Path, data: st.DataObject) -> None:
+    path = folder / image_sets.CIFAR10_ARCHIVE
+    original = path.read_bytes()
+    content = bytearray(original)
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.sampled_from([len(content), len(content) - 1, 100, 0]))]
+    try:
+        path.write_bytes(content)
+        if bytes(content) == original:
+            assert len(cifar10("test")) == 2
+        else:
+            with pytest.raises(DataFileError, match="SHA-256: expected") as error:
+                cifar10("test")
+            assert f"put {path.name} from http://127.0.0.1:0/{path.name} into {folder}" in str(error.value)
+    finally:
+        path.write_bytes(original)
+
+
+def test_cifar10_rejects_files_of_another_size(
+    small_cifar: object, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_sets, "CIFAR10_IMAGES", 3)
+    with pytest.raises(DataFileError, match=r"test_batch\.bin: expected 3 records of 3073 bytes, got 6146"):
+        cifar10("test")
+
+
+def test_hashes_of_all_files_are_distinct_and_complete() -> None:
+    md5s = [
+        md5
+        for table in (image_sets.MNIST_FILES, image_sets.FASHION_MNIST_FILES)
+        for pair in table.values()
+        for md5 in pair
+    ]
+    sha256s = [sha256 for _, sha256 in image_sets.BINARIZED_MNIST_FILES.values()] + [image_sets.CIFAR10_SHA256]
+    assert len({*md5s, *sha256s}) == 8 + 4
+    assert all(re.fullmatch("[0-9a-f]{32}", md5) for md5 in md5s)
+    assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in sha256s)
 
 
 def amat(pixels: NDArray[np.uint8]) -> bytes:
@@ -168,7 +277,7 @@ def four(folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
     """Four images as the "valid" split, with a patched hash and without a file in the folder."""
     pixels = np.random.default_rng(0).integers(0, 2, (4, 28, 28, 1), np.uint8)
     sha256 = hashlib.sha256(np.packbits(pixels.reshape(4, 784), axis=1).tobytes()).hexdigest()
-    monkeypatch.setitem(images.BINARIZED_MNIST_FILES, "valid", (4, sha256))
+    monkeypatch.setitem(image_sets.BINARIZED_MNIST_FILES, "valid", (4, sha256))
     return pixels
 
 
@@ -206,7 +315,7 @@ def test_binarized_mnist_rejects_bad_packed_files(
     with pytest.raises(DataFileError, match=message) as error:
         binarized_mnist("valid")
     # The message contains the folder, the URL and the expected hash.
-    sha256 = images.BINARIZED_MNIST_FILES["valid"][1]
+    sha256 = image_sets.BINARIZED_MNIST_FILES["valid"][1]
     for part in (str(folder), "http://127.0.0.1:0/binarized_mnist_valid.amat", sha256):
         assert part in str(error.value)
     assert path.read_bytes() == content, "the user's file must not change"
