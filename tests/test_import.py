@@ -11,7 +11,7 @@ import pytest
 import tinygen
 
 # Shared by the library's modules, not part of the public API.
-INTERNAL = {"arguments", "kernels", "checks", "files", "recorded", "saving", "version", "__main__"}
+INTERNAL = {"arguments", "kernels", "checks", "files", "interchange", "recorded", "saving", "version", "__main__"}
 
 
 def run_in_new_process(program: str) -> str:
@@ -20,7 +20,7 @@ def run_in_new_process(program: str) -> str:
 
 
 def test_public_modules_import_only_numpy_and_numba() -> None:
-    optional = "{'matplotlib', 'sklearn', 'tqdm', 'pooch', 'hypothesis', 'torch', 'pytest'}"
+    optional = "{'matplotlib', 'sklearn', 'tqdm', 'pooch', 'hypothesis', 'torch', 'pytest', 'PIL', 'safetensors'}"
     everything = ", ".join(f"tinygen.{name}" for name in dir(tinygen))
     assert run_in_new_process(f"import sys, tinygen; {everything}; print({optional} & set(sys.modules))") == "set()\n"
 

@@ -131,6 +131,14 @@ def test_load_rejects_a_mismatched_state_and_changes_nothing(change: Any, messag
     assert all(np.array_equal(value, before[name]) for name, value in thing.state().items())
 
 
+def test_load_stores_transposed_arrays_contiguously() -> None:
+    """As all other parameters, so that sums have the same last bits."""
+    layer, w = Linear(3, 2, np.random.default_rng(0)), np.arange(6.0).reshape(2, 3)
+    layer.load({"w": w.T, "b": np.zeros(2)})
+    assert layer.w.value.flags.c_contiguous
+    np.testing.assert_array_equal(layer.w.value, w.T)
+
+
 def test_load_keeps_the_dtype_and_invalidates_earlier_graphs() -> None:
     thing = Thing(w=parameter(2))
     y = (thing.w * thing.w).sum()  # type: ignore[attr-defined]

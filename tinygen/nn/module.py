@@ -107,7 +107,7 @@ class Module(Recorded):
                     f"it is in a tuple; store it in a list"
                 )
         for part in parts:
-            value = np.array(state[part.name], own[part.name].dtype)
+            value = np.array(state[part.name], own[part.name].dtype, order="C")  # also of a transposed array
             if isinstance(part.value, Parameter):
                 part.value.assign(value)
             elif not isinstance(part.holder, tuple):
