@@ -11,7 +11,7 @@ copyright = "the tinygen authors"
 extensions = [
     "myst_nb", "sphinx_design", "sphinx.ext.autodoc",
     "docs._ext.mathml", "docs._ext.sources", "docs._ext.docstrings", "docs._ext.claim_box", "docs._ext.gallery",
-    "docs._ext.drawing",
+    "docs._ext.drawing", "docs._ext.notebooks",
 ]  # fmt: skip
 exclude_patterns = ["_build", "_ext", "figures/*.md"]
 nitpicky = False  # types of docstrings name third-party classes; links in the pages are always checked
@@ -23,6 +23,7 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(ROOT / "docs" / "_build" / "cells")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 60
+nb_output_stderr = "remove"  # progress bars
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
