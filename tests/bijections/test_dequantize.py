@@ -70,7 +70,7 @@ def test_samples_follow_likelihood(rng: np.random.Generator) -> None:
     class Rounded(Dequantized):
         """Wrong: rounds to the nearest level instead of down."""
 
-        def sample(self, n: int, rng: np.random.Generator, context: Any = None) -> Array:
+        def sample(self, n: int, rng: np.random.Generator, context: Any = None, **options: Any) -> Array:
             return np.asarray(np.clip(np.rint(self.flow.sample(n, rng) * LEVELS), 0, LEVELS - 1), int)
 
     wrong = Rounded(logit_normal(1), LEVELS)

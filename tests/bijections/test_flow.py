@@ -9,7 +9,19 @@ import pytest
 from helpers.flows import randomised
 
 from tinygen.autograd import Array, Parameter, grad, no_grad
-from tinygen.bijections import AdditiveCoupling, Affine, Bijection, Chain, Flow, Inverse, Logit, Mask, Permute, Reshape
+from tinygen.bijections import (
+    AdditiveCoupling,
+    Affine,
+    Bijection,
+    Chain,
+    Dequantized,
+    Flow,
+    Inverse,
+    Logit,
+    Mask,
+    Permute,
+    Reshape,
+)
 from tinygen.distributions import StandardNormal, StandardUniform
 from tinygen.models import FFJORD, IAF, MAF, NICE, Flow1D, Glow, RealNVP
 from tinygen.ode import FixedStep
@@ -64,6 +76,22 @@ def test_samples_follow_density(rng: np.random.Generator) -> None:
     check(flow)
     with pytest.raises(AssertionError, match="χ²"):
         check(on_interval(Inverse(Affine(1.5, 0.3))))  # wrong: one layer is inverted
+
+
+def test_temperature_is_the_standard_deviation_of_the_noise(rng: np.random.Generator) -> None:
+    flow = on_interval(Affine(1.5, 0.3))
+    z = StandardNormal((1,)).sample(50, np.random.default_rng(1))
+    expected = flow.bijection.to_data(0.7 * z).value
+    np.testing.assert_array_equal(flow.sample(50, np.random.default_rng(1), temperature=0.7), expected)
+    levels = Dequantized(flow, 4)
+    np.testing.assert_array_equal(
+        levels.sample(50, np.random.default_rng(1), temperature=0.7), np.clip(np.floor(4 * expected), 0, 3)
+    )
+    for wrong in (0, -1.0, np.nan):
+        with pytest.raises(ValueError, match=r"^temperature: expected a positive number"):
+            flow.sample(2, rng, temperature=wrong)
+    with pytest.raises(ValueError, match=r"^temperature: expected 1 for a flow with a base StandardUniform, got 0\.5"):
+        Flow(Affine(2.0), StandardUniform((2,))).sample(2, rng, temperature=0.5)
 
 
 def test_draw_returns_log_prob_and_is_differentiable(rng: np.random.Generator) -> None:

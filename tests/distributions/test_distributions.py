@@ -20,6 +20,7 @@ from tinygen.distributions import (
     event_log_prob,
     sample_categorical,
 )
+from tinygen.distributions.discrete import sample_tempered
 from tinygen.testing import check_grads, check_sampler
 
 
@@ -54,6 +55,35 @@ def test_samples_are_quantiles(output: Any, parameters: list[float]) -> None:
     k = output.sample(np.broadcast_to(parameters, (n, len(parameters))), MidpointRule())
     p = np.exp([output.log_prob(np.array(parameters), np.array(level)).item() for level in range(output.levels)])
     np.testing.assert_allclose(np.bincount(k, minlength=output.levels) / n, p, rtol=0, atol=1 / n)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1, 3.0])
+@pytest.mark.parametrize(
+    ("output", "parameters"),
+    [
+        (Categorical(4), [1.0, -2.0, 0.5, -9.0]),
+        (Bernoulli(), [0.7]),
+        (DiscretizedLogistics(5, 2), [0.5, -0.5, -0.8, 0.6, -1.0, 0.3]),
+    ],
+)
+def test_tempered_samples_are_quantiles(output: Any, parameters: list[float], temperature: float) -> None:
+    if temperature == 1 and not isinstance(output, Categorical | Bernoulli):
+        pytest.skip("a sample of a mixture uses two random numbers")
+    n = 10_000
+    rng: Any = MidpointRule()
+    k = sample_tempered(output, np.broadcast_to(parameters, (n, len(parameters))), rng, temperature)
+    each = [output.log_prob(np.array(parameters), np.array(level)).item() for level in range(output.levels)]
+    p = np.exp(np.array(each) / temperature)
+    np.testing.assert_allclose(np.bincount(k, minlength=output.levels) / n, p / p.sum(), rtol=0, atol=1 / n)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_temperature_near_zero_gives_the_mode(dtype: Any, rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(50, 3)).astype(dtype) * 1e30
+    np.testing.assert_array_equal(sample_tempered(Categorical(3), logits, rng, 5e-324), logits.argmax(-1))
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"^logits: expected a finite maximum"):
+            sample_tempered(Categorical(2), np.array([0.0, wrong]), rng, 0.5)
 
 
 def test_levels_of_probability_zero_are_never_sampled() -> None:

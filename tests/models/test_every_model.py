@@ -132,6 +132,16 @@ def test_only_vae_and_gan_are_not_distributions() -> None:
     assert set(MODELS) == set(models.__all__) - {"VAE", "GAN"}
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_temperature_changes_samples_unless_it_is_one(kind: str, rng: Rng) -> None:
+    model: Any = MODELS[kind](rng)
+    plain = model.sample(20, np.random.default_rng(0))
+    np.testing.assert_array_equal(model.sample(20, np.random.default_rng(0), temperature=1), plain)
+    assert np.any(model.sample(20, np.random.default_rng(0), temperature=0.3) != plain)
+    with pytest.raises(ValueError, match=r"^temperature: expected a positive number, got 0"):
+        model.sample(20, rng, temperature=0)
+
+
 class ScalarLogProb(StandardNormal):
     def log_prob(self, x: Any) -> Tensor:
         return super().log_prob(x).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,36 @@ def test_masked_layers_pixel_by_pixel(size: Any, masked: bool, residual_shape: s
         h = linear(x[:, i, j], linear_mask, cache, residual=at_pixel)
         y = conv(h, conv_mask, cache, residual=at_pixel)
         np.testing.assert_allclose(y.value, expected[:, i, j], **TOLERANCE)
+
+
+@given(size=SIZES, known=st.integers(1, 25), sequence=st.booleans(), seed=st.integers(0, 2**32))
+def test_positions_after_filling(size: Any, known: int, sequence: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    size = (math.prod(size),) if sequence else size
+    known = min(known, math.prod(size))
+    conv = random_conv(taps.dilated(3, 2) if sequence else taps.causal(3, centre=True), rng)
+    x, cache = rng.normal(size=(2, *size, 2)), ActivationCache(2, size)
+    expected = conv(x).value
+    with cache.filling(known):
+        last = known if sequence else -(-known // size[1])  # the last row of known pixels
+        np.testing.assert_array_equal(conv(x[:, :last], cache).value, conv(x[:, :last]).value)
+    for position in list(np.ndindex(size))[known:]:
+        cache.position = position
+        np.testing.assert_allclose(conv(x[:, *position], cache).value, expected[:, *position], **TOLERANCE)
+
+
+def test_filling_is_required_to_come_first_and_to_reach_the_position(rng: np.random.Generator) -> None:
+    conv, x = random_conv(taps.dilated(2), rng), rng.normal(size=(2, 5, 2))
+    cache = ActivationCache(2, (5,))
+    with cache.filling(3), pytest.raises(ValueError, match=r"expected an input \(2, …, C\), got \(2, 3\)"):
+        conv(x[:, :3, 0], cache)
+    with cache.filling(3):
+        conv(x[:, :2], cache)  # one time step is missing
+    cache.position = (3,)
+    with pytest.raises(ValueError, match="got 2 inputs in raster order"):
+        conv(x[:, 3], cache)
+    with pytest.raises(ValueError, match="filling: expected a cache without evaluated positions"), cache.filling(3):
+        pass
 
 
 def test_a_float16_network_is_evaluated_in_float32(rng: np.random.Generator) -> None:

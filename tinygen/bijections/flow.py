@@ -9,8 +9,8 @@ import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
-from ..checks import as_finite, at_least, batch_shape, check_context, require
-from ..distributions import Distribution
+from ..checks import as_finite, at_least, batch_shape, check_context, check_positive, require
+from ..distributions import Distribution, StandardNormal
 from ..distributions.distribution import mean_loss
 from ..nn import Module
 from .bijection import Bijection, Context
@@ -64,11 +64,20 @@ class Flow(Module):
         x, log_det = self.bijection.inverse(z, context)
         return x, self.base.log_prob(z) - log_det
 
-    def sample(self, n: int, rng: np.random.Generator, context: Context = None) -> Array:
-        """Draw n examples (n, *shape)."""
+    def sample(self, n: int, rng: np.random.Generator, context: Context = None, *, temperature: float = 1.0) -> Array:
+        """Draw n examples (n, *shape).
+
+        Args:
+            temperature: T > 0 scales the noise of a base `StandardNormal`, as in Glow: z ~ N(0, T² I). With T < 1,
+                samples are less diverse and of higher density.
+        """
         context = self._checked_context(n, context)
+        check_positive(temperature=temperature)
+        scalable = temperature == 1 or isinstance(self.base, StandardNormal)
+        require(scalable, "temperature", f"1 for a flow with a base {type(self.base).__name__}", temperature)
         with no_grad():
-            return self.bijection.to_data(self.base.sample(n, rng).astype(self.dtype), context).value
+            z = (self.base.sample(n, rng) * temperature).astype(self.dtype)
+            return self.bijection.to_data(z, context).value
 
     def _checked(self, x: TensorLike, context: Context) -> tuple[TensorLike, Context]:
         dtype = array_of(x).dtype

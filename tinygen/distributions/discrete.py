@@ -14,7 +14,7 @@ from ..autograd.operands import floating
 from ..autograd.tensor import array_of
 from ..checks import as_integers, at_least, require
 from ..recorded import Recorded
-from .distribution import DIVERGED, Likelihood, check_width
+from .distribution import DIVERGED, Likelihood, Output, check_width
 
 
 class Categorical(Recorded):
@@ -91,3 +91,29 @@ def sample_categorical(logits: TensorLike, rng: np.random.Generator) -> Array:
     cumulative = np.exp(v - maximum, dtype=np.float64).cumsum(-1)
     u = rng.random((*v.shape[:-1], 1)) * cumulative[..., -1:]
     return (cumulative[..., :-1] <= u).sum(-1)  # type: ignore[no-any-return]
+
+
+@explained
+def sample_tempered(
+    output: Output, parameters: TensorLike, rng: np.random.Generator, temperature: float = 1.0
+) -> Array:
+    """Draw k with probability ∝ p(k)^(1/T), for any output: for a categorical distribution, k ~ softmax(logits / T).
+
+    As T → 0, k becomes the most probable level. The definition depends only on p, so a Bernoulli output and the same
+    distribution as two logits agree. For a mixture of logistics, it sharpens the probabilities of the levels, not
+    the weights and scales of the components.
+
+    Shapes: parameters (…, width), k (…) of int64.
+    Raises: ValueError as for `output.sample`.
+    """
+    if temperature == 1:
+        return output.sample(parameters, rng)
+    if isinstance(output, Categorical):
+        v = floating("parameters", check_width(output.width, parameters))
+    else:
+        levels = np.arange(output.levels)
+        repeated = np.repeat(array_of(parameters)[..., None, :], output.levels, -2)  # (…, levels, width)
+        v = output.log_prob(repeated, np.broadcast_to(levels, repeated.shape[:-1])).value
+    with np.errstate(over="ignore", invalid="ignore"):  # ∞ − ∞ = NaN, which `sample_categorical` rejects
+        shifted = np.subtract(v, v.max(-1, keepdims=True), dtype=np.float64)  # before the division, which may overflow
+        return sample_categorical(shifted / temperature, rng)

@@ -24,18 +24,22 @@ Checked by: tests/nn/test_cache.py, tests/models/autoregressive/test_gated_pixel
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ..arguments import checked
 from ..autograd import Array, Tensor, TensorLike
-from ..autograd.taps import Taps
 from ..autograd.tensor import array_of, node
+from ..checks import at_least, require
 from ..kernels import AtPosition, GatedUnit
+from .cache_slots import padded_image, ring_buffer
+from .layers import Conv
 
 if TYPE_CHECKING:
-    from .layers import Conv
     from .masked import MaskedConv, MaskedLinear
 
     Layer: TypeAlias = Conv | MaskedConv | MaskedLinear
@@ -71,6 +75,8 @@ class ActivationCache:
         self.n, self.size, self.overwrite = n, size, overwrite
         self._position: Position | None = None
         self._layers: dict[int, _CachedLayer] = {}
+        self.known = 0  # within `filling`, the number of known positions
+        self._inputs: dict[int, tuple[Layer, Array]] = {}  # the inputs (n, positions, C_in) of layers in `filling`
         # The current position as a range in raster order, and the shape of activations there, without channels.
         self.start, self.stop, self.is_row = 0, 0, False
         self.lead: tuple[int, ...] = (n,)
@@ -105,6 +111,8 @@ class ActivationCache:
         """
         cached = self._layers.get(id(layer))
         if cached is None:
+            if self.known:
+                return self._fill(layer, x, residual, mask)
             cached = self._layers[id(layer)] = self._add(layer, mask)
         return cached.evaluate(self, x, residual)
 
@@ -122,6 +130,29 @@ class ActivationCache:
         if not isinstance(unit, _CachedUnit):
             unit = self._layers[id(gate)] = _CachedUnit(gate, residual, skip, self)
         return unit.evaluate_unit(self, h, total, context)
+
+    @contextmanager
+    def filling(self, known: int) -> Iterator[None]:
+        """Within this context, evaluate layers at all positions at once, as without a cache, before sampling the rest.
+
+        The inputs at the first `known` positions, in raster order, are stored. x may end with the last of them, for
+        images with its row. Use this before the first position is visited, and each layer only once.
+        """
+        at_least(1, known=known)
+        require(not self._layers, "filling", "a cache without evaluated positions", f"{len(self._layers)} layers")
+        self.known = known
+        try:
+            yield
+        finally:
+            self.known = 0
+
+    def _fill(self, layer: Any, x: TensorLike | None, residual: TensorLike, mask: Array | None) -> Tensor:
+        v = np.empty(0) if x is None else array_of(x)
+        fits = v.ndim == len(self.size) + 2 and len(v) == self.n and v.shape[2:-1] == self.size[1:]
+        shape = ", ".join(map(str, (self.n, "…", *self.size[1:], "C")))
+        require(fits, "ActivationCache", f"an input ({shape})", v.shape)
+        self._inputs[id(layer)] = layer, v.reshape(self.n, math.prod(v.shape[1:-1]), v.shape[-1])[:, : self.known]
+        return layer(x, residual=residual) if isinstance(layer, Conv) else layer(x, mask, residual=residual)
 
     def write(self, pixel: TensorLike) -> None:
         """Store the sampled pixel (n, C) at the current position, for all layers that were called with x = None."""
@@ -203,10 +234,15 @@ class _CachedConv(_CachedLayer):
 
     def __init__(self, layer: Conv | MaskedConv, mask: Array | None, cache: ActivationCache) -> None:
         super().__init__(layer, mask)
-        count, self.slots, tap_slots = (_ring_buffer if len(cache.size) == 1 else _padded_image)(layer.taps, cache.size)
+        count, self.slots, tap_slots = (ring_buffer if len(cache.size) == 1 else padded_image)(layer.taps, cache.size)
         self.buffer = np.zeros((count, cache.n, self.n_in), self.dtype)
         self.rows, self.starts = self.buffer.reshape(-1, self.n_in), list(tap_slots * cache.n)
         self.taps, self.written = layer.taps, 0  # written: number of positions stored so far
+        if id(layer) in cache._inputs:
+            known = cache._inputs.pop(id(layer))[1]
+            self.written = known.shape[1]
+            kept = np.arange(max(0, self.written - len(self.slots)), self.written)
+            self.buffer[self.slots[kept % len(self.slots)]] = known[:, kept].swapaxes(0, 1)
         self.reads_current = any(not any(tap[: len(tap) - cache.is_row]) for tap in layer.taps)
         self.reads_image = False  # whether its inputs arrive by `ActivationCache.write`
 
@@ -261,26 +297,3 @@ class _CachedUnit(_CachedConv):
         )
         next_h, next_total = self.unit(rows, starts, n, added, np.asarray(array_of(h), self.dtype), before)
         return node("gated_unit", next_h), node("gated_unit", next_total)
-
-
-def _ring_buffer(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
-    """Return the number of slots, the slot of each position and the slots that the taps read, (positions, taps).
-
-    Time step t has slot t mod L, where L is the reach of the taps, including the current time step. Slots are zero
-    until they are written, which zero-pads the sequence on the left.
-    """
-    offsets = np.array(taps)[:, 0]
-    length = 1 - offsets.min()
-    slots = np.arange(length)
-    return length, slots, (slots[:, None] + offsets) % length
-
-
-def _padded_image(taps: Taps, size: tuple[int, ...]) -> tuple[int, Array, Array]:
-    """Like `_ring_buffer`, for an image: its slots include a border of zeros as wide as the taps reach."""
-    offsets = np.array(taps)
-    before, after = np.maximum(0, -offsets.min(0)), np.maximum(0, offsets.max(0))
-    padded = before + size + after
-    slots = np.arange(padded.prod()).reshape(padded)
-    interior = slots[tuple(slice(b, b + n) for b, n in zip(before, size, strict=True))].reshape(-1)
-    strides = [int(padded[axis + 1 :].prod()) for axis in range(len(size))]
-    return slots.size, interior, interior[:, None] + offsets @ strides

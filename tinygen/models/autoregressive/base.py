@@ -6,6 +6,9 @@ A model computes the conditional distributions p(xᵢ | x₍<ᵢ₎, label) in t
 `evaluate` computes all of them in one pass over given data (teacher forcing), for training and log-likelihoods;
 `draw` samples from them one after another (ancestral sampling) and reuses the activations of earlier variables.
 
+Completion is the same loop, started after the known variables: if these come first in the model's order, sampling the
+others one after another is sampling from p(unknown | known).
+
 Checked by: tests/models/autoregressive/test_base.py
 """
 
@@ -15,7 +18,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ...autograd import Array, Tensor
-from ...checks import as_levels, at_least, check_array, check_counts, check_labels, check_rng, require
+from ...checks import (
+    as_levels,
+    at_least,
+    check_array,
+    check_counts,
+    check_event,
+    check_labels,
+    check_positive,
+    check_rng,
+    require,
+)
 from ...distributions import Output, event_log_prob
 from ...distributions.distribution import mean_loss
 from ...nn import Embedding, Module
@@ -31,8 +44,16 @@ class Autoregressive(Module):
         output: distribution of one variable, such as Categorical(levels), over the values 0…output.levels−1.
         classes: number of class labels the model is conditioned on; 0 for an unconditional model.
 
-    Shapes: x (N, *shape), labels (N,) of integers 0…classes−1, log_prob (N,) in nats.
+    Shapes: x (N, *shape), labels (N,) of integers 0…classes−1, known (*shape) of booleans, log_prob (N,) in nats.
     Raises: ValueError if x, labels or an argument has the wrong type, shape or range.
+
+    Example:
+        >>> from tinygen.models import PixelCNN
+        >>> model, rng = PixelCNN((4, 4, 1), 2, np.random.default_rng(0)), np.random.default_rng(1)
+        >>> x, known = model.sample(3, rng, temperature=0.5), np.zeros((4, 4, 1), bool)
+        >>> known[:2] = True  # the upper half
+        >>> model.complete(x, known, rng).shape  # other lower halves
+        (3, 4, 4, 1)
     """
 
     def __init__(self, shape: tuple[int, ...], output: Output, classes: int = 0) -> None:
@@ -48,8 +69,13 @@ class Autoregressive(Module):
         """Compute the result of `__call__` for checked inputs, with dropout if an rng is given."""
         raise NotImplementedError
 
-    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
-        """Sample x (n, *shape) in place, one variable at a time; yield the parameters of each (n, output.width)."""
+    def draw(
+        self, x: Array, rng: Rng, labels: Array | None = None, *, known: int = 0, temperature: float = 1.0
+    ) -> Iterator[Array]:
+        """Sample x (n, *shape) in place, one variable at a time; yield the parameters of each (n, output.width).
+
+        The first `known` variables in the model's order keep their values, and nothing is yielded for them.
+        """
         raise NotImplementedError
 
     def log_prob(self, x: Array, labels: Array | None = None) -> Tensor:
@@ -60,12 +86,34 @@ class Autoregressive(Module):
         """Return the mean of −ln p(x | labels) over the examples, in nats; with dropout if an rng is given."""
         return mean_loss(-self._log_prob(x, labels, rng))
 
-    def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
-        """Draw n examples, (n, *shape); a model with classes needs their labels (n,)."""
+    def sample(self, n: int, rng: Rng, labels: Array | None = None, *, temperature: float = 1.0) -> Array:
+        """Draw n examples, (n, *shape); a model with classes needs their labels (n,).
+
+        Args:
+            temperature: T > 0 draws each variable with probability ∝ p(xᵢ | x₍<ᵢ₎, label)^(1/T), for a categorical
+                distribution softmax(logits / T). T < 1 gives more probable values; as T → 0, always the most probable.
+        """
         at_least(0, n=n)
         check_rng(rng)
         x = np.zeros((n, *self.shape), np.int64)
-        for _ in self.draw(x, rng, labels):
+        for _ in self.draw(x, rng, labels, temperature=temperature):
+            pass
+        return x
+
+    def complete(
+        self, x: Array, known: Array, rng: Rng, labels: Array | None = None, *, temperature: float = 1.0
+    ) -> Array:
+        """Return a copy of x (N, *shape) whose unknown variables are drawn from p(unknown | known, labels).
+
+        Args:
+            x: examples; the values of unknown variables are ignored.
+            known: which variables are given (*shape), the same for all examples: a prefix of the model's order, such as
+                the upper rows of an image or the first part of a sequence. To draw several completions, repeat x.
+            temperature: as in `sample`.
+        """
+        x, count = self.check_completion(x, known, labels)
+        check_rng(rng)
+        for _ in self.draw(x, rng, labels, known=count, temperature=temperature):
             pass
         return x
 
@@ -83,8 +131,35 @@ class Autoregressive(Module):
         check_labels(labels, len(x), self.classes)
         return x
 
-    def check_buffer(self, x: Array, labels: Array | None) -> None:
-        """Raise ValueError unless `draw` can write its samples to x (n, *shape); the values in x are ignored."""
+    def check_completion(
+        self, x: Array, known: Array, labels: Array | None, order: Array | None = None
+    ) -> tuple[Array, int]:
+        """Return a copy of x as int64, with zeros at unknown variables, and the number of known ones.
+
+        Raises ValueError if x or labels do not fit the model, or unless `known` is a prefix of the order, by default
+        raster order.
+        """
+        check_array("x", x)
+        check_array("known", known)
+        check_event("x", x, shape := self.event_shape(x))
+        fits = known.dtype == bool and known.shape == shape
+        require(fits, "known", f"booleans of shape {shape}", f"{known.dtype} of shape {known.shape}")
+        order = np.arange(known.size) if order is None else order
+        in_order, count = known.reshape(-1)[order], int(np.count_nonzero(known))
+        if not in_order[:count].all():
+            first = int(in_order.argmin())
+            later = first + int(in_order[first:].argmax())
+            missing, breaking = (tuple(map(int, np.unravel_index(order[i], shape))) for i in (first, later))
+            raise ValueError(
+                f"known: expected a prefix of the model's order, got {breaking}, which comes after {missing}, which is "
+                f"unknown; {in_order[later:].sum()} known variables come after it"
+            )
+        return self.check_inputs(np.where(known, x, x.dtype.type(0)), labels), count
+
+    def check_draw(self, x: Array, labels: Array | None, known: int, temperature: float) -> None:
+        """Raise ValueError if an argument of `draw` is invalid; in x (n, *shape), only known values are read."""
+        at_least(0, known=known)
+        check_positive(temperature=temperature)
         check_array("x", x)
         levels, shape = self.output.levels, self.event_shape(x)
         fits = x.shape[1:] == shape and x.dtype.kind in "iu" and np.iinfo(x.dtype).max >= levels - 1

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from ...autograd import Array, Tensor, TensorLike, gated_activation, no_grad, relu, taps
 from ...checks import at_least, check_odd, check_rate, require
 from ...distributions import Categorical
+from ...distributions.discrete import sample_tempered
 from ...nn import Conv, Module, dropout
 from ...nn.cache import ActivationCache
 from .base import Autoregressive, LabelEmbeddings, Rng
@@ -122,16 +123,22 @@ class GatedPixelCNN(Autoregressive):
         above = self._vertical(image, self.embeddings(labels, 2), rng, None)  # layers × (N, H, W, 2C)
         return self._horizontal(image, above, rng, None).reshape(*x.shape, self.output.width)
 
-    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
+    def draw(
+        self, x: Array, rng: Rng, labels: Array | None = None, *, known: int = 0, temperature: float = 1.0
+    ) -> Iterator[Array]:
         """Sample the images x (n, H, W, 1) in place, in raster order, and yield the logits (n, levels) of each pixel.
 
         The vertical stack also looks to the right, so it is evaluated one row at a time. An image costs about as much
         as one evaluation of the network.
         """
-        self.check_buffer(x, labels)
+        self.check_draw(x, labels, known, temperature)
         height, width, _ = self.shape
         cache, dtype = ActivationCache(len(x), (height, width)), self.dtype
-        for i in range(height):
+        if rows := known // width:  # evaluate the known rows at once
+            image = Tensor(self.rescale(x[:, :rows], dtype))
+            with no_grad(), cache.filling(rows * width):
+                self._horizontal(image, self._vertical(image, self.embeddings(labels, 2), None, cache), None, cache)
+        for i in range(rows, height):
             cache.position = i, slice(None)
             with no_grad():
                 above = self._vertical(None, self.embeddings(labels, 1), None, cache)  # layers × (n, W, 2C)
@@ -139,9 +146,10 @@ class GatedPixelCNN(Autoregressive):
                 cache.position = i, j
                 with no_grad():
                     logits = self._horizontal(None, [row[:, j] for row in above], None, cache)  # (n, levels)
-                x[:, i, j, 0] = self.output.sample(logits, rng)
+                if i * width + j >= known:
+                    x[:, i, j, 0] = sample_tempered(self.output, logits, rng, temperature)
+                    yield logits.value
                 cache.write(self.rescale(x[:, i, j], dtype))
-                yield logits.value
 
     def _vertical(
         self, x: Tensor | None, embeddings: Sequence[TensorLike], rng: Rng | None, cache: ActivationCache | None

@@ -17,9 +17,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ...autograd import Array, Tensor, logsumexp, stack
+from ...autograd import Array, Tensor, logsumexp, no_grad, stack
 from ...checks import at_least, check_labels, check_rng, require
-from ...distributions import Bernoulli, Categorical, Output, event_log_prob
+from ...distributions import Bernoulli, Categorical, Output, event_log_prob, sample_categorical
+from ...distributions.discrete import sample_tempered
 from ...distributions.distribution import mean_loss
 from ...nn import MaskedMLP
 from .base import Autoregressive, Rng
@@ -94,31 +95,77 @@ class MADE(Autoregressive):
         order = None if rng is None else int(rng.integers(self.orders))
         return mean_loss(-self.log_prob(x, labels, order=order))
 
-    def draw(self, x: Array, rng: Rng, labels: Array | None = None, *, order: int = 0) -> Iterator[Array]:
+    def draw(
+        self,
+        x: Array,
+        rng: Rng,
+        labels: Array | None = None,
+        *,
+        known: int = 0,
+        temperature: float = 1.0,
+        order: int = 0,
+    ) -> Iterator[Array]:
         """Sample x (n, *shape) in place, in the given order; yield the parameters of each distribution (n, width).
 
         Every hidden unit is computed once, so this costs about as much as one evaluation of the network.
         """
-        self.check_buffer(x, labels)
+        self.check_draw(x, labels, known, temperature)
         self._check_order(order)
         indices = list(np.ndindex(self.shape))
         inputs = np.zeros((len(x), self.net.variables), self.dtype)  # (n, V)
-        for variable, parameters in self.net.one_by_one(inputs, self._one_hot(labels), order):
-            values = self.output.sample(parameters, rng)  # (n,)
-            x[(slice(None), *indices[variable])] = values
-            inputs[:, variable] = self.rescale(values, inputs.dtype)
-            yield parameters
+        for i, (variable, parameters) in enumerate(self.net.one_by_one(inputs, self._one_hot(labels), order)):
+            here = (slice(None), *indices[variable])
+            if i >= known:
+                x[here] = sample_tempered(self.output, parameters, rng, temperature)
+                yield parameters
+            inputs[:, variable] = self.rescale(x[here], inputs.dtype)
 
-    def sample(self, n: int, rng: Rng, labels: Array | None = None) -> Array:
-        """Draw n examples (n, *shape), each in a random order; a model with classes needs their labels (n,)."""
+    def sample(self, n: int, rng: Rng, labels: Array | None = None, *, temperature: float = 1.0) -> Array:
+        """Draw n examples (n, *shape), each in a random order; arguments as in `Autoregressive.sample`."""
         at_least(0, n=n)
         check_labels(labels, n, self.classes)
         check_rng(rng)
         x, orders = np.zeros((n, *self.shape), np.int64), rng.integers(self.orders, size=n)
+        return self._draw_in_orders(x, orders, rng, labels, 0, temperature)
+
+    def complete(
+        self,
+        x: Array,
+        known: Array,
+        rng: Rng,
+        labels: Array | None = None,
+        *,
+        temperature: float = 1.0,
+        order: int | None = None,
+    ) -> Array:
+        """Return a copy of x (N, *shape) whose unknown variables are drawn from p(unknown | known, labels).
+
+        Without an order, p is averaged over the orders, and `known` must be a prefix of each. Each example's order o is
+        then drawn with probability p(o | known) ∝ p(known | o). Other arguments as in `Autoregressive.complete`.
+        """
+        self._check_order(order or 0)
+        orders = list(range(self.orders)) if order is None else [order]
+        for each in orders:
+            given, count = self.check_completion(x, known, labels, self.net.order(each))
+        check_rng(rng)
+        drawn = np.full(len(given), orders[0])
+        if len(orders) > 1:
+            log_probs = np.zeros((len(given), len(orders)))  # ln p(known | o)
+            for each in orders:
+                with no_grad():
+                    terms = self.output.log_prob(self.evaluate(given, labels, None, each), given).value  # (N, *shape)
+                log_probs[:, each] = terms[:, known].sum(1)
+            drawn = sample_categorical(log_probs, rng)
+        return self._draw_in_orders(given, drawn, rng, labels, count, temperature)
+
+    def _draw_in_orders(
+        self, x: Array, orders: Array, rng: Rng, labels: Array | None, known: int, temperature: float
+    ) -> Array:
+        """Sample x (n, *shape) in place, each example in its own order (n,), and return it."""
         for order in np.unique(orders):
             chosen = orders == order
-            part = x[chosen]
-            for _ in self.draw(part, rng, None if labels is None else labels[chosen], order=order):
+            part, kinds = x[chosen], None if labels is None else labels[chosen]
+            for _ in self.draw(part, rng, kinds, known=known, temperature=temperature, order=order):
                 pass
             x[chosen] = part
         return x

@@ -25,6 +25,7 @@ import numpy as np
 from ...autograd import Array, Tensor, TensorLike, no_grad
 from ...checks import at_least, require
 from ...distributions import Categorical
+from ...distributions.discrete import sample_tempered
 from ...nn import LSTM, Linear
 from .base import Autoregressive, Rng
 from .coordinates import raster_coordinates
@@ -79,25 +80,27 @@ class PixelRNN(Autoregressive):
             h = lstm(h)  # (N, V, hidden)
         return self.logits(h).reshape(*x.shape, self.output.width)  # (N, H, W, C, levels)
 
-    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
+    def draw(
+        self, x: Array, rng: Rng, labels: Array | None = None, *, known: int = 0, temperature: float = 1.0
+    ) -> Iterator[Array]:
         """Sample the images x in place, in raster order, and yield the logits (n, levels) of each value.
 
         Each value costs one LSTM step, so an image costs as much as one evaluation of the network.
         """
-        self.check_buffer(x, labels)
+        self.check_draw(x, labels, known, temperature)
         previous = np.zeros(len(x), self.dtype)
         states = [lstm.initial_state(len(x)) for lstm in self.lstms]
-        for index, coordinates in zip(np.ndindex(self.shape), self.coordinates, strict=True):
+        for i, (index, coordinates) in enumerate(zip(np.ndindex(self.shape), self.coordinates, strict=True)):
             with no_grad():
                 h: TensorLike = self._inputs(previous[:, None], coordinates[None], labels)[:, 0]  # (n, features)
                 for layer, lstm in enumerate(self.lstms):
                     states[layer] = lstm.step(h, states[layer])
                     h = states[layer][0]  # (n, hidden)
-                logits = self.logits(h).value  # (n, levels)
-            values = self.output.sample(logits, rng)
-            x[:, *index] = values
-            previous = self.rescale(values, previous.dtype)
-            yield logits
+                logits = self.logits(h).value if i >= known else None  # (n, levels)
+            if logits is not None:
+                x[:, *index] = sample_tempered(self.output, logits, rng, temperature)
+                yield logits
+            previous = self.rescale(x[:, *index], previous.dtype)
 
     def _inputs(self, previous: Array, coordinates: Array, labels: Array | None) -> Array:
         """Concatenate the LSTM's inputs: previous (N, V), coordinates (V, axes); result (N, V, features)."""

@@ -23,6 +23,7 @@ Checked by: tests/models/autoregressive/test_pixelcnn.py
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ import numpy as np
 from ...autograd import Array, Tensor, TensorLike, no_grad, relu, taps
 from ...checks import at_least, check_odd, check_rate, require
 from ...distributions import Categorical, Output
+from ...distributions.discrete import sample_tempered
 from ...nn import Conv, Module, dropout
 from ...nn.cache import ActivationCache
 from ...nn.made_masks import made_masks
@@ -115,32 +117,39 @@ class PixelCNN(Autoregressive):
         """Return the parameters of every value's distribution, (N, H, W, C, width); with dropout if an rng is given."""
         return self._network(self.rescale(x), self.embeddings(labels, 2), rng, None)
 
-    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
+    def draw(
+        self, x: Array, rng: Rng, labels: Array | None = None, *, known: int = 0, temperature: float = 1.0
+    ) -> Iterator[Array]:
         """Sample the images x (n, H, W, C) in raster order; yield the parameters of each distribution (n, width).
 
         The network is evaluated once per channel of a pixel, or once per pixel if the channels are independent.
         """
-        self.check_buffer(x, labels)
+        self.check_draw(x, labels, known, temperature)
         cache = ActivationCache(len(x), self.shape[:2], overwrite=True)
         embeddings, dtype = self.embeddings(labels, 0), self.dtype
-        for i, j, c in np.ndindex(self.shape):
+        (_, width, channels), parameters = self.shape, None
+        if known >= channels:  # evaluate the rows of the known pixels at once
+            pixels = known // channels
+            with no_grad(), cache.filling(pixels):
+                self._network(self.rescale(x[:, : -(-pixels // width)], dtype), self.embeddings(labels, 2), None, cache)
+        for i, j, c in islice(np.ndindex(self.shape), known, None):
             cache.position = i, j
-            if c == 0 or self.ordered:
+            if self.ordered or c == 0 or parameters is None:
                 with no_grad():
                     pixel = self.rescale(x[:, i, j], dtype) if self.ordered else x[:, i, j]  # (n, C)
                     parameters = self._network(pixel, embeddings, None, cache).value  # (n, C, width)
-            x[:, i, j, c] = self.output.sample(parameters[:, c], rng)
-            if c == self.shape[2] - 1:
+            x[:, i, j, c] = sample_tempered(self.output, parameters[:, c], rng, temperature)
+            if c == channels - 1:
                 cache.write(self.rescale(x[:, i, j], dtype))
             yield parameters[:, c]
 
     def _network(
         self, x: Array, embeddings: Sequence[TensorLike], rng: Rng | None, cache: ActivationCache | None
     ) -> Tensor:
-        """Evaluate images x (N, H, W, C) or, with a cache, one pixel x (n, C), which is used only if `ordered`."""
+        """Evaluate images x (N, H, W, C) or, from a cache, one pixel x (n, C), which is used only if `ordered`."""
         first, *in_block, hidden, last = self.masks
         here = embeddings[0] if self.here is None else self.here(x, first, cache, residual=embeddings[0])
-        h = self.earlier(x if cache is None else None, cache, residual=here)  # (N, H, W, 2 · channels)
+        h = self.earlier(x if x.ndim == 4 else None, cache, residual=here)  # (N, H, W, 2 · channels)
         for block, embedding in zip(self.blocks, embeddings[1:], strict=True):
             h = block(h, in_block, embedding, rng, cache)
         features = self.hidden(relu(h), hidden, cache)  # (N, H, W, channels)

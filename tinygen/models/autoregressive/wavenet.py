@@ -28,12 +28,14 @@ Checked by: tests/models/autoregressive/test_wavenet.py
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from ...autograd import Array, Tensor, TensorLike, gated_activation, no_grad, relu, taps
 from ...checks import at_least, check_counts
 from ...distributions import Categorical
+from ...distributions.discrete import sample_tempered
 from ...nn import Conv, Embedding, Linear, Module
 from ...nn.cache import ActivationCache
 from .base import Autoregressive, LabelEmbeddings, Rng
@@ -53,9 +55,9 @@ class Block(Module):
         self, h: Tensor, skip: TensorLike, context: TensorLike, cache: ActivationCache | None
     ) -> tuple[Tensor, Tensor]:
         """Return h for the next block and the sum of the skip connections so far, both (N, T, C)."""
-        if cache is not None:
+        if cache is not None and not cache.known:
             return cache.gated_unit(self.dilated, self.residual, self.skip, h, skip, context)
-        z = gated_activation(self.dilated(h, residual=context))  # (N, T, 2C) → (N, T, C)
+        z = gated_activation(self.dilated(h, cache, residual=context))  # (N, T, 2C) → (N, T, C)
         return (h if self.residual is None else self.residual(z, residual=h)), self.skip(z, residual=skip)
 
 
@@ -120,19 +122,25 @@ class WaveNet(Autoregressive):
         sequence = self.embedding(x.reshape(len(x), math.prod(x.shape[1:])))  # (N, T, C)
         return self._network(sequence, self._context(labels)).reshape(*x.shape, self.output.width)
 
-    def draw(self, x: Array, rng: Rng, labels: Array | None = None) -> Iterator[Array]:
+    def draw(
+        self, x: Array, rng: Rng, labels: Array | None = None, *, known: int = 0, temperature: float = 1.0
+    ) -> Iterator[Array]:
         """Sample x (n, *shape) or (n, T′) in place, one variable at a time; yield the logits of each (n, levels)."""
-        self.check_buffer(x, labels)
+        self.check_draw(x, labels, known, temperature)
         indices = list(np.ndindex(x.shape[1:]))
         cache = ActivationCache(len(x), (len(indices),))
         with no_grad():
             context = [c if isinstance(c, float) else c.value for c in self._context(labels)]
-        for t, index in enumerate(indices):
+            if known:  # evaluate the known variables at once
+                first = self.embedding(x.reshape(len(x), len(indices))[:, :known])  # (n, known, C)
+                with cache.filling(known):
+                    self._network(first, [c if isinstance(c, float) else c[:, :known] for c in context], cache)
+        for t, index in islice(enumerate(indices), known, None):
             cache.position = (t,)
             with no_grad():
                 here = [c if isinstance(c, float) else c[:, t % c.shape[1]] for c in context]  # (n or 1, 2C)
                 logits = self._network(None, here, cache)  # (n, levels)
-                values = x[:, *index] = self.output.sample(logits, rng)  # (n,)
+                values = x[:, *index] = sample_tempered(self.output, logits, rng, temperature)  # (n,)
                 cache.write(self.embedding(values))
             yield logits.value
 
