@@ -102,12 +102,22 @@ def test_failing_examples_shrink_to_something_readable() -> None:
     np.testing.assert_allclose(shrunk(draws.arrays((4,)), lambda x: True), [-1.3, -0.3, 0.7, 1.7])
     assert shrunk(draws.arrays(), lambda x: x.ndim == 2).shape == (1, 1)
     assert shrunk(draws.tensors((2,)), lambda x: True).value.tolist() == pytest.approx([-0.6, 1.4])
-    np.testing.assert_allclose(shrunk(draws.probability_tables((2,)), lambda t: True).sum(), 1)
+    assert shrunk(draws.probability_tables((2,)), lambda t: True).tolist() == [0.5, 0.5]
+    assert shrunk(draws.probability_tables((3,)), lambda t: t[0] > 0.5).tolist() == [0.6, 0.2, 0.2]
+    assert shrunk(draws.masks((2, 2)), lambda m: True).tolist() == [[True, False], [False, False]]
+    assert shrunk(draws.masks((2, 2)), lambda m: m[1, 1]).tolist() == [[False, False], [False, True]]
+    assert shrunk(draws.regular_matrices((2, 2, 2)), lambda a: True).tolist() == [np.eye(2).tolist()] * 2
+    flipped = shrunk(draws.regular_matrices((3, 3)), lambda a: np.linalg.det(a) < 0)
+    assert sorted(np.diag(flipped)) == [-1, 1, 1]
+    assert np.count_nonzero(flipped) == 3
+    np.testing.assert_allclose(shrunk(draws.separated((4,)), lambda x: True), [-0.6, -0.2, 0.2, 0.6])
+    np.testing.assert_allclose(shrunk(draws.separated((4,)), lambda x: x[0] > x[1]), [-0.2, -0.6, 0.2, 0.6])
     assert shrunk(draws.broadcastable_shapes(), lambda s: s[0] != s[1]) == ((2,), (1,))
     assert shrunk(draws.taps(), lambda t: len(t) == 2) == ((0,), (1,))
     assert shrunk(draws.orders(4), lambda order: True).tolist() == [0, 1, 2, 3]
     (layer,) = shrunk(draws.bijections(), lambda b: True).bijections
     assert type(layer).__name__ == "Affine"
+    np.testing.assert_allclose(np.diff(layer.shift), 1.5 / 8)
 
 
 KINDS: dict[str, tuple[SearchStrategy[Any], Callable[[Any], bool]]] = {
@@ -118,6 +128,9 @@ KINDS: dict[str, tuple[SearchStrategy[Any], Callable[[Any], bool]]] = {
     "dilated taps": (draws.taps(2), lambda t: all(i % 2 == 0 for tap in t for i in tap) and len(t) > 2),
     "taps in one axis": (draws.taps(), lambda t: len(t[0]) == 1),
     "taps out of order": (draws.taps(2), lambda t: list(t) != sorted(t)),
+    "balanced masks": (draws.masks((8,)), lambda m: m.sum() == 4),
+    "irregular gaps": (draws.separated((5,)), lambda x: np.ptp(np.diff(np.sort(x))) > 0.01),
+    "full matrices": (draws.regular_matrices((3, 3)), lambda a: np.abs(a).min() > 0.01),
     "determinants of both signs": (draws.regular_matrices((2, 2)), lambda a: bool(np.linalg.det(a) < 0)),
 }
 

@@ -1,9 +1,9 @@
 """Hypothesis strategies for property tests of numerical code.
 
-Hypothesis draws shapes, axes and indices, and shrinks them to the smallest failing ones. The entries of arrays come
-from a seeded generator: they are distinct generic numbers of order 1, for which finite differences are accurate. The
-seed shrinks to 0, for which `arrays` and `tensors` have evenly spaced entries. Special values such as NaN and 1e-308
-need separate tests. This module requires Hypothesis.
+Hypothesis draws shapes, axes, indices, masks, orders and matrices, and shrinks them to the smallest failing ones. The
+entries of `arrays` and `tensors` come from a seeded generator: they are distinct generic numbers of order 1, for which
+finite differences are accurate. The seed shrinks to 0, for which they are evenly spaced. Special values such as NaN and
+1e-308 need separate tests. This module requires Hypothesis.
 
 Example:
     >>> from hypothesis import given
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from ..autograd import Array, Tensor, tanh
 from ..autograd.taps import Taps
@@ -81,48 +81,59 @@ def tensors(
 
 
 def probability_tables(shape: ShapeLike) -> SearchStrategy[Array]:
-    """Arrays of positive numbers that sum to 1 along the last axis, none of them tiny."""
-    return arrays(shape, 0.1, 1.0).map(lambda table: table / table.sum(-1, keepdims=True))
+    """Arrays of positive numbers that sum to 1 along the last axis, none of them tiny. They shrink to equal numbers."""
+    weights = _filled(shape, lambda draw, n: [draw(st.integers(1, 10)) for _ in range(n)], np.float64)
+    return weights.map(lambda table: table / table.sum(-1, keepdims=True))
 
 
 def separated(shape: ShapeLike | None = None, gap: float = 0.2, dtype: DTypeLike = np.float64) -> SearchStrategy[Array]:
     """Arrays whose entries are at least `gap` apart and gap / 2 from 0: away from the kinks of max, relu and abs.
 
-    The entries are (k + ½ + u) · 2 gap for distinct integers k around 0 and |u| < ¼, in random order.
+    The entries are (k + ½ + u) · 2 gap for distinct integers k around 0 and |u| < ¼, in random order. They shrink to
+    u = 0 and ascending order.
     """
 
-    def fill(rng: np.random.Generator, size: Shape) -> Array:
-        n = math.prod(size)
-        cells = rng.permutation(n) - n // 2
-        return ((cells + 0.5 + rng.uniform(-0.25, 0.25, n)) * 2 * gap).reshape(size)
+    def fill(draw: DrawFn, n: int) -> Array:
+        order, seed = draw(st.permutations(range(n))), draw(st.integers(0, 2**32 - 1))
+        jitter = np.random.default_rng(seed).uniform(-0.25, 0.25, n) if seed else 0.0
+        return np.asarray((np.array(order) - n // 2 + 0.5 + jitter) * 2 * gap)
 
     return _filled(shape, fill, dtype)
 
 
-def regular_matrices(shape: ShapeLike) -> SearchStrategy[Array]:
-    """Square matrices (…, n, n) with singular values in [½, 2] and determinants of either sign."""
+@st.composite
+def regular_matrices(draw: DrawFn, shape: ShapeLike) -> Array:
+    """Square matrices (…, n, n) with singular values in [½, 2] and determinants of either sign.
 
-    def fill(rng: np.random.Generator, size: Shape) -> Array:
-        left, right = (np.linalg.qr(rng.normal(size=size))[0] for _ in range(2))
-        stretch = rng.uniform(0.5, 2, size[:-1]) * rng.choice([-1, 1], size[:-1])
-        return np.asarray(left * stretch[..., None, :] @ right)
-
-    return _filled(shape, fill, np.float64)
+    A product of rotations of two adjacent axes each, a diagonal matrix, and more rotations. It shrinks to the identity.
+    """
+    *batch, n, _ = shape if isinstance(shape, tuple) else draw(shape)
+    found = np.zeros((math.prod(batch), n, n))
+    for matrix in found:
+        for i in range(n):
+            matrix[i, i] = draw(st.sampled_from([1, -1])) * 2.0 ** (draw(st.integers(-9, 9)) / 9)
+        for i in range(n - 1):
+            for axes in (matrix[i : i + 2], matrix.T[i : i + 2]):
+                angle = draw(st.integers(-9, 9)) / 4
+                c, s = math.cos(angle), math.sin(angle)
+                axes[:] = np.array([[c, -s], [s, c]]) @ axes
+    return found.reshape(*batch, n, n)
 
 
 @st.composite
 def bijections(draw: DrawFn, dims: int = 4) -> Bijection:
     """Chains of one to three affine maps, permutations and affine couplings of rows (N, dims), in float64."""
-    rng, layers = draw(rngs()), list[Bijection]()
+    layers = list[Bijection]()
     for kind in draw(st.lists(st.sampled_from(["affine", "permute", "coupling"]), min_size=1, max_size=3)):
         if kind == "affine":
-            layers.append(Affine(rng.uniform(0.5, 2, dims) * rng.choice([-1, 1], dims), rng.normal(size=dims)))
+            scale, shift = draw(arrays((2, dims), 0.5, 2.0))
+            layers.append(Affine(scale * (-1.0) ** np.arange(dims), shift))
         elif kind == "permute":
-            layers.append(Permute(rng.permutation(dims)))
+            layers.append(Permute(draw(orders(dims))))
         else:
             mask = Mask("half", (dims,))
             a, b = mask.shapes[0][0], mask.shapes[1][0]
-            net = CouplingMLP(a, 2 * b, rng, hidden=5, depth=1, activation=tanh)
+            net = CouplingMLP(a, 2 * b, draw(rngs()), hidden=5, depth=1, activation=tanh)
             layers.append(AffineCoupling(mask, net).astype(np.float64))
     return Chain(*layers)
 
@@ -155,13 +166,11 @@ def taps(draw: DrawFn, axes: int | None = None, reach: int = 2, max_size: int = 
 
 
 def masks(shape: ShapeLike) -> SearchStrategy[Array]:
-    """Boolean arrays in which about half of the entries, and at least one, are true."""
+    """Boolean arrays in which about half of the entries, and at least one, are true; they shrink to one true entry."""
 
-    def fill(rng: np.random.Generator, size: Shape) -> Array:
-        mask = rng.uniform(size=size) < 0.5
-        if mask.size:
-            mask.flat[rng.integers(mask.size)] = True
-        return mask
+    def fill(draw: DrawFn, n: int) -> list[bool]:
+        entries = [draw(st.booleans()) for _ in range(n)]
+        return entries if any(entries) else [True, *entries][:n]
 
     return _filled(shape, fill, bool)
 
@@ -180,8 +189,8 @@ def axes_of(ndim: int) -> SearchStrategy[Any]:
     return st.none() | single | several
 
 
-def _filled(
-    shape: ShapeLike | None, fill: Callable[[np.random.Generator, Shape], Array], dtype: DTypeLike
-) -> SearchStrategy[Array]:
-    size = shapes() if shape is None else st.just(shape) if isinstance(shape, tuple) else shape
-    return st.builds(lambda rng, size: np.asarray(fill(rng, size)).astype(dtype), rngs(), size)
+@st.composite
+def _filled(draw: DrawFn, shape: ShapeLike | None, fill: Callable[[DrawFn, int], ArrayLike], dtype: DTypeLike) -> Array:
+    """Arrays whose entries, in raster order, are fill(draw, number of entries)."""
+    size = shape if isinstance(shape, tuple) else draw(shapes() if shape is None else shape)
+    return np.asarray(fill(draw, math.prod(size))).astype(dtype).reshape(size)
