@@ -32,7 +32,10 @@ def models(quick: bool) -> dict[str, tuple[Callable[[Rng], Flow], int]]:
         "MAF, 2-D": (lambda rng: MAF(2, rng, layers=5, hidden=(width, width)), 256),
         "MAF, 16-D": (lambda rng: MAF(16, rng, layers=5, hidden=(width, width)), 256),
         "IAF, 16-D": (lambda rng: IAF(16, rng, layers=5, hidden=(width, width)), 256),
-        "FFJORD, 2-D, 6 steps of RK4": (lambda rng: FFJORD(2, rng, hidden=width, solver=FixedStep(6)), 256),
+        "FFJORD, 2-D, 6 steps of RK4": (
+            lambda rng: FFJORD(2, rng, hidden=width, training=FixedStep(6), solver=FixedStep(6)),
+            256,
+        ),
         "RealNVP on 8×8": (lambda rng: RealNVP((8, 8, 1), rng, scales=2, hidden=half, depth=1), 64),
         "Glow on 8×8": (lambda rng: Glow((8, 8, 1), rng, steps=steps, hidden=half), 64),
         "RealNVP on 28×28": (lambda rng: RealNVP((28, 28, 1), rng, scales=2, hidden=half, depth=1), 32),

@@ -38,7 +38,7 @@ from ...distributions import StandardNormal
 from ...distributions.distribution import mean_loss
 from ...nn import Module
 from ...nn.init import glorot_uniform, hyperplane_bias, normal
-from ...ode import Adaptive, FixedStep, Solver
+from ...ode import Adaptive, Solver
 
 Rng = np.random.Generator
 Noise: TypeAlias = Literal["rademacher", "gaussian"]
@@ -136,7 +136,8 @@ class FFJORD(Flow):
             edges sooner, but the solver needs more evaluations.
         context: size of the context vector, 0 for an unconditional density.
         noise: "rademacher" or "gaussian" noise for Hutchinson's estimate in `loss`; None for the exact trace.
-        training: solver for `loss`, by default `FixedStep(6)`.
+        training: solver for `loss`, by default `Adaptive(1e-3, 1e-3)`. A fixed step lets the flow lower the loss by
+            errors of the solver instead of a better density, unless it is small; compare `loss` with `log_prob`.
         solver: solver for `log_prob` and `sample`, by default `Adaptive()`.
         adjoint: compute gradients by the adjoint method instead of backpropagating through the solver's steps.
 
@@ -170,7 +171,7 @@ class FFJORD(Flow):
         check_positive(steepness=steepness)
         velocity = TimeDependentMLP(dim, rng, hidden, context, steepness)
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
-        self.noise, self.training = noise, training or FixedStep(6)
+        self.noise, self.training = noise, training or Adaptive(1e-3, 1e-3)
 
     def log_prob_estimate(self, x: TensorLike, rng: Rng, context: Context = None) -> Tensor:
         """Return an unbiased estimate of `log_prob`, with ε (by default Rademacher) drawn for each example."""
