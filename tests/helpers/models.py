@@ -91,7 +91,7 @@ def naive_ancestral_sampling(
         yield parameters.value
 
 
-def check_draw_matches_naive_sampler(model: Any, seed: int, permutation: Array | None = None, **settings: int) -> None:
+def check_draw_matches_naive_sampler(model: Any, seed: int, permutation: Array | None = None, **settings: Any) -> None:
     """Compare `model.draw` with naive ancestral sampling: the parameters of each variable, and the samples.
 
     For a model with several orders, `order` selects one of them and `permutation` is that order.

@@ -46,14 +46,18 @@ def gated_pixelcnn(model: GatedPixelCNN, x: Array, labels: Array) -> Array:
     return conv(model.logits, relu(conv(model.hidden, relu(np.asarray(skip))))).reshape(*x.shape, -1)
 
 
-def wavenet(model: WaveNet, x: Array, labels: Array) -> Array:
+def wavenet(model: WaveNet, x: Array, labels: Array, features: Array | None = None) -> Array:
+    """The gate is tanh(W_f ∗ h + V_f c) ⊙ σ(W_g ∗ h + V_g c); V c has a term of the label and one of the features."""
     h = conv(model.first, model.embedding.w.value[x])
     skip: Array | float = 0.0
     for i, block in enumerate(model.blocks):
-        features = gate(conv(block.dilated, h) + model.label_embeddings.layers[i].w.value[labels][:, None])
-        skip = skip + conv(block.skip, features)
+        context = model.label_embeddings.layers[i].w.value[labels][:, None]
+        if features is not None:
+            context = context + features @ model.feature_layers[i].w.value
+        z = gate(conv(block.dilated, h) + context)
+        skip = skip + conv(block.skip, z)
         if block.residual is not None:
-            h = h + conv(block.residual, features)
+            h = h + conv(block.residual, z)
     return conv(model.logits, relu(conv(model.hidden, relu(np.asarray(skip)))))
 
 

@@ -96,9 +96,7 @@ class Autoregressive(Module):
         at_least(0, n=n)
         check_rng(rng)
         x = np.zeros((n, *self.shape), np.int64)
-        for _ in self.draw(x, rng, labels, temperature=temperature):
-            pass
-        return x
+        return drawn(x, self.draw(x, rng, labels, temperature=temperature))
 
     def complete(
         self, x: Array, known: Array, rng: Rng, labels: Array | None = None, *, temperature: float = 1.0
@@ -113,9 +111,7 @@ class Autoregressive(Module):
         """
         x, count = self.check_completion(x, known, labels)
         check_rng(rng)
-        for _ in self.draw(x, rng, labels, known=count, temperature=temperature):
-            pass
-        return x
+        return drawn(x, self.draw(x, rng, labels, known=count, temperature=temperature))
 
     def _log_prob(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
         x = self.check_inputs(x, labels)
@@ -174,6 +170,13 @@ class Autoregressive(Module):
         """
         last = self.output.levels - 1 + self.output.levels % 2
         return (x * (2 / last) - 1).astype(self.dtype if dtype is None else dtype)
+
+
+def drawn(x: Array, steps: Iterator[Array]) -> Array:
+    """Return x after all steps of `draw`, which sample it in place."""
+    for _ in steps:
+        pass
+    return x
 
 
 class LabelEmbeddings(Module):

@@ -23,7 +23,7 @@ from ...distributions import Bernoulli, Categorical, Output, event_log_prob, sam
 from ...distributions.discrete import sample_tempered
 from ...distributions.distribution import mean_loss
 from ...nn import MaskedMLP
-from .base import Autoregressive, Rng
+from .base import Autoregressive, Rng, drawn
 
 
 class MADE(Autoregressive):
@@ -148,15 +148,15 @@ class MADE(Autoregressive):
         for each in orders:
             given, count = self.check_completion(x, known, labels, self.net.order(each))
         check_rng(rng)
-        drawn = np.full(len(given), orders[0])
+        chosen = np.full(len(given), orders[0])
         if len(orders) > 1:
             log_probs = np.zeros((len(given), len(orders)))  # ln p(known | o)
             for each in orders:
                 with no_grad():
                     terms = self.output.log_prob(self.evaluate(given, labels, None, each), given).value  # (N, *shape)
                 log_probs[:, each] = terms[:, known].sum(1)
-            drawn = sample_categorical(log_probs, rng)
-        return self._draw_in_orders(given, drawn, rng, labels, count, temperature)
+            chosen = sample_categorical(log_probs, rng)
+        return self._draw_in_orders(given, chosen, rng, labels, count, temperature)
 
     def _draw_in_orders(
         self, x: Array, orders: Array, rng: Rng, labels: Array | None, known: int, temperature: float
@@ -165,9 +165,8 @@ class MADE(Autoregressive):
         for order in np.unique(orders):
             chosen = orders == order
             part, kinds = x[chosen], None if labels is None else labels[chosen]
-            for _ in self.draw(part, rng, kinds, known=known, temperature=temperature, order=order):
-                pass
-            x[chosen] = part
+            steps = self.draw(part, rng, kinds, known=known, temperature=temperature, order=order)
+            x[chosen] = drawn(part, steps)
         return x
 
     def _check_order(self, order: int) -> None:

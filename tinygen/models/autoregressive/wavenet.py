@@ -14,9 +14,11 @@ in `taps.dilated`). After several blocks the dilations may start again at 1.
 
     gate:  z = tanh(W_f ∗ h + V_f c) ⊙ σ(W_g ∗ h + V_g c)
 
-The context c is global (a label for the whole sequence) or local (a vector at every position). An image is modelled as
-the sequence of its values in raster order. The network then cannot see where a row ends, unless it is given the
-coordinates as local context.
+The context c is global (a label for the whole sequence), local (features at every position, such as the pitch of a
+sound over time), or both: V c is their sum. V is a 1×1 convolution, one for each block.
+
+An image is modelled as the sequence of its values in raster order. The network then cannot see where a row ends, unless
+it is given the coordinates as local context.
 
 The input is a learned embedding of the level, which is equivalent to the one-hot code of the paper followed by a linear
 layer. A single number is not enough: the 256 levels of companded audio are not on a linear scale.
@@ -38,8 +40,9 @@ from ...distributions import Categorical
 from ...distributions.discrete import sample_tempered
 from ...nn import Conv, Embedding, Linear, Module
 from ...nn.cache import ActivationCache
-from .base import Autoregressive, LabelEmbeddings, Rng
+from .base import LabelEmbeddings, Rng
 from .coordinates import raster_coordinates
+from .local_conditioning import LocallyConditioned
 
 
 class Block(Module):
@@ -61,7 +64,7 @@ class Block(Module):
         return (h if self.residual is None else self.residual(z, residual=h)), self.skip(z, residual=skip)
 
 
-class WaveNet(Autoregressive):
+class WaveNet(LocallyConditioned):
     """WaveNet over sequences (T,), or over events of any shape in raster order, of integers 0…levels−1.
 
     A model of sequences can evaluate and sample sequences of any length.
@@ -70,8 +73,9 @@ class WaveNet(Autoregressive):
         channels: number of channels C of h; 2C before the gate.
         dilations, size: dilation of each block, number of taps of each dilated convolution.
         coordinates: whether each block is given the position of the value to predict; not for sequences.
+        features: number F of features at each position that the model is conditioned on; 0 for none.
 
-    Shapes, Raises: as in `Autoregressive`; for sequences also x (N, T′).
+    Shapes, Raises: as in `LocallyConditioned`; for sequences also x (N, T′); features (N, *shape, F).
 
     Example:
         >>> model = WaveNet((16,), 256, np.random.default_rng(0), channels=8, dilations=(1, 2, 4))
@@ -92,8 +96,9 @@ class WaveNet(Autoregressive):
         size: int = 2,
         classes: int = 0,
         coordinates: bool = False,
+        features: int = 0,
     ) -> None:
-        super().__init__(shape, Categorical(levels), classes)
+        super().__init__(shape, Categorical(levels), classes, features)
         at_least(1, channels=channels, size=size)
         check_counts("dilations", dilations)
         if coordinates and len(shape) == 1:
@@ -109,6 +114,7 @@ class WaveNet(Autoregressive):
         self.label_embeddings = LabelEmbeddings(classes, [2 * channels] * len(self.blocks), rng)
         axes = raster_coordinates(shape).shape[1] if coordinates else 0
         self.coordinate_layers = [Linear(axes, 2 * channels, rng, bias=False) for _ in self.blocks] if axes else []
+        self.feature_layers = [Linear(features, 2 * channels, rng, bias=False) for _ in self.blocks] if features else []
         self.hidden = Conv(channels, channels, taps.point(1), rng)
         self.logits = Conv(channels, levels, taps.point(1), rng)
 
@@ -117,20 +123,28 @@ class WaveNet(Autoregressive):
         """Number of preceding variables that a variable's distribution depends on."""
         return self.size + (self.size - 1) * sum(self.dilations)
 
-    def evaluate(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:
+    def evaluate(self, x: Array, labels: Array | None, rng: Rng | None, features: Array | None = None) -> Tensor:
         """Return the logits of every variable, (N, *shape, levels); there is no dropout."""
         sequence = self.embedding(x.reshape(len(x), math.prod(x.shape[1:])))  # (N, T, C)
-        return self._network(sequence, self._context(labels)).reshape(*x.shape, self.output.width)
+        return self._network(sequence, self._context(x, labels, features)).reshape(*x.shape, self.output.width)
 
     def draw(
-        self, x: Array, rng: Rng, labels: Array | None = None, *, known: int = 0, temperature: float = 1.0
+        self,
+        x: Array,
+        rng: Rng,
+        labels: Array | None = None,
+        features: Array | None = None,
+        *,
+        known: int = 0,
+        temperature: float = 1.0,
     ) -> Iterator[Array]:
         """Sample x (n, *shape) or (n, T′) in place, one variable at a time; yield the logits of each (n, levels)."""
         self.check_draw(x, labels, known, temperature)
+        self.check_features(x, features)
         indices = list(np.ndindex(x.shape[1:]))
         cache = ActivationCache(len(x), (len(indices),))
         with no_grad():
-            context = [c if isinstance(c, float) else c.value for c in self._context(labels)]
+            context = [c if isinstance(c, float) else c.value for c in self._context(x, labels, features)]
             if known:  # evaluate the known variables at once
                 first = self.embedding(x.reshape(len(x), len(indices))[:, :known])  # (n, known, C)
                 with cache.filling(known):
@@ -155,10 +169,15 @@ class WaveNet(Autoregressive):
             h, skip = block(h, skip, c, cache)
         return self.logits(self.hidden(relu(skip), cache, activation=relu), cache)  # (N, T, levels)
 
-    def _context(self, labels: Array | None) -> list[Tensor | float]:
+    def _context(self, x: Array, labels: Array | None, features: Array | None) -> list[Tensor | float]:
         """Return V c of each block, (N or 1, T or 1, 2C), or 0 without a context."""
         terms = self.label_embeddings(labels, 1)
-        if not self.coordinate_layers:
-            return terms
-        coordinates = raster_coordinates(self.shape)[None].astype(self.dtype)  # (1, T, axes)
-        return [term + layer(coordinates) for term, layer in zip(terms, self.coordinate_layers, strict=True)]
+        if self.coordinate_layers:
+            coordinates = raster_coordinates(self.shape)[None].astype(self.dtype)  # (1, T, axes)
+            terms = [term + layer(coordinates) for term, layer in zip(terms, self.coordinate_layers, strict=True)]
+        if features is not None:
+            local = np.reshape(
+                features.astype(self.dtype), (len(x), math.prod(x.shape[1:]), self.features)
+            )  # (N, T, F)
+            terms = [term + layer(local) for term, layer in zip(terms, self.feature_layers, strict=True)]
+        return terms
