@@ -53,7 +53,15 @@ class Claim:
     @property
     def effects(self) -> list[str]:
         """The mean of each effect, its interval and the claimed region."""
-        return [re.sub(r"(?<![\w.])-(?=\d)", "−", effect) for effect in self.found["effects"]]
+        return typeset(self.found["effects"])
+
+    @property
+    def second_run(self) -> str:
+        """The verdict and effects of a run with other seeds, or nothing if there was none."""
+        if "second_run" not in self.found:
+            return ""
+        second = self.found["second_run"]
+        return f"{second['verdict']} ({second['conditions']}): {'; '.join(typeset(second['effects']))}"
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -76,6 +84,11 @@ class Claim:
                 yield f"{setting}, {result.replace('_', ' ')}", f"{statistics.mean(values):.4g}{spread}"
 
 
+def typeset(effects: list[str]) -> list[str]:
+    """Replace hyphens before numbers by minus signs."""
+    return [re.sub(r"(?<![\w.])-(?=\d)", "−", effect) for effect in effects]
+
+
 @cache
 def claims() -> dict[str, Claim]:
     """Return all claims by the name of their example."""
@@ -91,7 +104,8 @@ def table() -> Iterator[str]:
     for claim in claims().values():
         verdict = claim.verdict + f", {claim.remark}" * bool(claim.remark)
         example = f"[{claim.name}](../examples/{claim.name}.py)"
-        cells = [claim.sentence, example, verdict, "<br>".join(claim.effects)]
+        again = [f"Second run: {claim.second_run}"] if claim.second_run else []
+        cells = [claim.sentence, example, verdict, "<br>".join(claim.effects + again)]
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

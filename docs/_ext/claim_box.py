@@ -49,6 +49,8 @@ class ClaimBox(SphinxDirective):
         box += nodes.bullet_list("", *(nodes.list_item("", nodes.paragraph(text=each)) for each in claim.effects))
         if rows := list(claim.rows()):
             box += table(rows)
+        if claim.second_run:
+            box += nodes.paragraph(text=f"Second run: {claim.second_run}.")
         box += [self.command(claim), self.links(claim)]
         return [box]
 

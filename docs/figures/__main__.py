@@ -1,11 +1,14 @@
 """Write the pictures and results of the examples that the pages show.
 
-    python -m docs.figures [NAME …] [--out out] [--only-collect --commit COMMIT]
+    python -m docs.figures [NAME …] [--out out] [--only-collect --commit COMMIT] [--second-run CONDITIONS]
 
 Runs `python examples/NAME.py --out OUT/NAME` for every example (finished trainings are not repeated), reduces its
 pictures to at most 150 kB each, and writes them to docs/figures/NAME-PICTURE.png. Results go to
 docs/figures/metrics.json: everything in the example's metrics.json, the names of the pictures, the seconds of CPU time,
 the commit, and the hash of the code that trained. The pages and docs/RESULTS.md are rendered from there.
+
+`--second-run` runs nothing. It adds the verdict and effects of outputs that were made with other seeds, under the given
+conditions, to the results of the first run.
 
 Checked by: tests/docs/test_claims.py
 """
@@ -65,21 +68,36 @@ def collect(name: str, folder: Path, commit: str) -> dict[str, Any]:
     return {"commit": commit, "code": code, "pictures": pictures, "cpu_seconds": round(seconds, 1), **found}
 
 
+def second_run(folder: Path, conditions: str) -> dict[str, Any]:
+    """Return the verdict and effects of a run with other seeds."""
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    settings = [value for value in found.values() if isinstance(value, dict) and "seeds" in value]
+    seeds = sorted({seed for setting in settings for seed in setting["seeds"]})
+    where = f"seeds {seeds[0]} to {seeds[-1]}, {conditions}"
+    return {"conditions": where, "verdict": found["verdict"], "effects": found["effects"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m docs.figures", description="Write docs/figures/.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="examples; by default all")
     parser.add_argument("--out", type=Path, default=ROOT / "out", help="folder of the outputs of examples")
     parser.add_argument("--only-collect", action="store_true", help="run nothing; use the outputs that exist")
     parser.add_argument("--commit", help="the commit that the outputs were made with; by default the current one")
+    parser.add_argument("--second-run", metavar="CONDITIONS", help="add the verdict of outputs with other seeds")
     args = parser.parse_args()
     git = ["git", "rev-parse", "--short=10", "HEAD"]
     commit = args.commit or subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     results = json.loads(METRICS.read_text(encoding="utf-8")) if METRICS.exists() else {}
     for name in args.names or examples():
+        if args.second_run:
+            results[name]["second_run"] = second_run(args.out / name, args.second_run)
+            METRICS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            continue
         if not args.only_collect:
             command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), "--out", str(args.out / name)]
             subprocess.run(command, cwd=ROOT, check=True)
-        results[name] = collect(name, args.out / name, commit)
+        second = {key: value for key, value in results.get(name, {}).items() if key == "second_run"}
+        results[name] = {**collect(name, args.out / name, commit), **second}
         METRICS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"{name}: {', '.join(results[name]['pictures'])}")
 

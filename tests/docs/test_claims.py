@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -56,6 +57,18 @@ def test_table_of_results_is_rendered_from_the_claims() -> None:
     assert render(text) == text, "run `python -m docs.claims`"
     row = next(line for line in text.splitlines() if "/made.py" in line)
     assert render(text.replace(row, row.replace("0.85", "0.86"))) == text
+
+
+def test_second_run_is_shown_with_its_verdict() -> None:
+    found = {
+        **claims()["made"].found,
+        "second_run": {"verdict": "refuted", "conditions": "seed 5", "effects": ["-1 nats"]},
+    }
+    assert dataclasses.replace(claims()["made"], found=found).second_run == "refuted (seed 5): −1 nats"
+    seconds = {name: claim.found["second_run"] for name, claim in claims().items() if "second_run" in claim.found}
+    assert seconds, "there is no second run"
+    text = TABLE.read_text(encoding="utf-8")
+    assert all(f"Second run: {second['verdict']} ({second['conditions']})" in text for second in seconds.values())
 
 
 def test_pictures_are_small_and_belong_to_examples() -> None:
