@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+import tinygen
 from tinygen.arguments import Explained, checked, explained
 from tinygen.autograd import Tensor, TensorLike
 
@@ -97,3 +101,53 @@ def test_constructors_and_public_methods_of_explained_classes_name_arguments() -
         Layer(1.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="x: expected a number, got None"):
         Layer(2).power(None)  # type: ignore[arg-type]
+
+
+def functions_with_rng() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield all public functions, classes and methods that take a generator; `testing` and `fit` have own checks."""
+    for info in pkgutil.walk_packages(tinygen.__path__, "tinygen."):
+        if info.name.split(".")[1] in ("__main__", "checks", "testing", "training"):
+            continue
+        for name, found in vars(importlib.import_module(info.name)).items():
+            protocol, here = getattr(found, "_is_protocol", False), getattr(found, "__module__", None) == info.name
+            if protocol or not here or name.startswith("_"):
+                continue
+            for method, function in (vars(found) if inspect.isclass(found) else {"": found}).items():
+                public = not method.startswith("_") or method in ("__init__", "__call__")
+                if public and inspect.isfunction(function) and "rng" in inspect.signature(function).parameters:
+                    constructor = method == "__init__"
+                    path = f"{info.name}.{name}" if constructor or not method else f"{info.name}.{name}.{method}"
+                    yield path, found if constructor else function
+
+
+WITH_RNG = dict(functions_with_rng())
+
+
+def test_functions_with_rng_are_found() -> None:
+    data = {"data.toy.TwoMoons.sample", "data.audio.sounds", "metrics.bootstrap", "nn.layers.dropout", "nn.init.zeros"}
+    models = {"models.flows.maf.MAF", "models.latent.vae.VAE.elbo", "models.autoregressive.wavenet.Block"}
+    assert {f"tinygen.{name}" for name in data | models} <= WITH_RNG.keys()
+
+
+@pytest.mark.parametrize("name", WITH_RNG)
+def test_rng_is_checked_first_whether_or_not_it_is_used(name: str) -> None:
+    function = WITH_RNG[name]
+    parameters = inspect.signature(function).parameters.values()
+    named = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    given: dict[str, Any] = {p.name: object() for p in named}
+    for seed in (0, np.random, np.random.RandomState(0), "half"):
+        with pytest.raises(TypeError, match=r"^rng: expected a np\.random\.Generator, such as .*, got "):
+            function(**{**given, "rng": seed})
+
+
+@pytest.mark.parametrize("rng", [np.random, 0])
+def test_a_function_without_a_check_of_rng_accepts_it(rng: Any) -> None:
+    def loss(x: float, rng: np.random.Generator | None = None) -> float:
+        return x
+
+    assert loss(1.0, rng=rng) == 1.0
+    assert explained(loss)(1.0, None) == explained(loss)(1.0) == 1.0
+    with pytest.raises(TypeError, match=r"^rng: expected .* or None, got "):
+        explained(loss)(1.0, rng=rng)
+    with pytest.raises(TypeError, match=r"^rng: expected .* or None, got "):
+        explained(loss)(1.0, rng)

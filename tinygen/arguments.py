@@ -2,9 +2,9 @@
 
     sigmoid("half")  →  TypeError: x: expected numbers, got 'half'
 
-Nothing is checked before a call. Only if it raises an error that does not name an argument, or if it is a constructor,
-are the arguments compared with their annotations. Values of the right type that are wrong
-are checked where they are used, with checks.py.
+Only `rng` is checked before a call. If the call raises an error that does not name an argument, or if it is a
+constructor, the arguments are compared with their annotations. Values of the right type that are wrong are checked
+where they are used, with checks.py.
 
 Checked by: tests/test_arguments.py, tests/test_public_api.py
 """
@@ -15,6 +15,7 @@ import functools
 import inspect
 import numbers
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,10 +30,16 @@ _SCALARS = {int: "an integer", float: "a number", bool: "a bool", str: "a string
 
 
 def explained(function: Function) -> Function:
-    """Decorate a public function: an error in a call with an argument of a wrong type names this argument."""
+    """Decorate a public function: an error in a call with an argument of a wrong type names this argument.
+
+    `rng` is compared before the call: a function may not use it, and the module np.random has a generator's methods.
+    """
+    check_rng = _rng_check(function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if check_rng is not None:
+            check_rng(args, kwargs)
         try:
             return function(*args, **kwargs)
         except Exception as error:
@@ -67,6 +74,29 @@ class Explained:
                 setattr(cls, name, checked(method))
             elif inspect.isfunction(method) and (name == "__call__" or not name.startswith("_")):
                 setattr(cls, name, explained(method))
+
+
+def _rng_check(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], None] | None:
+    """Return a check of `rng` among the arguments of a call, or None if the function takes no generator."""
+    parameters = inspect.signature(function).parameters
+    hint = _hint(function, parameters["rng"].annotation) if "rng" in parameters else Any
+    if _mismatch(hint, 0) is None:
+        return None
+    positional = parameters["rng"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    position = list(parameters).index("rng") if positional else sys.maxsize
+    optional = _mismatch(hint, None) is None
+
+    def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if "rng" in kwargs:
+            rng = kwargs["rng"]
+        elif position < len(args):
+            rng = args[position]
+        else:
+            return
+        if not isinstance(rng, np.random.Generator) and not (optional and rng is None):
+            raise TypeError(f"rng: expected {_mismatch(hint, rng)}, got {_short(rng)}")
+
+    return check
 
 
 def _fault(

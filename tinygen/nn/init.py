@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array
-from ..checks import check_rng
 from ..recorded import register
 
 Shape: TypeAlias = tuple[int, ...]
@@ -22,6 +22,7 @@ Initialiser: TypeAlias = Callable[[Shape, Fans, np.random.Generator], Array]
 
 
 @register
+@explained
 def glorot_uniform(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     """Draw from U(−a, a), a = √(6 / (fan_in + fan_out)), which preserves the variance of activations and gradients.
 
@@ -29,12 +30,12 @@ def glorot_uniform(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
 
     Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
-    check_rng(rng)
     a = math.sqrt(6 / sum(fans))
     return rng.uniform(-a, a, shape).astype(np.float32)
 
 
 @register
+@explained
 def he_normal(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     """Draw from N(0, 2 / fan_in), which preserves the variance of activations through relu layers.
 
@@ -43,18 +44,20 @@ def he_normal(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     return normal(shape, math.sqrt(2 / fans[0]), rng)
 
 
+@explained
 def normal(shape: Shape, std: float, rng: np.random.Generator) -> Array:
     """Draw from N(0, std²)."""
-    check_rng(rng)
     return (std * rng.standard_normal(shape)).astype(np.float32)
 
 
 @register
+@explained
 def zeros(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     """Return zeros, for example for the last layer of a residual branch."""
     return np.zeros(shape, np.float32)
 
 
+@explained
 def orthogonal(n: int, rng: np.random.Generator) -> Array:
     """Draw an (n, n) orthogonal matrix from the uniform (Haar) distribution.
 
@@ -66,6 +69,7 @@ def orthogonal(n: int, rng: np.random.Generator) -> Array:
     return (q * np.sign(np.diag(r))).astype(np.float32)
 
 
+@explained
 def hyperplane_bias(w: Array, rng: np.random.Generator) -> Array:
     """Return biases b = −c w, with a random point c ~ N(0, I) for each unit; its hyperplane x w + b = 0 contains c.
 

@@ -29,12 +29,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array
 from ..checks import check_counts
 
 Order = Sequence[int] | Array
 
 
+@explained
 def made_degrees(
     order: Order, hidden: Sequence[int], rng: np.random.Generator | None = None, lowest: int = 1
 ) -> list[Array]:

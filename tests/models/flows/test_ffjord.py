@@ -268,7 +268,7 @@ def test_rejects_invalid_arguments(rng: np.random.Generator) -> None:
     x = np.zeros((4, 2))
     with pytest.raises(ValueError, match=r"rng: expected a np\.random\.Generator for rademacher noise, got None"):
         small(noise="rademacher").loss(x)
-    with pytest.raises(ValueError, match=r"rng: expected a .*, got None"):
+    with pytest.raises(TypeError, match=r"rng: expected a .*, got None"):
         flow.log_prob_estimate(x, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected at least 0, got -1"):
         flow.sample(-1, rng)

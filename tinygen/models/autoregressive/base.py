@@ -18,17 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ...autograd import Array, Tensor
-from ...checks import (
-    as_levels,
-    at_least,
-    check_array,
-    check_counts,
-    check_event,
-    check_labels,
-    check_positive,
-    check_rng,
-    require,
-)
+from ...checks import as_levels, at_least, check_array, check_counts, check_event, check_labels, check_positive, require
 from ...distributions import Output, event_log_prob
 from ...distributions.distribution import mean_loss
 from ...nn import Embedding, Module
@@ -94,7 +84,6 @@ class Autoregressive(Module):
                 distribution softmax(logits / T). T < 1 gives more probable values; as T → 0, always the most probable.
         """
         at_least(0, n=n)
-        check_rng(rng)
         x = np.zeros((n, *self.shape), np.int64)
         return drawn(x, self.draw(x, rng, labels, temperature=temperature))
 
@@ -110,7 +99,6 @@ class Autoregressive(Module):
             temperature: as in `sample`.
         """
         x, count = self.check_completion(x, known, labels)
-        check_rng(rng)
         return drawn(x, self.draw(x, rng, labels, known=count, temperature=temperature))
 
     def _log_prob(self, x: Array, labels: Array | None, rng: Rng | None) -> Tensor:

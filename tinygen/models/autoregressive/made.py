@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...autograd import Array, Tensor, logsumexp, no_grad, stack
-from ...checks import at_least, check_labels, check_rng, require
+from ...checks import at_least, check_labels, require
 from ...distributions import Bernoulli, Categorical, Output, event_log_prob, sample_categorical
 from ...distributions.discrete import sample_tempered
 from ...distributions.distribution import mean_loss
@@ -124,7 +124,6 @@ class MADE(Autoregressive):
         """Draw n examples (n, *shape), each in a random order; arguments as in `Autoregressive.sample`."""
         at_least(0, n=n)
         check_labels(labels, n, self.classes)
-        check_rng(rng)
         x, orders = np.zeros((n, *self.shape), np.int64), rng.integers(self.orders, size=n)
         return self._draw_in_orders(x, orders, rng, labels, 0, temperature)
 
@@ -147,7 +146,6 @@ class MADE(Autoregressive):
         orders = list(range(self.orders)) if order is None else [order]
         for each in orders:
             given, count = self.check_completion(x, known, labels, self.net.order(each))
-        check_rng(rng)
         chosen = np.full(len(given), orders[0])
         if len(orders) > 1:
             log_probs = np.zeros((len(given), len(orders)))  # ln p(known | o)

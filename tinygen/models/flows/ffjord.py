@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ...arguments import explained
 from ...autograd import (
     Array,
     Parameter,
@@ -33,7 +34,7 @@ from ...autograd import (
 from ...autograd.tensor import array_of
 from ...bijections import ContinuousFlow, Flow
 from ...bijections.bijection import Context
-from ...checks import at_least, check_positive, check_rng, require
+from ...checks import at_least, check_positive, require
 from ...distributions import StandardNormal
 from ...distributions.distribution import mean_loss
 from ...nn import Module
@@ -175,7 +176,6 @@ class FFJORD(Flow):
 
     def log_prob_estimate(self, x: TensorLike, rng: Rng, context: Context = None) -> Tensor:
         """Return an unbiased estimate of `log_prob`, with ε (by default Rademacher) drawn for each example."""
-        check_rng(rng)
         return self._with(self.bijection.solver, x, rng).log_prob(x, context)
 
     def loss(self, x: TensorLike, context: Context = None, *, rng: Rng | None = None) -> Tensor:
@@ -191,6 +191,7 @@ class FFJORD(Flow):
         return Flow(ContinuousFlow(own.velocity, solver, noise, own.adjoint), self.base)
 
 
+@explained
 def hutchinson_noise(kind: Noise, shape: tuple[int, ...], rng: Rng) -> Array:
     """Draw ε with mean 0 and covariance I, in float64."""
     return rng.integers(0, 2, shape) * 2.0 - 1 if kind == "rademacher" else rng.normal(size=shape)

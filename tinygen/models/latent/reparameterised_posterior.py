@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...arguments import explained
 from ...autograd import Tensor, broadcast_to, exp, log_normal
 from ...bijections import Bijection
 from ...checks import at_least
@@ -25,6 +26,7 @@ class Posterior(NamedTuple):
     log_scale: Tensor  # (N, latent)
     context: Tensor | None  # (N, C)
 
+    @explained
     def sample(self, k: int, rng: np.random.Generator, flow: Bijection | None = None) -> tuple[Tensor, Tensor]:
         """Draw k reparameterised samples z ~ q(z|x) per example: z (k, N, latent), ln q(z|x) (k, N)."""
         at_least(1, k=k)
