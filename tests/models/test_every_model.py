@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -126,6 +127,38 @@ def test_an_empty_batch_has_an_empty_result_and_no_loss(name: str, rng: Rng) -> 
     for loss in losses:
         with pytest.raises(ValueError, match=r"^x: expected one or more examples, got none"):
             loss(x, rng=rng)
+
+
+def sample_with_parameters(model: Any, value: float, rng: Rng) -> str | None:
+    """Return the error of sampling from a model with these parameters, None if the samples are finite."""
+    for parameter in model.parameters():
+        parameter.assign(np.full(parameter.shape, value))
+    with np.errstate(all="ignore"):
+        try:
+            samples = model.sample(3, rng)
+        except (ValueError, ArithmeticError) as error:
+            return str(error)
+    assert np.all(np.isfinite(samples)), "samples that are not finite"
+    return None
+
+
+@pytest.mark.parametrize("name", EVERY_MODEL)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_model_that_has_diverged_says_so(name: str, value: float, rng: Rng) -> None:
+    error = sample_with_parameters(EVERY_MODEL[name](rng), value, rng)
+    assert re.search("finite|diverged", str(error)), error
+
+
+class UncheckedSamples(MAF):
+    """Wrong: samples that are not finite are returned."""
+
+    def sample(self, n: int, rng: Rng, context: Any = None) -> Array:
+        return self.bijection.to_data(self.base.sample(n, rng)).value
+
+
+def test_a_model_with_unchecked_samples_is_rejected(rng: Rng) -> None:
+    with pytest.raises(AssertionError, match="not finite"):
+        sample_with_parameters(UncheckedSamples(3, rng, hidden=(4,)), np.nan, rng)
 
 
 def test_only_vae_and_gan_are_not_distributions() -> None:

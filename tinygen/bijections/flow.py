@@ -11,7 +11,7 @@ from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
 from ..checks import as_finite, at_least, batch_shape, check_context, check_positive, require
 from ..distributions import Distribution, StandardNormal
-from ..distributions.distribution import mean_loss
+from ..distributions.distribution import check_samples, mean_loss
 from ..nn import Module
 from .bijection import Bijection, Context
 
@@ -25,7 +25,8 @@ class Flow(Module):
         shape: shape of an event of x; by default base.shape.
 
     Shapes: x (N, *shape); context (N, C), None if the bijection is unconditional; log_prob (N,), in nats per example.
-    Raises: ValueError if x or the context has the wrong shape or is not finite, or if x is not floating-point.
+    Raises: ValueError if x or the context has the wrong shape or is not finite, if x is not floating-point, or if a
+    sample is not finite, because the parameters are not.
 
     Example:
         >>> from tinygen.bijections import Affine
@@ -62,6 +63,7 @@ class Flow(Module):
         context = self._checked_context(n, context)
         z = self.base.sample(n, rng).astype(self.dtype)
         x, log_det = self.bijection.inverse(z, context)
+        check_samples(x.value)
         return x, self.base.log_prob(z) - log_det
 
     def sample(self, n: int, rng: np.random.Generator, context: Context = None, *, temperature: float = 1.0) -> Array:
@@ -77,7 +79,7 @@ class Flow(Module):
         require(scalable, "temperature", f"1 for a flow with a base {type(self.base).__name__}", temperature)
         with no_grad():
             z = (self.base.sample(n, rng) * temperature).astype(self.dtype)
-            return self.bijection.to_data(z, context).value
+            return check_samples(self.bijection.to_data(z, context).value)
 
     def _checked(self, x: TensorLike, context: Context) -> tuple[TensorLike, Context]:
         dtype = array_of(x).dtype

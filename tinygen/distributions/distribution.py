@@ -58,6 +58,12 @@ def check_width(width: int, parameters: TensorLike) -> TensorLike:
     return parameters
 
 
+def check_samples(x: Array) -> Array:
+    """Return the samples x of a model. Raises ValueError if one is NaN or infinite: the model's parameters are then."""
+    require(np.isfinite(x).all(), "samples", "finite numbers", DIVERGED)
+    return x
+
+
 def mean_loss(loss: Tensor) -> Tensor:
     """Return the mean of a loss (N,) over the examples of x. Raises ValueError if there are none."""
     require(len(loss) > 0, "x", "one or more examples", "none")

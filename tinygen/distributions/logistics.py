@@ -10,10 +10,10 @@ import numpy as np
 from ..autograd import Array, Tensor, TensorLike, log_softmax, logsumexp, split
 from ..autograd.elementwise import clip, exp, log, log_sigmoid, softplus, tanh, where
 from ..autograd.tensor import array_of
-from ..checks import as_integers, at_least, require
+from ..checks import as_integers, at_least
 from ..recorded import Recorded
 from .discrete import sample_categorical
-from .distribution import DIVERGED, check_width
+from .distribution import check_samples, check_width
 
 
 class DiscretizedLogistics(Recorded):
@@ -66,8 +66,7 @@ class DiscretizedLogistics(Recorded):
         component = sample_categorical(weights, rng)[..., None]
         mean, log_scale = (np.take_along_axis(part, component, -1)[..., 0] for part in (means, log_scales))
         x = mean + np.exp(log_scale, dtype=np.float64) * rng.logistic(size=mean.shape)
-        require(np.all(np.isfinite(x)), "parameters", "finite numbers", DIVERGED)
-        levels: Array = np.rint((x + 1) * ((self.levels - 1) / 2))
+        levels: Array = np.rint((check_samples(x) + 1) * ((self.levels - 1) / 2))
         return levels.clip(0, self.levels - 1).astype(np.int64)
 
     def _split(self, parameters: TensorLike) -> list[Tensor]:

@@ -28,7 +28,7 @@ from ...autograd.tensor import array_of
 from ...bijections.bijection import sum_event
 from ...checks import as_finite, at_least, require
 from ...distributions import StandardNormal
-from ...distributions.distribution import mean_loss
+from ...distributions.distribution import check_samples, mean_loss
 from ...nn import Module
 
 Rng = np.random.Generator
@@ -127,6 +127,6 @@ class GAN(Module):
         return c.reshape(-1)
 
     def sample(self, n: int, rng: Rng) -> Array:
-        """Draw n samples (n, *shape)."""
+        """Draw n samples (n, *shape). Raises ValueError if one is not finite, because the parameters are not."""
         with no_grad():
-            return self.generate(n, rng).value
+            return check_samples(self.generate(n, rng).value)
