@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd import Tensor, sin
+from tinygen.autograd import Array, Tensor, sin
 from tinygen.ode import DORMAND_PRINCE, RK4, Adaptive, FixedStep, IntegrationError, Solution, Solver, State, Tableau
 from tinygen.testing import check_grads
 
@@ -186,7 +186,7 @@ def test_trivial_problems(solver: Solver) -> None:
     np.testing.assert_array_equal(constant.y[0], np.ones(2))
 
 
-@pytest.mark.parametrize("solver", [Adaptive(1e-9, 1e-9), FixedStep(3)], ids=["adaptive", "fixed"])
+@pytest.mark.parametrize("solver", [Adaptive(1e-6, 1e-6), FixedStep(3)], ids=["adaptive", "fixed"])
 def test_float32_is_preserved(solver: Solver) -> None:
     y = solver(oscillator, (np.ones(1, np.float32), np.zeros(1, np.float32)), 0.0, 1.0).y
     assert y[0].dtype == y[1].dtype == np.float32
@@ -217,7 +217,35 @@ def test_singularities_and_unreachable_tolerances_raise_integration_error() -> N
     with pytest.raises(IntegrationError, match=r"f\(0, y\) is not finite"):
         Adaptive()(lambda t, y: (y[0] / 0.0,), (np.ones(1),), 0.0, 1.0)
     with pytest.raises(IntegrationError, match="the problem may be stiff, or the tolerance too small"):
-        Adaptive(1e-12, 1e-12, max_steps=500)(lambda t, y: (np.sin(40 * y[0]),), (np.ones(3, np.float32),), 0.0, 1.0)
+        Adaptive(1e-15, 1e-15, max_steps=500)(lambda t, y: (np.sin(40 * y[0]),), (np.ones(3),), 0.0, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("slope", [1e4, 1e36, 1e200, 1e308])
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_large_slopes_raise_integration_error_or_are_solved(dtype: type, slope: float, start: float) -> None:
+    k: Array = np.full(2, min(slope, float(np.finfo(dtype).max)), dtype)
+    try:
+        end = Adaptive(1e-2, 1e-2)(lambda t, y: (k,), (np.full(2, start, dtype),), 0.0, 1.0).y[0]
+    except IntegrationError:
+        assert slope >= 1e36  # the step size underflows
+    else:
+        np.testing.assert_allclose(end, start + k, rtol=4 * float(np.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_tolerances_below_the_resolution_of_the_state_are_refused(dtype: type) -> None:
+    def solve(rtol: float, atol: float, start: float = 1.0) -> State:
+        return Adaptive(rtol, atol)(lambda t, y: (-y[0],), (np.full(2, start, dtype),), 0.0, 1.0).y
+
+    eps = float(np.finfo(dtype).eps)
+    solve(2 * eps, 1e-30)
+    solve(1e-30, 2 * eps)  # for |y| ≤ 1, atol alone suffices
+    for rtol, atol, start in ((eps / 2, eps / 4, 1.0), (1e-30, 2 * eps, 4.0)):
+        with pytest.raises(
+            ValueError, match=rf"^rtol, atol: expected .* the resolution of {np.dtype(dtype)} at \|y\| = "
+        ):
+            solve(rtol, atol, start)
 
 
 def test_at_most_max_steps_are_taken() -> None:

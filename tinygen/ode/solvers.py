@@ -120,9 +120,10 @@ class Adaptive(Recorded):
     error of the solution. The examples of a batch share the steps, so the solution of one depends slightly on the rest
     of the batch, within the tolerance.
 
-    Raises: ValueError if a tolerance is not positive, the tableau has no embedded method, or f(t, y) differs from y
-        in shape; IntegrationError if y or f(t0, y) is not finite, if the step size becomes too small to change t, as at
-        a singularity, or after `max_steps` steps, including rejected ones.
+    Raises: ValueError if a tolerance is not positive, the tableau has no embedded method, f(t, y) differs from y in
+        shape, or atol + rtol · |y| is below eps · |y|, the resolution of the state's dtype; IntegrationError if y or
+        f(t0, y) is not finite, if the step size becomes too small to change t, as at a singularity, or after
+        `max_steps` steps, including rejected ones.
 
     Example:
         >>> solution = Adaptive(rtol=1e-8, atol=1e-8)(lambda t, y: (-y[0],), (np.ones(1),), 0.0, 1.0)
@@ -151,6 +152,7 @@ class Adaptive(Recorded):
                 raise IntegrationError(f"Adaptive: y({t:g}) or f({t:g}, y) is not finite")
             h = self._initial_step_size(f, t, y, k, t1)
             while t != t1:
+                self._check_resolution(y)
                 self._check_progress(t, t0, t1, h, accepted, rejected)
                 is_last = abs(h) >= abs(t1 - t)
                 h = t1 - t if is_last else h
@@ -170,6 +172,15 @@ class Adaptive(Recorded):
                     h *= max(0.2, 0.9 * error ** (-1 / tableau.order))
         return Solution(y, f.evaluations, accepted, rejected)
 
+    def _check_resolution(self, y: State) -> None:
+        for part in map(array_of, y):
+            eps = float(np.finfo(np.result_type(part, np.float16)).eps)
+            if self.rtol < eps and part.size:
+                largest = float(np.max(np.abs(part)))
+                tolerance, least = self.atol + self.rtol * largest, eps * largest
+                wanted = f"rtol · |y| + atol ≥ {least:.3g}, the resolution of {part.dtype} at |y| = {largest:.3g}"
+                require(tolerance >= least, "rtol, atol", f"{wanted}, or a float64 state", f"{tolerance:.3g}")
+
     def _check_progress(self, t: float, t0: float, t1: float, h: float, accepted: int, rejected: int) -> None:
         if accepted + rejected >= self.max_steps:
             raise IntegrationError(
@@ -186,14 +197,17 @@ class Adaptive(Recorded):
         """Return the root mean square of all values, each divided by its tolerance."""
         total, count = 0.0, 0
         for part, a, b in zip(map(array_of, values), map(array_of, y), map(array_of, y_new), strict=True):
-            scaled = part / (self.atol + self.rtol * np.maximum(np.abs(a), np.abs(b)))
-            total, count = total + float(np.sum(np.square(scaled, dtype=np.float64))), count + scaled.size
+            # In float64, as slopes over tolerances overflow smaller types.
+            scaled = part.astype(np.float64) / (self.atol + self.rtol * np.maximum(np.abs(a), np.abs(b)))
+            total, count = total + float(np.sum(np.square(scaled))), count + scaled.size
         return math.sqrt(total / count) if count else 0.0
 
     def _initial_step_size(self, f: VectorField, t: float, y: State, k: State, t1: float) -> float:
         """Estimate a step size with a local error of about 1 % of the tolerance (section II.4)."""
         y_norm, k_norm = self._norm(y, y, y), self._norm(k, y, y)
         h = min(0.01 * y_norm / k_norm if min(y_norm, k_norm) > 1e-5 else 1e-6, abs(t1 - t))
+        if h == 0:  # the slope overflows in any step, which _check_progress reports
+            return 0.0
         signed_h = math.copysign(h, t1 - t)
         with no_grad():  # one Euler step, to estimate the second derivative
             k_euler = f(t + signed_h, _add_scaled(y, signed_h, (1.0,), [k]))
