@@ -121,6 +121,49 @@ def test_two_moons_matches_brute_force_integration() -> None:
     assert moons.entropy == pytest.approx(entropy, abs=1e-5)
 
 
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 2.0])
+def test_two_moons_is_a_mixture_of_gaussians_at_the_nodes_of_a_quadrature(sigma: float) -> None:
+    """For 400 nodes in [0, π], at most 0.16 σ apart, the quadrature of the whole interval is exact to 1e-12."""
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    t = np.pi / 2 * (nodes + 1)
+    x = np.random.default_rng(0).uniform(-4, 5, (300, 2))
+    x[:4] = np.array([[0, 0], [1, 0.5], [-1, 0], [1, 0]])  # the centres of the half circles, and the ends of one
+    terms = []
+    for a, b in ((np.cos(t), np.sin(t)), (1 - np.cos(t), 0.5 - np.sin(t))):
+        squares = (x[:, :1] - a) ** 2 + (x[:, 1:] - b) ** 2
+        terms.append(np.log(weights / 4) - squares / (2 * sigma**2) - math.log(2 * math.pi * sigma**2))
+    expected = np.logaddexp.reduce(np.concatenate(terms, axis=1), axis=1)
+    np.testing.assert_allclose(TwoMoons(sigma).log_prob(x), expected, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("sigma", [1e-2, 1e-4, 1e-8])
+def test_narrow_two_moons_have_the_density_of_a_curve(sigma: float) -> None:
+    """Far from the ends, p = N(r − 1; 0, σ²) / (2π √r) up to a relative error of σ²/8r."""
+    t = np.random.default_rng(0).uniform(0.5, 1.5, 100)
+    r = 1 + sigma * np.linspace(-4, 4, 100)
+    log_p = TwoMoons(sigma).log_prob(r[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1))
+    normal = -(((r - 1) / sigma) ** 2) / 2 - math.log(sigma * math.sqrt(2 * math.pi))
+    # Rounding r by 1e-16 changes the exponent by up to 4e-16 / σ.
+    np.testing.assert_allclose(log_p, normal - np.log(2 * math.pi * np.sqrt(r)), atol=sigma**2 / 4 + 1e-14 / sigma)
+
+
+def test_cost_does_not_grow_as_gaussians_become_narrow() -> None:
+    for sigma in (1e-2, 1e-4, 1e-8):
+        mixture = GaussianMixture(eight_gaussians().centres, sigma)
+        expected = math.log(8) + math.log(2 * math.pi * math.e * sigma**2)
+        assert mixture.entropy == pytest.approx(expected, rel=0, abs=1e-6)
+    many = np.random.default_rng(0).uniform(-1, 1, (200_000, 2))
+    assert GaussianMixture(many, 0.1).log_prob(np.zeros((20, 2))).shape == (20,)
+
+
+def test_entropy_of_narrow_two_moons_is_right_or_refused() -> None:
+    narrow = TwoMoons(0.02)
+    x = narrow.sample(40_000, np.random.default_rng(0))
+    assert abs(entropy_score(x, narrow, narrow.entropy)) < 4
+    with pytest.raises(ValueError, match=r"sigma: expected at least 0\.002 for the entropy, got 0\.0001"):
+        _ = TwoMoons(1e-4).entropy
+
+
 def test_checkerboard_cells_are_half_open_and_nan_gives_nan() -> None:
     board, h = Checkerboard(), -math.log(32)
     x = np.array([[-4, -4], [0, 0], [2, 0], [0, 2], [4, 0], [3.9, 3.9], [np.inf, 0], [0, np.nan], [np.inf, -np.inf]])
