@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from helpers import training_runs
 from helpers.training_runs import BATCH, EXAMPLES, STEPS, TrainingRun, data, make_run, train
 
 from tinygen import get_num_threads, set_num_threads
+from tinygen.autograd import Array, Tensor
 from tinygen.models import GatedPixelCNN
 from tinygen.nn import Linear
 from tinygen.optim import EMA, SGD, Adam, cosine
 from tinygen.training import CheckpointError, fit, load_checkpoint, save_checkpoint
-from tinygen.training.checkpoint import read_checkpoint
+from tinygen.training.checkpoint import read_checkpoint, write_checkpoint
 
 Results = dict[int, tuple[TrainingRun, str]]  # interval of the records -> the run and the content of its history file
 
@@ -338,6 +340,37 @@ def test_rejects_a_different_configuration_and_changes_nothing(make: Any, messag
     assert all(np.array_equal(value, run.everything()[name]) for name, value in before.items() if name != "rng")
     assert before["rng"] == run.everything()["rng"]
     assert (tmp_path / "run.npz").read_bytes() == content
+
+
+def train_with_loss(folder: Path, make: Callable[[Callable[..., Tensor]], Callable[..., Tensor]]) -> TrainingRun:
+    run = make_run()
+
+    def loss(x: Array, y: Array, *, rng: np.random.Generator, beta: float = 1.0) -> Tensor:
+        return beta * run.net.loss(x, y, rng=rng)
+
+    return train(folder, 3, run=run, loss=make(loss))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda loss: partial(loss, beta=1.0), r"loss0\.beta is 0\.5, not 1\.0"),
+        (lambda loss: partial(loss, beta=np.full(1, 0.5)), r"loss0\.beta is 0\.5, not float64 \(1,\) crc32"),
+        (lambda loss: loss, r"loss0\.beta is 0\.5, not None"),
+    ],
+)
+def test_rejects_other_arguments_of_a_loss(other: Any, message: str, tmp_path: Path) -> None:
+    def half(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return partial(loss, beta=0.5)
+
+    first, path = train_with_loss(tmp_path, half), tmp_path / "run.npz"
+    assert same(train_with_loss(tmp_path, half), first)
+    with pytest.raises(CheckpointError, match=message):
+        train_with_loss(tmp_path, other)
+    groups, header = read_checkpoint(path)
+    assert header["configuration"].pop("loss") == {"loss0.beta": "0.5"}
+    write_checkpoint(path, groups, header)  # as of an earlier version
+    assert same(train_with_loss(tmp_path, other), first)
 
 
 def test_rejects_different_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

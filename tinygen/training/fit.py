@@ -67,7 +67,8 @@ def fit(
             step of player 1. By default the players alternate.
         checkpoint: file written at every record. If it exists, training resumes from it, and the results are
             bitwise those of an uninterrupted run, with any number of threads. The data, the seed and the other settings
-            must be the same, but `epochs` or `steps` may increase (`cosine` over more steps is a different schedule).
+            must be the same, such as beta in `partial(vae.loss, beta=0.5)`, but `epochs` or `steps` may increase
+            (`cosine` over more steps is a different schedule).
         history: file for the records, one line of JSON each.
         on_record: functions that are called with an `Event` at every record, after saving: the losses, the validation
             result, learning rates, the norm of the gradients, speed, and the module. If one returns True, the run ends.

@@ -11,6 +11,7 @@ import copy
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from ..checks import require
 from ..nn.module import State
-from ..recorded import describe, fingerprint
+from ..recorded import describe, fingerprint, settings
 from .checkpoint import CheckpointError, check_group, check_settings, read_checkpoint, to_json, write_checkpoint
 from .history import History, Record
 from .run import Position, Run
@@ -145,13 +146,17 @@ def _check_groups(run: Run, groups: dict[str, State]) -> None:
 def _check_configuration(run: Run, header: dict[str, Any]) -> int | None:
     """Raise ValueError unless the configuration is that of this run. Return the number of shards, None if not known."""
     here, there = json.loads(to_json(_configuration(run))), header["configuration"]
+    new = here.pop("loss")
+    old = there.get("loss", new)  # checkpoints of earlier versions do not have it
     shards: int | None = there.get("shards")
     require(shards is None or (type(shards) is int and shards >= 1), "shards", "an integer of at least 1", repr(shards))
     if run.shards is None:  # keep the number in the checkpoint, which may come from a run with more threads
         here["shards"] = shards
     else:
         shards = run.shards
-    differences = [f"{key} is {there.get(key)}, not {here[key]}" for key in here if here[key] != there.get(key)]
+    pairs = {key: (there.get(key), here[key]) for key in here}
+    pairs |= {key: (old.get(key), new.get(key)) for key in sorted({*old, *new})}
+    differences = [f"{key} is {before}, not {now}" for key, (before, now) in pairs.items() if before != now]
     if differences:
         raise ValueError(
             f"expected the configuration of this run, got a different one: {'; '.join(differences)}; use "
@@ -166,6 +171,7 @@ def _configuration(run: Run) -> dict[str, Any]:
     names = {id(p): name for name, p in run.module.named_parameters().items()}
     seed = getattr(run.rng.bit_generator, "seed_seq", None)
     return {
+        "loss": _loss_arguments(run),
         "module": type(run.module).__name__,
         "parameters": {name: f"{p.dtype} {p.shape}" for name, p in run.module.named_parameters().items()},
         "trained": [[names[id(p)] for p in optimizer.parameters] for optimizer in run.optimizers],
@@ -181,3 +187,14 @@ def _configuration(run: Run) -> dict[str, Any]:
         "seed": [getattr(seed, "entropy", None), getattr(seed, "spawn_key", None)],
         "data": [fingerprint(array) for array in run.arrays],
     }
+
+
+def _loss_arguments(run: Run) -> dict[str, str]:
+    """Return the arguments that functools.partial adds to the losses, such as {"loss0.beta": "0.5"}."""
+    texts: dict[str, str] = {}
+    for player, loss in enumerate(run.losses):
+        if isinstance(loss, partial):
+            arguments: dict[Any, Any] = dict(enumerate(loss.args)) | loss.keywords
+            for name, value in arguments.items():
+                texts |= settings(describe(value), f"loss{player}.{name}")
+    return texts
