@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import explained
-from ..checks import check_rng, require
+from ..checks import require
 from ..files import import_optional, read_npz
 from .folder import load
 
@@ -101,7 +101,6 @@ class Images:
         """
         valid = len(fractions) > 0 and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9
         require(valid, "fractions", "positive numbers with sum 1", fractions)
-        check_rng(rng)
         ends = np.rint(np.cumsum(fractions) * len(self)).astype(int)
         parts = np.split(rng.permutation(len(self)), ends[:-1])
         empty = min(map(len, parts)) == 0
