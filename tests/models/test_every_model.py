@@ -152,7 +152,7 @@ def test_a_model_that_has_diverged_says_so(name: str, value: float, rng: Rng) ->
 class UncheckedSamples(MAF):
     """Wrong: samples that are not finite are returned."""
 
-    def sample(self, n: int, rng: Rng, context: Any = None) -> Array:
+    def sample(self, n: int, rng: Rng, context: Any = None, *, temperature: float = 1.0) -> Array:
         return self.bijection.to_data(self.base.sample(n, rng)).value
 
 
