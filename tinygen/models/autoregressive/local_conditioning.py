@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...autograd import Array, Tensor
-from ...checks import as_finite, at_least, check_rng, require
+from ...checks import as_finite, at_least, require
 from ...distributions import Output, event_log_prob
 from ...distributions.distribution import mean_loss
 from .base import Autoregressive, Rng, drawn
@@ -70,7 +70,6 @@ class LocallyConditioned(Autoregressive):
     ) -> Array:
         """Draw n examples (n, *shape), given labels (n,) and features (n, *shape, F) if the model is conditional."""
         at_least(0, n=n)
-        check_rng(rng)
         x = np.zeros((n, *self.shape), np.int64)
         return drawn(x, self.draw(x, rng, labels, features, temperature=temperature))
 
@@ -89,7 +88,6 @@ class LocallyConditioned(Autoregressive):
         The features are those of all positions. Other arguments as in `Autoregressive.complete`.
         """
         x, count = self.check_completion(x, known, labels)
-        check_rng(rng)
         return drawn(x, self.draw(x, rng, labels, features, known=count, temperature=temperature))
 
     def check_features(self, x: Array, features: Array | None) -> None:
