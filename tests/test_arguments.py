@@ -6,7 +6,8 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pytest
@@ -86,7 +87,63 @@ def test_errors_about_values_are_unchanged() -> None:
     with pytest.raises(ZeroDivisionError):
         inverse(0)
     with pytest.raises(ValueError, match="scale: expected at least 0"):
-        inverse("half", -1)  # type: ignore[arg-type]  # names an argument already
+        inverse(1.0, -1)
+
+
+def test_types_are_reported_before_values() -> None:
+    with pytest.raises(TypeError, match="x: expected a number, got 'half'"):
+        inverse("half", -1)  # type: ignore[arg-type]
+
+
+def test_an_error_that_names_the_argument_of_a_wrong_type_is_unchanged() -> None:
+    @explained
+    def named(x: float) -> None:
+        raise ValueError("x: expected half a number")
+
+    with pytest.raises(ValueError, match="x: expected half a number"):
+        named("half")  # type: ignore[arg-type]
+
+
+def test_errors_of_generators_name_the_argument() -> None:
+    @explained
+    def count(n: int) -> Iterator[int]:
+        yield from range(n)
+
+    assert list(count(3)) == [0, 1, 2]
+    with pytest.raises(TypeError, match="n: expected an integer, got None"):
+        list(count(None))  # type: ignore[arg-type]
+
+
+class Named(Protocol):
+    name: str
+
+    def __call__(self) -> None: ...
+
+
+def test_protocols_are_compared_by_their_attributes() -> None:
+    @explained
+    def call(named: Named) -> None:
+        named()
+
+    with pytest.raises(TypeError, match="named: expected a Named, got <"):
+        call(lambda: 1 / 0)  # type: ignore[arg-type]  # has no name
+
+
+def test_fields_of_dataclasses_are_compared_with_annotations() -> None:
+    @dataclass
+    class Steps(Explained):
+        n: int
+
+        def __post_init__(self) -> None:
+            if self.n < 1:
+                raise ValueError("n: expected at least 1")
+
+    assert Steps(2).n == 2
+    with pytest.raises(ValueError, match="n: expected at least 1"):
+        Steps(0)
+    for n in (None, 1.5):
+        with pytest.raises(TypeError, match="n: expected an integer"):
+            Steps(n)  # type: ignore[arg-type]
 
 
 def test_constructors_and_public_methods_of_explained_classes_name_arguments() -> None:

@@ -11,6 +11,7 @@ Checked by: tests/test_arguments.py, tests/test_public_api.py
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import numbers
@@ -34,12 +35,22 @@ def explained(function: Function) -> Function:
 
     `rng` is compared before the call: a function may not use it, and the module np.random has a generator's methods.
     """
-    check_rng = _rng_check(function)
+    check_rng, generates = _rng_check(function), inspect.isgeneratorfunction(function)
+
+    def generate(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+        try:
+            yield from function(*args, **kwargs)
+        except Exception as error:
+            if fault := _fault(function, args, kwargs, error):
+                raise TypeError(fault) from error
+            raise
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         if check_rng is not None:
             check_rng(args, kwargs)
+        if generates:
+            return generate(args, kwargs)
         try:
             return function(*args, **kwargs)
         except Exception as error:
@@ -64,6 +75,25 @@ def checked(function: Function) -> Function:
     return typing.cast(Function, call)
 
 
+def _checked_fields(post_init: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Decorate the `__post_init__` of a dataclass, whose constructor does not exist yet, as `checked` would."""
+
+    @functools.wraps(post_init)
+    def call(self: Any) -> None:
+        error = None
+        try:
+            post_init(self)
+        except Exception as caught:
+            error = caught
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.init}
+        if fault := _fault(type(self).__init__, (self,), fields, error):
+            raise TypeError(fault) from error
+        if error is not None:
+            raise error
+
+    return call
+
+
 class Explained:
     """Base class whose subclasses have `checked` constructors and `explained` public methods."""
 
@@ -72,6 +102,8 @@ class Explained:
         for name, method in list(vars(cls).items()):
             if name == "__init__":
                 setattr(cls, name, checked(method))
+            elif name == "__post_init__":
+                setattr(cls, name, _checked_fields(method))
             elif inspect.isfunction(method) and (name == "__call__" or not name.startswith("_")):
                 setattr(cls, name, explained(method))
 
@@ -108,16 +140,15 @@ def _fault(
         given = signature.bind(*args, **kwargs).arguments
     except TypeError:  # Python's own error names the argument
         return None
-    if "expected" in str(error) and any(re.search(rf"\b{name}\b", str(error)) for name in given):
-        return None
+    faults: dict[str, str] = {}
     for name, value in given.items():
         kind = signature.parameters[name].kind
         hint = _hint(function, signature.parameters[name].annotation)
         for item in value if kind is kind.VAR_POSITIONAL else value.values() if kind is kind.VAR_KEYWORD else (value,):
-            expected = _mismatch(hint, item)
-            if expected is not None:
-                return f"{name}: expected {expected}, got {_short(item)}"
-    return None
+            if expected := _mismatch(hint, item):
+                faults.setdefault(name, f"{name}: expected {expected}, got {_short(item)}")
+    explained_already = any(re.search(rf"\b{name}(\[\w+\])?: expected", str(error)) for name in faults)
+    return None if explained_already else next(iter(faults.values()), None)
 
 
 def _hint(function: Callable[..., Any], annotation: Any) -> Any:
@@ -138,10 +169,11 @@ def _mismatch(hint: Any, value: Any) -> str | None:
     if origin is typing.Literal:
         fits = isinstance(value, type(options[0])) and value in options
         return None if fits else f"one of {', '.join(map(repr, options))}"
-    if all(option in options for option in typing.get_args(DTypeLike)):
-        return None if _succeeds(np.dtype, value) else "a dtype"
-    if hint == ArrayLike:
-        return None if _succeeds(np.asarray, value) and _is_numeric(value) else "numbers, not a Tensor"
+    if _includes(options, DTypeLike):
+        return None if _succeeds(np.dtype, value) and np.dtype(value).kind in "fiub" else "a dtype"
+    if hint == ArrayLike or _includes(options, ArrayLike):
+        optional = value is None and type(None) in options
+        return None if optional or (_succeeds(np.asarray, value) and _is_numeric(value)) else "numbers, not a Tensor"
     if float in options and any(typing.get_origin(option) is np.ndarray for option in options):
         optional = value is None and type(None) in options
         return None if optional or _is_numeric(value) else "numbers"
@@ -161,7 +193,8 @@ def _mismatch(hint: Any, value: Any) -> str | None:
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return None if isinstance(value, Mapping) else "a mapping"
     if inspect.isclass(origin) and issubclass(origin, Iterable):
-        if not isinstance(value, Iterable) or isinstance(value, str | bytes | dict):
+        scalar = getattr(value, "shape", None) == ()
+        if not isinstance(value, Iterable) or isinstance(value, str | bytes | dict) or scalar:
             return f"a sequence, not {type(value).__name__}"
         items = value if options and not isinstance(value, Iterator) else ()  # an iterator can be read only once
         fault = next(filter(None, (_mismatch(options[0], item) for item in items)), None)
@@ -170,13 +203,23 @@ def _mismatch(hint: Any, value: Any) -> str | None:
         return None if callable(value) else "a function"
     if hint is np.random.Generator:
         return None if isinstance(value, hint) else "a np.random.Generator, such as np.random.default_rng(seed)"
+    hint = origin if inspect.isclass(origin) else hint  # such as Protocol[T]
     if inspect.isclass(hint):
-        if getattr(hint, "_is_protocol", False):
-            fits = all(hasattr(value, name) for name in vars(hint) if not name.startswith("_"))
-        else:
-            fits = isinstance(value, hint)
+        fits = _follows(hint, value) if getattr(hint, "_is_protocol", False) else isinstance(value, hint)
         return None if fits else f"a {hint.__name__}"
     return None
+
+
+def _includes(options: tuple[Any, ...], union: Any) -> bool:
+    """Return whether a union contains another one."""
+    return all(option in options for option in typing.get_args(union) or [union])
+
+
+def _follows(protocol: type, value: Any) -> bool:
+    """Return whether a value has the methods and attributes of a protocol."""
+    parts = [part for part in protocol.__mro__ if getattr(part, "_is_protocol", False) and part is not typing.Protocol]
+    names = {name for part in parts for name in (*vars(part), *inspect.get_annotations(part))}
+    return all(hasattr(value, name) for name in names if not name.startswith("_") or name == "__call__")
 
 
 def _is_numeric(value: Any) -> bool:

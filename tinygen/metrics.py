@@ -7,7 +7,7 @@ Checked by: tests/test_metrics.py
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -130,11 +130,14 @@ def bootstrap(
     "Effectively unbiased FID and Inception Score and where to find them", 2020.
     """
     arrays = [np.asarray(sample) for sample in samples]
+    sets = all(array.ndim and np.isfinite(array).all() for array in arrays)
+    require(sets, "samples", "sets of finite numbers", " and ".join(f"shape {array.shape}" for array in arrays))
     at_least(2, rounds=rounds)
     require(0 < coverage < 1, "coverage", "a number in (0, 1)", coverage)
     lengths = [len(array) for array in arrays]
     require(len(lengths) > 0 and all(lengths), "samples", "one or more sets, none of them empty", f"lengths {lengths}")
-    estimate = statistic(*arrays)
+    estimate: Any = statistic(*arrays)
+    require(np.ndim(estimate) == 0 and estimate is not None, "statistic", "a function that returns a number", estimate)
     resampled = [statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays)) for _ in range(rounds)]
     high, low = 2 * estimate - np.quantile(resampled, [(1 - coverage) / 2, (1 + coverage) / 2])
     return Estimate(2 * estimate - float(np.mean(resampled)), float(low), float(high))

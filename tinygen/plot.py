@@ -102,7 +102,7 @@ def curves(
     """
     columns = {name: np.asarray(values, np.float64) for name, values in history.items()}
     got = ", ".join(map(repr, columns))
-    require(x in columns and len(columns) > 1, "history", f"a column x={x!r} and another", got)
+    require(x in columns and len(columns) > 1, "history and x", f"a column x={x!r} and another", got)
     positions = columns.pop(x)
     for name, values in columns.items():
         fits = values.shape == positions.shape and positions.ndim == 1
@@ -203,6 +203,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     Raises ValueError unless the path ends in .png.
     """
+    require(hasattr(figure, "savefig"), "figure", "a figure of Matplotlib", type(figure).__name__)
     path = Path(path)
     require(path.suffix.lower() == ".png", "path", "one that ends in .png", repr(os.fspath(path)))
     content = io.BytesIO()

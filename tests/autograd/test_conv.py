@@ -160,29 +160,27 @@ def test_dtypes_follow_numpy_except_for_integers() -> None:
 
 IMAGE, WEIGHT = np.zeros((1, 4, 4, 2)), np.zeros((9, 2, 3))
 ERRORS: dict[str, Callable[[], Tensor]] = {
-    "conv: expected weights (9, 2, C_out) for input (1, 4, 4, 2), got (8, 2, 3)": lambda: conv(
+    "conv: w: expected shape (9, 2, C_out) for x (1, 4, 4, 2), got (8, 2, 3)": lambda: conv(
         IMAGE, WEIGHT[1:], taps.square(3)
     ),
-    "conv: expected weights (9, 2, C_out) for input (1, 4, 4, 2), got (9, 1, 3)": lambda: conv(
+    "conv: w: expected shape (9, 2, C_out) for x (1, 4, 4, 2), got (9, 1, 3)": lambda: conv(
         IMAGE, WEIGHT[:, :1], taps.square(3)
     ),
-    "conv_transpose: expected weights (9, C_in, 2) for input (1, 4, 4, 2), got (9, 2, 3)": lambda: conv_transpose(
+    "conv_transpose: w: expected shape (9, C_in, 2) for y (1, 4, 4, 2), got (9, 2, 3)": lambda: conv_transpose(
         IMAGE, WEIGHT, taps.square(3)
     ),
-    "conv: expected images (N, H, W, C) and taps (dy, dx) or": lambda: conv(IMAGE, WEIGHT, taps.dilated(2)),
+    "conv: x and taps: expected images (N, H, W, C) and (dy, dx), or": lambda: conv(IMAGE, WEIGHT, taps.dilated(2)),
     "conv: stride: expected an integer from 1 to 2**31, got 0": lambda: conv(IMAGE, WEIGHT, taps.square(3), stride=0),
-    "conv: expected stride ≥ 1 and 2 sizes ≥ 0, got stride 1 and size (4,)": lambda: conv(
-        IMAGE, WEIGHT, taps.square(3), size=(4,)
-    ),
-    "conv: expected stride ≥ 1 and 2 sizes ≥ 0, got stride 1 and size (4, -1)": lambda: conv(
+    "conv: size: expected 2 integers of at least 0, got (4,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), size=(4,)),
+    "conv: size: expected 2 integers of at least 0, got (4, -1)": lambda: conv(
         IMAGE, WEIGHT, taps.square(3), size=(4, -1)
     ),
     "residual: expected a shape broadcastable to (1, 4, 4, 3), got (2,)": lambda: conv(
         IMAGE, WEIGHT, taps.square(3), residual=np.zeros(2)
     ),
     "bias: expected shape (3,)": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=np.zeros(2)),
-    "bias: expected shape (3,), ": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=2.0),
-    "conv_weight: expected x and y with the same N and number of axes, got (1, 4, 4, 2) and (2, 4, 4, 3)": lambda: (
+    "bias: expected shape (3,) and float64, got ()": lambda: conv(IMAGE, WEIGHT, taps.square(3), bias=2.0),
+    "conv_weight: x and y: expected the same N and number of axes, got (1, 4, 4, 2) and (2, 4, 4, 3)": lambda: (
         conv_weight(IMAGE, np.zeros((2, 4, 4, 3)), taps.point())
     ),
 }
@@ -197,9 +195,9 @@ def test_errors_name_the_operation_and_the_shapes(message: str) -> None:
 
 def test_rejects_taps_of_unequal_length() -> None:
     x, w = np.ones((1, 5, 2)), np.ones((2, 2, 3))
-    with pytest.raises(ValueError, match="expected images"):
+    with pytest.raises(ValueError, match="taps: expected"):
         conv(x, w, ((0,), (1, 1)))
-    with pytest.raises(ValueError, match="expected images"):
+    with pytest.raises(ValueError, match="taps: expected"):
         conv_weight(x, x, ((0,), (1, 1)))
 
 

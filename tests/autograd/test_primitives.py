@@ -375,7 +375,7 @@ ERRORS: dict[str, Callable[[], object]] = {
         Tensor(ZEROS((2, 3))) @ ZEROS((2, 3))
     ),
     "matmul: got shapes (2, 3, 3) and (4, 3, 3): ": lambda: Tensor(ZEROS((2, 3, 3))) @ ZEROS((4, 3, 3)),
-    "linear: expected x (…, n), w (n, m) and b (m,), got (2, 3), (4, 5) and (5,)": lambda: ag.linear(
+    "linear: x: expected shapes (…, n), (n, m) and (m,) of x, w and b, got (2, 3), (4, 5) and (5,)": lambda: ag.linear(
         Tensor(ZEROS((2, 3))), ZEROS((4, 5)), ZEROS(5)
     ),
     "inv: got shape (2, 3): ": lambda: ag.inv(Tensor(ZEROS((2, 3)))),
@@ -390,22 +390,22 @@ ERRORS: dict[str, Callable[[], object]] = {
     "broadcast_to: got shape (2,) with (3,): ": lambda: ag.broadcast_to(Tensor(ZEROS(2)), (3,)),
     "clip: got shapes (2,) and () and (3,): ": lambda: ag.clip(Tensor(ZEROS(2)), 0.0, ZEROS(3)),
     "pad: widths: got shape (3, 2) with (1, 2): ": lambda: ag.pad(Tensor(ZEROS(2)), [(1, 2), (3, 4), (5, 6)]),
-    "take_along_axis: expected indices of shape (1, 4) except along axis 1, got (3, 1)": lambda: ag.take_along_axis(
+    "take_along_axis: indices: expected shape (1, 4) except along axis 1, got (3, 1)": lambda: ag.take_along_axis(
         Tensor(ZEROS((1, 4))), INDICES, 1
     ),
-    "put_along_axis: expected indices of shape (1, 4) except along axis 1, got (3, 1)": lambda: ag.put_along_axis(
+    "put_along_axis: indices: expected shape (1, 4) except along axis 1, got (3, 1)": lambda: ag.put_along_axis(
         Tensor(ZEROS((3, 1))), INDICES, 1, (1, 4)
     ),
-    "put_along_axis: expected x of the shape of indices, (3, 1), got (1, 1)": lambda: ag.put_along_axis(
+    "put_along_axis: x: expected the shape of indices, (3, 1), got (1, 1)": lambda: ag.put_along_axis(
         Tensor(ZEROS((1, 1))), INDICES, 1, (3, 4)
     ),
-    "sum_to: expected a shape that broadcasts to (2,), the shape of x, got (3,)": lambda: ag.sum_to(
+    "sum_to: shape: expected one that broadcasts to that of x, (2,), got (3,)": lambda: ag.sum_to(
         Tensor(ZEROS(2)), (3,)
     ),
     "concatenate: got shapes (2, 1) and (3, 2): ": lambda: ag.concatenate([Tensor(ZEROS((2, 1))), ZEROS((3, 2))]),
-    "stack: expected one or more tensors of equal shape, got": lambda: ag.stack([Tensor(ZEROS(2)), ZEROS(3)]),
-    "split: expected a divisor of 5, the length of axis 0, got 2": lambda: ag.split(Tensor(ZEROS(5)), 2),
-    "split: expected ascending indices from 0 to 5, got [4, 2]": lambda: ag.split(Tensor(ZEROS(5)), [4, 2]),
+    "stack: tensors: expected one or more of equal shape, got": lambda: ag.stack([Tensor(ZEROS(2)), ZEROS(3)]),
+    "split: sections: expected a divisor of 5, the length of axis 0, got 2": lambda: ag.split(Tensor(ZEROS(5)), 2),
+    "split: sections: expected ascending indices from 0 to 5, got [4, 2]": lambda: ag.split(Tensor(ZEROS(5)), [4, 2]),
     "mean: expected at least one element along axis 0, got shape (0, 2)": lambda: ag.mean(Tensor(ZEROS((0, 2))), 0),
     "bernoulli_log_prob: expected logits (N, D) and k (N, D), got (2, 3) and (3,)": lambda: ag.bernoulli_log_prob(
         Tensor(ZEROS((2, 3))), ZEROS(3)
@@ -425,7 +425,7 @@ def test_errors_name_the_operation_and_the_shapes(message: str) -> None:
 
 
 def test_index_out_of_bounds_raises_index_error() -> None:
-    with pytest.raises(IndexError, match=r"index: got shape \(3,\) with 5: index 5 is out of bounds"):
+    with pytest.raises(IndexError, match=r"index: key: got shape \(3,\) with 5: index 5 is out of bounds"):
         Tensor(np.zeros(3))[5]
 
 
@@ -441,5 +441,5 @@ def test_astype_rejects_integer_dtypes() -> None:
 
 def test_scatter_add_rejects_x_of_the_wrong_shape() -> None:
     for key in (0, slice(2), [0, 1, 1]):
-        with pytest.raises(ValueError, match=r"scatter_add: expected x of shape .* got \(1,\)"):
+        with pytest.raises(ValueError, match=r"scatter_add: x and key: expected .* and \(1,\)$"):
             ag.scatter_add(Tensor([1.0]), key, (4, 3))

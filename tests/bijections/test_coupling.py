@@ -148,7 +148,7 @@ def test_rejects_wrong_shapes(kind: Any, rng: np.random.Generator) -> None:
     right: Bijection = random_coupling(kind, "half", (4,), rng)
     for x in (np.zeros((2, 5)), np.zeros((2, 4, 1)), np.zeros(4)):
         for direction in (right.forward, right.inverse):
-            with pytest.raises(ValueError, match=r"x: expected shape \(N, 4\)"):
+            with pytest.raises(ValueError, match=r"[xz]: expected shape \(N, 4\)"):
                 direction(x)
     wrong = kind(Mask("half", (4,)), lambda a, context: Tensor(np.zeros((len(a), 1))))
     with pytest.raises(ValueError, match="network: expected output of shape"):

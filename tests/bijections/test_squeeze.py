@@ -99,7 +99,7 @@ def test_rejects_invalid_arguments() -> None:
         Squeeze().inverse(np.zeros((2, 3, 3, 2)))
     with pytest.raises(ValueError, match="shape: expected an even number of channels"):
         FactorOut((2, 2, 3), Affine(2.0))
-    with pytest.raises(ValueError, match="stages: expected at least one"):
+    with pytest.raises(ValueError, match="stages and shapes: expected at least one"):
         multi_scale([], [])
-    with pytest.raises(ValueError, match="and a shape for each, got 1 and 2"):
+    with pytest.raises(ValueError, match="and equally many, got 1 and 2"):
         multi_scale([Affine(2.0)], [(2,), (1,)])

@@ -1,19 +1,20 @@
-"""One valid call of every public function, constructor and method: the starting points of test_public_api.py."""
+"""A valid call of every public function, constructor and method of the engine, the layers and the distributions.
+
+They and those of public_model_calls.py are the starting points of test_public_api.py. Every argument has a value.
+"""
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import tinygen.autograd as ag
-from tinygen import bijections, data, distributions, kernels, metrics, models, nn, ode, optim, plot
+from tinygen import distributions, kernels, nn
 from tinygen.autograd import Parameter, Tensor, taps
+from tinygen.nn import init
 
 RNG = np.random.default_rng(0)
 X = np.array([[0.5, -1.0, 0.25, 2.0], [1.0, 0.75, -0.5, -2.0]])  # (2, 4)
@@ -23,16 +24,45 @@ BITS = (RNG.random((2, 4, 4, 1)) < 0.5).astype(np.int64)
 TAPS = taps.square(3)
 
 
+Arguments = Mapping[str, Any]
+
+
 class Call(NamedTuple):
     """A call that succeeds: the function and its arguments by name."""
 
     name: str
     function: Callable[..., Any]
-    arguments: dict[str, Any]
+    arguments: Arguments
 
 
-def _rng() -> np.random.Generator:
+def is_named(message: str, call: Call, replaced: dict[str, Any]) -> bool:
+    """Return whether a message names a replaced argument.
+
+    Numbers that do not fit with another argument may be reported as that one's fault, or with the name of the operation
+    and all shapes, as in NumPy. A model that has diverged may say so.
+    """
+    names, own = "|".join(replaced), call.name.rpartition(".")[2]
+    if any(map(is_numeric, replaced.values())):
+        names = "|".join([*call.arguments, rf"^{own}", *"xz" * call.name.startswith("bijections.Inverse")])
+    return bool(re.search(rf"\b({names})\b(\[\w+\])?(, \w+)*( and \w+)?:|has diverged", message))
+
+
+def is_numeric(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in "fiub"
+    except (TypeError, ValueError):
+        return False
+
+
+def generator() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def of_class(name: str, cls: Any, arguments: Arguments, **methods: Arguments) -> Iterator[Call]:
+    """Yield a call of the constructor and of methods, each of an object of its own."""
+    yield Call(name, cls, arguments)
+    for method, method_arguments in methods.items():
+        yield Call(f"{name}.{method}", getattr(cls(**arguments), method), method_arguments)
 
 
 def _square(x: Any) -> Tensor:
@@ -40,29 +70,41 @@ def _square(x: Any) -> Tensor:
 
 
 UNARY = (
-    "abs", "cos", "exp", "leaky_relu", "log_ndtr", "log_normal", "log_sigmoid", "log_softmax", "logsumexp", "max",
-    "mean", "min", "ndtri_sigmoid", "negative", "one_minus_square", "relu", "sigmoid", "sin", "softmax", "softplus",
-    "sum", "tanh", "gated_activation", "transpose",
+    "abs", "cos", "exp", "log_ndtr", "log_normal", "log_sigmoid", "ndtri_sigmoid", "negative", "one_minus_square",
+    "relu", "sigmoid", "sin", "softplus", "tanh", "gated_activation",
 )  # fmt: skip
+REDUCTIONS = ("logsumexp", "max", "mean", "min", "sum")
 BINARY = ("add", "divide", "maximum", "minimum", "multiply", "subtract")
-WITH_OPTIONS: dict[str, dict[str, Any]] = {
+CONV: Arguments = {
+    "x": IMAGES, "w": np.ones((9, 2, 3)), "taps": TAPS, "stride": 1, "size": (4, 4), "residual": np.ones((4, 4, 3)),
+    "bias": np.ones(3), "relu": True,
+}  # fmt: skip
+CONV_TRANSPOSE: Arguments = {
+    "y": IMAGES, "w": np.ones((9, 3, 2)), "taps": TAPS, "stride": 2, "size": (8, 8), "residual": np.ones((8, 8, 3)),
+    "bias": np.ones(3),
+}  # fmt: skip
+CONV_WEIGHT: Arguments = {"x": IMAGES, "y": IMAGES, "taps": TAPS, "stride": 1}
+OUTPUT = _square(INPUT := Tensor(X))
+WITH_OPTIONS: dict[str, Arguments] = {
     "astype": {"x": X, "dtype": np.float32},
     "bernoulli_log_prob": {"logits": X, "k": np.array([[0, 1, 0, 1], [1, 1, 0, 0]])},
     "broadcast_to": {"x": X, "shape": (3, 2, 4)},
     "clip": {"x": X, "low": -1.0, "high": 1.0},
     "concatenate": {"tensors": [X, X], "axis": 0},
-    "conv": {"x": IMAGES, "w": np.ones((9, 2, 3)), "taps": TAPS, "stride": 1, "size": (4, 4), "bias": np.ones(3)},
-    "conv_transpose": {"y": IMAGES, "w": np.ones((9, 3, 2)), "taps": TAPS, "stride": 2, "size": (8, 8)},
-    "conv_weight": {"x": IMAGES, "y": IMAGES, "taps": TAPS, "stride": 1},
-    "grad": {"output": _square(Tensor(X)), "inputs": [Tensor(X)], "allow_unreached": True},
+    "conv": CONV,
+    "conv_transpose": CONV_TRANSPOSE,
+    "conv_weight": CONV_WEIGHT,
+    "grad": {"output": OUTPUT, "inputs": [INPUT], "cotangent": 2.0, "create_graph": True, "allow_unreached": True},
     "hessian": {"f": _square},
     "hvp": {"f": _square, "x": X, "v": X},
     "index": {"x": X, "key": 0},
     "inv": {"x": SQUARE},
     "jacobian": {"f": _square},
     "jvp": {"f": _square, "xs": [X], "tangents": [X]},
+    "leaky_relu": {"x": X, "slope": 0.1},
     "linear": {"x": X, "w": np.ones((4, 3)), "b": np.ones(3), "relu": True},
     "log": {"x": np.abs(X)},
+    "log_softmax": {"x": X, "axis": 0},
     "logabsdet": {"x": SQUARE},
     "lstm": {"x": np.ones((2, 3, 8)), "u": np.ones((2, 8))},
     "lstm_cell": {"a": np.ones((2, 8)), "c": np.ones((2, 2))},
@@ -73,6 +115,7 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
     "put_along_axis": {"x": X, "indices": np.array([[0, 1, 2, 3], [3, 2, 1, 0]]), "axis": 1, "shape": (2, 4)},
     "reshape": {"x": X, "shape": (4, 2)},
     "scatter_add": {"x": X, "key": (slice(0, 2),), "shape": (3, 4)},
+    "softmax": {"x": X, "axis": 0},
     "solve": {"a": SQUARE, "b": SQUARE},
     "split": {"x": X, "sections": 2, "axis": 1},
     "sqrt": {"x": np.abs(X)},
@@ -80,7 +123,8 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
     "sum_to": {"x": X, "shape": (1, 4)},
     "take_along_axis": {"x": X, "indices": np.array([[0], [1]]), "axis": 1},
     "to_dot": {"output": _square(Tensor(X))},
-    "value_and_grad": {"f": _square},
+    "transpose": {"x": X, "axes": (1, 0)},
+    "value_and_grad": {"f": _square, "inputs": [Tensor(X)], "allow_unreached": True},
     "where": {"condition": X > 0, "a": X, "b": X},
 }
 
@@ -88,166 +132,134 @@ WITH_OPTIONS: dict[str, dict[str, Any]] = {
 def autograd_calls() -> Iterator[Call]:
     for name in UNARY:
         yield Call(f"autograd.{name}", getattr(ag, name), {"x": X})
+    for name in REDUCTIONS:
+        yield Call(f"autograd.{name}", getattr(ag, name), {"x": X, "axis": 0, "keepdims": True})
     for name in BINARY:
         yield Call(f"autograd.{name}", getattr(ag, name), {"a": X, "b": X})
     for name, arguments in WITH_OPTIONS.items():
         yield Call(f"autograd.{name}", getattr(ag, name), arguments)
-    yield Call("autograd.Tensor", Tensor, {"value": X, "dtype": np.float32})
-    yield Call("autograd.Parameter", Parameter, {"value": X, "dtype": np.float32})
     yield Call("autograd.vjp", lambda f, xs: ag.vjp(f, xs), {"f": _square, "xs": X})
-    yield Call("taps.square", taps.square, {"size": 3})
-    yield Call("taps.dilated", taps.dilated, {"size": 2, "dilation": 4})
+    yield Call("autograd.Tensor", Tensor, {"value": X, "dtype": np.float32})
+    yield Call("autograd.Tensor.astype", Tensor(X).astype, {"dtype": np.float32})
+    yield Call("autograd.Tensor.transpose", lambda axes: Tensor(X).transpose(axes), {"axes": (1, 0)})
+    for name in ("sum", "mean", "max", "min"):
+        yield Call(f"autograd.Tensor.{name}", getattr(Tensor(X), name), {"axis": 0, "keepdims": True})
+    parameter = {"value": X, "dtype": np.float32}
+    yield from of_class("autograd.Parameter", Parameter, parameter, assign={"value": X, "dtype": np.float64})
+    yield Call("autograd.taps.square", taps.square, {"size": 3, "start": 0})
+    yield Call("autograd.taps.dilated", taps.dilated, {"size": 2, "dilation": 4, "centre": True})
+    yield Call("autograd.taps.rectangle", taps.rectangle, {"rows": range(2), "columns": range(3)})
+    yield Call("autograd.taps.point", taps.point, {"axes": 2})
+    for name in ("causal", "vertical", "horizontal"):
+        yield Call(f"autograd.taps.{name}", getattr(taps, name), {"size": 3, "centre": True})
 
 
-def _layers() -> Iterator[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any]]]:
-    """Yield name, class, constructor arguments and arguments of a call."""
-    rng = _rng()
-    yield "Linear", nn.Linear, {"n_in": 4, "n_out": 3, "rng": rng}, {"x": X}
-    conv = {"n_in": 2, "n_out": 3, "taps": TAPS, "rng": rng, "stride": 1}
-    yield "Conv", nn.Conv, conv, {"x": IMAGES}
-    yield "ConvTranspose", nn.ConvTranspose, conv, {"y": IMAGES, "size": (4, 4)}
-    yield "Embedding", nn.Embedding, {"n": 5, "dim": 3, "rng": rng}, {"k": np.array([0, 4])}
-    yield "LSTM", nn.LSTM, {"n_in": 4, "n_out": 3, "rng": rng}, {"x": X[None]}
-    yield "MLP", nn.MLP, {"n_in": 4, "hidden": (8,), "n_out": 3, "rng": rng}, {"x": X}
-    yield "MaskedLinear", nn.MaskedLinear, {"n_in": 4, "n_out": 3, "rng": rng}, {"x": X, "mask": np.ones((4, 3))}
+def kernel_calls() -> Iterator[Call]:
+    yield Call("kernels.product", kernels.product, {"a": X, "b": X.T, "bias": np.ones(2), "relu": True})
+    yield Call("kernels.gated_activation", kernels.gated_activation, {"x": X})
+    yield Call("kernels.gated_activation_vjp", kernels.gated_activation_vjp, {"x": X, "g": X[:, :2]})
+    yield Call("kernels.conv", kernels.conv, CONV)
+    yield Call("kernels.conv_transpose", kernels.conv_transpose, CONV_TRANSPOSE)
+    yield Call("kernels.conv_weight", kernels.conv_weight, CONV_WEIGHT)
+    position = {"w": np.ones((1, 4, 3)), "b": np.ones(3), "relu": True}
+    starts, context = np.zeros(1, np.int64), np.ones((2, 8))
+    gate, layer = (kernels.AtPosition(np.ones((1, 4, channels)), None) for channels in (8, 4))
+    unit = {"gate": gate, "residual": layer, "skip": layer}
+    inputs = {"x": X, "starts": starts, "n": 2, "context": context, "h": X, "skip": X}
+    yield from of_class("kernels.GatedUnit", kernels.GatedUnit, unit, __call__=inputs)
+    at = {"x": X, "starts": starts, "n": 2, "residual": np.ones((2, 3))}
+    yield from of_class("kernels.AtPosition", kernels.AtPosition, position, __call__=at)
 
 
 def nn_calls() -> Iterator[Call]:
-    for name, cls, arguments, call in _layers():
-        yield Call(f"nn.{name}", cls, arguments)
-        yield Call(f"nn.{name}.__call__", cls(**arguments), call)
-    yield Call("nn.dropout", nn.dropout, {"x": Tensor(X), "rate": 0.5, "rng": _rng()})
-    yield Call("nn.ActivationCache", nn.ActivationCache, {"n": 2, "size": (4, 4)})
+    rng, zeros, mask = generator(), init.zeros, np.ones((4, 3))
+    linear = {"n_in": 4, "n_out": 3, "rng": rng, "bias": True}
+    yield from of_class("nn.Linear", nn.Linear, {**linear, "init": zeros}, __call__={"x": X, "activation": ag.tanh})
+    conv = {"n_in": 2, "n_out": 3, "taps": TAPS, "rng": rng, "stride": 1, "bias": True, "init": zeros}
+    x = {"x": IMAGES, "cache": None, "residual": np.ones(3), "activation": ag.relu}
+    yield from of_class("nn.Conv", nn.Conv, conv, __call__=x, weights={"mask": None})
+    y = {"y": IMAGES, "size": (4, 4)}
+    yield from of_class("nn.ConvTranspose", nn.ConvTranspose, conv, __call__=y)
+    yield from of_class("nn.Embedding", nn.Embedding, {"n": 5, "dim": 3, "rng": rng}, __call__={"k": np.array([0, 4])})
+    state = np.ones((2, 3)), np.ones((2, 3))
+    lstm = {"n_in": 4, "n_out": 3, "rng": rng}
+    step = {"x": X, "state": state}
+    yield from of_class("nn.LSTM", nn.LSTM, lstm, __call__={"x": X[None]}, step=step, initial_state={"n": 2})
+    mlp = {"n_in": 4, "hidden": (8,), "n_out": 3, "rng": rng, "activation": ag.tanh, "init": zeros}
+    yield from of_class("nn.MLP", nn.MLP, mlp, __call__={"x": X})
+    masked = {"x": X, "mask": mask, "cache": None, "residual": np.ones(3)}
+    linear["relu"] = True
+    yield from of_class("nn.MaskedLinear", nn.MaskedLinear, linear, __call__=masked, weights={"mask": mask})
+    masked_conv = {"n_in": 2, "n_out": 3, "taps": taps.causal(3), "rng": rng}
+    mask = np.ones((2, 3))
+    masked = {"x": IMAGES, "mask": mask, "cache": None, "residual": np.ones(3)}
+    yield from of_class("nn.MaskedConv", nn.MaskedConv, masked_conv, __call__=masked, weights={"mask": mask})
+    yield from _masked_mlp(rng)
+    yield Call("nn.Sequential", lambda layers: nn.Sequential(layers), {"layers": ag.tanh})
+    yield Call("nn.Sequential.__call__", nn.Sequential(ag.tanh).__call__, {"x": X, "cache": None})
+    yield Call("nn.dropout", nn.dropout, {"x": Tensor(X), "rate": 0.5, "rng": generator()})
+    yield Call("nn.ActivationCache", nn.ActivationCache, {"n": 2, "size": (4, 4), "overwrite": True})
+    layer = nn.Conv(2, 3, taps.causal(3, centre=True), rng)
+    cache = nn.ActivationCache(2, (4, 4), overwrite=True)
+    cache.position = (0, 0)
+    at = {"layer": layer, "x": X[:, :2], "residual": np.ones(3), "mask": None}
+    yield Call("nn.ActivationCache.evaluate", cache.evaluate, at)
+    yield Call("nn.ActivationCache.filling", _fill, {"known": 4})
+    yield Call("nn.ActivationCache.write", cache.write, {"pixel": X[:, :2]})
+    pointwise = nn.Conv(2, 4, taps.point(2), rng)
+    unit = {"gate": nn.Conv(4, 4, taps.causal(3, centre=True), rng), "residual": pointwise, "skip": pointwise}
+    arrays = {"h": X, "total": 0.0, "context": np.ones((1, 4))}
+    yield Call("nn.ActivationCache.gated_unit", cache.gated_unit, {**unit, **arrays})
+    shape = {"shape": (4, 3), "fans": (4, 3), "rng": rng}
+    for name in ("glorot_uniform", "he_normal", "zeros"):
+        yield Call(f"nn.init.{name}", getattr(init, name), shape)
+    yield Call("nn.init.normal", init.normal, {"shape": (4, 3), "std": 1.0, "rng": rng})
+    yield Call("nn.init.orthogonal", init.orthogonal, {"n": 3, "rng": rng})
+    yield Call("nn.init.hyperplane_bias", init.hyperplane_bias, {"w": X, "rng": rng})
+    yield Call("nn.Module.astype", nn.Linear(2, 2, rng).astype, {"dtype": np.float32})
+    linear_layer = nn.Linear(2, 2, rng)
+    yield Call("nn.Module.load", linear_layer.load, {"state": linear_layer.state()})
+
+
+def _fill(known: Any) -> None:
+    with nn.ActivationCache(2, (4, 4)).filling(known):
+        pass
+
+
+def _masked_mlp(rng: np.random.Generator) -> Iterator[Call]:
+    arguments: Arguments = {
+        "variables": 4, "width": 2, "rng": rng, "hidden": (8,), "orders": [np.arange(4)], "context": 3,
+        "activation": ag.relu, "direct": True,
+    }  # fmt: skip
+    inputs = {"x": X, "context": np.ones((2, 3)), "order_index": 0}
+    index = {"order_index": 0}
+    call = {**inputs, "weights": nn.MaskedMLP(**arguments).weights(), "variable": 2}
+    net = of_class(
+        "nn.MaskedMLP", nn.MaskedMLP, arguments, __call__=call, order=index, weights=index, one_by_one=inputs
+    )
+    yield from net
 
 
 def distribution_calls() -> Iterator[Call]:
-    k = np.array([0, 1])
-    for name, output, parameters, values in (
-        ("Categorical", distributions.Categorical(4), X, k),
-        ("Bernoulli", distributions.Bernoulli(), X[:, :1], k),
-        ("DiscretizedLogistics", distributions.DiscretizedLogistics(4, 2), np.ones((2, 6)), k),
-        ("Gaussian", distributions.Gaussian(2.0), X[:, :1], X[:, 0]),
-    ):
-        yield Call(f"{name}.log_prob", output.log_prob, {"parameters": parameters, "k": values})
-        yield Call(f"{name}.sample", output.sample, {"parameters": parameters, "rng": _rng()})
-    yield Call("Categorical", distributions.Categorical, {"levels": 4})
-    yield Call("DiscretizedLogistics", distributions.DiscretizedLogistics, {"levels": 4, "components": 2})
-    yield Call("Gaussian", distributions.Gaussian, {"scale": 2.0})
+    k, rng = np.array([0, 1]), generator()
+    outputs: dict[str, tuple[Any, Arguments, Any, Any]] = {
+        "Categorical": (distributions.Categorical, {"levels": 4}, X, k),
+        "Bernoulli": (distributions.Bernoulli, {}, X[:, :1], k),
+        "DiscretizedLogistics": (distributions.DiscretizedLogistics, {"levels": 4, "components": 1}, X[:, :3], k),
+        "Gaussian": (distributions.Gaussian, {"scale": 2.0}, X[:, :1], X[:, 0]),
+    }
+    for name, (cls, arguments, parameters, values) in outputs.items():
+        log_prob, sample = {"parameters": parameters, "k": values}, {"parameters": parameters, "rng": rng}
+        yield from of_class(f"distributions.{name}", cls, arguments, log_prob=log_prob, sample=sample)
     for cls in (distributions.StandardNormal, distributions.StandardUniform):
-        yield Call(cls.__name__, cls, {"shape": (4,)})
-        base: Any = cls((4,))
-        yield Call(f"{cls.__name__}.log_prob", base.log_prob, {"x": np.abs(X) / 3})
-        yield Call(f"{cls.__name__}.sample", base.sample, {"n": 3, "rng": _rng()})
-    yield Call("sample_categorical", distributions.sample_categorical, {"logits": X, "rng": _rng()})
-    yield Call("bits_per_dim", distributions.bits_per_dim, {"nats": 3.0, "dims": 4})
+        x, n = {"x": np.abs(X) / 3}, {"n": 3, "rng": rng}
+        yield from of_class(f"distributions.{cls.__name__}", cls, {"shape": (4,)}, log_prob=x, sample=n)
+    yield Call("distributions.sample_categorical", distributions.sample_categorical, {"logits": X, "rng": rng})
+    yield Call("distributions.bits_per_dim", distributions.bits_per_dim, {"nats": 3.0, "dims": 4})
+    event = {"output": distributions.Bernoulli(), "parameters": Tensor(X[..., None]), "x": (X > 0).astype(int)}
+    yield Call("distributions.event_log_prob", distributions.event_log_prob, event)
 
 
-def model_calls() -> Iterator[Call]:
-    rng, shape = _rng(), (4, 4, 1)
-    x = BITS
-    autoregressive: dict[str, tuple[Any, dict[str, Any]]] = {
-        "PixelRNN": (models.PixelRNN, {"hidden": 8}),
-        "MADE": (models.MADE, {"hidden": (8,)}),
-        "PixelCNN": (models.PixelCNN, {"channels": 4, "blocks": 1}),
-        "GatedPixelCNN": (models.GatedPixelCNN, {"channels": 4, "layers": 1, "dropout": 0.1}),
-        "WaveNet": (models.WaveNet, {"channels": 4, "dilations": (1, 2)}),
-    }
-    for name, (cls, options) in autoregressive.items():
-        arguments = {"shape": shape, "levels": 2, "rng": rng, **options}
-        yield Call(f"models.{name}", cls, arguments)
-        yield from _methods(name, cls(**arguments), x)
-    images = {"shape": (4, 4, 2), "rng": rng, "hidden": 4}
-    flows: dict[str, tuple[Any, dict[str, Any], Any]] = {
-        "MAF": (models.MAF, {"dim": 4, "rng": rng, "layers": 1, "hidden": (8,)}, X),
-        "IAF": (models.IAF, {"dim": 4, "rng": rng, "layers": 1, "hidden": (8,)}, X),
-        "NICE": (models.NICE, {"shape": (4,), "rng": rng, "layers": 2, "hidden": 4}, X),
-        "RealNVP": (models.RealNVP, {**images, "layers": 2, "scales": 1}, IMAGES),
-        "Glow": (models.Glow, {**images, "scales": 1, "steps": 1}, IMAGES),
-        "FFJORD": (models.FFJORD, {"dim": 4, "rng": rng, "hidden": 4}, X),
-        "Flow1D": (models.Flow1D, {"components": 3}, X[:, :1]),
-    }
-    for name, (cls, arguments, events) in flows.items():
-        yield Call(f"models.{name}", cls, arguments)
-        yield from _methods(name, cls(**arguments), events)
-    yield from _latent_and_adversarial()
-
-
-def _methods(name: str, model: Any, x: Any) -> Iterator[Call]:
-    yield Call(f"{name}.log_prob", model.log_prob, {"x": x})
-    yield Call(f"{name}.loss", model.loss, {"x": x, "rng": _rng()})
-    yield Call(f"{name}.sample", model.sample, {"n": 2, "rng": _rng()})
-
-
-def _latent_and_adversarial() -> Iterator[Call]:
-    rng = _rng()
-    encoder, decoder = nn.MLP(4, (8,), 4, rng), nn.MLP(2, (8,), 4, rng)
-    arguments: dict[str, Any] = {
-        "shape": (4,), "latent": 2, "encoder": encoder, "decoder": lambda z: decoder(z).reshape(-1, 4, 1),
-        "output": distributions.Bernoulli(),
-    }  # fmt: skip
-    yield Call("models.VAE", models.VAE, arguments)
-    vae, x = models.VAE(**arguments), np.array([[0, 1, 0, 1], [1, 1, 0, 0]])
-    yield Call("VAE.elbo", vae.elbo, {"x": x, "k": 2, "rng": _rng(), "beta": 1.0})
-    yield Call("VAE.iwae_bound", vae.iwae_bound, {"x": x, "k": 2, "rng": _rng()})
-    yield Call("VAE.log_prob", vae.log_prob, {"x": x, "k": 2, "rng": _rng(), "chunk_size": 10})
-    yield Call("VAE.sample", vae.sample, {"n": 2, "rng": _rng()})
-    generator, critic = nn.MLP(2, (8,), 4, rng), nn.MLP(4, (8,), 1, rng)
-    keywords = {"shape": (4,), "latent": 2, "generator": generator, "critic": critic, "penalty": 1.0}
-    yield Call("models.GAN", models.GAN, keywords)
-    gan = models.GAN((4,), 2, generator, critic)
-    yield Call("GAN.sample", gan.sample, {"n": 2, "rng": _rng()})
-
-
-def bijection_calls() -> Iterator[Call]:
-    rng = _rng()
-    made: dict[str, tuple[Any, dict[str, Any], Any]] = {
-        "ActNorm": (bijections.ActNorm, {"channels": 4}, X),
-        "Affine": (bijections.Affine, {"shift": 1.0, "scale": 2.0}, X),
-        "Logit": (bijections.Logit, {"margin": 0.05}, np.abs(X) / 3),
-        "InvertibleConv": (bijections.InvertibleConv, {"channels": 4, "rng": rng}, X),
-        "Permute": (bijections.Permute, {"order": [1, 0, 3, 2]}, X),
-        "Reshape": (bijections.Reshape, {"data": (4,), "noise": (2, 2)}, X),
-        "Squeeze": (bijections.Squeeze, {}, IMAGES),
-    }
-    for name, (cls, arguments, x) in made.items():
-        yield Call(f"bijections.{name}", cls, arguments)
-        yield Call(f"{name}.forward", cls(**arguments).forward, {"x": x})
-        yield Call(f"{name}.inverse", cls(**arguments).inverse, {"z": cls(**arguments).forward(x)[0].value})
-
-
-def other_calls() -> Iterator[Call]:
-    parameters = [Parameter(np.ones(3), np.float64)]
-    yield Call("SGD", optim.SGD, {"parameters": parameters, "lr": 0.1, "momentum": 0.5})
-    yield Call("Adam", optim.Adam, {"parameters": parameters, "lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8})
-    yield Call("Adam.step", optim.Adam(parameters, 0.1).step, {"gradients": [np.ones(3)]})
-    yield Call("EMA", optim.EMA, {"parameters": parameters, "decay": 0.9})
-    yield Call("cosine", optim.cosine, {"lr": 0.1, "steps": 10, "warmup": 2})
-    yield Call("constant", optim.constant, {"lr": 0.1})
-    yield Call("clip_by_global_norm", optim.clip_by_global_norm, {"gradients": [Tensor(X)], "max_norm": 1.0})
-    yield Call("Adaptive", ode.Adaptive, {"rtol": 1e-5, "atol": 1e-5, "max_steps": 100})
-    yield Call("FixedStep", ode.FixedStep, {"steps": 4})
-    yield Call("FixedStep.__call__", ode.FixedStep(4), {"f": lambda t, y: y, "y": (X,), "t0": 0.0, "t1": 1.0})
-    for name, density in (("Checkerboard", data.Checkerboard()), ("TwoMoons", data.TwoMoons())):
-        yield Call(f"{name}.sample", density.sample, {"n": 3, "rng": _rng()})
-        yield Call(f"{name}.log_prob", density.log_prob, {"x": X[:, :2]})
-    yield Call("TwoMoons", data.TwoMoons, {"sigma": 0.1})
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder)
-    plot.save(plot.sample_grid(np.zeros((2, 4, 4, 1)), levels=2), folder / "a.png")
-    fitted = {"size": 2, "resize": True, "crop": True, "channels": 3, "levels": 8, "labels": False}
-    yield Call("data.images", data.images, {"folder": folder, **fitted})
-    split = data.Images(BITS.astype(np.uint8), None, 2).split
-    yield Call("Images.split", split, {"fractions": (0.5, 0.5), "rng": _rng()})
-    yield Call("digits", data.digits, {"split": "train", "threshold": 8})
-    probabilities = np.full((4, 2), 0.5)
-    yield Call("inception_score", metrics.inception_score, {"probabilities": probabilities})
-    yield Call("fid", metrics.fid, {"features_a": IMAGES.reshape(-1, 2), "features_b": IMAGES.reshape(-1, 2)})
-    yield Call("sample_grid", plot.sample_grid, {"images": np.zeros((2, 4, 4, 1)), "levels": 2})
-    yield Call("product", kernels.product, {"a": X, "b": X.T, "bias": np.ones(2)})
-    yield Call("kernels.gated_activation", kernels.gated_activation, {"x": X})
-
-
-def calls() -> dict[str, Call]:
-    """Return all calls by name."""
-    groups = autograd_calls, nn_calls, distribution_calls, bijection_calls, model_calls, other_calls
-    return {call.name: call for group in groups for call in group()}
+def low_level_calls() -> Iterator[Call]:
+    for group in (autograd_calls, kernel_calls, nn_calls, distribution_calls):
+        yield from group()

@@ -226,15 +226,15 @@ def test_rejects_wrong_dtypes_and_shapes() -> None:
         conv(x.astype(np.float32), w, ((0, 0),), 1, (4, 4))
     with pytest.raises(TypeError, match="int64"):
         conv(x.astype(np.int64), w.astype(np.int64), ((0, 0),), 1, (4, 4))
-    with pytest.raises(ValueError, match=r"^conv: expected weights \(2, 3, C_out\)"):
+    with pytest.raises(ValueError, match=r"^conv: w: expected shape \(2, 3, C_out\)"):
         conv(x, w, ((0, 0), (0, 1)), 1, (4, 4))
-    with pytest.raises(ValueError, match=r"^conv_transpose: expected weights"):
+    with pytest.raises(ValueError, match=r"^conv_transpose: w: expected shape"):
         conv_transpose(x, w, ((0, 0),), 1, (4, 4))
     with pytest.raises(ValueError, match="residual"):
         conv(x, w, ((0, 0),), 1, (4, 4), np.zeros(4))
     with pytest.raises(ValueError, match="bias"):
         conv(x, w, ((0, 0),), 1, (4, 4), None, np.zeros(4))
-    with pytest.raises(ValueError, match=r"^conv_weight: expected x and y"):
+    with pytest.raises(ValueError, match=r"^conv_weight: x and y: expected"):
         conv_weight(x, x[0], ((0, 0),), 1)
 
 
@@ -284,7 +284,7 @@ def test_second_process_loads_kernels_from_the_cache(tmp_path: Any) -> None:
 def test_rejects_taps_that_are_not_tuples_of_integers(taps: Any) -> None:
     x, w = np.ones((1, 3, 3, 9)), np.ones((1, 9, 9))
     for function, arguments in ((conv, (x, w, taps, 1, (3, 3))), (conv_weight, (x, x, taps, 1))):
-        with pytest.raises(TypeError, match="expected taps as a tuple of tuples of integers"):
+        with pytest.raises(TypeError, match="taps: expected a tuple of tuples of integers"):
             function(*arguments)
     np.testing.assert_array_equal(conv(x, w, ((0, 0),), 1, (3, 3)), 9)  # the plan of these taps is not affected
 
@@ -292,7 +292,7 @@ def test_rejects_taps_that_are_not_tuples_of_integers(taps: Any) -> None:
 @pytest.mark.parametrize("stride", [1.0, 1.5, float("nan"), True, "1"])
 def test_rejects_strides_that_are_not_integers(stride: Any) -> None:
     x, w = np.ones((1, 3, 3, 9)), np.ones((1, 9, 9))
-    with pytest.raises(TypeError, match="expected an integer stride"):
+    with pytest.raises(TypeError, match="stride: expected an integer"):
         conv(x, w, ((0, 0),), stride, (3, 3))
 
 

@@ -144,7 +144,7 @@ def test_pointwise_layer_evaluates_a_row(rng: np.random.Generator) -> None:
     cache.position = (0, slice(None))
     y = layer.astype(np.float64)(x, None, cache, residual)
     np.testing.assert_allclose(y.value, layer(x, None, residual=residual).value, rtol=1e-12)
-    with pytest.raises(ValueError, match=r"input of shape \(2, 5, 2\) .* got \(2, 5, 3\)"):
+    with pytest.raises(ValueError, match=r"x: expected shape \(2, 5, 2\) .* got \(2, 5, 3\)"):
         layer(residual, None, cache)
 
 
@@ -196,7 +196,7 @@ def test_rejects_a_layer_that_is_used_twice(rng: np.random.Generator) -> None:
 def test_rejects_a_wrong_batch_size(rng: np.random.Generator) -> None:
     layer, cache = random_conv(taps.dilated(2), rng), ActivationCache(1, (3,))
     cache.position = (0,)
-    with pytest.raises(ValueError, match=r"input of shape \(1, 2\) at \(0,\), got \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"x: expected shape \(1, 2\) at position \(0,\), got \(3, 2\)"):
         layer(np.zeros((3, 2)), cache)
 
 

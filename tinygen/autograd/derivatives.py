@@ -46,9 +46,9 @@ def value_and_grad(
     def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         with set_grad_enabled(True):
             if named is None:
-                args = (_as_variable(args[0]), *args[1:])
+                args = (_as_variable("the first argument of f", args[0]), *args[1:])
             variables = args[:1] if named is None else named
-            value, gradients = value_and_free([f(*args, **kwargs)], variables, allow_unreached)
+            value, gradients = value_and_free([_evaluate(f, *args, **kwargs)], variables, allow_unreached)
         return value, gradients[0] if named is None else gradients
 
     return value_and_gradient
@@ -63,9 +63,9 @@ def vjp(f: Function, *xs: TensorLike) -> tuple[Tensor, Callable[[TensorLike], li
         >>> [g.item() for g in pull_back(1.0)]
         [5.0, 2.0]
     """
-    inputs = [_as_variable(x) for x in xs]
+    inputs = [_as_variable(f"xs[{i}]", x) for i, x in enumerate(xs)]
     with set_grad_enabled(True):
-        y = f(*inputs)
+        y = _evaluate(f, *inputs)
     return _detach_in_no_grad(y), lambda g: grad(y, inputs, g, create_graph=is_grad_enabled(), allow_unreached=True)
 
 
@@ -81,7 +81,7 @@ def jvp(f: Function, xs: Iterable[TensorLike], tangents: Iterable[TensorLike]) -
     """
     xs, tangents = list(xs), list(tangents)
     if len(xs) != len(tangents):
-        raise ValueError(f"tangents: expected one for each of {len(xs)} xs, got {len(tangents)}")
+        raise ValueError(f"xs and tangents: expected equally many, got {len(xs)} and {len(tangents)}")
     for i, (x, tangent) in enumerate(zip(xs, tangents, strict=True)):
         shape, got = np.shape(value_of(x)), np.shape(value_of(tangent))
         if shape != got:
@@ -133,7 +133,7 @@ def hvp(f: Function, x: TensorLike, v: TensorLike) -> Tensor:
         >>> hvp(lambda x: x[0] * x[1], [1.0, 2.0], [1.0, 0.0]).value
         array([0., 1.])
     """
-    gradient, pull_back = vjp(_gradient(f), x)
+    gradient, pull_back = vjp(_gradient(f), _as_variable("x", x))
     if np.shape(value_of(v)) != gradient.shape:
         raise ValueError(f"v: expected the shape of x, {gradient.shape}, got {np.shape(value_of(v))}")
     return pull_back(v)[0]
@@ -141,13 +141,24 @@ def hvp(f: Function, x: TensorLike, v: TensorLike) -> Tensor:
 
 def _gradient(f: Function) -> Callable[[Tensor], Tensor]:
     # Where f does not depend on x, or its gradient does not, the derivative is zero.
-    return lambda x: grad(f(x), [x], create_graph=True, allow_unreached=True)[0]
+    return lambda x: grad(_evaluate(f, x), [x], create_graph=True, allow_unreached=True)[0]
+
+
+def _evaluate(f: Function, *args: Any, **kwargs: Any) -> Tensor:
+    y: Any = f(*args, **kwargs)
+    if not isinstance(y, Tensor):
+        got = f"one that returns {type(y).__name__}"
+        raise TypeError(f"f: expected a function that returns a Tensor, got {got}; compute it with tinygen.autograd")
+    return y
 
 
 def _detach_in_no_grad(y: Tensor) -> Tensor:
     return y if is_grad_enabled() else Tensor(y.value)
 
 
-def _as_variable(x: TensorLike) -> Tensor:
+def _as_variable(name: str, x: TensorLike) -> Tensor:
     """Return a new tensor, because f may also close over x, or receive it twice."""
-    return reshape(x, x.shape) if isinstance(x, Tensor) else Tensor(x)
+    x = reshape(x, x.shape) if isinstance(x, Tensor) else Tensor(x)
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: expected floating-point numbers, got {x.dtype}, which has no derivative")
+    return x

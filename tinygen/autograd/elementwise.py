@@ -238,5 +238,5 @@ def where(condition: TensorLike, a: TensorLike, b: TensorLike) -> Tensor:
 def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
     """y = x in another floating-point dtype; the cotangent is cast back. Raises TypeError for any other dtype."""
     if np.dtype(dtype).kind != "f":
-        raise TypeError(f"astype: expected a floating-point dtype, got {np.dtype(dtype)}; use x.value.astype")
+        raise TypeError(f"astype: dtype: expected a floating-point dtype, got {np.dtype(dtype)}; use x.value.astype")
     return node("astype", array_of(x).astype(np.dtype(dtype).newbyteorder("=")), (x, lambda g, y: g))

@@ -151,10 +151,13 @@ def lstm_cell(a: TensorLike, c: TensorLike) -> tuple[Tensor, Tensor]:
     """One step of an LSTM: c′ = σ(f) c + σ(i) tanh(g), h′ = σ(o) tanh(c′), where i, f, g, o are the quarters of a.
 
     Shapes: a (…, 4H), c (…, H); the result is (h′, c′), both (…, H).
-    Raises: ValueError if the last axis of a cannot be divided by 4.
+    Raises: ValueError if the shapes do not match.
     Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forget gate of Gers, Schmidhuber &
     Cummins, "Learning to forget: continual prediction with LSTM", 2000.
     """
+    u, v = array_of(a), array_of(c)
+    if not u.ndim or u.shape[-1] % 4 or v.shape != (*u.shape[:-1], u.shape[-1] // 4):
+        raise ValueError(f"lstm_cell: a and c: expected shapes (…, 4H) and (…, H), got {u.shape} and {v.shape}")
     i, f, g, o = split(a, 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     return sigmoid(o) * tanh(c), c

@@ -48,7 +48,9 @@ def linear(x: TensorLike, w: TensorLike, b: TensorLike, relu: bool = False) -> T
     """
     u, v, c = array_of(x), array_of(w), array_of(b)
     if v.ndim != 2 or u.shape[-1:] != v.shape[:1] or c.shape != v.shape[1:]:
-        raise ValueError(f"linear: expected x (…, n), w (n, m) and b (m,), got {u.shape}, {v.shape} and {c.shape}")
+        wrong = "w" if v.ndim != 2 else "b" if c.shape != v.shape[1:] else "x"
+        got = f"{u.shape}, {v.shape} and {c.shape}"
+        raise ValueError(f"linear: {wrong}: expected shapes (…, n), (n, m) and (m,) of x, w and b, got {got}")
     rows, n, m = math.prod(u.shape[:-1]), *v.shape
     y = node(
         "linear",

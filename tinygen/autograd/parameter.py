@@ -43,6 +43,7 @@ class Parameter(Tensor):
             )
         super().__setattr__(name, value)
 
+    @explained
     def assign(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
         """Replace the value with a new array; the dtype is kept unless one is given.
 

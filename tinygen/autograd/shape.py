@@ -59,7 +59,7 @@ def sum_to(x: TensorLike, shape: int | Shape) -> Tensor:
     v, shape = array_of(x), as_integers("sum_to", "shape", shape)
     lead = v.ndim - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, v.shape[lead:], strict=True)):
-        raise ValueError(f"sum_to: expected a shape that broadcasts to {v.shape}, the shape of x, got {tuple(shape)}")
+        raise ValueError(f"sum_to: shape: expected one that broadcasts to that of x, {v.shape}, got {tuple(shape)}")
     stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and v.shape[i + lead] != 1)
     y = total(v, tuple(range(lead)) + stretched).reshape(shape)
     y = y.astype(v.dtype, copy=False) if v.dtype.kind == "f" else y
@@ -82,7 +82,7 @@ def index(x: TensorLike, key: Any) -> Tensor:
     unique = _selects_no_element_twice(key)
     if is_grad_enabled() and not unique:
         key = deepcopy(key)  # the caller may modify an index array before the backward pass
-    y = apply_numpy(getitem, [v], key, op="index")
+    y = apply_numpy(getitem, [v], key, op="index: key")
 
     vjp: VJP = lambda g, y: scatter_add(g, key, v.shape)
     return node("index", y, (x, IndexVJP(key, vjp) if unique else vjp))
@@ -94,8 +94,9 @@ def scatter_add(x: TensorLike, key: Any, shape: Shape) -> Tensor:
     v, shape = array_of(x), as_integers("scatter_add", "shape", shape)
     _check_key("scatter_add", key)
     y = np.zeros(shape, _sum_dtype(v))
-    if (selected := apply_numpy(getitem, [y], key, op="scatter_add").shape) != v.shape:
-        raise ValueError(f"scatter_add: expected x of shape {selected}, as {key} selects from {shape}, got {v.shape}")
+    if (selected := apply_numpy(getitem, [y], key, op="scatter_add: key").shape) != v.shape:
+        got = f"{selected} from {shape} and {v.shape}"
+        raise ValueError(f"scatter_add: x and key: expected x of the shape that key selects, got {got}")
     if _selects_no_element_twice(key):
         y[key] += v
     else:
@@ -150,7 +151,7 @@ def put_along_axis(x: TensorLike, indices: Array, axis: int, shape: Shape) -> Te
     v, shape = array_of(x), as_integers("put_along_axis", "shape", shape)
     indices, axis = _check_indices("put_along_axis", shape, indices, axis)
     if v.shape != indices.shape:
-        raise ValueError(f"put_along_axis: expected x of the shape of indices, {indices.shape}, got {v.shape}")
+        raise ValueError(f"put_along_axis: x: expected the shape of indices, {indices.shape}, got {v.shape}")
     y = np.zeros(shape, _sum_dtype(v))
     if indices.shape[axis] == 1:
         np.put_along_axis(y, indices, v, axis)  # much faster, and correct as no element is written twice
@@ -173,7 +174,10 @@ def _check_indices(op: str, shape: Shape, indices: Any, axis: int) -> tuple[Arra
     at = normalize_axis_index(as_int(op, "axis", axis), len(shape), op)
     others = [(*s[:at], *s[at + 1 :]) for s in (shape, indices.shape)]
     if len(shape) != indices.ndim or others[0] != others[1]:
-        raise ValueError(f"{op}: expected indices of shape {shape} except along axis {axis}, got {indices.shape}")
+        raise ValueError(f"{op}: indices: expected shape {shape} except along axis {axis}, got {indices.shape}")
+    if indices.size and not -shape[at] <= indices.min() <= indices.max() < shape[at]:
+        got = f"{indices.min()}…{indices.max()}"
+        raise IndexError(f"{op}: indices: expected {-shape[at]}…{shape[at] - 1} along axis {axis}, got {got}")
     return indices, at
 
 
@@ -247,10 +251,10 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[T
     if np.ndim(sections) == 0:
         count = given[0]
         if count < 1 or size % count:
-            raise ValueError(f"split: expected a divisor of {size}, the length of axis {axis}, got {count}")
+            raise ValueError(f"split: sections: expected a divisor of {size}, the length of axis {axis}, got {count}")
         cuts = [i * size // count for i in range(count + 1)]
     elif cuts != sorted(cuts):
-        raise ValueError(f"split: expected ascending indices from 0 to {size}, got {list(given)}")
+        raise ValueError(f"split: sections: expected ascending indices from 0 to {size}, got {list(given)}")
     return [index(x, _slice_along(axis, start, stop, len(shape))) for start, stop in pairwise(cuts)]
 
 
@@ -271,7 +275,7 @@ def stack(tensors: Iterable[TensorLike], axis: int = 0) -> Tensor:
     tensors = list(tensors)
     shapes = {np.shape(value_of(x)) for x in tensors}
     if len(shapes) != 1:
-        raise ValueError(f"stack: expected one or more tensors of equal shape, got shapes {sorted(shapes)}")
+        raise ValueError(f"stack: tensors: expected one or more of equal shape, got shapes {sorted(shapes)}")
     shape = shapes.pop()
     at = normalize_axis_index(as_int("stack", "axis", axis), len(shape) + 1, "stack")
     return concatenate([reshape(x, (*shape[:at], 1, *shape[at:])) for x in tensors], at)

@@ -127,6 +127,8 @@ class Tensor:
         array = array_of(np.asarray(value))
         if array.dtype.kind not in "fiub":
             raise TypeError(f"value: expected real numbers, got dtype {array.dtype}")
+        if dtype is not None and np.dtype(dtype).kind not in "fiub":
+            raise TypeError(f"dtype: expected real numbers, got {np.dtype(dtype)}")
         array = array if dtype is None else array.astype(dtype, copy=False)
         self.value, self.edges, self.op, self.order = array, (), "", next(orders)
 
@@ -247,7 +249,7 @@ class Tensor:
         return PRIMITIVES["reshape"](self, _one_or_several(shape))
 
     def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
-        return PRIMITIVES["transpose"](self, _one_or_several(axes) or None)
+        return PRIMITIVES["transpose"](self, _one_or_several(axes) if axes else None)
 
 
 def _one_or_several(arguments: tuple[Any, ...]) -> Any:

@@ -44,6 +44,7 @@ class ActNorm(Bijection):
         return exp(-self.s) * z + self.m
 
     def initialise(self, x: TensorLike, context: Context = None) -> Tensor:
+        self._positions("x", x)
         v = array_of(x).reshape(-1, array_of(x).shape[-1]).astype(np.float64)
         require(len(v) >= 2, "x", "at least two values per channel", f"shape {array_of(x).shape}")
         deviation = v.std(0)

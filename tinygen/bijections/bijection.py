@@ -50,7 +50,10 @@ class Bijection(Module):
         return self.inverse(z, context)[0]
 
     def initialise(self, x: TensorLike, context: Context = None) -> Tensor:
-        """Set data-dependent parameters, such as those of `ActNorm`, from a first batch x. Return z."""
+        """Set data-dependent parameters, such as those of `ActNorm`, from a first batch x. Return z.
+
+        In derivatives of z, the parameters are constants.
+        """
         return self.forward(x, context)[0]
 
 

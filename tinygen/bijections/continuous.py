@@ -68,10 +68,12 @@ class ContinuousFlow(Bijection):
         return z, log_det
 
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
+        check_event("z", z, (self.velocity.dim,))
         x, log_det = self.solve(z, 1.0, 0.0, context).y
         return x, log_det
 
     def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
+        check_event("z", z, (self.velocity.dim,))
         x: Tensor = self.solve(z, 1.0, 0.0, context, log_det=False).y[0]
         return x
 

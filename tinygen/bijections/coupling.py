@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ..autograd import Parameter, Tensor, TensorLike, exp, split, tanh
-from ..checks import require
+from ..checks import check_event, require
 from .bijection import Bijection, Context, sum_event, zero_log_det
 from .coupling_masks import Mask
 
@@ -49,6 +49,7 @@ class AdditiveCoupling(Bijection):
         return self.mask.merge(a, b + self._shift(a, context)), zero_log_det(x)
 
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
+        check_event("z", z, self.mask.shape)
         a, b = self.mask.split(z)
         return self.mask.merge(a, b - self._shift(a, context)), zero_log_det(z)
 
@@ -89,11 +90,13 @@ class AffineCoupling(Bijection):
         return self.mask.merge(a, b * exp(s) + t), sum_event(s)
 
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
+        check_event("z", z, self.mask.shape)
         a, b = self.mask.split(z)
         s, t = self._scale_and_shift(a, context)
         return self.mask.merge(a, (b - t) * exp(-s)), -sum_event(s)
 
     def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
+        check_event("z", z, self.mask.shape)
         a, b = self.mask.split(z)
         s, t = self._scale_and_shift(a, context)
         return self.mask.merge(a, (b - t) * exp(-s))

@@ -7,9 +7,10 @@ Checked by: tests/bijections/test_squeeze.py
 import math
 from collections.abc import Sequence
 
+from ..arguments import explained
 from ..autograd import Tensor, TensorLike, concatenate, reshape, split, transpose
 from ..autograd.tensor import array_of
-from ..checks import require
+from ..checks import check_counts, check_event, require
 from .bijection import Bijection, Chain, Context, zero_log_det
 from .permute import Reshape
 
@@ -59,24 +60,29 @@ class FactorOut(Bijection):
     """
 
     def __init__(self, shape: tuple[int, ...], rest: Bijection) -> None:
+        check_counts("shape", shape)
         require(shape[-1] % 2 == 0, "shape", "an even number of channels", shape)
-        self.half, self.rest, self.context = (*shape[:-1], shape[-1] // 2), rest, rest.context
+        self.shape, self.half, self.rest, self.context = tuple(shape), (*shape[:-1], shape[-1] // 2), rest, rest.context
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
+        check_event("x", x, self.shape)
         a, b = split(x, 2, -1)
         z, log_det = self.rest.forward(b, context)
         return concatenate([self._flat(a), z], 1), log_det
 
     def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
+        check_event("z", z, (math.prod(self.shape),))
         a, noise = split(z, 2, 1)
         b, log_det = self.rest.inverse(noise, context)
         return concatenate([a.reshape(len(a), *self.half), b], -1), log_det
 
     def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
+        check_event("z", z, (math.prod(self.shape),))
         a, noise = split(z, 2, 1)
         return concatenate([a.reshape(len(a), *self.half), self.rest.to_data(noise, context)], -1)
 
     def initialise(self, x: TensorLike, context: Context = None) -> Tensor:
+        check_event("x", x, self.shape)
         a, b = split(x, 2, -1)
         return concatenate([self._flat(a), self.rest.initialise(b, context)], 1)
 
@@ -84,6 +90,7 @@ class FactorOut(Bijection):
         return a.reshape(len(a), math.prod(self.half))  # −1 would be ambiguous for an empty batch
 
 
+@explained
 def multi_scale(stages: Sequence[Bijection], shapes: Sequence[tuple[int, ...]]) -> Chain:
     """Chain the stages and factor out half of the channels after each stage but the last.
 
@@ -94,8 +101,9 @@ def multi_scale(stages: Sequence[Bijection], shapes: Sequence[tuple[int, ...]]) 
     Shapes: x, images (N, H, W, C); z, vectors (N, D).
     Raises: ValueError if there are no stages, or if stages and shapes differ in length.
     """
-    if not stages or len(stages) != len(shapes):
-        raise ValueError(f"stages: expected at least one, and a shape for each, got {len(stages)} and {len(shapes)}")
+    if not len(stages) or len(stages) != len(shapes):
+        got = f"{len(stages)} and {len(shapes)}"
+        raise ValueError(f"stages and shapes: expected at least one, and equally many, got {got}")
     chain = Chain(stages[-1], Reshape(shapes[-1], (math.prod(shapes[-1]),)))
     for stage, shape in zip(stages[-2::-1], shapes[-2::-1], strict=True):
         chain = Chain(stage, FactorOut(shape, chain))

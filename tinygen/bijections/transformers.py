@@ -73,14 +73,15 @@ class AffineTransformer(Recorded):
         return np.zeros(2)
 
     def forward(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        s, t = self._log_scale_and_shift(parameters)
+        s, t = self._log_scale_and_shift(x, parameters)
         return multiply(x, exp(s)) + t, s
 
     def inverse(self, z: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        s, t = self._log_scale_and_shift(parameters)
+        s, t = self._log_scale_and_shift(z, parameters)
         return subtract(z, t) * exp(-s), -s
 
-    def _log_scale_and_shift(self, parameters: TensorLike) -> tuple[Tensor, Tensor]:
+    def _log_scale_and_shift(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
+        _check_parameters(x, parameters, self.width)
         s, t = index(parameters, (..., 0)), index(parameters, (..., 1))
         return _bounded(s, self.bound), t
 
@@ -120,6 +121,7 @@ class MixtureCDF(Recorded):
 
         Identical components would receive identical gradients and remain identical.
         """
+        require(-math.inf < low < high < math.inf, "low and high", "finite numbers with low < high", (low, high))
         k = self.width // 3
         half = (high - low) / (2 * k)
         return np.concatenate([np.zeros(k), np.linspace(low + half, high - half, k), np.full(k, math.log(half))])
@@ -170,13 +172,17 @@ class MixtureCDF(Recorded):
 
     def _bounded_parameters(self, x: TensorLike, parameters: TensorLike) -> TensorLike:
         """Check the shape of the parameters against x, and bound ln s."""
-        shape, got = array_of(x).shape, array_of(parameters).shape
-        if got[-1:] != (self.width,) or not broadcasts(got[:-1], shape):
-            raise ValueError(f"parameters: expected (…, {self.width}), broadcastable to x {shape}, got {got}")
+        _check_parameters(x, parameters, self.width)
         if self.bound is None:
             return parameters
         others, log_scales = split(parameters, [2 * self.width // 3], -1)
         return concatenate([others, _bounded(log_scales, self.bound)], -1)
+
+
+def _check_parameters(x: TensorLike, parameters: TensorLike, width: int) -> None:
+    shape, got = array_of(x).shape, array_of(parameters).shape
+    if got[-1:] != (width,) or not broadcasts(got[:-1], shape):
+        raise ValueError(f"parameters: expected (…, {width}), broadcastable to x {shape}, got {got}")
 
 
 def _bounded(s: Tensor, bound: float) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ..arguments import explained
+from ..arguments import checked
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.tensor import array_of
 from ..checks import at_least, require
@@ -70,7 +70,7 @@ def mean_loss(loss: Tensor) -> Tensor:
     return loss.mean()
 
 
-@explained
+@checked
 def bits_per_dim(nats: float, dims: int) -> float:
     """Convert a negative log-likelihood per example from nats to bits per dimension: nats / (dims ln 2)."""
     at_least(1, dims=dims)

@@ -55,10 +55,10 @@ class Gaussian(Recorded):
 
 
 class StandardNormal(Recorded):
-    """Standard normal distribution: ln p(z) = −½ ‖z‖² − ½ D ln 2π, a base distribution of flows.
+    """Standard normal distribution: ln p(x) = −½ ‖x‖² − ½ D ln 2π, a base distribution of flows.
 
-    Shapes: z (N, *shape), log_prob (N,) in nats, samples (n, *shape) of float64.
-    Raises: ValueError if z has the wrong shape or n is negative.
+    Shapes: x (N, *shape), log_prob (N,) in nats, samples (n, *shape) of float64.
+    Raises: ValueError if x has the wrong shape or n is negative.
 
     Example:
         >>> StandardNormal((2,)).log_prob(np.zeros((3, 2))).value.round(4)  # −ln 2π
@@ -69,7 +69,7 @@ class StandardNormal(Recorded):
         self.shape = tuple(shape)
 
     def log_prob(self, x: TensorLike) -> Tensor:
-        check_event("z", x, self.shape)
+        check_event("x", x, self.shape)
         return log_normal(x).sum(tuple(range(1, 1 + len(self.shape))))
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
@@ -78,14 +78,14 @@ class StandardNormal(Recorded):
 
 
 class StandardUniform(Recorded):
-    """Uniform distribution on the unit cube: p(z) = 1 in [0, 1]^D, else 0. Shapes and errors as for StandardNormal."""
+    """Uniform distribution on the unit cube: p(x) = 1 in [0, 1]^D, else 0. Shapes and errors as for StandardNormal."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = tuple(shape)
 
     def log_prob(self, x: TensorLike) -> Tensor:
-        check_event("z", x, self.shape)
-        v = floating("z", x)
+        check_event("x", x, self.shape)
+        v = floating("x", x)
         inside = np.all((v >= 0) & (v <= 1), axis=tuple(range(1, v.ndim)))
         y = np.where(inside, 0, -np.inf).astype(v.dtype)
         return node("log_uniform", y, (x, lambda g, y: Tensor(np.zeros_like(v))))  # constant inside and outside

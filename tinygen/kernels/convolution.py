@@ -57,9 +57,10 @@ def conv(
         bias (C_out,).
     Raises: TypeError unless x and w are both float32 or both float64; ValueError if shapes do not match.
     """
-    _check("conv", x, w, taps, 1, stride, size)
+    _check("conv", "x", x, w, taps, 1, stride, size)
     shape = (len(x), *size, w.shape[2])
     terms = flat_terms(residual, bias, shape, x.dtype)
+    relu = bool(relu)  # a kernel would be compiled for every other type
     pointwise = taps == ((0,) * len(size),) and stride == 1 and size == x.shape[1:-1]
     if numba.config.DISABLE_JIT or (pointwise and residual is None and w.shape[2] < _FEW):
         return reference.conv(x, w, taps, stride, size, residual, bias, relu)
@@ -82,7 +83,7 @@ def conv_transpose(
         bias (C_in,).
     Raises: TypeError unless y and w are both float32 or both float64; ValueError if shapes do not match.
     """
-    _check("conv_transpose", y, w, taps, 2, stride, size)
+    _check("conv_transpose", "y", y, w, taps, 2, stride, size)
     terms = flat_terms(residual, bias, (len(y), *size, w.shape[1]), y.dtype)
     if numba.config.DISABLE_JIT:
         return reference.conv_transpose(y, w, taps, stride, size, residual, bias)
@@ -112,12 +113,10 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     Raises: TypeError unless x and y are both float32 or both float64; ValueError if shapes do not match.
     """
     if x.dtype != y.dtype or x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"conv_weight: expected x and y both float32 or both float64, got {x.dtype} and {y.dtype}")
+        raise TypeError(f"conv_weight: x and y: expected both float32 or both float64, got {x.dtype} and {y.dtype}")
     if x.ndim != y.ndim or x.shape[:1] != y.shape[:1]:
-        raise ValueError(
-            f"conv_weight: expected x and y with the same N and number of axes, got {x.shape} and {y.shape}"
-        )
-    _check_geometry("conv_weight", x.shape, taps, stride, y.shape[1:-1])
+        raise ValueError(f"conv_weight: x and y: expected the same N and number of axes, got {x.shape} and {y.shape}")
+    _check_geometry("conv_weight", "x", x.shape, taps, stride, y.shape[1:-1])
     if numba.config.DISABLE_JIT:
         return reference.conv_weight(x, y, taps, stride)
     if not (x.size and y.size and taps):
@@ -220,32 +219,31 @@ def _planar(x: Array) -> Array:
     return x[:, None] if x.ndim == 3 else x
 
 
-def _check(name: str, x: Array, w: Array, taps: Taps, axis: int, stride: int, size: Size) -> None:
+def _check(op: str, name: str, x: Array, w: Array, taps: Taps, axis: int, stride: int, size: Size) -> None:
+    """Check the arguments of an operation on images x, which it calls `name`."""
     if x.dtype != w.dtype or x.dtype not in (np.float32, np.float64):
-        raise TypeError(
-            f"{name}: expected input and weights of one dtype, float32 or float64, got {x.dtype}, {w.dtype}"
-        )
-    _check_geometry(name, x.shape, taps, stride, size)
+        raise TypeError(f"{op}: {name} and w: expected both float32 or both float64, got {x.dtype} and {w.dtype}")
+    _check_geometry(op, name, x.shape, taps, stride, size)
     if w.ndim != 3 or w.shape[0] != len(taps) or w.shape[axis] != x.shape[-1]:
         expected = [str(len(taps)), "C_in", "C_out"]
         expected[axis] = str(x.shape[-1])
-        raise ValueError(f"{name}: expected weights ({', '.join(expected)}) for input {x.shape}, got {w.shape}")
+        raise ValueError(f"{op}: w: expected shape ({', '.join(expected)}) for {name} {x.shape}, got {w.shape}")
 
 
-def _check_geometry(name: str, shape: tuple[int, ...], taps: Taps, stride: int, size: Size) -> None:
+def _check_geometry(op: str, name: str, shape: tuple[int, ...], taps: Taps, stride: int, size: Size) -> None:
     axes = len(shape) - 2
     # Sets of types, because comparing the taps one by one would take longer; 1.0 == 1 would enter the cache of plans.
     if not (isinstance(taps, tuple) and {*map(type, taps)} <= {tuple} and {*map(type, chain(*taps))} <= _INTEGERS):
-        raise TypeError(f"{name}: expected taps as a tuple of tuples of integers, got {taps!r}")
+        raise TypeError(f"{op}: taps: expected a tuple of tuples of integers, got {taps!r}")
     if type(stride) not in _INTEGERS:
-        raise TypeError(f"{name}: expected an integer stride, got {stride!r}")
+        raise TypeError(f"{op}: stride: expected an integer, got {stride!r}")
     if axes not in (1, 2) or not {*map(len, taps)} <= {axes}:
-        raise ValueError(
-            f"{name}: expected images (N, H, W, C) and taps (dy, dx) or sequences (N, T, C) and taps (dt,), "
-            f"got {shape} and {taps[:1]}…"
-        )
-    if not 1 <= stride < 1 << 31 or len(size) != axes or min(size) < 0:
-        raise ValueError(f"{name}: expected stride ≥ 1 and {axes} sizes ≥ 0, got stride {stride} and size {size}")
+        expected = "images (N, H, W, C) and (dy, dx), or sequences (N, T, C) and (dt,)"
+        raise ValueError(f"{op}: {name} and taps: expected {expected}, got {shape} and {taps[:1]}…")
+    if not 1 <= stride < 1 << 31:
+        raise ValueError(f"{op}: stride: expected an integer from 1 to 2³¹ − 1, got {stride}")
+    if len(size) != axes or min(size) < 0:
+        raise ValueError(f"{op}: size: expected {axes} integers of at least 0, got {size}")
 
 
 def flat_terms(residual: Term, bias: Term, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
@@ -258,7 +256,8 @@ def flat_terms(residual: Term, bias: Term, shape: tuple[int, ...], dtype: np.dty
             residual = np.broadcast_to(residual, shape)
         except ValueError:
             raise ValueError(f"residual: expected a shape broadcastable to {shape}, got {residual.shape}") from None
-    if bias.shape != shape[-1:] or not bias.dtype == residual.dtype == dtype:
-        got = f"{bias.shape} and {bias.dtype}, residual {residual.dtype}"
-        raise ValueError(f"bias: expected shape {shape[-1:]}, with {dtype} for bias and residual, got {got}")
+    if residual.dtype != dtype:
+        raise ValueError(f"residual: expected {dtype}, got {residual.dtype}")
+    if bias.shape != shape[-1:] or bias.dtype != dtype:
+        raise ValueError(f"bias: expected shape {shape[-1:]} and {dtype}, got {bias.shape} and {bias.dtype}")
     return as_contiguous(residual).reshape(-1), as_contiguous(bias)

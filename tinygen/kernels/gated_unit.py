@@ -14,6 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from ..arguments import explained
 from .activation import _gate, gated_activation
 from .position import AtPosition, _evaluate, tile_rows
 from .runtime.arrays import Array
@@ -46,17 +47,19 @@ class GatedUnit:
     Raises: TypeError or ValueError if shapes or dtypes do not match.
     """
 
+    @explained
     def __init__(self, gate: AtPosition, residual: AtPosition | None, skip: AtPosition) -> None:
         self.gate, self.residual, self.skip = gate, residual, skip
         self.is_fused = gate.dtype == np.float32 and not numba.config.DISABLE_JIT
         for layer in (skip,) if residual is None else (residual, skip):
             if layer.dtype != gate.dtype or 2 * (len(layer.w) - 1) != gate.channels:
                 raise ValueError(
-                    f"GatedUnit: expected layers with half of the {gate.channels} channels of the gate as inputs, and "
+                    f"residual and skip: expected layers of half of the {gate.channels} channels of the gate, in "
                     f"{gate.dtype}, got {len(layer.w) - 1} and {layer.dtype}"
                 )
         self.grain = min(layer.grain for layer in (gate, skip))
 
+    @explained
     def __call__(
         self, x: Array, starts: Array, n: int, context: Array | None, h: Array, skip: Array | None
     ) -> tuple[Array, Array]:
@@ -65,12 +68,12 @@ class GatedUnit:
             return self.plain(x, starts, n, context, h, skip)
         gate, residual, last = self.gate, self.residual, self.skip
         gate.check_inputs(x, starts, n)
-        context, skip = gate.as_residual(context, n), last.as_residual(skip, n)
+        context, skip = gate.as_residual(context, n, "context"), last.as_residual(skip, n, "skip")
         next_skip = np.empty((n, last.channels), x.dtype)
         if residual is None:
             w_h, next_h = last.packed, h[:0]  # not computed
         else:
-            w_h, h, next_h = residual.packed, residual.as_residual(h, n), np.empty(h.shape, h.dtype)
+            w_h, h, next_h = residual.packed, residual.as_residual(h, n, "h"), np.empty(h.shape, h.dtype)
         arrays = x, starts, gate.packed, context, w_h, h, next_h, last.packed, skip, next_skip
         if n < 2 * self.grain:  # the usual case: too little work to split
             _evaluate_unit(tile_rows(n), *arrays, 0, n)
@@ -82,6 +85,9 @@ class GatedUnit:
         self, x: Array, starts: Array, n: int, context: Array | None, h: Array, skip: Array | None
     ) -> tuple[Array, Array]:
         """Compute the same layer by layer."""
+        for name, layer, added in ("context", self.gate, context), ("h", self.residual, h), ("skip", self.skip, skip):
+            if layer is not None:
+                layer.as_residual(added, n, name)
         z = gated_activation(self.gate(x, starts, n, context))
         next_h = h if self.residual is None else self.residual(z, _FIRST, n, h)
         return next_h, self.skip(z, _FIRST, n, skip)

@@ -12,6 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from ..arguments import explained
 from .convolution import GRAIN
 from .packing import pack
 from .reference import matmul
@@ -31,7 +32,7 @@ def _evaluate(
     """Compute rows start … stop of y, at least one tile's height.  w: packed, with the bias as its last row."""
     height, depth, lanes, run, channels = len(rows), w.shape[1], w.shape[2], x.shape[1], y.shape[1]
     if starts.size * run + 1 != depth:
-        raise ValueError("expected x (rows, C_in) and starts (taps,)")
+        raise ValueError("x and starts: expected shapes (rows, C_in) and (taps,)")
     for t in range(starts.size):
         if starts[t] < 0 or starts[t] + stop > len(x):
             raise ValueError("starts: expected rows of x")
@@ -71,6 +72,7 @@ class AtPosition:
     Raises: TypeError or ValueError if shapes or dtypes do not match, or if a row is not in x.
     """
 
+    @explained
     def __init__(self, w: Array, b: Array | None, relu: bool = False) -> None:
         check_dtype("w", w, np.float32, np.float64)
         if w.ndim != 3:
@@ -85,6 +87,7 @@ class AtPosition:
         self.zeros, self.relu = np.zeros_like(self.w[:1]), relu
         self.grain = max(len(_TALL), GRAIN // self.w.size)
 
+    @explained
     def __call__(self, x: Array, starts: Array, n: int, residual: Array | None = None) -> Array:
         self.check_inputs(x, starts, n)
         residual = self.as_residual(residual, n)
@@ -101,19 +104,19 @@ class AtPosition:
     def check_inputs(self, x: Array, starts: Array, n: int) -> None:
         """Raise TypeError or ValueError unless the kernel can read x; the kernel itself compares the sizes."""
         if x.dtype != self.dtype or starts.dtype != np.int64:
-            raise TypeError(f"expected x {self.dtype} and starts int64, got {x.dtype} and {starts.dtype}")
+            raise TypeError(f"x and starts: expected {self.dtype} and int64, got {x.dtype} and {starts.dtype}")
         if not (x.flags.carray and x.ndim == 1 + starts.ndim == 2 and n >= 0):
             got = f"{x.shape}, {starts.shape} and {n}"
-            raise ValueError(f"expected contiguous x (rows, C_in), starts (taps,) and n ≥ 0, got {got}")
+            raise ValueError(f"x, starts and n: expected contiguous (rows, C_in), (taps,) and n ≥ 0, got {got}")
 
-    def as_residual(self, residual: Array | None, n: int) -> Array:
+    def as_residual(self, residual: Array | None, n: int, name: str = "residual") -> Array:
         """Return the residual as the kernel expects it; raise TypeError or ValueError if it does not fit."""
         if residual is None:
             return self.zeros
         if residual.dtype != self.dtype:
-            raise TypeError(f"residual: expected {self.dtype}, got {residual.dtype}")
+            raise TypeError(f"{name}: expected {self.dtype}, got {residual.dtype}")
         if residual.shape != (n, self.channels):
-            raise ValueError(f"residual: expected shape {(n, self.channels)}, got {residual.shape}")
+            raise ValueError(f"{name}: expected shape {(n, self.channels)}, got {residual.shape}")
         return as_contiguous(residual)
 
     def plain(self, x: Array, starts: Array, n: int, residual: Array) -> Array:

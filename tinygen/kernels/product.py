@@ -41,7 +41,11 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
         return y if same else _finish(y, bias, relu)
     if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == b.shape[-2] == 1:
         return _finish(np.asarray(a * b), bias, relu)  # an outer product, for which BLAS takes five times as long
-    return _finish(reference.matmul(a, b), bias, relu)
+    try:
+        y = reference.matmul(a, b)
+    except ValueError as error:
+        raise ValueError(f"product: a and b: expected (…, n, k) and (…, k, m), got {a.shape} and {b.shape}") from error
+    return _finish(y, bias, relu)
 
 
 def _worth_a_kernel(a: Array, b: Array) -> bool:
@@ -58,4 +62,6 @@ def _worth_a_kernel(a: Array, b: Array) -> bool:
 def _finish(y: Array, bias: Array | None, relu: bool) -> Array:
     if bias is not None:
         y = np.add(y, bias, out=y) if y.dtype == np.result_type(y, bias) else y + bias
+    if y.dtype.kind not in "fiub":
+        raise TypeError(f"product: expected real numbers, got {y.dtype}")
     return activation.relu(y) if relu else y

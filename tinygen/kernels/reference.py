@@ -112,7 +112,7 @@ def gated_activation(x: Array) -> Array:
 def gated_activation_vjp(x: Array, g: Array) -> Array:
     """ā = g σ(b) (1 − tanh² a),   b̄ = g tanh(a) σ(b) (1 − σ(b))."""
     a, b = np.split(as_floating(x), 2, -1)
-    s = g * sigmoid(b)
+    s = as_floating(g) * sigmoid(b)
     slope = 4 * sigmoid(2 * a) * sigmoid(-2 * a)  # 1 − tanh² a = 4 σ(2a) σ(−2a), which does not cancel
     return np.concatenate([s * slope, s * np.tanh(a) * sigmoid(-b)], axis=-1)  # 1 − σ(b) = σ(−b)
 

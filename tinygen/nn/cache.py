@@ -31,10 +31,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..arguments import checked
+from ..arguments import checked, explained
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.tensor import array_of, node
-from ..checks import at_least, require
+from ..checks import at_least, broadcasts, require
 from ..kernels import AtPosition, GatedUnit
 from .cache_slots import padded_image, ring_buffer
 from .layers import Conv
@@ -53,7 +53,7 @@ class ActivationCache:
 
     Set `position`, then call the layers with the activations at that position. If the first layer does not read the
     current pixel (mask A), call it with x = None and pass the pixel to `write` once it is sampled. Use a new cache for
-    each sampling run, since weights are cached at the first evaluation.
+    each sampling run, since weights are cached at the first evaluation. The results have no edges.
 
     With `overwrite`, a position may be evaluated several times, for example once per channel of a pixel; the last input
     replaces the earlier ones.
@@ -102,6 +102,7 @@ class ActivationCache:
         self.stop = self.start + (self.size[-1] if self.is_row else 1)
         self.lead = (self.n, self.size[-1]) if self.is_row else (self.n,)
 
+    @explained
     def evaluate(
         self, layer: Layer, x: TensorLike | None, residual: TensorLike = 0.0, mask: Array | None = None
     ) -> Tensor:
@@ -116,6 +117,7 @@ class ActivationCache:
             cached = self._layers[id(layer)] = self._add(layer, mask)
         return cached.evaluate(self, x, residual)
 
+    @explained
     def gated_unit(
         self, gate: Conv, residual: Conv | None, skip: Conv, h: TensorLike, total: TensorLike, context: TensorLike
     ) -> tuple[Tensor, Tensor]:
@@ -154,14 +156,16 @@ class ActivationCache:
         self._inputs[id(layer)] = layer, v.reshape(self.n, math.prod(v.shape[1:-1]), v.shape[-1])[:, : self.known]
         return layer(x, residual=residual) if isinstance(layer, Conv) else layer(x, mask, residual=residual)
 
+    @explained
     def write(self, pixel: TensorLike) -> None:
         """Store the sampled pixel (n, C) at the current position, for all layers that were called with x = None."""
         for cached in self._layers.values():
             if isinstance(cached, _CachedConv) and cached.reads_image:
-                cached.write(self, array_of(pixel))
+                cached.write(self, "pixel", array_of(pixel))
 
     def _add(self, layer: Any, mask: Array | None) -> _CachedLayer:
-        axes = len(self.position)
+        axes, known = len(self.position), hasattr(layer, "weights")
+        require(known, "layer", "a Conv, MaskedConv or MaskedLinear", type(layer).__name__)
         if not hasattr(layer, "taps"):  # a linear layer
             return _CachedLayer(layer, mask)
         last = (0, *(float("inf"),) * (axes - 1)) if self.is_row else (0,) * axes
@@ -189,7 +193,7 @@ class _CachedLayer:
     def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
         """Return the layer's output at the current position."""
         rows, starts = self.inputs(cache, x)
-        added = self.as_residual(residual, (*cache.lead, self.n_out))
+        added = self.as_residual("residual", residual, (*cache.lead, self.n_out))
         if not cache.is_row:
             return node("conv", self.kernel(rows, starts, cache.n, added))
         # The kernel orders the activations of a row by pixel, then by image: (W · n, C).
@@ -198,13 +202,14 @@ class _CachedLayer:
         y = self.kernel(rows, starts, width * n, added)
         return node("conv", y.reshape(width, n, self.n_out).swapaxes(0, 1))
 
-    def as_residual(self, residual: TensorLike, shape: tuple[int, ...]) -> Array | None:
+    def as_residual(self, name: str, residual: TensorLike, shape: tuple[int, ...]) -> Array | None:
         """Return the residual broadcast to a shape, in the dtype of the layer, or None if it is 0."""
         if isinstance(residual, float) and residual == 0:
             return None
         added = array_of(residual)
         if added.shape == shape and added.dtype == self.dtype:
             return added
+        require(broadcasts(added.shape, shape), name, f"a shape that broadcasts to {shape}", added.shape)
         return np.broadcast_to(added, shape).astype(self.dtype)
 
     def inputs(self, cache: ActivationCache, x: TensorLike | None) -> tuple[Array, Array]:
@@ -212,17 +217,14 @@ class _CachedLayer:
         if x is None:
             raise ValueError(f"ActivationCache: expected an input of a pointwise layer at {cache.position}, got None")
         v = array_of(x)
-        self.check_input(cache, v)
+        self.check_input(cache, "x", v)
         if cache.is_row:
             v = v.swapaxes(0, 1).reshape(-1, self.n_in)
         return np.ascontiguousarray(v, self.dtype), _FIRST_ROW
 
-    def check_input(self, cache: ActivationCache, x: Array) -> None:
-        expected = (*cache.lead, self.n_in)
-        if x.shape != expected:
-            raise ValueError(
-                f"ActivationCache: expected an input of shape {expected} at {cache.position}, got {x.shape}"
-            )
+    def check_input(self, cache: ActivationCache, name: str, x: Array) -> None:
+        if x.shape != (expected := (*cache.lead, self.n_in)):
+            raise ValueError(f"{name}: expected shape {expected} at position {cache.position}, got {x.shape}")
 
 
 class _CachedConv(_CachedLayer):
@@ -250,14 +252,14 @@ class _CachedConv(_CachedLayer):
         if x is None:
             self.reads_image = True
         else:
-            self.write(cache, array_of(x))
+            self.write(cache, "x", array_of(x))
         if not (cache.stop if self.reads_current else cache.start) <= self.written <= cache.stop:
             raise self._missing_input(cache)
         return self.rows, self.starts[cache.start % len(self.starts)]
 
-    def write(self, cache: ActivationCache, x: Array) -> None:
+    def write(self, cache: ActivationCache, name: str, x: Array) -> None:
         """Store x at the current position: the one after the last, or with `overwrite` the last one again."""
-        self.check_input(cache, x)
+        self.check_input(cache, name, x)
         if cache.start != self.written and not (cache.overwrite and cache.stop == self.written):
             if cache.start > self.written:
                 raise self._missing_input(cache)
@@ -290,10 +292,9 @@ class _CachedUnit(_CachedConv):
         self, cache: ActivationCache, h: TensorLike, total: TensorLike, context: TensorLike
     ) -> tuple[Tensor, Tensor]:
         """Return h and the sum of the skip connections after the unit, at the current position."""
+        self.check_input(cache, "h", array_of(h))
         n, (rows, starts) = cache.n, self.inputs(cache, h)
-        added, before = (
-            self.as_residual(context, (n, self.n_out)),
-            self.as_residual(total, (n, self.unit.skip.channels)),
-        )
+        added = self.as_residual("context", context, (n, self.n_out))
+        before = self.as_residual("total", total, (n, self.unit.skip.channels))
         next_h, next_total = self.unit(rows, starts, n, added, np.asarray(array_of(h), self.dtype), before)
         return node("gated_unit", next_h), node("gated_unit", next_total)

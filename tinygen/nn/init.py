@@ -8,17 +8,27 @@ Checked by: tests/nn/test_init.py
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..arguments import explained
-from ..autograd import Array
+from ..arguments import checked, explained
+from ..autograd import Array, Parameter
+from ..checks import at_least, check_counts, require
 from ..recorded import register
 
 Shape: TypeAlias = tuple[int, ...]
 Fans: TypeAlias = tuple[int, int]
 Initialiser: TypeAlias = Callable[[Shape, Fans, np.random.Generator], Array]
+
+
+@explained
+def initialised(init: Initialiser, shape: Shape, fans: Fans, rng: np.random.Generator) -> Parameter:
+    """Return a new parameter. Raises ValueError unless `init` returns an array of this shape."""
+    w: Any = init(shape, fans, rng)
+    got = f"shape {w.shape}" if isinstance(w, np.ndarray) else type(w).__name__
+    require(isinstance(w, np.ndarray) and w.shape == shape, "init", f"a function that returns shape {shape}", got)
+    return Parameter(w)
 
 
 @register
@@ -30,6 +40,8 @@ def glorot_uniform(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
 
     Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
+    check_counts("shape", shape)
+    check_counts("fans", fans)
     a = math.sqrt(6 / sum(fans))
     return rng.uniform(-a, a, shape).astype(np.float32)
 
@@ -41,12 +53,14 @@ def he_normal(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
 
     Source: He, Zhang, Ren & Sun, "Delving deep into rectifiers", 2015.
     """
+    check_counts("fans", fans)
     return normal(shape, math.sqrt(2 / fans[0]), rng)
 
 
-@explained
+@checked
 def normal(shape: Shape, std: float, rng: np.random.Generator) -> Array:
     """Draw from N(0, std²)."""
+    check_counts("shape", shape)
     return (std * rng.standard_normal(shape)).astype(np.float32)
 
 
@@ -54,6 +68,7 @@ def normal(shape: Shape, std: float, rng: np.random.Generator) -> Array:
 @explained
 def zeros(shape: Shape, fans: Fans, rng: np.random.Generator) -> Array:
     """Return zeros, for example for the last layer of a residual branch."""
+    check_counts("shape", shape)
     return np.zeros(shape, np.float32)
 
 
@@ -65,6 +80,7 @@ def orthogonal(n: int, rng: np.random.Generator) -> Array:
 
     Source: Mezzadri, "How to generate random matrices from the classical compact groups", 2007.
     """
+    at_least(1, n=n)
     q, r = np.linalg.qr(rng.standard_normal((n, n)))
     return (q * np.sign(np.diag(r))).astype(np.float32)
 

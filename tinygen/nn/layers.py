@@ -16,8 +16,8 @@ from ..autograd.operands import floating
 from ..autograd.taps import Taps
 from ..autograd.taps.windows import as_taps
 from ..autograd.tensor import array_of
-from ..checks import at_least, check_rate
-from .init import Initialiser, glorot_uniform, normal
+from ..checks import at_least, broadcasts, check_rate, require
+from .init import Initialiser, glorot_uniform, initialised, normal
 from .module import Module
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Linear(Module):
 
     def __init__(self, n_in: int, n_out: int, rng: Rng, bias: bool = True, init: Initialiser = glorot_uniform) -> None:
         at_least(1, n_in=n_in, n_out=n_out)
-        self.w = Parameter(init((n_in, n_out), (n_in, n_out), rng))
+        self.w = initialised(init, (n_in, n_out), (n_in, n_out), rng)
         self.b = Parameter(np.zeros(n_out)) if bias else None
 
     def __call__(self, x: TensorLike, activation: Activation | None = None) -> Tensor:
@@ -75,7 +75,7 @@ class _Convolution(Module):
         if self.transposed:
             # An output pixel receives only every stride-th tap along each axis.
             shape, fan_in = (len(taps), n_out, n_in), max(1, fan_in // stride ** len(taps[0]))
-        self.w = Parameter(init(shape, (fan_in, fan_out), rng))
+        self.w = initialised(init, shape, (fan_in, fan_out), rng)
         self.b = Parameter(np.zeros(n_out)) if bias else None
         self.taps, self.stride = taps, stride
 
@@ -111,6 +111,7 @@ class Conv(_Convolution):
     ) -> Tensor:
         fused = activation is relu and cache is None
         if cache is not None:
+            require(hasattr(cache, "evaluate"), "cache", "an ActivationCache", type(cache).__name__)
             y = cache.evaluate(self, x, residual)
         elif x is None:
             raise ValueError("Conv x: expected an array or tensor, got None; only a call with a cache may omit x")
@@ -121,7 +122,7 @@ class Conv(_Convolution):
 
     def weights(self, mask: Array | None = None) -> Tensor:
         """Return w ⊙ mask, or w if there is no mask."""
-        return self.w if mask is None else self.w * mask
+        return masked(self.w, mask)
 
 
 class ConvTranspose(_Convolution):
@@ -179,6 +180,14 @@ class Embedding(Module):
         if k.dtype.kind not in "iu" or (k.size and (k.min() < 0 or k.max() >= n)):
             raise ValueError(f"Embedding k: expected integers 0…{n - 1}, got {k.dtype} of shape {k.shape}")
         return self.w[k]
+
+
+def masked(w: Parameter, mask: Array | None) -> Tensor:
+    """Return w ⊙ mask, or w if there is no mask. Raises ValueError unless the mask broadcasts to w."""
+    if mask is None:
+        return w
+    require(broadcasts(np.shape(mask), w.shape), "mask", f"shape {w.shape}", np.shape(mask))
+    return w * mask
 
 
 def linear_with_activation(x: TensorLike, w: TensorLike, b: TensorLike, activation: Activation | None) -> Tensor:

@@ -15,11 +15,11 @@ import numpy as np
 from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, conv, linear, matmul, relu
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
-from ..checks import at_least, broadcasts, check_context, check_counts, check_event, require
+from ..checks import at_least, broadcasts, check_array, check_context, check_counts, check_event, require
 from ..kernels import product
 from .cache import ActivationCache
 from .init import glorot_uniform
-from .layers import Activation, Conv, Linear, linear_with_activation
+from .layers import Activation, Conv, Linear, linear_with_activation, masked
 from .made_masks import Order, made_degrees, made_masks
 from .module import Module
 
@@ -47,10 +47,7 @@ class MaskedLinear(Module):
 
     def weights(self, mask: Array | None = None) -> Tensor:
         """Return w ⊙ mask, or w if there is no mask."""
-        if mask is None:
-            return self.w
-        require(broadcasts(np.shape(mask), self.w.shape), "mask", f"shape {self.w.shape}", np.shape(mask))
-        return self.w * mask
+        return masked(self.w, mask)
 
     def __call__(
         self, x: TensorLike, mask: Array | None, cache: ActivationCache | None = None, residual: TensorLike = 0.0
@@ -62,7 +59,10 @@ class MaskedLinear(Module):
         if self.b is not None and no_residual:
             return linear(x, w, self.b, self.relu)
         y = matmul(x, w) if self.b is None else linear(x, w, self.b)
-        y = y if no_residual else y + residual
+        if not no_residual:
+            shape = array_of(residual).shape
+            require(broadcasts(shape, y.shape), "residual", f"a shape that broadcasts to {y.shape}", shape)
+            y = y + residual
         return relu(y) if self.relu else y
 
 
@@ -139,7 +139,7 @@ class MaskedMLP(Module):
         at_least(1, variables=variables, width=width)
         at_least(0, context=context)
         orders = [np.arange(variables)] if orders is None else orders
-        if not orders or any(len(order) != variables for order in orders):
+        if not len(orders) or any(np.shape(order) != (variables,) for order in orders):
             raise ValueError(f"orders: expected at least one, each of {variables} variables, got {orders}")
         degree_rng, lowest = rng if len(orders) > 1 else None, 0 if context else 1
         check_counts("hidden", hidden, least=0)
@@ -152,13 +152,13 @@ class MaskedMLP(Module):
 
     def order(self, order_index: int = 0) -> Array:
         """Return the variables in the order in which they are sampled, (D,)."""
-        return np.argsort(self.degrees[order_index][0])
+        return np.argsort(self._degrees(order_index)[0])
 
     def weights(self, order_index: int = 0) -> list[Tensor]:
         """Return W ⊙ M of every layer, then A ⊙ M′ if there are direct connections."""
-        degrees = self.degrees[order_index]
-        masked = [layer.w * mask for layer, mask in zip(self.layers, self._masks(degrees), strict=True)]
-        return masked if self.direct is None else [*masked, self.direct.w * self._masks(degrees[:1])[0]]
+        degrees = self._degrees(order_index)
+        weights = [layer.w * mask for layer, mask in zip(self.layers, self._masks(degrees), strict=True)]
+        return weights if self.direct is None else [*weights, self.direct.w * self._masks(degrees[:1])[0]]
 
     def __call__(
         self,
@@ -178,6 +178,8 @@ class MaskedMLP(Module):
         """
         self._check(x, context)
         weights = self.weights(order_index) if weights is None else weights
+        count = len(self.layers) + (self.direct is not None)
+        require(len(weights) == count, "weights", f"{count} tensors, as `weights` returns", len(weights))
         contexts = [None if context is None else layer(context) for layer in self.context_layers]
         contexts = contexts or [None] * len(self.layers)
         *hidden, last = zip(weights[: len(self.layers)], [layer.b for layer in self.layers], contexts, strict=True)
@@ -203,8 +205,9 @@ class MaskedMLP(Module):
         soon as all variables that it depends on are known, so iterating takes as many multiplications as one call.
         Gradients are not recorded.
         """
+        check_array("x", x)
         self._check(x, context)
-        degrees = self.degrees[order_index]
+        degrees = self._degrees(order_index)
         weights = [layer.w.value * mask for layer, mask in zip(self.layers, self._masks(degrees), strict=True)]
         biases: list[Array] = [array_of(layer.b) for layer in self.layers]
         contexts = None if context is None else [layer(context).value for layer in self.context_layers]
@@ -224,6 +227,12 @@ class MaskedMLP(Module):
                 known = degrees[0] <= degree
                 y = y + product(x[:, known], self.direct.w.value[known, outputs])
             yield int(variable), y
+
+    def _degrees(self, order_index: int) -> list[Array]:
+        """Return the degrees of the units of all layers, for one of the orders."""
+        at_least(0, order_index=order_index)
+        require(order_index < len(self.degrees), "order_index", f"below {len(self.degrees)}", order_index)
+        return self.degrees[order_index]
 
     def _masks(self, degrees: Sequence[Array]) -> list[Array]:
         return _float_masks(tuple(each.tobytes() for each in degrees), self.width, self.layers[0].w.dtype)

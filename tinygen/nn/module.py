@@ -78,7 +78,7 @@ class Module(Recorded):
         Raises: TypeError if the dtype is not a floating-point dtype.
         """
         if np.dtype(dtype).kind != "f":
-            raise TypeError(f"astype: expected a floating-point dtype, got {np.dtype(dtype)}")
+            raise TypeError(f"dtype: expected a floating-point dtype, got {np.dtype(dtype)}")
         for parameter in self.parameters():
             parameter.assign(parameter.value, dtype)
         return self
@@ -185,4 +185,4 @@ def check_fit(owner: str, own: Mapping[str, Array], state: Mapping[str, Array]) 
         elif not np.can_cast(got.dtype, expected.dtype, "same_kind") or (got.dtype.kind != "f" == expected.dtype.kind):
             faults.append(f"{name}: expected dtype {expected.dtype}, got {got.dtype}")
     if faults:
-        raise ValueError(f"{owner}: the state does not match and was not loaded: " + "; ".join(sorted(faults)))
+        raise ValueError(f"{owner}: state: does not match and was not loaded: " + "; ".join(sorted(faults)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd import Parameter, Tensor, TensorLike, linear, lstm, lstm_cell, matmul
 from ..autograd.tensor import array_of
-from ..checks import at_least
+from ..checks import at_least, require
 from .init import glorot_uniform, orthogonal
 from .module import Module
 
@@ -55,10 +55,14 @@ class LSTM(Module):
         """Return the state (h, c) after the time step with input x."""
         self._check(x, ("N",))
         h, c = state
+        shape = (len(array_of(x)), self.u.shape[0])
+        for part in map(array_of, (h, c)):
+            require(part.shape == shape, "state", f"h and c of shape {shape}", part.shape)
         return lstm_cell(linear(x, self.w, self.b) + matmul(h, self.u), c)
 
     def initial_state(self, n: int) -> State:
         """Return the state of n sequences before the first time step: zeros."""
+        at_least(0, n=n)
         zeros = np.zeros((n, self.u.shape[0]), self.u.dtype)
         return zeros, zeros
 

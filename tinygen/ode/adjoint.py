@@ -17,6 +17,7 @@ import numpy as np
 from ..arguments import explained
 from ..autograd import Array, Tensor, concatenate, grad, no_grad, node, reshape
 from ..autograd.tensor import array_of, is_grad_enabled, set_grad_enabled
+from ..checks import require
 from .solvers import Solution, Solver, State, VectorField
 
 
@@ -31,8 +32,10 @@ def solve_with_adjoint(
 
     Raises: what the solver raises, here and in the backward pass; RuntimeError for second derivatives.
     """
+    require(isinstance(y, tuple | list) and len(y) > 0, "y", "a tuple of arrays or tensors", y)
     with no_grad():
         solution = solver(f, tuple(Tensor(array_of(part)) for part in y), t0, t1)
+    require(isinstance(solution, Solution), "solver", "a function that returns a Solution", type(solution).__name__)
     end = [array_of(part) for part in solution.y]
     # Pack all inputs into one, so that a single VJP solves one problem for all gradients.
     packed = concatenate([reshape(part, -1) for part in (*y, *inputs)])

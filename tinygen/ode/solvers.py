@@ -97,7 +97,7 @@ class FixedStep(Recorded):
         at_least(1, steps=self.steps)
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
-        _check_times(t0=t0, t1=t1)
+        _check(y, t0=t0, t1=t1)
         f, h = _CheckedField(f), (t1 - t0) / self.steps
         with np.errstate(all="ignore"):  # the solution is checked instead
             for step in range(self.steps):
@@ -142,7 +142,7 @@ class Adaptive(Recorded):
         require(len(self.tableau.error) > 0, "tableau", "an embedded method for the error estimate", "none")
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
-        _check_times(t0=t0, t1=t1)
+        _check(y, t0=t0, t1=t1)
         if t0 == t1:
             return Solution(y, 0, 0)
         f, tableau, t, accepted, rejected, previous_error = _CheckedField(f), self.tableau, t0, 0, 0, 1.0
@@ -226,13 +226,17 @@ class _CheckedField:
     def __call__(self, t: float, y: State) -> State:
         k = self.f(t, y)
         self.evaluations += 1
+        require(isinstance(k, tuple | list), "f", "a function that returns a tuple of arrays", type(k).__name__)
         got, expected = ([np.shape(array_of(part)) for part in state] for state in (k, y))
         if got != expected:
             raise ValueError(f"f: expected a tuple of arrays with the shapes of y, {expected}, got {got}")
         return k
 
 
-def _check_times(**times: float) -> None:
+def _check(y: State, **times: float) -> None:
+    """Raise ValueError unless y is a tuple of arrays of real numbers, and all times are finite."""
+    real = isinstance(y, tuple | list) and all(array_of(part).dtype.kind in "fiub" for part in y)
+    require(real, "y", "a tuple of arrays of real numbers", type(y).__name__)
     for name, t in times.items():
         require(math.isfinite(t), name, "a finite number", t)
 

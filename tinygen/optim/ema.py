@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..arguments import explained
+from ..arguments import checked, explained
 from ..autograd import Array, Parameter
 from ..checks import check_rate
 from ..nn.module import State, check_fit
@@ -34,7 +34,7 @@ class EMA:
         4.0
     """
 
-    @explained
+    @checked
     def __init__(self, parameters: Iterable[Parameter], decay: float) -> None:
         check_rate("decay", decay)
         self.parameters = distinct_parameters("EMA", parameters)
@@ -63,6 +63,7 @@ class EMA:
         """Return a copy of the state by name: the averages."""
         return {str(i): mean.copy() for i, mean in enumerate(self.averages)}
 
+    @explained
     def load(self, state: Mapping[str, Array]) -> None:
         """Restore a state returned by `state`. Raises ValueError and changes nothing if a name or shape differs."""
         check_fit("EMA", self.state(), state)

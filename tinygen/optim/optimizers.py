@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..arguments import explained
+from ..arguments import checked, explained
 from ..autograd import Array, Parameter, Tensor
 from ..checks import check_positive, check_rate, require
 from ..kernels.adam import adam
@@ -62,6 +62,7 @@ class Optimizer:
         """Return a copy of the state by name: the number of steps and every buffer."""
         return {name: value.copy() for name, value in self._arrays().items()}
 
+    @explained
     def load(self, state: Mapping[str, Array]) -> None:
         """Restore a state returned by `state`. Raises ValueError and changes nothing if a name or shape differs."""
         check_fit(type(self).__name__, self._arrays(), state)
@@ -119,7 +120,7 @@ class SGD(Optimizer):
 
     slots = ("velocity",)
 
-    @explained
+    @checked
     def __init__(
         self, parameters: Iterable[Parameter], lr: float | Schedule, momentum: float = 0.0, nesterov: bool = False
     ) -> None:
@@ -155,7 +156,7 @@ class Adam(Optimizer):
 
     slots = ("m", "v")
 
-    @explained
+    @checked
     def __init__(
         self,
         parameters: Iterable[Parameter],
@@ -193,7 +194,7 @@ class AdamW(Adam):
     Source: Loshchilov & Hutter, "Decoupled weight decay regularization", 2019.
     """
 
-    @explained
+    @checked
     def __init__(
         self,
         parameters: Iterable[Parameter],

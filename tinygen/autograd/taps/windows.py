@@ -8,7 +8,7 @@ from itertools import chain
 from operator import index
 from typing import TypeAlias
 
-from ...arguments import explained
+from ...arguments import checked, explained
 
 Taps: TypeAlias = tuple[tuple[int, ...], ...]
 WIDEST = 1 << 10  # so that a mistaken window does not exhaust the memory
@@ -31,7 +31,7 @@ def square(size: int, start: int | None = None) -> Taps:
     return rectangle(range(start, start + size), range(start, start + size))
 
 
-@explained
+@checked
 def rectangle(rows: range, columns: range) -> Taps:
     """All offsets (dy, dx) with dy in rows and dx in columns."""
     return tuple((dy, dx) for dy in rows for dx in columns)

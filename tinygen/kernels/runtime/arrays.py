@@ -16,8 +16,13 @@ def as_contiguous(x: Array) -> Array:
 
 
 def as_floating(x: Array) -> Array:
-    """Return x, converted to float64 if it is not floating-point: −x and 2x overflow in small integers."""
-    return x if x.dtype.kind in "fc" else x.astype(np.float64)
+    """Return x, converted to float64 if it is not floating-point: −x and 2x overflow in small integers.
+
+    Raises: TypeError if x is not real.
+    """
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"expected real numbers, got {x.dtype}")
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
 
 
 def as_rows(x: Array) -> Array:

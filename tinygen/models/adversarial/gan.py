@@ -26,7 +26,7 @@ import numpy as np
 from ...autograd import Array, Tensor, TensorLike, grad, no_grad, softplus, sqrt
 from ...autograd.tensor import array_of
 from ...bijections.bijection import sum_event
-from ...checks import as_finite, at_least, require
+from ...checks import as_finite, at_least, check_array, check_event, require
 from ...distributions import StandardNormal
 from ...distributions.distribution import check_samples, mean_loss
 from ...nn import Module
@@ -95,6 +95,7 @@ class GAN(Module):
 
     def critic_loss(self, x: Array, *, rng: Rng) -> Tensor:
         """Return the critic's loss on data x (N, *shape) and on N samples, without gradients of the generator."""
+        check_array("x", x)
         real = array_of(as_finite("x", x, self.shape, self.dtype))
         with no_grad():
             fake = self.generate(len(real), rng).value
@@ -107,6 +108,9 @@ class GAN(Module):
 
     def gradient_penalty(self, real: Array, fake: Array, rng: Rng) -> Tensor:
         """Return E (‖∇C(x̂)‖₂ − 1)² at x̂ = ε x + (1 − ε) G(z), with one ε ~ U[0, 1] per example."""
+        check_event("real", real, self.shape)
+        check_event("fake", fake, self.shape)
+        require(len(real) == len(fake), "fake", f"as many examples as real, {len(real)}", len(fake))
         epsilon = rng.random((len(real), *(1,) * (real.ndim - 1))).astype(fake.dtype)  # (N, 1, …, 1)
         between = Tensor(epsilon * real + (1 - epsilon) * fake)  # (N, *shape)
         (slope,) = grad(self.criticise(between).sum(), [between], create_graph=True)
@@ -122,6 +126,7 @@ class GAN(Module):
 
     def criticise(self, x: TensorLike) -> Tensor:
         """Return the critic's output for each example of x (N, *shape), as (N,)."""
+        check_event("x", x, self.shape)
         c = self.critic(x)
         require(c.size == c.shape[0] == len(array_of(x)), "critic", "one number per example, (N,) or (N, 1)", c.shape)
         return c.reshape(-1)

@@ -168,7 +168,8 @@ class MADE(Autoregressive):
         return x
 
     def _check_order(self, order: int) -> None:
-        require(0 <= order < self.orders, "order", f"0…{self.orders - 1}", order)
+        at_least(0, order=order)
+        require(order < self.orders, "order", f"0…{self.orders - 1}", order)
 
     def _one_hot(self, labels: Array | None) -> Array | None:
         return None if labels is None else np.eye(self.classes, dtype=self.dtype)[labels]

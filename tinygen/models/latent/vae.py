@@ -24,7 +24,7 @@ import numpy as np
 from ...autograd import Array, Tensor, TensorLike, logsumexp, no_grad
 from ...autograd.tensor import array_of
 from ...bijections import Bijection
-from ...checks import as_finite, as_levels, at_least, require
+from ...checks import as_finite, as_levels, at_least, check_event, require
 from ...distributions import Distribution, Likelihood, StandardNormal, event_log_prob
 from ...distributions.distribution import mean_loss
 from ...nn import Module
@@ -91,7 +91,9 @@ class VAE(Module):
 
     def log_likelihood(self, x: Array, z: Tensor) -> Tensor:
         """Return ln p(x|z) in nats: x (N, *shape), z (k, N, latent), result (k, N)."""
-        k, n, d = z.shape
+        k, n, d = z.shape if z.ndim == 3 else (0, 0, 0)
+        require((n, d) == (len(x), self.latent), "z", f"shape (k, {len(x)}, {self.latent})", z.shape)
+        check_event("x", x, self.shape)
         parameters = self._decode(z.reshape(k * n, d))  # (kN, *shape, width)
         repeated = np.broadcast_to(x, (k, *x.shape)).reshape(k * n, *self.shape)
         return event_log_prob(self.output, parameters, repeated).reshape(k, n)
@@ -115,6 +117,7 @@ class VAE(Module):
         by default in closed form if there is one.
         """
         require(kl in (None, "analytic", "monte_carlo"), "kl", "'analytic', 'monte_carlo' or None", repr(kl))
+        require(math.isfinite(beta), "beta", "a finite number", beta)
         q = self.posterior(x)
         z, log_q = self.sample_posterior(q, k, rng)
         analytic = self._has_closed_kl() if kl is None else kl == "analytic"
