@@ -6,7 +6,6 @@ import io
 import os
 import struct
 import sys
-import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -224,12 +223,8 @@ def test_all_bad_files_are_named_up_to_ten(tmp_path: Path) -> None:
 
 
 def test_claimed_sizes_are_checked_before_decoding(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png(9000, 9000, 8, 2, bytes(9000 * 27_001)))  # complete, and below Pillow's limit
-    tracemalloc.start()
+    (tmp_path / "a.png").write_bytes(png(9000, 9000, 8, 2, b""))  # below Pillow's limit; decoding it would fail
     assert "a.png: size: expected 32×32 (height × width), got 9000×9000" in fault(tmp_path, size=32)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 10**7
     write(tmp_path / "0.png", RGB)
     assert "a.png: size: expected 6×8 (height × width), got 9000×9000" in fault(tmp_path)
 
