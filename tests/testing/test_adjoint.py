@@ -11,7 +11,6 @@ import pytest
 from tinygen.autograd import Array, Tensor
 from tinygen.testing import check_adjoint
 
-RNG = np.random.default_rng(1)
 A = np.random.default_rng(2).normal(size=(4, 3))
 
 
@@ -21,31 +20,20 @@ def test_accepts_adjoint_pairs(rng: np.random.Generator) -> None:
 
 
 NOT_ADJOINT: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array], str]] = {
-    "missing transpose": (lambda x: A[:3] @ x, lambda y: A[:3] @ y, "adjoint of a different map"),
     "wrong sign": (lambda x: A[:3] @ x, lambda y: -A[:3].T @ y, "adjoint of a different map"),
     "error of 1e-9": (lambda x: A[:3] @ x, lambda y: (A[:3] + 1e-9 * np.eye(3)[::-1]).T @ y, "different map"),
     "wrong offset": (lambda x: np.roll(x, 1), lambda y: np.roll(y, 1), "adjoint of a different map"),
-    "bias": (lambda x: A[:3] @ x + 1, lambda y: A[:3].T @ y, "forward is not linear"),
     "nonlinear adjoint": (lambda x: A[:3] @ x, lambda y: A[:3].T @ np.tanh(y), "adjoint is not linear"),
-    "float32 result": (
-        lambda x: (A[:3] @ x).astype(np.float32),
-        lambda y: A[:3].T @ y,
-        r"expected an output of float64, as its input, got float32; pass dtype=np\.float32",
-    ),
     "float32 inside": (
         lambda x: A[:3].astype(np.float32) @ np.float32(x) + 0.0 * x,
         lambda y: A[:3].T @ y,
         "is not linear",
     ),
-    "random": (lambda x: A[:3] @ x * RNG.normal(), lambda y: A[:3].T @ y, "two calls of forward"),
-    "NaN": (lambda x: A[:3] @ x, lambda y: A[:3].T @ y * np.nan, "the result of adjoint: expected finite numbers"),
     "in place": (
         lambda x: A[:3] @ np.negative(x, out=x),
         lambda y: -A[:3].T @ y,
         "forward modifies its argument x in place",
     ),
-    "wrong shape": (lambda x: A @ x, lambda y: A[:3].T @ y, r"forward: expected an output of shape \(3,\), got \(4,\)"),
-    "zero map": (lambda x: 0 * x, lambda y: 0 * y, "maps a random input to 0"),
 }
 
 

@@ -30,25 +30,15 @@ def test_accepts_functions_of_vectors_labels_and_one_hot_contexts(rng: np.random
 
 
 WRONG: dict[str, tuple[Callable[..., Any], str]] = {
-    "ignored": (lambda x, c: f(x, 0 * c), "f ignores its context. Is it passed on"),
-    "zero weights": (lambda x, c: f(x, c * [1, 0]), "entries 1 of the context change nothing"),
     "first entry only": (lambda x, c: x * c[:, :1], "entries 1 of the context change nothing"),
-    "mean over the batch": (lambda x, c: f(x, c.mean(0, keepdims=True)), "Is there a mean or a normalisation over the"),
     "normalised over the batch": (
         lambda x, c: f(x, (c - c.mean(0)) / c.std(0)),
         "changes the results of other examples",
     ),
     "first row for all": (lambda x, c: f(x, c[:1]), r"of example 0 changes .*: 0?.*is only the first context used"),
     "reversed": (lambda x, c: f(x, c[::-1]), "Each context reaches another example: are they repeated or reordered"),
-    "rolled": (lambda x, c: f(x, np.roll(c, 1, 0)), "Each context reaches another example"),
     "half of the batch": (lambda x, c: f(x, c * (np.arange(6) < 3)[:, None]), "the results of examples 3, 4, 5 ignore"),
     "one example": (lambda x, c: f(x, c * (np.arange(6) != 2)[:, None]), "the results of examples 2 ignore"),
-    "summed": (lambda x, c: f(x, c).sum(), r"expected one result per example, shape \(6, …\), got \(\)"),
-    "NaN": (lambda x, c: f(x, c) * np.nan, "expected finite numbers"),
-    "random": (
-        lambda x, c: f(x, c + np.random.default_rng().normal()),
-        "two calls of f with the same arguments differ",
-    ),
 }
 
 

@@ -73,36 +73,11 @@ def one_entry_wrong(c: Array, x: Array, w: Array) -> tuple[Array, Array]:
     return first, second
 
 
-def adds_in_place(c: Array, x: Array, w: Array) -> tuple[Array, Array]:
-    c += 1e-9
-    return product_vjp(c, x, w)
-
-
-NOISE = np.random.default_rng(3)
 WRONG_VJPS: dict[str, tuple[Derivative, str]] = {
     "wrong sign": (lambda c, x, w: (-product_vjp(c, x, w)[0], product_vjp(c, x, w)[1]), r"xs\[0\], .*sign is flipped"),
     "factor 2": (lambda c, x, w: (product_vjp(c, x, w)[0], 2 * product_vjp(c, x, w)[1]), r"xs\[1\], .*factor of 2\)"),
-    "mean instead of sum": (lambda c, x, w: (product_vjp(c, x, w)[0] / 12, product_vjp(c, x, w)[1]), "mean instead of"),
-    "zero": (lambda c, x, w: (0 * x, product_vjp(c, x, w)[1]), "all are 0"),
     "missing chain rule": (lambda c, x, w: (c @ w.T, product_vjp(c, x, w)[1]), r"xs\[0\], 12 of 12 entries are wrong"),
-    "transposed": (lambda c, x, w: (product_vjp(c, x, w)[0], product_vjp(c, x, w)[1].T), "it is the transpose of the"),
     "one entry wrong by 1e-5": (one_entry_wrong, r"1 of 12 entries are wrong, the worst at \(1, 2\)"),
-    "cotangent ignored": (lambda c, x, w: product_vjp(np.ones_like(c), x, w), "entries are wrong"),
-    "one array for two inputs": (
-        lambda c, x, w: product_vjp(c, x, w)[0],
-        "expected 2 arrays, one gradient per x, got 1",
-    ),
-    "not summed over broadcast axes": (
-        lambda c, x, w: (product_vjp(c, x, w)[0], np.tanh(x)[:, :, None] * c[:, None]),
-        r"expected gradient 1 of shape \(4, 4\), as x 1, got \(3, 4, 4\); is a sum over broadcast axes missing",
-    ),
-    "modifies its cotangent": (adds_in_place, "vjp modifies its argument cotangent in place"),
-    "NaN": (lambda c, x, w: product_vjp(c * np.nan, x, w), "the result of vjp: expected finite numbers, got 12 of 12"),
-    "float32": (
-        lambda c, x, w: tuple(g.astype(np.float32) for g in product_vjp(c, x, w)),
-        "gradient 0 of vjp: expected float64 as xs, got float32",
-    ),
-    "random": (lambda c, x, w: product_vjp(c + NOISE.normal(), x, w), "two calls of vjp .* differ"),
 }
 
 
@@ -117,12 +92,6 @@ WRONG_JVPS: dict[str, tuple[Derivative, str]] = {
     "wrong sign": (lambda v, u, x, w: -product_jvp(v, u, x, w), r"direction v of xs\[0\]: .*the sign is flipped"),
     "second input forgotten": (lambda v, u, x, w: product_jvp(v, 0 * u, x, w), r"direction v of xs\[1\].* \(all are 0"),
     "factor 2": (lambda v, u, x, w: product_jvp(v, 2 * u, x, w), r"xs\[1\].* \(all by a factor of 2\)"),
-    "not additive": (lambda v, u, x, w: product_jvp(v, u, x, w) + 0.1 * (v @ u), "along all directions together"),
-    "a vjp": (lambda v, u, x, w: product_vjp(v, x, w), "expected 1 arrays, one tangent per result, got 2"),
-    "summed": (
-        lambda v, u, x, w: product_jvp(v, u, x, w).sum(0),
-        r"tangent 0 of shape \(3, 4\), as result 0, got \(4,\)",
-    ),
 }
 
 

@@ -55,34 +55,14 @@ class SignFlipped(Coupling):
         return -s.sum(1)
 
 
-class MeanOverDimensions(Coupling):
-    def log_det(self, s: Tensor) -> Tensor:
-        return s.sum(1) / 4
-
-
-class MeanOverBatch(Coupling):
-    def log_det(self, s: Tensor) -> Tensor:
-        return Tensor(np.full(len(s), s.sum(1).mean().item()))
-
-
 class InBits(Coupling):
     def log_det(self, s: Tensor) -> Tensor:
         return s.sum(1) / math.log(2)
 
 
-class Determinant(Coupling):
-    def log_det(self, s: Tensor) -> Tensor:
-        return exp(s.sum(1))
-
-
 class Scalar(Coupling):
     def log_det(self, s: Tensor) -> Tensor:
         return s.sum()
-
-
-class NotSummed(Coupling):
-    def log_det(self, s: Tensor) -> Tensor:
-        return s
 
 
 class InverseLogDetOfForward(Coupling):
@@ -231,13 +211,7 @@ class WrongForLargeFirstVariable(Coupling):
 
 WRONG_LOG_DETS: dict[str, tuple[Bijection, str]] = {
     "sign flipped in both directions": (SignFlipped(), "The sign is flipped"),
-    "mean over dimensions": (MeanOverDimensions(), "mean over dimensions"),
-    "mean over the batch": (MeanOverBatch(), "changing example 0 changes other outputs"),
-    "bits": (InBits(), "in bits: multiply it by ln 2"),
-    "determinant": (Determinant(), "take its logarithm"),
-    "scalar": (Scalar(), r"expected \(4,\), got \(\); return one number per example"),
     "wrong for some examples": (WrongForLargeFirstVariable(), "log_det of forward"),
-    "not summed over dimensions": (NotSummed(), r"expected \(4,\), got \(4, 2\); sum over dimensions"),
     "inverse returns that of forward": (InverseLogDetOfForward(), "log_det of inverse .* sign is flipped"),
     "residual block that adds x twice": (Triangular(2.0), "factor of 0.5 per dimension.*a term added twice"),
     "half of a logit": (HalfOfALogit(), r"Σ ln\(1 − input\) is superfluous: is it part of the Jacobian of a sigmoid"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygen.autograd as ag
-from tinygen.autograd import Array, Parameter, Tensor, no_grad
+from tinygen.autograd import Parameter, Tensor, no_grad
 from tinygen.autograd.tensor import VJP, node
 from tinygen.testing import check_grads, check_parameter_grads
 
@@ -81,23 +81,6 @@ def test_names_only_the_input_with_the_wrong_gradient(rng: np.random.Generator) 
     with pytest.raises(AssertionError, match=r"gradient of xs\[1\], 12 of 12") as caught:
         check_grads(product, X, X + 1, rng=rng)
     assert "xs[0]" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda g: g, r"gradient of xs\[0\] shares memory with the cotangent"),
-        (lambda g: g.astype(np.float32), r"xs\[0\]: expected float64 of shape \(3, 4\), got float32"),
-        (lambda g: g.reshape(4, 3).copy(), r"xs\[0\]: expected .* \(3, 4\), got float64 of shape \(4, 3\)"),
-    ],
-)
-def test_rejects_gradients_of_wrong_shape_dtype_or_memory(
-    spoil: Callable[[Array], Array], message: str, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
-) -> None:
-    """The gradient of x ↦ x is the cotangent, which grad must copy; here, grad is replaced by a wrong one."""
-    monkeypatch.setattr("tinygen.testing.gradients.grad", lambda y, xs, c, *_, **__: [Tensor(spoil(c))])
-    with pytest.raises(AssertionError, match=message):
-        check_grads(lambda x: x, X, order=1, rng=rng)
 
 
 def test_reports_a_graph_cut_by_value_or_no_grad(rng: np.random.Generator) -> None:

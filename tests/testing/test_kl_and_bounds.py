@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,27 +51,13 @@ def test_accepts_correct_kls() -> None:
     assert "from 100000 samples" in figures[0]
 
 
-REVERSE = 0.5 * (np.exp(-LOG_VARS) * (1 + MEANS**2) - 1 + LOG_VARS).sum(1)
-ENTROPY = 0.5 * (LOG_VARS + 1 + LOG2PI).sum(1)
 WRONG_KLS: dict[str, tuple[Any, str]] = {
-    "wrong direction": (REVERSE, r"It is KL\(p ‖ q\): the arguments are exchanged"),
-    "sign": (-KL, "The sign is flipped"),
-    "factor ½ missing": (2 * KL, "is the factor ½ missing"),
-    "factor ½ twice": (KL / 2, "is a factor ½ superfluous"),
-    "mean over dimensions": (KL / 4, "a mean over the 4 dimensions instead of a sum"),
-    "bits": (KL / math.log(2), "in bits: multiply it by ln 2"),
-    "cross-entropy": (KL + ENTROPY, "the cross-entropy −E_q ln p: subtract the entropy"),
-    "negative entropy": (-ENTROPY, "the negative entropy of q: subtract"),
-    "variance taken for its logarithm": (kl_terms(MEANS, np.log(np.abs(LOG_VARS) + 0.1)).sum(1), "Is a term missing"),
     "mean not squared": (
         kl_terms(np.sqrt(np.abs(MEANS)), LOG_VARS).sum(1),
         r"kl is .* at \(\d,\), but the mean of ln q",
     ),
     "1 % too large": (1.02 * KL, "Is a term missing"),
     "one of the batch": (KL * [1, 1, 1.1], r"at \(2,\)"),
-    "sum over the batch": (KL.sum(), r"expected shape \(3,\), one KL per distribution, got \(\); return one per"),
-    "not summed": (kl_terms(MEANS, LOG_VARS), r"expected shape \(3,\), .* got \(3, 4\); sum over dimensions"),
-    "NaN": (KL * np.nan, "kl: expected finite numbers"),
 }
 
 
@@ -138,43 +123,6 @@ def test_accepts_bounds() -> None:
     check_bound(lambda x, rng: log_prob(x), log_prob, X, rng=np.random.default_rng(0))
 
 
-WRONG_BOUNDS: dict[str, tuple[Callable[..., Any], str]] = {
-    "KL added": (lambda x, rng: elbo(x, rng, 0.5, -1.0), "Is the KL added instead of subtracted"),
-    "loss": (lambda x, rng: -elbo(x, rng), r"is it a loss, −ELBO\? Flip its sign"),
-    "mean over dimensions": (lambda x, rng: elbo(x, rng) / 2, "is it a mean over dimensions"),
-    "normaliser missing": (lambda x, rng: elbo(x, rng, 0.5) + LOG2PI, "too high by 2 × ½ ln 2π everywhere"),
-    "log of the mean weight, biased upwards": (
-        lambda x, rng: log_prob(x) + 0.05 + rng.normal(size=len(x)),
-        "above ln p",
-    ),
-    "summed over the batch": (lambda x, rng: elbo(x, rng).sum(), r"expected shape \(6,\), one per example, got \(\)"),
-    "same for all examples": (lambda x, rng: np.full(len(x), -100.0), "the same for all examples"),
-    "too low": (lambda x, rng: elbo(x, rng) - 3, r"nats below ln p\(x\) = .*, more than gap=2"),
-    "another generator": (lambda x, rng: elbo(x, np.random.default_rng()), "the same seed gives different bounds"),
-    "NaN": (lambda x, rng: elbo(x, rng) * np.nan, "the result of bound: expected finite numbers"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG_BOUNDS)
-def test_rejects_wrong_bounds(name: str, rng: np.random.Generator) -> None:
-    wrong, message = WRONG_BOUNDS[name]
-    with pytest.raises(AssertionError, match=message):
-        check_bound(wrong, log_prob, X, gap=2.0, draws=20_000 if "biased" in name else 1000, rng=rng)
-
-
-def test_bounds_of_pytorch(rng: np.random.Generator) -> None:
-    torch = pytest.importorskip("torch")
-
-    def torch_elbo(x: Any, rng: np.random.Generator, sign: float = 1.0) -> Any:
-        z = x / 2 + math.sqrt(0.5) * torch.from_numpy(rng.normal(size=x.shape)).requires_grad_()
-        return log_normal(x - z, 1.0) - sign * 0.5 * (0.5 + x**2 / 4 - 1 - math.log(0.5)).sum(1)
-
-    check_bound(torch_elbo, log_normal_2, X, rng=rng, convert=torch.from_numpy)
-    with pytest.raises(AssertionError, match="Is the KL added"):
-        check_bound(lambda x, rng: torch_elbo(x, rng, -1.0), log_normal_2, X, rng=rng, convert=torch.from_numpy)
-    with pytest.raises(AssertionError, match="Flip its sign"):
-        check_bound(lambda x, rng: -torch_elbo(x, rng), log_normal_2, X, rng=rng, convert=torch.from_numpy)
-
-
-def log_normal_2(x: Any) -> Any:
-    return log_normal(x, 2.0)
+def test_rejects_a_logarithm_of_mean_weights_that_is_biased_upwards(rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match="above ln p"):
+        check_bound(lambda x, rng: log_prob(x) + 0.05 + rng.normal(size=len(x)), log_prob, X, draws=20_000, rng=rng)

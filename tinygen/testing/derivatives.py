@@ -228,16 +228,19 @@ class _Task:
     def wrong_tangents(self, tangents: list[Array], vs: list[Array]) -> str:
         found = []
         for i, t in enumerate(tangents):
+            if t.size > 1000:
+                found.append(f"The tangent of result {i} has {t.size} entries and was not searched.")
+                continue
             exact, limit = np.zeros(t.shape), np.zeros(t.shape)
-            for place in np.ndindex(t.shape) if t.size <= 1000 else ():
+            for place in np.ndindex(t.shape):
                 cotangents = [np.zeros(y.shape) for y in self.ys]
                 cotangents[i][place] = 1
                 exact[place], error = directional_derivative(self.problem, vs, cotangents)
                 limit[place] = 10 * error + 0.1 * self.tolerance * abs(exact[place])
             wrong = np.abs(t - exact) > limit
-            if t.size <= 1000 and wrong.any():
+            if wrong.any():
                 found.append(f"In the tangent of result {i}, {describe(t, exact, wrong)}.")
-        return " ".join(found) or "No single entry is wrong by more than rounding."
+        return " ".join(found)
 
     def require_dependence(self, depends: Sequence[bool] | Array) -> None:
         if constant := [name for name, found in zip(self.problem.names, depends, strict=True) if not found]:

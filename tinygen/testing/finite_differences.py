@@ -70,7 +70,7 @@ def compare(
         return
     if uncertainty <= max(allowed, 0.01 * error):
         cause = describe_wrong_entries(problem, cotangents, gradients, tolerance, allowed) + hint
-        cause = cause.lstrip() or "No single entry is wrong by more than rounding: is f discontinuous nearby?"
+        cause = cause.lstrip() or "No single entry is wrong by more than rounding: is f differentiable at this point?"
     else:
         cause = f"Finite differences have converged only to within {uncertainty:.3g}: a kink, pole or noise in f?"
     precision = "" if problem.dtype is np.float64 else " in float32"
