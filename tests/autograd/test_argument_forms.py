@@ -9,6 +9,8 @@ test_operands.py.
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,15 +51,15 @@ AXES += ["{}(x[None], (0, 2))", "{}([[1, 2], [4, 8]], 1)", "!{}(x, 2)", "!{}(x, 
 REDUCTION = [*AXES, "{}(x, None)", "{}(x, ())", "{}(x, 0, True)", "{}(x, axis=None, keepdims=True)", "!{}(x, '0')"]
 JOINING = ["{}([x, p])", "{}((x, p), 1)", "{}([x, p, x], axis=-1)", "{}([x], np.int64(0))", "{}(y for y in (x, p))"]
 JOINING += ["{}([x, [[1, 2, 4], [8, 16, 32]]])", "!{}([x, v])", "!{}([])", "!{}([x, p], 3)", "!{}([x, p], 0.5)"]
-FORMS: dict[str, list[str]] = {
+FORMS: dict[str, Sequence[str]] = {
     **dict.fromkeys(
         (
             "cos", "exp", "leaky_relu", "log_ndtr", "log_normal", "log_sigmoid", "ndtri_sigmoid", "one_minus_square",
-            "relu", "sigmoid", "sin", "softplus", "tanh",
+            "erf", "expm1", "relu", "sigmoid", "sin", "softplus", "tanh",
         ),
         ELEMENTWISE,
     ),
-    **dict.fromkeys(["log", "sqrt"], POSITIVE),
+    **dict.fromkeys(["log", "log1p", "sqrt"], POSITIVE),
     **dict.fromkeys(["maximum", "minimum"], BINARY),
     **dict.fromkeys(["log_softmax", "softmax"], AXES),
     "abs": [*ELEMENTWISE, "x.__abs__()"],
@@ -201,6 +203,50 @@ FORMS: dict[str, list[str]] = {
         "{}(bits.tolist(), x, [1, 2, 4])", "{}(x > 1, x, p)", "{}(bits[0], v[0], x)", "!{}(bits, x, v[:2])",
         "!{}(x, x, p)",
     ],
+    "cholesky": [
+        "{}(s @ s.T)", "{}((s @ s.T)[None])", "{}(s @ s.T, upper=True)", "{}([[4, 2], [2, 5]])", "!{}(x)", "!{}(v)",
+        "!{}(-s @ s.T)",
+    ],
+    **dict.fromkeys(
+        ["cumprod", "cumsum"],
+        (
+            "{}(x)", "{}(x, None)", "{}(x, 0)", "{}(x, axis=-1)", "{}(z, np.int64(1))", "{}([[1, 2], [4, 8]], 1)",
+            "!{}(x, 2)", "!{}(x, 0.5)",
+        ),
+    ),
+    "einsum": [
+        "{}('ij,jk->ik', x, m)", "{}('ij,jk', x, m)", "{}('ij->ji', x)", "{}('ji', x)", "{}('ij->', x)",
+        "{}('ii->i', s)",
+        "{}('ii', s)", "{}('...j,j->...', z, u[0])", "{}('i...->...', x)", "{}('i,j,k->kji', v, x[0], u[0])",
+        "{}(' i j , i j -> i ', x, p)",
+        "{}('i,i', v, [1, 2, 4])", "!{}('ij,jk', x, x)", "!{}('ij->ik', x)", "!{}('i', x)", "!{}(1, x)",
+    ],
+    "norm": [
+        "{}(x)", "{}(x, None, 0)", "{}(x, axis=-1, keepdims=True)", "{}(v, 1)", "{}(v, 2)", "{}(v, np.inf)",
+        "{}(v, -np.inf)",
+        "{}(x, 3, 1)", "{}(x, 'fro')", "{}(x, None, (0, 1))", "{}([1, 2, 4])", "!{}(x, axis=2)", "!{}(x, axis=0.5)",
+        "!{}(v, 'a')",
+    ],
+    "prod": REDUCTION,
+    "repeat": [
+        "{}(x, 2)", "{}(x, 2, 0)", "{}(x, [0, 1, 2], 1)", "{}(x, np.array([2, 1]), axis=-2)", "{}(v, np.int64(3))",
+        "{}([1, 2], 2)",
+        "!{}(x, -1)", "!{}(x, 1.5)", "!{}(x, [1, 2], 1)", "!{}(x, 2, 2)",
+    ],
+    "sort": ["{}(x)", "{}(x, 0)", "{}(x, axis=-1)", "{}(x, None)", "{}([4, 1, 2])", "!{}(x, 2)", "!{}(x, 0.5)"],
+    "squeeze": [
+        "{}(u)", "{}(u, 0)", "{}(u[..., None], (0, -1))", "{}(u, axis=None)", "u.squeeze()", "{}([[1, 2]])",
+        "!{}(u, 1)", "!{}(u, 2)",
+        "!{}(u, 0.5)",
+    ],
+    **dict.fromkeys(
+        ["std", "var"],
+        (
+            "{}(x)", "{}(x, 0)", "{}(x, (0, 1))", "{}(x, axis=-1, ddof=1)", "{}(x, None, ddof=0.5, keepdims=True)",
+            "{}([1, 2, 4])",
+            "!{}(x, 2)", "!{}(x, 0.5)", "!{}(x, 0, ddof=2)",
+        ),
+    ),
 }  # fmt: skip
 
 
@@ -299,6 +345,11 @@ NUMPY: dict[str, Any] = {
     "lstm": np_lstm,
     "lstm_cell": np_lstm_cell,
     "mixture_cdf": np_mixture_cdf,
+    "cholesky": lambda x, upper=False: np.linalg.cholesky(x).mT if upper else np.linalg.cholesky(x),
+    "erf": of_array(np.vectorize(math.erf, otypes=[float])),
+    "norm": lambda x, *arguments, **named: np.linalg.norm(np.asarray(x), *arguments, **named),
+    "prod": reduction(np.prod),
+    "sort": lambda x, axis=-1: np.sort(np.asarray(x), axis),
     "ndtri_sigmoid": of_array(lambda x: np_ndtri(np_sigmoid(x))),
     "one_minus_square": of_array(lambda x: 1 - x * x),
     "pad": np_pad,

@@ -10,22 +10,23 @@ from helpers.operations import CASES
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinygen.autograd as ag
 from tinygen.autograd import PRIMITIVES, Array, Tensor, grad
 from tinygen.testing import strategies as draws
 
 DTYPES = ["?", "u1", "i1", "u2", "i8", "f2", "f4", "f8", "g", ">f4", ">f8", ">i4", "c8", "c16"]
 # Operations that compute in the dtype of their operands, as NumPy does: integers may wrap around.
 ARITHMETIC = {
-    "abs", "add", "broadcast_to", "clip", "concatenate", "index", "linear", "matmul", "max", "maximum", "min",
-    "minimum", "multiply", "negative", "pad", "power", "relu", "reshape", "split", "stack", "subtract", "sum",
-    "take_along_axis", "transpose", "where",
+    "abs", "add", "broadcast_to", "clip", "concatenate", "cumprod", "cumsum", "einsum", "index", "linear", "matmul",
+    "max", "maximum", "min", "minimum", "multiply", "negative", "pad", "power", "prod", "relu", "repeat", "reshape",
+    "sort", "split", "squeeze", "stack", "subtract", "sum", "take_along_axis", "transpose", "where",
 }  # fmt: skip
 # Dtypes that an operation may refuse, by its name. All refuse complex numbers.
 REFUSED = {
-    "astype": "?uibg", "conv": "g", "conv_transpose": "g", "conv_weight": "g", "inv": "eg", "logabsdet": "eg",
-    "mixture_cdf": "g", "negative": "?", "solve": "eg", "subtract": "?",
+    "astype": "?uibg", "cholesky": "eg", "conv": "g", "conv_transpose": "g", "conv_weight": "g", "inv": "eg",
+    "logabsdet": "eg", "mixture_cdf": "g", "negative": "?", "solve": "eg", "subtract": "?",
 }  # fmt: skip
-OPERANDS = ["a", "b", "c", "k", "logits", "parameters", "tensors", "u", "w", "x", "y"]
+OPERANDS = ["a", "b", "c", "k", "logits", "operands", "parameters", "tensors", "u", "w", "x", "y"]
 # Relative: a few roundings, and condition numbers up to 16.
 TOLERANCES = {"e": 2e-2, "f": 1e-4}
 
@@ -37,7 +38,7 @@ def in_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
 
 def refuses(name: str, dtype: np.dtype[Any], error: Exception) -> bool:
     """Return whether an error names an operation or an operand, and the operation may refuse the dtype."""
-    singular = isinstance(error, ValueError) and name in ("inv", "solve", "logabsdet")
+    singular = isinstance(error, ValueError) and name in ("cholesky", "inv", "solve", "logabsdet")
     allowed = "FD" + REFUSED.get(name, "")
     named = str(error).split(":")[0] in {*PRIMITIVES, *CASES, *OPERANDS}
     return named and (singular or dtype.char in allowed or dtype.kind in allowed)
@@ -76,3 +77,26 @@ def assert_close(got: Array, expected: Any, dtype: np.dtype[Any]) -> None:
     scale = np.max(np.abs(right), initial=1, where=np.isfinite(right))
     assert got.shape == right.shape
     np.testing.assert_allclose(got.astype(np.float64), right, tolerance, tolerance * scale)
+
+
+NUMPY: dict[str, tuple[Any, Any]] = {
+    "cumprod": (ag.cumprod, np.cumprod),
+    "cumsum": (ag.cumsum, np.cumsum),
+    "einsum": (lambda x: ag.einsum("ij->j", x), lambda x: np.einsum("ij->j", x)),
+    "norm": (ag.norm, np.linalg.norm),
+    "prod": (ag.prod, np.prod),
+    "repeat": (lambda x: ag.repeat(x, 2), lambda x: np.repeat(x, 2)),
+    "sort": (ag.sort, np.sort),
+    "squeeze": (ag.squeeze, np.squeeze),
+    "std": (ag.std, np.std),
+    "sum": (ag.sum, np.sum),
+    "var": (ag.var, np.var),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY)
+@pytest.mark.parametrize("dtype", "?bBhHiIlLefdg")
+def test_result_has_the_dtype_of_numpy(name: str, dtype: str) -> None:
+    ours, numpy = NUMPY[name]
+    x = np.ones((2, 3), dtype)
+    assert ours(Tensor(x)).dtype == numpy(x).dtype

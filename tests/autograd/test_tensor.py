@@ -6,6 +6,7 @@ import operator
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,9 @@ def test_tensors_have_the_array_interface() -> None:
     assert (x.sum().item(), float(x.mean()), x.max().item()) == (15, 2.5, 5)
     assert x.sum(0).shape == x.mean(0).shape == x.max(0).shape == (3,)
     assert x.sum(1, keepdims=True).shape == (2, 1)
+    assert (x.prod(1).value.tolist(), x.cumprod(1)[1, 2].item(), x.cumsum(0)[1, 2].item()) == ([0, 60], 60, 7)
+    assert (x.var(1, 1, keepdims=True).value.tolist(), round(x.std(0)[0], 9)) == ([[1], [1]], 1.5)
+    assert (x[:1].squeeze(0).shape, x.repeat(2, 1).shape, x.repeat([1, 2], axis=0).shape) == ((3,), (2, 6), (3, 3))
     assert abs(-x).value[1, 2] == 5
     assert bool(Tensor(1.0))
     assert "op=sum" in repr(x.sum())
@@ -133,10 +137,19 @@ def test_missing_attributes_and_functions_name_the_alternative() -> None:
     """NumPy functions called on tensors, and attributes that PyTorch users expect."""
     x: Any = Tensor(np.ones((2, 3)))
     assert (np.shape(x), np.ndim(x), np.size(x)) == ((2, 3), 2, 6)
-    for call in (lambda: np.sum(x), lambda: np.stack([x]), lambda: np.where(True, x, 0)):
+    functions: Any = np.sum, np.prod, np.cumsum, np.cumprod, np.var, np.std, np.sort, np.squeeze, np.linalg.norm
+    calls: list[Any] = [*(partial(f, x) for f in functions), lambda: np.stack([x]), lambda: np.where(True, x, 0)]
+    calls.append(lambda: np.einsum("ij->j", x))
+    for call in calls:
         with pytest.raises(TypeError, match=r"call tinygen\.autograd"):
             call()
-    alternatives = {"backward": r"grad\(", "grad": r"grad\(", "detach": r"Tensor\(x", "numpy": r"x\.value"}
+    alternatives = {
+        "backward": r"grad\(",
+        "grad": r"grad\(",
+        "detach": r"Tensor\(x",
+        "numpy": r"x\.value",
+        "sort": r"autograd\.sort",
+    }
     for name, alternative in alternatives.items():
         with pytest.raises(AttributeError, match=f"no attribute '{name}'; .*{alternative}"):
             getattr(x, name)

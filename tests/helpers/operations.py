@@ -103,6 +103,16 @@ def away_from_zero(shape: draws.ShapeLike) -> SearchStrategy[Array]:
     return draws.arrays(shape, 0.5, 2.0).flatmap(lambda x: draws.masks(x.shape).map(lambda m: np.where(m, x, -x)))
 
 
+def with_zeros(shape: draws.ShapeLike) -> SearchStrategy[Array]:
+    some = draws.arrays(shape).flatmap(lambda x: draws.masks(x.shape).map(lambda m: np.where(m, x, 0)))
+    return draws.arrays(shape) | some
+
+
+def distinct_magnitudes(shape: draws.ShapeLike) -> SearchStrategy[Array]:
+    apart = draws.separated(shape).map(lambda x: x + 0.2 - np.min(x, initial=0))
+    return apart.flatmap(lambda x: draws.masks(x.shape).map(lambda m: np.where(m, x, -x)))
+
+
 def np_logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     with np.errstate(divide="ignore"):  # the logarithm of an empty sum is −inf
         return np.asarray(np.log(np.sum(np.exp(x), axis, keepdims=keepdims)))
@@ -116,6 +126,7 @@ def np_sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
+np_erf = np.vectorize(math.erf, otypes=[float])
 np_ndtr, np_ndtri = (np.vectorize(f, otypes=[float]) for f in (NormalDist().cdf, NormalDist().inv_cdf))
 
 
@@ -130,10 +141,13 @@ CASES |= {
     "astype": unary(lambda x: ag.astype(x, x.dtype), np.array),  # casts are tested in test_primitives.py
     "cos": unary(ag.cos, np.cos),
     "divide": binary(ag.divide, np.divide, draws.arrays, away_from_zero),
+    "erf": unary(ag.erf, np_erf),
     "exp": unary(ag.exp, np.exp),
+    "expm1": unary(ag.expm1, np.expm1),
     "inv": matrices(ag.inv, np.linalg.inv),
     "leaky_relu": unary(lambda x: ag.leaky_relu(x, 0.2), lambda x: np.where(x > 0, x, 0.2 * x), away_from_zero),
     "log": unary(ag.log, np.log, positive),
+    "log1p": unary(ag.log1p, np.log1p, positive),
     "log_ndtr": unary(ag.log_ndtr, lambda x: np.log(np_ndtr(x))),
     "log_normal": unary(ag.log_normal, lambda x: -x * x / 2 - math.log(2 * math.pi) / 2),
     "log_sigmoid": unary(ag.log_sigmoid, lambda x: np.log(np_sigmoid(x))),
@@ -149,6 +163,7 @@ CASES |= {
     # Doubled, because the derivative test adds Σ x², and (1 − x²) + x² would be constant.
     "one_minus_square": unary(lambda x: 2 * ag.one_minus_square(x), lambda x: 2 - 2 * x**2),
     "power": binary(ag.power, np.power, positive, draws.arrays),
+    "prod": reducing(ag.prod, np.prod, with_zeros),
     "relu": unary(ag.relu, lambda x: np.maximum(x, 0), away_from_zero),
     "sigmoid": unary(ag.sigmoid, np_sigmoid),
     "sin": unary(ag.sin, np.sin),
@@ -159,6 +174,114 @@ CASES |= {
     "sum": reducing(ag.sum, np.sum),
     "tanh": unary(ag.tanh, np.tanh),
 }
+
+
+def over_axis(f: Function, numpy: Function, values: Values = draws.arrays) -> Case:
+    """Operations whose axis may be None: they flatten x."""
+
+    @st.composite
+    def strategy(draw: DrawFn, sides: Sides) -> Example:
+        x = draw(values(draws.shapes(sides=sides)))
+        axis = draw(st.none() | st.integers(-x.ndim, x.ndim - 1)) if x.ndim else None
+        return Example(lambda t: f(t, axis), lambda a: np.asarray(numpy(a, axis)), (x,))
+
+    return strategy
+
+
+CASES |= {
+    "cumprod": over_axis(ag.cumprod, np.cumprod, with_zeros),
+    "cumsum": over_axis(ag.cumsum, np.cumsum),
+    "sort": over_axis(ag.sort, np.sort, draws.separated),
+}
+
+
+def deviation(f: Function, numpy: Function) -> Case:
+    @st.composite
+    def strategy(draw: DrawFn, sides: Sides) -> Example:
+        x = draw(draws.separated(draws.shapes(sides=sides)))
+        axis, keepdims = draw(draws.axes_of(x.ndim)), draw(st.booleans())
+        n = np.sum(np.ones(x.shape), axis).max(initial=0)
+        ddof = draw(st.sampled_from([0, 1, 0.5])) if n > 1 else 0
+        return Example(
+            lambda t: f(t, axis, ddof, keepdims), lambda a: numpy(a, axis, ddof=ddof, keepdims=keepdims), (x,)
+        )
+
+    return strategy
+
+
+CASES |= {"std": deviation(ag.std, np.std), "var": deviation(ag.var, np.var)}
+
+
+@case("norm")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    x = draw(distinct_magnitudes(draws.shapes(sides=sides)))
+    axis, keepdims = draw(draws.axes_of(x.ndim)), draw(st.booleans())
+    number = x.ndim if axis is None else np.size(axis)
+    orders: dict[int, list[Any]] = {1: [None, 1, 2, 3, 0.5, np.inf, -np.inf], 2: [None, "fro"]}
+    ord = draw(st.sampled_from(orders.get(number, [None])))
+
+    def numpy(a: Array) -> Array:
+        if ord is None:  # NumPy has norms over one or two axes only
+            return np.asarray(np.sqrt(np.sum(np.square(a, dtype=np.float64), axis, keepdims=keepdims)))
+        single = axis[0] if isinstance(axis, tuple) and len(axis) == 1 else axis
+        return np.asarray(np.linalg.norm(a, ord, single, keepdims))
+
+    return Example(lambda t: ag.norm(t, ord, axis, keepdims), numpy, (x,))
+
+
+@case("cholesky")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    n, upper = draw(sides), draw(st.booleans())
+    shape = (*draw(draws.shapes(0, 1, sides)), n, n)
+    root, other = draw(draws.regular_matrices(shape)), draw(draws.arrays(shape))
+    x = root @ root.swapaxes(-1, -2) + other - other.swapaxes(-1, -2)  # only the symmetric part has an effect
+
+    def numpy(a: Array) -> Array:
+        y = np.linalg.cholesky((a + a.swapaxes(-1, -2)) / 2)
+        return np.asarray(y.swapaxes(-1, -2) if upper else y)
+
+    return Example(lambda t: ag.cholesky(t, upper), numpy, (x,))
+
+
+@case("einsum")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    """One to three operands with up to three letters each, repeated or not, and axes of an ellipsis."""
+    number = draw(st.integers(1, 3))
+    size = {letter: draw(sides) for letter in "abc"}
+    lead = draw(draws.broadcastable_shapes(number, 2, sides)) if draw(st.booleans()) else [None] * number
+    terms, xs = [], []
+    for shape in lead:
+        letters = draw(st.lists(st.sampled_from("abc"), max_size=3))
+        at = draw(st.integers(0, len(letters)))
+        dots, axes = ("", ()) if shape is None else ("...", shape)
+        terms.append("".join([*letters[:at], dots, *letters[at:]]))
+        sizes = [size[letter] for letter in letters]
+        # Small enough that the rounding errors of the sums are below the tolerance.
+        xs.append(draw(draws.arrays((*sizes[:at], *axes, *sizes[at:]), -0.5, 0.5)))
+    subscripts = ",".join(terms)
+    if draw(st.booleans()):
+        used = sorted({*subscripts} & {*"abc"})
+        output = draw(st.permutations(used))[: draw(st.integers(0, len(used)))]
+        subscripts += "->" + "".join(output) + ("..." if "." in subscripts else "")
+    return Example(partial(ag.einsum, subscripts), partial(np.einsum, subscripts), tuple(xs))
+
+
+@case("squeeze")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    x = draw(draws.arrays(draws.shapes(sides=sides | st.just(1))))
+    ones = [i for i, n in enumerate(x.shape) if n == 1]
+    axis = draw(st.none() | st.sets(st.sampled_from(ones)).map(tuple) | st.sampled_from(ones)) if ones else None
+    return Example(lambda t: ag.squeeze(t, axis), lambda a: np.squeeze(a, axis), (x,))
+
+
+@case("repeat")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    x = draw(draws.arrays(draws.shapes(sides=sides)))
+    axis = draw(st.none() | st.integers(-x.ndim, x.ndim - 1)) if x.ndim else None
+    n = x.size if axis is None else x.shape[axis]
+    numbers = st.integers(0, 3)
+    repeats = draw(numbers | st.lists(numbers, min_size=n, max_size=n))
+    return Example(lambda t: ag.repeat(t, repeats, axis), lambda a: np.repeat(a, repeats, axis), (x,))
 
 
 def extremum(f: Function, numpy: Function) -> Case:

@@ -70,8 +70,8 @@ def _square(x: Any) -> Tensor:
 
 
 UNARY = (
-    "abs", "cos", "exp", "log_ndtr", "log_normal", "log_sigmoid", "ndtri_sigmoid", "negative", "one_minus_square",
-    "relu", "sigmoid", "sin", "softplus", "tanh", "gated_activation",
+    "abs", "cos", "erf", "exp", "expm1", "log_ndtr", "log_normal", "log_sigmoid", "ndtri_sigmoid", "negative",
+    "one_minus_square", "relu", "sigmoid", "sin", "softplus", "tanh", "gated_activation",
 )  # fmt: skip
 REDUCTIONS = ("logsumexp", "max", "mean", "min", "sum")
 BINARY = ("add", "divide", "maximum", "minimum", "multiply", "subtract")
@@ -89,11 +89,14 @@ WITH_OPTIONS: dict[str, Arguments] = {
     "astype": {"x": X, "dtype": np.float32},
     "bernoulli_log_prob": {"logits": X, "k": np.array([[0, 1, 0, 1], [1, 1, 0, 0]])},
     "broadcast_to": {"x": X, "shape": (3, 2, 4)},
+    "cholesky": {"x": SQUARE @ SQUARE.T, "upper": True},
     "clip": {"x": X, "low": -1.0, "high": 1.0},
     "concatenate": {"tensors": [X, X], "axis": 0},
     "conv": CONV,
     "conv_transpose": CONV_TRANSPOSE,
     "conv_weight": CONV_WEIGHT,
+    "cumprod": {"x": X, "axis": 1},
+    "cumsum": {"x": X, "axis": 1},
     "grad": {"output": OUTPUT, "inputs": [INPUT], "cotangent": 2.0, "create_graph": True, "allow_unreached": True},
     "hessian": {"f": _square},
     "hvp": {"f": _square, "x": X, "v": X},
@@ -104,27 +107,35 @@ WITH_OPTIONS: dict[str, Arguments] = {
     "leaky_relu": {"x": X, "slope": 0.1},
     "linear": {"x": X, "w": np.ones((4, 3)), "b": np.ones(3), "relu": True},
     "log": {"x": np.abs(X)},
+    "log1p": {"x": np.abs(X)},
     "log_softmax": {"x": X, "axis": 0},
     "logabsdet": {"x": SQUARE},
     "lstm": {"x": np.ones((2, 3, 8)), "u": np.ones((2, 8))},
     "lstm_cell": {"a": np.ones((2, 8)), "c": np.ones((2, 2))},
     "matmul": {"a": X, "b": X.T},
     "mixture_cdf": {"x": X, "parameters": np.ones(6)},
+    "norm": {"x": X, "ord": 2, "axis": 1, "keepdims": True},
     "pad": {"x": X, "widths": ((1, 1), (0, 2))},
     "power": {"a": np.abs(X), "b": 2.0},
+    "prod": {"x": X, "axis": 1, "keepdims": True},
     "put_along_axis": {"x": X, "indices": np.array([[0, 1, 2, 3], [3, 2, 1, 0]]), "axis": 1, "shape": (2, 4)},
+    "repeat": {"x": X, "repeats": 2, "axis": 1},
     "reshape": {"x": X, "shape": (4, 2)},
     "scatter_add": {"x": X, "key": (slice(0, 2),), "shape": (3, 4)},
     "softmax": {"x": X, "axis": 0},
     "solve": {"a": SQUARE, "b": SQUARE},
+    "sort": {"x": X, "axis": 1},
     "split": {"x": X, "sections": 2, "axis": 1},
     "sqrt": {"x": np.abs(X)},
+    "squeeze": {"x": X[:1], "axis": 0},
     "stack": {"tensors": [X, X], "axis": 0},
+    "std": {"x": X, "axis": 1, "ddof": 1, "keepdims": True},
     "sum_to": {"x": X, "shape": (1, 4)},
     "take_along_axis": {"x": X, "indices": np.array([[0], [1]]), "axis": 1},
     "to_dot": {"output": _square(Tensor(X))},
     "transpose": {"x": X, "axes": (1, 0)},
     "value_and_grad": {"f": _square, "inputs": [Tensor(X)], "allow_unreached": True},
+    "var": {"x": X, "axis": 1, "ddof": 1, "keepdims": True},
     "where": {"condition": X > 0, "a": X, "b": X},
 }
 
@@ -138,11 +149,19 @@ def autograd_calls() -> Iterator[Call]:
         yield Call(f"autograd.{name}", getattr(ag, name), {"a": X, "b": X})
     for name, arguments in WITH_OPTIONS.items():
         yield Call(f"autograd.{name}", getattr(ag, name), arguments)
+    einsum = {"subscripts": "ij,kj->ik", "operands": X}
+    yield Call("autograd.einsum", lambda subscripts, operands: ag.einsum(subscripts, operands, X), einsum)
     yield Call("autograd.vjp", lambda f, xs: ag.vjp(f, xs), {"f": _square, "xs": X})
     yield Call("autograd.Tensor", Tensor, {"value": X, "dtype": np.float32})
     yield Call("autograd.Tensor.astype", Tensor(X).astype, {"dtype": np.float32})
     yield Call("autograd.Tensor.transpose", lambda axes: Tensor(X).transpose(axes), {"axes": (1, 0)})
-    for name in ("sum", "mean", "max", "min"):
+    for name in ("var", "std"):
+        yield Call(f"autograd.Tensor.{name}", getattr(Tensor(X), name), {"axis": 0, "ddof": 1, "keepdims": True})
+    for name in ("cumprod", "cumsum"):
+        yield Call(f"autograd.Tensor.{name}", getattr(Tensor(X), name), {"axis": 0})
+    yield Call("autograd.Tensor.squeeze", Tensor(X[:1]).squeeze, {"axis": 0})
+    yield Call("autograd.Tensor.repeat", Tensor(X).repeat, {"repeats": 2, "axis": 0})
+    for name in ("sum", "mean", "prod", "max", "min"):
         yield Call(f"autograd.Tensor.{name}", getattr(Tensor(X), name), {"axis": 0, "keepdims": True})
     parameter = {"value": X, "dtype": np.float32}
     yield from of_class("autograd.Parameter", Parameter, parameter, assign={"value": X, "dtype": np.float64})

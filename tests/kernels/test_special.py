@@ -1,4 +1,4 @@
-"""The normal distribution function against Python's math module. The far tails are in autograd/test_special.py."""
+"""erf and the normal distribution function against Python's math module. Far tails: autograd/test_special.py."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygen.kernels.special import log_ndtr, ndtr_slope, ndtri_sigmoid
+from tinygen.kernels.special import erf, log_ndtr, ndtr_slope, ndtri_sigmoid
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
 
@@ -20,6 +20,7 @@ def ndtr(x: float) -> float:
 @given(hnp.arrays(np.float64, SHAPES, elements=st.floats(-30, 30)))
 def test_functions_match_the_math_module(x: np.ndarray) -> None:
     functions: list[tuple[Any, Any]] = [
+        (erf, math.erf),
         (log_ndtr, lambda v: math.log(ndtr(v)) if v < 0 else math.log1p(-ndtr(-v))),
         (ndtr_slope, lambda v: math.exp(-0.5 * v * v) / math.sqrt(2 * math.pi) / ndtr(v)),
     ]

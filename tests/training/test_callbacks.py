@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from helpers.training_runs import STEPS, TrainingRun, data, make_run, train
 
-from tinygen.autograd.tensor import is_grad_enabled
+from tinygen.autograd.grad_mode import is_grad_enabled
 from tinygen.models import MADE
 from tinygen.optim import SGD, Adam
 from tinygen.training import CSVLog, EarlyStopping, Event, SampleGrid, TensorBoard, fit

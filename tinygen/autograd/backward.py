@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..arguments import explained
+from .grad_mode import is_grad_enabled, set_grad_enabled
 from .parameter import Parameter
-from .tensor import PRIMITIVES, VJP, Tensor, TensorLike, is_grad_enabled, set_grad_enabled
+from .tensor import PRIMITIVES, VJP, Tensor, TensorLike
 
 
 @dataclass(frozen=True)

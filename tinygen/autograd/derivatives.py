@@ -13,9 +13,10 @@ import numpy as np
 
 from ..arguments import checked, explained
 from .backward import check_inputs, grad, value_and_free
+from .grad_mode import is_grad_enabled, set_grad_enabled
 from .reduce import sum
 from .shape import reshape, stack
-from .tensor import Tensor, TensorLike, is_grad_enabled, set_grad_enabled, value_of
+from .tensor import Tensor, TensorLike, value_of
 
 Function = Callable[..., Tensor]
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..kernels import activation
+from .grad_mode import is_grad_enabled
 from .operands import apply_numpy, check_constant, floating, real
-from .tensor import Array, Tensor, TensorLike, array_of, is_grad_enabled, node, primitive, value_of
+from .tensor import Array, Tensor, TensorLike, array_of, node, primitive, value_of
 
 
 @primitive
@@ -77,9 +78,21 @@ def exp(x: TensorLike) -> Tensor:
 
 
 @primitive
+def expm1(x: TensorLike) -> Tensor:
+    """y = eˣ − 1, to full relative precision near 0"""
+    return node("expm1", np.expm1(floating("expm1", x)), (x, lambda g, y: g * exp(x)))
+
+
+@primitive
 def log(x: TensorLike) -> Tensor:
     """y = ln x"""
     return node("log", np.log(floating("log", x)), (x, lambda g, y: g / x))
+
+
+@primitive
+def log1p(x: TensorLike) -> Tensor:
+    """y = ln(1 + x), to full relative precision near 0"""
+    return node("log1p", np.log1p(floating("log1p", x)), (x, lambda g, y: g / add(x, 1)))
 
 
 @primitive

@@ -17,11 +17,12 @@ from ..kernels import activation, likelihood, mixture
 from ..kernels import lstm as recurrent
 from .backward import grad
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
+from .grad_mode import is_grad_enabled
 from .linalg import matmul
 from .operands import check_constant, floating, kernel_dtype
 from .reduce import log_softmax, logsumexp
 from .shape import broadcast_to, concatenate, index, pad, reshape, split, stack, transpose
-from .tensor import VJP, Array, Tensor, TensorLike, array_of, is_grad_enabled, node, primitive
+from .tensor import VJP, Array, Tensor, TensorLike, array_of, node, primitive
 
 
 def _vjp(op: str, x: TensorLike, composed: Callable[[TensorLike], Tensor], kernel: Callable[[Array], Array]) -> VJP:

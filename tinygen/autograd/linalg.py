@@ -1,4 +1,4 @@
-"""Matrix products, inverses, linear systems and determinants.
+"""Matrix products, inverses, linear systems, determinants and Cholesky factors.
 
 Checked by: tests/autograd/test_primitives.py
 """
@@ -95,6 +95,30 @@ def logabsdet(x: TensorLike) -> Tensor:
     if np.any(sign == 0):
         raise ValueError(f"logabsdet: expected invertible matrices, got a singular one in x {np.shape(value_of(x))}")
     return node("logabsdet", y, (x, lambda g, y: reshape(g, (*g.shape, 1, 1)) * _swap(inv(x))))
+
+
+@primitive
+def cholesky(x: TensorLike, upper: bool = False) -> Tensor:
+    """The lower triangular y with x = y yᵀ; with `upper`, its transpose. Shapes: x, y (…, n, n).
+
+    x is replaced by ½ (x + xᵀ), so its cotangent is symmetric. Raises ValueError if x is not positive definite.
+
+    Source: Murray, "Differentiation of the Cholesky decomposition", 2016, eq. 10.
+    """
+    v = floating("cholesky", x)
+    if v.ndim < 2 or v.shape[-1] != v.shape[-2]:
+        raise ValueError(f"cholesky: expected shape (…, n, n), got {v.shape}")
+    y = apply_numpy(np.linalg.cholesky, [(v + v.swapaxes(-1, -2)) / 2])
+    lower_half = np.tril(np.ones(v.shape[-2:], y.dtype)) - np.eye(v.shape[-1], dtype=y.dtype) / 2
+
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
+        transposed = _swap(y)
+        p = solve(transposed, lower_half * matmul(transposed, g))
+        p = solve(transposed, _swap(p))  # (y⁻ᵀ Φ(yᵀ g) y⁻¹)ᵀ, where Φ halves the diagonal and drops what is above
+        return (p + _swap(p)) / 2
+
+    lower = node("cholesky", y, (x, vjp))
+    return _swap(lower) if upper else lower
 
 
 def _swap(x: TensorLike) -> Tensor:

@@ -1,9 +1,9 @@
-"""Reductions, and the numerically stable log-sum-exp and softmax.
+"""Reductions, norms, and the numerically stable log-sum-exp and softmax.
 
 `axis` is None (all axes), an integer or a tuple; `keepdims` keeps reduced axes with length 1. The functions of the
 softmax family subtract the maximum before exponentiating, so they do not overflow.
 
-Checked by: tests/autograd/test_primitives.py
+Checked by: tests/autograd/test_primitives.py, tests/autograd/test_reduce.py
 """
 
 import math
@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..kernels.reductions import total
-from .elementwise import exp
-from .operands import apply_numpy, as_axes, floating
-from .shape import broadcast_to, reshape
+from .along_axis import accumulated, cumprod, earlier, reverse
+from .elementwise import abs, exp, power, where
+from .operands import apply_numpy, as_axes, check_constant, floating, real
+from .shape import broadcast_to, reshape, transpose
 from .tensor import Array, Axis, Tensor, TensorLike, array_of, node, primitive
 
 
@@ -41,6 +42,114 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     y = np.asarray(total(v, axes, keepdims) / n, v.dtype)
     # g / n would be 0 where n overflows in float16
     return node("mean", y, (x, lambda g, y: broadcast_to(reshape(g * (1 / n), _kept(v.shape, axes)), v.shape)))
+
+
+@primitive
+def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """y = Π x over the axes; zeros have exact derivatives: ∂y/∂xₖ is the product of all other elements
+
+    Example:
+        >>> prod(Tensor([[2.0, 3.0], [4.0, 5.0]]), axis=1).value
+        array([ 6., 20.])
+    """
+    v = real("prod", x)
+    axes = as_axes("prod", axis, v.ndim)
+    others = [i for i in range(v.ndim) if i not in axes]
+    kept = [v.shape[i] for i in others]
+    rows = reshape(transpose(x, (*others, *axes)), (*kept, math.prod(v.shape[i] for i in axes)))
+
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
+        before = earlier(cumprod(rows, -1), 1)
+        after = reverse(earlier(cumprod(reverse(rows), -1), 1))
+        return reshape(g, (*kept, 1)) * (before * after)
+
+    y = node("prod", accumulated("prod", np.prod, rows), (rows, vjp))
+    return reshape(y, _kept(v.shape, axes)) if keepdims else y
+
+
+@primitive
+def var(x: TensorLike, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    """y = Σ (x − mean x)² / (n − ddof) over the axes, where n is the number of elements summed.
+
+    Raises: ValueError unless n > ddof.
+    """
+    axes, n = _axes_and_count("var", x, axis, ddof)
+    centred = _centre(x, axes)
+    return mean(centred * centred, axes, keepdims) * (n / (n - ddof))
+
+
+@primitive
+def std(x: TensorLike, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    """y = √var(x). Where all elements are equal, y = 0 and its derivatives are 0. Raises ValueError unless n > ddof."""
+    axes, n = _axes_and_count("std", x, axis, ddof)
+    return norm(_centre(x, axes), None, axes, keepdims) / math.sqrt(n - ddof)
+
+
+def _axes_and_count(op: str, x: TensorLike, axis: Axis, ddof: float) -> tuple[tuple[int, ...], int]:
+    check_constant(op, ddof=ddof)
+    shape = floating(op, x).shape
+    axes = as_axes(op, axis, len(shape))
+    n = math.prod(shape[i] for i in axes)
+    if n <= ddof:
+        raise ValueError(f"{op}: expected more than ddof = {ddof} elements along axis {axis}, got shape {shape}")
+    return axes, n
+
+
+def _centre(x: TensorLike, axes: tuple[int, ...]) -> Tensor:
+    """y = x − mean x: a projection, which is its own adjoint."""
+    v = floating("centre", x)
+    wide = v.astype(np.float64) if v.dtype.char in "ef" else v
+    # Subtract one of the elements first: differences of equal numbers are exactly 0, and rounding errors are relative
+    # to the differences.
+    wide = wide - wide[tuple([slice(1) if i in axes else slice(None) for i in range(v.ndim)])]
+    y = np.asarray(wide - np.mean(wide, axes, keepdims=True), v.dtype)
+    return node("centre", y, (x, lambda g, y: _centre(g, axes)))
+
+
+@primitive
+def norm(x: TensorLike, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """y = (Σ |x|ᵖ)^(1/p) over the axes, as np.linalg.norm. Where y = 0, its derivatives are 0.
+
+    Args:
+        ord: None or 2 for p = 2, another p > 0, or ±inf for the largest or smallest |x|. Over two axes, None or "fro"
+            for p = 2: other norms of matrices are not supported.
+        axis: by default, all axes.
+
+    Raises: ValueError if `ord` is not supported, with what to use instead.
+
+    Example:
+        >>> norm(Tensor([3.0, 4.0])).item(), norm(Tensor([3.0, -4.0]), 1).item()
+        (5.0, 7.0)
+    """
+    check_constant("norm", ord=ord)
+    v = floating("norm", x)
+    axes = as_axes("norm", axis, v.ndim)
+    if ord is None or (ord == "fro" and len(axes) == 2) or (ord == 2 and len(axes) == 1):
+        return _norm2(x, v, axes, keepdims)
+    if isinstance(ord, str) or len(axes) != 1 or not (ord > 0 or ord == -math.inf):
+        raise ValueError(
+            "norm: ord and axis: expected None, 'fro' over two axes, or a number above 0 or −inf over one axis, "
+            f"got {ord!r} over {len(axes)} axes; for a norm of all elements, reshape x to one axis"
+        )
+    if math.isinf(ord):
+        return (max if ord > 0 else min)(abs(x), axes, keepdims)
+    is_zero = v == 0
+    powers = sum(where(is_zero, 0, power(abs(where(is_zero, 1, x)), ord)), axes, keepdims)
+    is_zero = powers.value == 0
+    return where(is_zero, 0, power(where(is_zero, 1, powers), 1 / ord))
+
+
+def _norm2(x: TensorLike, v: Array, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    """y = √Σ x²,   ∂y/∂x = x / y, but 0 where y = 0, for any order of derivative"""
+    wide = v.astype(np.float64) if v.dtype.char in "ef" else v  # squares of float32 may overflow or underflow
+    y = np.sqrt(total(wide * wide, axes, keepdims)).astype(v.dtype, copy=False)
+
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
+        y, g = reshape(y, _kept(v.shape, axes)), reshape(g, _kept(v.shape, axes))
+        is_zero = y.value == 0
+        return where(is_zero, 0, x) * (g / where(is_zero, 1, y))
+
+    return node("norm", y, (x, vjp))
 
 
 @primitive

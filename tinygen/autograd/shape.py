@@ -1,8 +1,8 @@
 """Shape and indexing operations. Each of these is the adjoint, and therefore the VJP, of its partner:
 
-    sum_to / broadcast_to      index / scatter_add      take_along_axis / put_along_axis
+    sum_to / broadcast_to      index / scatter_add
 
-The VJPs of reshape and transpose are operations of the same kind; those of pad and concatenate are slices.
+The VJPs of reshape, squeeze and transpose are operations of the same kind; those of pad and concatenate are slices.
 
 Checked by: tests/autograd/test_primitives.py
 """
@@ -19,9 +19,10 @@ from numpy.lib.array_utils import normalize_axis_index
 from ..arguments import explained
 from ..kernels.reductions import total
 from .backward import IndexVJP
+from .grad_mode import is_grad_enabled
 from .operands import apply_numpy, as_integers, check_constant
 from .taps.windows import as_int
-from .tensor import VJP, Array, Tensor, TensorLike, array_of, is_grad_enabled, node, primitive, value_of
+from .tensor import VJP, Array, Axis, Tensor, TensorLike, array_of, node, primitive, value_of
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -31,6 +32,13 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """Reshape x, keeping the order of its elements; one length may be −1 and is then inferred."""
     v, shape = array_of(x), as_integers("reshape", "shape", shape)
     return node("reshape", apply_numpy(np.reshape, [v], shape), (x, lambda g, y: reshape(g, v.shape)))
+
+
+@primitive
+def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
+    """Remove axes of length 1: those in `axis`, by default all. Raises ValueError if one of them is longer."""
+    v, axes = array_of(x), None if axis is None else as_integers("squeeze", "axis", axis)
+    return node("squeeze", apply_numpy(np.squeeze, [v], axes), (x, lambda g, y: reshape(g, v.shape)))
 
 
 @primitive
@@ -51,6 +59,32 @@ def broadcast_to(x: TensorLike, shape: int | Shape) -> Tensor:
     v, shape = array_of(x), as_integers("broadcast_to", "shape", shape)
     y = apply_numpy(np.broadcast_to, [v], shape)
     return node("broadcast_to", y, (x, lambda g, y: sum_to(g, v.shape)))
+
+
+@primitive
+def repeat(x: TensorLike, repeats: int | Sequence[int] | Array, axis: int | None = None) -> Tensor:
+    """Repeat each element `repeats` times along the axis; by default, of the flattened x.
+
+    Args:
+        repeats: a number, or one for each element along the axis.
+
+    Example:
+        >>> repeat(Tensor([1.0, 2.0]), 2).value, repeat(Tensor([1.0, 2.0]), [0, 3]).value
+        (array([1., 1., 2., 2.]), array([2., 2., 2.]))
+    """
+    if axis is None:
+        return repeat(reshape(x, -1), repeats, 0)
+    check_constant("repeat", repeats=repeats)
+    shape = array_of(x).shape
+    at = normalize_axis_index(as_int("repeat", "axis", axis), len(shape), "repeat")
+    before, n, after = shape[:at], shape[at], shape[at + 1 :]
+    counts = as_integers("repeat", "repeats", repeats)
+    indices = apply_numpy(np.repeat, [np.arange(n)], repeats, op="repeat")
+    if len(counts) != 1:
+        return index(x, (*[slice(None)] * at, indices))
+    (each,) = counts  # for equal numbers, broadcast_to and its VJP are faster
+    y = broadcast_to(reshape(x, (*before, n, 1, *after)), (*before, n, each, *after))
+    return reshape(y, (*before, n * each, *after))
 
 
 @primitive
@@ -93,7 +127,7 @@ def scatter_add(x: TensorLike, key: Any, shape: Shape) -> Tensor:
     """y = 0; y[key] += x, where an element that the key selects twice receives both: the adjoint of index."""
     v, shape = array_of(x), as_integers("scatter_add", "shape", shape)
     _check_key("scatter_add", key)
-    y = np.zeros(shape, _sum_dtype(v))
+    y = np.zeros(shape, sum_dtype(v))
     if (selected := apply_numpy(getitem, [y], key, op="scatter_add: key").shape) != v.shape:
         got = f"{selected} from {shape} and {v.shape}"
         raise ValueError(f"scatter_add: x and key: expected x of the shape that key selects, got {got}")
@@ -101,7 +135,7 @@ def scatter_add(x: TensorLike, key: Any, shape: Shape) -> Tensor:
         y[key] += v
     else:
         key = deepcopy(key) if is_grad_enabled() else key
-        y = _add_at(y, key, v)
+        y = add_at(y, key, v)
     return node("scatter_add", y, (x, lambda g, y: index(g, key)))
 
 
@@ -110,12 +144,12 @@ def _check_key(op: str, key: Any) -> None:
         raise TypeError(f"{op}: key: expected integers or arrays, got a Tensor; it has no derivative, use its .value")
 
 
-def _sum_dtype(v: Array) -> Any:
+def sum_dtype(v: Array) -> Any:
     """Return the dtype of sums of elements of v: integers and booleans are added in int64, as in np.sum."""
     return v.dtype if v.dtype.kind == "f" else np.result_type(v, np.int64)
 
 
-def _add_at(y: Array, key: Any, v: Array) -> Array:
+def add_at(y: Array, key: Any, v: Array) -> Array:
     """Return y after y[key] += v, where the key may select an element many times: float32 is summed in float64."""
     if v.dtype.char not in "ef":
         np.add.at(y, key, v)
@@ -128,57 +162,6 @@ def _add_at(y: Array, key: Any, v: Array) -> Array:
 def _selects_no_element_twice(key: Any) -> bool:
     parts = key if isinstance(key, tuple) else (key,)
     return all(part is None or part is Ellipsis or isinstance(part, slice | int) for part in parts)
-
-
-@primitive
-def take_along_axis(x: TensorLike, indices: Array, axis: int) -> Tensor:
-    """y[…, i, …] = x[…, indices[…, i, …], …], where i is the index along `axis`.
-
-    Example:
-        >>> take_along_axis(Tensor([[1.0, 2.0], [3.0, 4.0]]), np.array([[1], [0]]), axis=1).value
-        array([[2.],
-               [3.]])
-    """
-    v = array_of(x)
-    indices, axis = _check_indices("take_along_axis", v.shape, indices, axis)
-    y = apply_numpy(np.take_along_axis, [v, indices], axis)
-    return node("take_along_axis", y, (x, lambda g, y: put_along_axis(g, indices, axis, v.shape)))
-
-
-@primitive
-def put_along_axis(x: TensorLike, indices: Array, axis: int, shape: Shape) -> Tensor:
-    """y = 0; y[…, indices[…, i, …], …] += x[…, i, …]: the adjoint of take_along_axis."""
-    v, shape = array_of(x), as_integers("put_along_axis", "shape", shape)
-    indices, axis = _check_indices("put_along_axis", shape, indices, axis)
-    if v.shape != indices.shape:
-        raise ValueError(f"put_along_axis: x: expected the shape of indices, {indices.shape}, got {v.shape}")
-    y = np.zeros(shape, _sum_dtype(v))
-    if indices.shape[axis] == 1:
-        np.put_along_axis(y, indices, v, axis)  # much faster, and correct as no element is written twice
-    else:
-        places: list[Array] = list(np.indices(indices.shape, sparse=True))
-        places[axis] = indices
-        y = _add_at(y, tuple(places), v)
-    return node("put_along_axis", y, (x, lambda g, y: take_along_axis(g, indices, axis)))
-
-
-def _check_indices(op: str, shape: Shape, indices: Any, axis: int) -> tuple[Array, int]:
-    """Return the indices, copied if the backward pass needs them, and the axis counted from the front.
-
-    Reject indices that NumPy would broadcast along other axes, since the VJP does not undo that.
-    """
-    check_constant(op, indices=indices)
-    indices = np.array(indices) if is_grad_enabled() else np.asarray(indices)
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"{op}: indices: expected integers, got dtype {indices.dtype}")
-    at = normalize_axis_index(as_int(op, "axis", axis), len(shape), op)
-    others = [(*s[:at], *s[at + 1 :]) for s in (shape, indices.shape)]
-    if len(shape) != indices.ndim or others[0] != others[1]:
-        raise ValueError(f"{op}: indices: expected shape {shape} except along axis {axis}, got {indices.shape}")
-    if indices.size and not -shape[at] <= indices.min() <= indices.max() < shape[at]:
-        got = f"{indices.min()}…{indices.max()}"
-        raise IndexError(f"{op}: indices: expected {-shape[at]}…{shape[at] - 1} along axis {axis}, got {got}")
-    return indices, at
 
 
 @primitive

@@ -1,4 +1,4 @@
-"""The normal distribution in log and logit space, which keeps full precision in both tails.
+"""The error function, and the normal distribution in log and logit space, precise in both tails.
 
 φ is the standard normal density and Φ its distribution function. The derivative of ln Φ is m = φ/Φ (the inverse Mills
 ratio), and m′(x) = −m (x + m).
@@ -6,11 +6,20 @@ ratio), and m′(x) = −m (x + m).
 Checked by: tests/autograd/test_primitives.py, tests/autograd/test_special.py
 """
 
+import math
+
 from ..kernels import special
 from ..kernels.special import LOG_ROOT_2PI
-from .elementwise import abs, sigmoid
+from .elementwise import abs, exp, multiply, sigmoid
 from .operands import floating
 from .tensor import Tensor, TensorLike, array_of, node, primitive
+
+
+@primitive
+def erf(x: TensorLike) -> Tensor:
+    """y = 2/√π ∫ exp(−t²) dt from 0 to x, with an error below 1 ulp in float64"""
+    vjp = lambda g, y: g * exp(-multiply(x, x)) * (2 / math.sqrt(math.pi))
+    return node("erf", special.erf(floating("erf", x)), (x, vjp))
 
 
 @primitive

@@ -18,15 +18,14 @@ from __future__ import annotations
 
 import itertools
 import operator
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..arguments import explained
+from .grad_mode import mode
 from .numpy_calls import COMPARISONS, OPERATORS, call_error
 
 Array: TypeAlias = NDArray[Any]
@@ -52,37 +51,15 @@ def primitive(operation: F) -> F:
     return operation
 
 
-class _Mode(threading.local):
-    grad_enabled = True
-
-
-_mode = _Mode()
 orders = itertools.count()
-
-
-def is_grad_enabled() -> bool:
-    """Return whether gradient recording is enabled in this thread."""
-    return _mode.grad_enabled
-
-
-@contextmanager
-def set_grad_enabled(enabled: bool) -> Iterator[None]:
-    """Context manager that enables or disables gradient recording in this thread."""
-    previous, _mode.grad_enabled = _mode.grad_enabled, enabled
-    try:
-        yield
-    finally:
-        _mode.grad_enabled = previous
-
-
-def no_grad() -> Any:
-    """Context manager, or decorator `@no_grad()`, that disables gradient recording in this thread."""
-    return set_grad_enabled(False)
-
 
 # Attributes of PyTorch's tensors that this class does not have, and what to use instead.
 _HINTS = dict.fromkeys(["backward", "grad", "requires_grad", "zero_grad"], "use grad(output, [x, …])")
-_HINTS |= {"detach": "use Tensor(x.value)", "numpy": "use x.value"}
+_HINTS |= {
+    "detach": "use Tensor(x.value)",
+    "numpy": "use x.value",
+    "sort": "use autograd.sort(x), which is not in place",
+}
 
 
 def _operator(name: str) -> tuple[Callable[[Tensor, TensorLike], Tensor], Callable[[Tensor, TensorLike], Tensor]]:
@@ -236,6 +213,21 @@ class Tensor:
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return PRIMITIVES["mean"](self, axis, keepdims)
 
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["prod"](self, axis, keepdims)
+
+    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["var"](self, axis, ddof, keepdims)
+
+    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        return PRIMITIVES["std"](self, axis, ddof, keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        return PRIMITIVES["cumsum"](self, axis)
+
+    def cumprod(self, axis: int | None = None) -> Tensor:
+        return PRIMITIVES["cumprod"](self, axis)
+
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return PRIMITIVES["max"](self, axis, keepdims)
 
@@ -247,6 +239,12 @@ class Tensor:
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         return PRIMITIVES["reshape"](self, _one_or_several(shape))
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        return PRIMITIVES["squeeze"](self, axis)
+
+    def repeat(self, repeats: int | Sequence[int] | Array, axis: int | None = None) -> Tensor:
+        return PRIMITIVES["repeat"](self, repeats, axis)
 
     def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
         return PRIMITIVES["transpose"](self, _one_or_several(axes) if axes else None)
@@ -292,6 +290,6 @@ def node(op: str, value: Any, *edges: Edge) -> Tensor:
     if value.dtype.kind not in "fiub":
         raise TypeError(f"{op}: expected real numbers, got {value.dtype}")
     tensor.op = op
-    tensor.edges = tuple([edge for edge in edges if isinstance(edge[0], Tensor)]) if _mode.grad_enabled else ()  # type: ignore[misc]
+    tensor.edges = tuple([edge for edge in edges if isinstance(edge[0], Tensor)]) if mode.grad_enabled else ()  # type: ignore[misc]
     tensor.order = next(orders)
     return tensor

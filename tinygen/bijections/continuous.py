@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ..autograd import Array, Parameter, Tensor, TensorLike
-from ..autograd.tensor import is_grad_enabled
+from ..autograd.grad_mode import is_grad_enabled
 from ..checks import check_context, check_event, require
 from ..ode import Solution, Solver, State, solve_with_adjoint
 from .bijection import Bijection, Context

@@ -3,7 +3,8 @@
 import numpy as np
 
 from ..autograd import Array, Tensor, TensorLike, index, scatter_add
-from ..autograd.tensor import array_of, is_grad_enabled, value_of
+from ..autograd.grad_mode import is_grad_enabled
+from ..autograd.tensor import array_of, value_of
 from ..checks import require
 from ..nn.masked import MaskedMLP
 from .bijection import Bijection, Context

@@ -35,7 +35,8 @@ from ..autograd import (
     subtract,
     tanh,
 )
-from ..autograd.tensor import array_of, is_grad_enabled, set_grad_enabled
+from ..autograd.grad_mode import is_grad_enabled, set_grad_enabled
+from ..autograd.tensor import array_of
 from ..checks import at_least, broadcasts, require
 from ..kernels.mixture import mixture_quantile
 from ..kernels.special import log_ndtr

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..arguments import explained
 from ..autograd import Array, Tensor, concatenate, grad, no_grad, node, reshape
-from ..autograd.tensor import array_of, is_grad_enabled, set_grad_enabled
+from ..autograd.grad_mode import is_grad_enabled, set_grad_enabled
+from ..autograd.tensor import array_of
 from ..checks import require
 from .solvers import Solution, Solver, State, VectorField
 
