@@ -19,6 +19,7 @@ from tinygen.bijections import ActNorm, Chain
 from tinygen.data import audio
 from tinygen.models.flows.ffjord import TimeDependentMLP
 from tinygen.nn.networks.couplings import CouplingMLP
+from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
 
 SMALL = np.abs(X) / 3  # (2, 4) in (0, 1)
 LABELS = np.array([0, 2])
@@ -195,22 +196,25 @@ def _flows() -> Iterator[Call]:
 
 def _latent_and_adversarial() -> Iterator[Call]:
     rng = generator()
-    encoder, decoder = nn.MLP(4, (8,), 4, rng), nn.MLP(2, (8,), 4, rng)
+    encoder, decoder = MLPEncoder((4,), 4, rng, context=3), MLPDecoder(2, (4, 1), rng, context=3)
     arguments: dict[str, Any] = {
-        "shape": (4,), "latent": 2, "encoder": encoder, "decoder": lambda z: decoder(z).reshape(-1, 4, 1),
-        "output": distributions.Bernoulli(), "prior": distributions.StandardNormal((2,)), "posterior_flow": None,
+        "shape": (4,), "latent": 2, "encoder": encoder, "decoder": decoder, "output": distributions.Bernoulli(),
+        "prior": distributions.StandardNormal((2,)), "posterior_flow": None, "context": 3,
     }  # fmt: skip
+    context = np.eye(3)[[0, 2]]
     x = np.array([[0, 1, 0, 1], [1, 1, 0, 0]])
     vae = models.VAE(**arguments)
-    q = vae.posterior(x)
+    q = vae.posterior(x, context)
     z, _ = vae.sample_posterior(q, 3, rng)
-    draws = {"x": x, "k": 2, "rng": rng}
+    draws = {"x": x, "k": 2, "rng": rng, "context": context}
     yield from of_class(
         "models.VAE", models.VAE, arguments,
-        posterior={"x": x}, kl_per_dimension={"x": x}, sample_posterior={"q": q, "k": 2, "rng": rng},
-        log_likelihood={"x": x, "z": z}, log_weights=draws, iwae_bound=draws, elbo={**draws, "kl": None, "beta": 1.0},
+        posterior={"x": x, "context": context}, kl_per_dimension={"x": x, "context": context},
+        sample_posterior={"q": q, "k": 2, "rng": rng},
+        log_likelihood={"x": x, "z": z, "context": context}, log_weights=draws, iwae_bound=draws,
+        elbo={**draws, "kl": None, "beta": 1.0},
         log_prob={**draws, "chunk_size": 10}, loss={**draws, "k": 1, "kl": None, "beta": 1.0},
-        sample={"n": 2, "rng": rng},
+        sample={"n": 2, "rng": rng, "context": context},
     )  # fmt: skip
     generate, critic = nn.MLP(2, (8,), 4, rng), nn.MLP(4, (8,), 1, rng)
     gan = {

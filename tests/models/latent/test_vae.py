@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.models import small_vae
+from helpers.models import randomise, small_vae
 
 from tinygen.autograd import Array, Tensor, TensorLike, tanh
 from tinygen.autograd.tensor import array_of
@@ -15,7 +15,8 @@ from tinygen.bijections import Affine, Bijection, Chain, Flow, Inverse
 from tinygen.distributions import Bernoulli, Categorical, Gaussian, StandardNormal
 from tinygen.models import IAF, MAF, VAE
 from tinygen.nn import Linear, Module, Sequential
-from tinygen.testing import check_parameter_grads
+from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
+from tinygen.testing import check_conditional, check_grads, check_parameter_grads
 
 D, LATENT, SIGMA = 4, 2, 0.7
 
@@ -366,6 +367,68 @@ BAD_INPUT: list[tuple[Any, str]] = [
     (lambda m, x, rng: VAE((3,), 2, WrongEncoder(rng), m.decoder, Bernoulli()).elbo(x, 1, rng), "encoder: expected"),
     (lambda m, x, rng: VAE((3,), 2, m.encoder, m.decoder, Categorical(5)).elbo(x, 1, rng), "decoder: expected"),
 ]
+
+
+def conditional_vae(rng: np.random.Generator) -> VAE:
+    encoder = MLPEncoder((3,), 4, rng, hidden=(5,), context=2)
+    decoder = MLPDecoder(2, (3, 2), rng, hidden=(5,), context=2)
+    return randomise(VAE((3,), 2, encoder, decoder, Gaussian(), context=2), rng)
+
+
+def test_conditional_vae_given_one_class_is_a_vae(rng: np.random.Generator) -> None:
+    model, x, context = conditional_vae(rng), rng.normal(size=(4, 3)), np.eye(2)[[1, 1, 1, 1]]
+
+    def encoder(x: TensorLike) -> Tensor:
+        return model.encoder(x, context)
+
+    def decoder(z: TensorLike) -> Tensor:
+        return model.decoder(z, np.eye(2)[np.ones(len(array_of(z)), int)])
+
+    plain = VAE((3,), 2, encoder, decoder, Gaussian())
+    calls: list[Any] = [
+        lambda vae, *c: vae.elbo(x, 3, np.random.default_rng(1), *c).value,
+        lambda vae, *c: vae.iwae_bound(x, 3, np.random.default_rng(1), *c).value,
+        lambda vae, *c: vae.loss(x, *c, rng=np.random.default_rng(1)).value,
+        lambda vae, *c: vae.loss(x, *c, rng=np.random.default_rng(1), k=3).value,
+        lambda vae, *c: vae.kl_per_dimension(x, *c).value,
+        lambda vae, *c: vae.sample(4, np.random.default_rng(1), *c),
+    ]
+    for call in calls:
+        np.testing.assert_allclose(call(model, context), call(plain), rtol=1e-12)
+    np.testing.assert_allclose(
+        model.log_prob(x, 7, np.random.default_rng(1), 3, context=context),
+        plain.log_prob(x, 7, np.random.default_rng(1), 3),
+        rtol=1e-12,
+    )
+
+
+def test_every_example_has_its_own_context(rng: np.random.Generator) -> None:
+    model, x, context = conditional_vae(rng), rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+    check_conditional(lambda x, c: model.elbo(x, 3, np.random.default_rng(0), c), x, context, rng=rng)
+    check_conditional(lambda x, c: model.kl_per_dimension(x, c), x, context, rng=rng)
+    check_conditional(lambda x, c: model.sample(4, np.random.default_rng(0), c), x, context, rng=rng)
+    check_grads(lambda c: model.elbo(x, 3, np.random.default_rng(0), c), context, rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        (None, r"expected shape \(4, 2\), got none"),
+        (np.zeros((4, 3)), r"expected shape \(4, 2\), got \(4, 3\)"),
+        (np.zeros((1, 2)), r"expected shape \(4, 2\), got \(1, 2\)"),
+        (np.zeros(4, int), r"expected shape \(4, 2\), such as np\.eye\(2\)\[labels\]"),
+        (np.full((4, 2), np.inf), "expected finite numbers"),
+    ],
+)
+def test_rejects_invalid_context(context: Any, message: str, rng: np.random.Generator) -> None:
+    model, x = conditional_vae(rng), rng.normal(size=(4, 3))
+    invalid = pytest.raises(ValueError, match=f"^context: {message}")
+    with invalid:
+        model.loss(x, context, rng=rng)
+    with invalid:
+        model.sample(4, rng, context)
+    with pytest.raises(ValueError, match=r"^context: expected none"):
+        small_vae(Gaussian(), rng).sample(4, rng, np.zeros((4, 2)))
 
 
 @pytest.mark.parametrize(("call", "message"), BAD_INPUT)

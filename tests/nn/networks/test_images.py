@@ -23,7 +23,7 @@ from tinygen.nn.networks.images import (
     MLPDecoder,
     MLPEncoder,
 )
-from tinygen.testing import check_parameter_grads
+from tinygen.testing import check_conditional, check_parameter_grads
 
 LATENT = 3
 KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
@@ -114,6 +114,24 @@ def test_levels_are_rescaled_to_minus_one_to_one(kind: str, rng: np.random.Gener
 def test_vae_gradients_match_finite_differences(kind: str, k: int, rng: np.random.Generator) -> None:
     model, x = make_vae(kind, (5, 4, 1), rng), rng.integers(0, 2, (2, 5, 4, 1))
     check_parameter_grads(lambda: model.loss(x, rng=np.random.default_rng(3), k=k), model.parameters(), rng=rng)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_example_has_its_own_context(kind: str, rng: np.random.Generator) -> None:
+    encoder, decoder, settings = KINDS[kind]
+    x, z, context = rng.normal(size=(3, 4, 6, 1)), rng.normal(size=(3, LATENT)), rng.normal(size=(3, 2))
+    networks = (
+        encoder((4, 6, 1), 5, rng, context=2, **settings),
+        decoder(LATENT, (4, 6, 1), rng, context=2, **settings),
+    )
+    for network, inputs in zip(networks, (x, z), strict=True):
+        network.astype(np.float64)
+        check_conditional(network, inputs, context, rng=rng)
+        for wrong in (None, context[:2], context[:, :1]):
+            with pytest.raises(ValueError, match=r"^context: expected shape \(3, 2\)"):
+                network(inputs, wrong)
+    with pytest.raises(ValueError, match=r"^context: expected none"):
+        decoder(LATENT, (4, 6, 1), rng, **settings)(z, context)
 
 
 def test_float32_is_preserved(rng: np.random.Generator) -> None:

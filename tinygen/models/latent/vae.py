@@ -7,11 +7,15 @@
     ELBO   = E ln w  =  E_q ln p(x|z) − KL(q(z|x) ‖ p(z))  ≤  ln p(x)
     IWAE_k = E ln 1/k Σᵢ wᵢ                                ≤  ln p(x), and increases to it with k
 
+A conditional VAE is a model of p(x|c): the encoder and the decoder are also given a context c, such as a one-hot class
+label, and the prior does not depend on it. All equations hold for each c.
+
 Gradients pass through the samples by the reparameterisation trick (reparameterised_posterior.py); a posterior flow may
 transform them further. The prior may also be a flow, which is then trained together with the networks.
 
 Source: Kingma & Welling, "Auto-encoding variational Bayes", 2014; Burda, Grosse & Salakhutdinov, "Importance weighted
-autoencoders", 2016; Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016.
+autoencoders", 2016; Kingma et al., "Improved variational inference with inverse autoregressive flow", 2016; Sohn, Lee &
+Yan, "Learning structured output representation using deep conditional generative models", 2015, for the context.
 Checked by: tests/models/latent/test_vae.py
 """
 
@@ -21,10 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Array, Tensor, TensorLike, logsumexp, no_grad
+from ...autograd import Array, Tensor, TensorLike, broadcast_to, logsumexp, no_grad, reshape
 from ...autograd.tensor import array_of
 from ...bijections import Bijection
-from ...checks import as_finite, as_levels, at_least, check_event, require
+from ...bijections.bijection import Context
+from ...checks import as_finite, as_levels, at_least, check_context, check_event, require
 from ...distributions import Distribution, Likelihood, StandardNormal, event_log_prob
 from ...distributions.distribution import mean_loss
 from ...nn import Module
@@ -41,10 +46,12 @@ class VAE(Module):
         decoder: maps z (N, latent) to the parameters of p(x|z), (N, *shape, output.width).
         output: distribution of one variable of x given the decoder's output.
         prior: distribution of z, N(0, I) by default.
-        posterior_flow: bijection whose `inverse(z, context)` transforms z ~ N(mean, scale²), such as that of IAF.
+        posterior_flow: bijection whose `inverse(z, code)` transforms z ~ N(mean, scale²), such as that of IAF.
+        context: size S of the context vector, with which the networks are called as encoder(x, context) and
+            decoder(z, context); 0 for an unconditional model.
 
-    Shapes: x (N, *shape), bounds (N,) in nats.
-    Raises: ValueError if x is not finite or has the wrong shape, or if the output of a network does.
+    Shapes: x (N, *shape), context (N, S), bounds (N,) in nats.
+    Raises: ValueError if x or the context is not finite or has the wrong shape, or if the output of a network does.
 
     Example:
         >>> from tinygen.distributions import Bernoulli
@@ -60,27 +67,30 @@ class VAE(Module):
         self,
         shape: tuple[int, ...],
         latent: int,
-        encoder: Callable[[TensorLike], Tensor],
-        decoder: Callable[[TensorLike], Tensor],
+        encoder: Callable[..., Tensor],
+        decoder: Callable[..., Tensor],
         output: Likelihood,
         *,
         prior: Distribution[TensorLike] | None = None,
         posterior_flow: Bijection | None = None,
+        context: int = 0,
     ) -> None:
         at_least(1, latent=latent)
+        at_least(0, context=context)
+        self.context = context
         self.shape, self.latent, self.output = tuple(shape), latent, output
         self.encoder, self.decoder = encoder, decoder
         self.prior: Distribution[TensorLike] = StandardNormal((latent,)) if prior is None else prior
         self.posterior_flow = posterior_flow
         require(self.prior.shape == (latent,), "prior", f"shape ({latent},)", self.prior.shape)
 
-    def posterior(self, x: Array) -> Posterior:
+    def posterior(self, x: Array, context: Context = None) -> Posterior:
         """Encode x (N, *shape) as the parameters of q(z|x)."""
         v = as_finite("x", x, self.shape, self.dtype)
         levels = getattr(self.output, "levels", None)
         if levels is not None:
             as_levels(x, self.shape, levels)
-        code, d = self.encoder(v), self.latent  # (N, 2d + C)
+        code, d = self.encoder(v, *self._checked(context, len(x))), self.latent  # (N, 2d + C)
         fits = code.ndim == 2 and code.shape[0] == len(x) and code.shape[1] >= 2 * d
         require(fits, "encoder", f"output ({len(x)}, {2 * d} or more)", code.shape)
         return Posterior(code[:, :d], code[:, d : 2 * d], code[:, 2 * d :] if code.shape[1] > 2 * d else None)
@@ -89,28 +99,33 @@ class VAE(Module):
         """Draw k reparameterised samples z ~ q(z|x) per example: z (k, N, latent), ln q(z|x) (k, N)."""
         return q.sample(k, rng, self.posterior_flow)
 
-    def log_likelihood(self, x: Array, z: Tensor) -> Tensor:
+    def log_likelihood(self, x: Array, z: Tensor, context: Context = None) -> Tensor:
         """Return ln p(x|z) in nats: x (N, *shape), z (k, N, latent), result (k, N)."""
         k, n, d = z.shape if z.ndim == 3 else (0, 0, 0)
         require((n, d) == (len(x), self.latent), "z", f"shape (k, {len(x)}, {self.latent})", z.shape)
         check_event("x", x, self.shape)
-        parameters = self._decode(z.reshape(k * n, d))  # (kN, *shape, width)
+        each = [
+            reshape(broadcast_to(c, (k, n, self.context)), (k * n, self.context)) for c in self._checked(context, n)
+        ]
+        parameters = self._decode(z.reshape(k * n, d), *each)  # (kN, *shape, width)
         repeated = np.broadcast_to(x, (k, *x.shape)).reshape(k * n, *self.shape)
         return event_log_prob(self.output, parameters, repeated).reshape(k, n)
 
-    def log_weights(self, x: Array, k: int, rng: Rng) -> Tensor:
+    def log_weights(self, x: Array, k: int, rng: Rng, context: Context = None) -> Tensor:
         """Return the log importance weights ln p(x|zᵢ) + ln p(zᵢ) − ln q(zᵢ|x) of k samples per example, (k, N)."""
-        z, log_q = self.sample_posterior(self.posterior(x), k, rng)
-        return self.log_likelihood(x, z) + self._log_prior(z) - log_q
+        z, log_q = self.sample_posterior(self.posterior(x, context), k, rng)
+        return self.log_likelihood(x, z, context) + self._log_prior(z) - log_q
 
-    def kl_per_dimension(self, x: Array) -> Tensor:
+    def kl_per_dimension(self, x: Array, context: Context = None) -> Tensor:
         """Return KL(q(zᵢ|x) ‖ N(0, 1)) of each latent variable in nats, (N, latent); about 0 for a collapsed one.
 
         Raises: ValueError with a posterior flow or a prior other than N(0, I): there is no closed form.
         """
-        return self._closed_kl(self.posterior(x))
+        return self._closed_kl(self.posterior(x, context))
 
-    def elbo(self, x: Array, k: int, rng: Rng, *, kl: str | None = None, beta: float = 1.0) -> Tensor:
+    def elbo(
+        self, x: Array, k: int, rng: Rng, context: Context = None, *, kl: str | None = None, beta: float = 1.0
+    ) -> Tensor:
         """Estimate E_q ln p(x|z) − β KL(q ‖ p) from k samples per example, (N,); for β = 1, a lower bound on ln p(x).
 
         The KL term is computed in closed form (kl="analytic") or estimated from the same samples (kl="monte_carlo");
@@ -118,17 +133,17 @@ class VAE(Module):
         """
         require(kl in (None, "analytic", "monte_carlo"), "kl", "'analytic', 'monte_carlo' or None", repr(kl))
         require(math.isfinite(beta), "beta", "a finite number", beta)
-        q = self.posterior(x)
+        q = self.posterior(x, context)
         z, log_q = self.sample_posterior(q, k, rng)
         analytic = self._has_closed_kl() if kl is None else kl == "analytic"
         kl_term = self._closed_kl(q).sum(-1) if analytic else (log_q - self._log_prior(z)).mean(0)  # (N,)
-        return self.log_likelihood(x, z).mean(0) - beta * kl_term
+        return self.log_likelihood(x, z, context).mean(0) - beta * kl_term
 
-    def iwae_bound(self, x: Array, k: int, rng: Rng) -> Tensor:
+    def iwae_bound(self, x: Array, k: int, rng: Rng, context: Context = None) -> Tensor:
         """Return ln 1/k Σᵢ wᵢ from k samples per example, (N,): in expectation a lower bound on ln p(x), in nats."""
-        return logsumexp(self.log_weights(x, k, rng), 0) - math.log(k)
+        return logsumexp(self.log_weights(x, k, rng, context), 0) - math.log(k)
 
-    def log_prob(self, x: Array, k: int, rng: Rng, chunk_size: int = 100) -> Array:
+    def log_prob(self, x: Array, k: int, rng: Rng, chunk_size: int = 100, *, context: Context = None) -> Array:
         """Estimate ln p(x) in nats by importance sampling with k samples per example, (N,).
 
         Equals `iwae_bound` without gradients, in bounded memory: `chunk_size` samples are evaluated at a time. The
@@ -138,25 +153,34 @@ class VAE(Module):
         total: Any = np.float64(-np.inf)
         with no_grad():
             for start in range(0, k, chunk_size):
-                weights = self.log_weights(x, min(chunk_size, k - start), rng)
+                weights = self.log_weights(x, min(chunk_size, k - start), rng, context)
                 total = np.logaddexp(total, logsumexp(weights, 0).value)
         return np.asarray(total - math.log(k))
 
-    def loss(self, x: Array, *, rng: Rng, k: int = 1, beta: float = 1.0, kl: str | None = None) -> Tensor:
+    def loss(
+        self, x: Array, context: Context = None, *, rng: Rng, k: int = 1, beta: float = 1.0, kl: str | None = None
+    ) -> Tensor:
         """Return the mean of −ELBO (k = 1) or −IWAE_k (k > 1) in nats; increase β from 0 to 1 for a KL warm-up."""
         if k > 1 and (beta != 1 or kl is not None):
             raise ValueError(f"beta, kl: expected the defaults with k = {k}; the IWAE bound has no separate KL term")
-        return mean_loss(-(self.elbo(x, k, rng, kl=kl, beta=beta) if k == 1 else self.iwae_bound(x, k, rng)))
+        return mean_loss(
+            -(self.elbo(x, k, rng, context, kl=kl, beta=beta) if k == 1 else self.iwae_bound(x, k, rng, context))
+        )
 
-    def sample(self, n: int, rng: Rng) -> Array:
+    def sample(self, n: int, rng: Rng, context: Context = None) -> Array:
         """Draw n examples (n, *shape): z from the prior, then x from p(x|z)."""
         at_least(0, n=n)
         with no_grad():
             z = self.prior.sample(n, rng).astype(self.dtype)
-            return self.output.sample(self._decode(z), rng)
+            return self.output.sample(self._decode(z, *self._checked(context, n)), rng)
 
-    def _decode(self, z: TensorLike) -> Tensor:
-        parameters, expected = self.decoder(z), (len(array_of(z)), *self.shape, self.output.width)
+    def _checked(self, context: Context, n: int) -> list[TensorLike]:
+        """Return the context (n, S) as the list of a network's further arguments: one or none."""
+        check_context(context, n, self.context)
+        return [] if context is None else [as_finite("context", context, (self.context,), self.dtype)]
+
+    def _decode(self, z: TensorLike, *context: TensorLike) -> Tensor:
+        parameters, expected = self.decoder(z, *context), (len(array_of(z)), *self.shape, self.output.width)
         require(parameters.shape == expected, "decoder", f"output {expected}", parameters.shape)
         return parameters
 

@@ -3,6 +3,9 @@
     encoder, critic       x (N, *shape) → (N, n_out)      n_out = 2·latent (plus a context) for a VAE, 1 for a critic
     decoder, generator    z (N, latent) → (N, *out)       out = (*shape, width of the likelihood) for a VAE, or shape
 
+Encoders and decoders of a conditional VAE are also given a context (N, context): it is appended to the input of an MLP,
+to z, or to the input of the last layer of a convolutional encoder.
+
 Convolutions with stride 2, not pooling, change the resolution. Their windows are 4×4, a multiple of the stride, so that
 in a transposed convolution every pixel away from the border sums over the same number of taps. With 3×3 windows, the
 number alternates, which produces checkerboard artifacts.
@@ -20,9 +23,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...autograd import Tensor, TensorLike, leaky_relu, multiply, relu, reshape, tanh, taps
+from ...autograd import Tensor, TensorLike, concatenate, leaky_relu, multiply, relu, reshape, tanh, taps
 from ...autograd.tensor import array_of
-from ...checks import at_least, check_event
+from ...checks import at_least, check_context, check_event
 from ..init import Initialiser, glorot_uniform, he_normal
 from ..layers import Activation, Conv, ConvTranspose, Linear, Sequential
 from ..mlp import MLP
@@ -41,9 +44,10 @@ class Encoder(Module):
     Raises: ValueError if x has the wrong shape or levels is below 2.
     """
 
-    def __init__(self, shape: Shape, levels: int | None) -> None:
+    def __init__(self, shape: Shape, levels: int | None, context: int = 0) -> None:
         at_least(2, levels=2 if levels is None else levels)
-        self.shape, self.levels = tuple(shape), levels
+        at_least(0, context=context)
+        self.shape, self.levels, self.context = tuple(shape), levels, context
 
     def rescale(self, x: TensorLike) -> TensorLike:
         check_event("x", x, self.shape)
@@ -54,24 +58,33 @@ class MLPEncoder(Encoder):
     """Multilayer perceptron with tanh: x (N, *shape), of any shape, to (N, n_out)."""
 
     def __init__(
-        self, shape: Shape, n_out: int, rng: Rng, *, hidden: Sizes = (200, 200), levels: int | None = None
+        self,
+        shape: Shape,
+        n_out: int,
+        rng: Rng,
+        *,
+        hidden: Sizes = (200, 200),
+        levels: int | None = None,
+        context: int = 0,
     ) -> None:
-        super().__init__(shape, levels)
-        self.mlp = MLP(math.prod(shape), hidden, n_out, rng, activation=tanh, init=glorot_uniform)
+        super().__init__(shape, levels, context)
+        self.mlp = MLP(math.prod(shape) + context, hidden, n_out, rng, activation=tanh, init=glorot_uniform)
 
-    def __call__(self, x: TensorLike) -> Tensor:
-        return self.mlp(reshape(self.rescale(x), (-1, math.prod(self.shape))))
+    def __call__(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
+        flat = reshape(self.rescale(x), (-1, math.prod(self.shape)))  # (N, D)
+        return self.mlp(_append(flat, context, self.context))
 
 
 class MLPDecoder(Module):
     """Multilayer perceptron with tanh: z (N, latent) to (N, *out), of any shape."""
 
-    def __init__(self, latent: int, out: Shape, rng: Rng, *, hidden: Sizes = (200, 200)) -> None:
-        self.out = tuple(out)
-        self.mlp = MLP(latent, hidden, math.prod(out), rng, activation=tanh, init=glorot_uniform)
+    def __init__(self, latent: int, out: Shape, rng: Rng, *, hidden: Sizes = (200, 200), context: int = 0) -> None:
+        at_least(0, context=context)
+        self.out, self.context = tuple(out), context
+        self.mlp = MLP(latent + context, hidden, math.prod(out), rng, activation=tanh, init=glorot_uniform)
 
-    def __call__(self, z: TensorLike) -> Tensor:
-        return self.mlp(z).reshape(-1, *self.out)
+    def __call__(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+        return self.mlp(_append(z, context, self.context)).reshape(-1, *self.out)
 
 
 class ConvEncoder(Encoder):
@@ -95,19 +108,20 @@ class ConvEncoder(Encoder):
         activation: Activation = relu,
         init: Initialiser = glorot_uniform,
         levels: int | None = None,
+        context: int = 0,
     ) -> None:
-        super().__init__(shape, levels)
+        super().__init__(shape, levels, context)
         coarsest = _resolutions(shape, channels)[-1]
         self.convs = [Conv(a, b, WINDOW, rng, stride=2, init=init) for a, b in pairwise([shape[2], *channels])]
-        self.last = Linear(math.prod(coarsest) * channels[-1], n_out, rng)
+        self.last = Linear(math.prod(coarsest) * channels[-1] + context, n_out, rng)
         self.activation = activation
 
-    def __call__(self, x: TensorLike) -> Tensor:
+    def __call__(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         h = self.rescale(x)  # (N, H, W, C)
         for conv in self.convs:
             h = conv(h, activation=self.activation)  # (N, ⌈H/2⌉, ⌈W/2⌉, channels)
         n, *event = array_of(h).shape
-        return self.last(reshape(h, (n, math.prod(event))))
+        return self.last(_append(reshape(h, (n, math.prod(event))), context, self.context))
 
 
 class ConvDecoder(Module):
@@ -127,17 +141,20 @@ class ConvDecoder(Module):
         channels: Sizes = (32, 64),
         activation: Activation = relu,
         init: Initialiser = glorot_uniform,
+        context: int = 0,
     ) -> None:
+        at_least(0, context=context)
         *finer, coarsest = _resolutions(out[:3], channels)
-        self.out, self.activation = tuple(out), activation
+        self.out, self.activation, self.context = tuple(out), activation, context
         self.sizes, self.coarse = finer[::-1], (*coarsest, channels[-1])
-        self.first = Linear(latent, math.prod(self.coarse), rng, init=init)
+        self.first = Linear(latent + context, math.prod(self.coarse), rng, init=init)
         *inner, (a, b) = pairwise([math.prod(out[2:]), *channels][::-1])
         self.convs = [ConvTranspose(n_in, n_out, WINDOW, rng, stride=2, init=init) for n_in, n_out in inner]
         self.convs.append(ConvTranspose(a, b, WINDOW, rng, stride=2))
 
-    def __call__(self, z: TensorLike) -> Tensor:
-        h = self.first(z, self.activation).reshape(-1, *self.coarse)  # (N, ⌈H/2ⁿ⌉, ⌈W/2ⁿ⌉, channels)
+    def __call__(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
+        h = self.first(_append(z, context, self.context), self.activation)
+        h = h.reshape(-1, *self.coarse)  # (N, ⌈H/2ⁿ⌉, ⌈W/2ⁿ⌉, channels)
         for conv, size in zip(self.convs[:-1], self.sizes, strict=False):
             h = self.activation(conv(h, size))  # twice the resolution
         return self.convs[-1](h, self.sizes[-1]).reshape(-1, *self.out)
@@ -159,6 +176,12 @@ class ImageGenerator(Sequential):
 
     def __init__(self, shape: Shape, latent: int, rng: Rng, *, width: int = 32) -> None:
         super().__init__(ConvDecoder(latent, shape, rng, channels=(width, 2 * width), init=he_normal), tanh)
+
+
+def _append(x: TensorLike, context: TensorLike | None, size: int) -> TensorLike:
+    """Return x (N, D) with the context (N, size) appended to each row, or x if size is 0."""
+    check_context(context, len(array_of(x)), size)
+    return x if context is None else concatenate([x, context], 1)
 
 
 def _resolutions(shape: Shape, channels: Sizes) -> list[tuple[int, int]]:
