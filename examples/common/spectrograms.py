@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,6 +35,27 @@ def plot_spectrograms(waves: Mapping[str, NDArray[np.float64]], rate: int) -> Fi
             axes.axvline(end, color=plot.FAINT, linewidth=0.6)
         axes.set_title(name, fontsize=9, loc="left", color=plot.INK)
         axes.set_xticks(np.arange(n + 1) * length / rate)
+        axes.tick_params(labelsize=8, color=plot.FAINT, labelcolor=plot.INK, length=3)
+        axes.spines[:].set_color(plot.FAINT)
+    figure.supxlabel("time (s)", fontsize=9, color=plot.INK)
+    figure.supylabel("frequency (kHz)", fontsize=9, color=plot.INK)
+    return figure
+
+
+def plot_completions(waves: NDArray[np.float64], kinds: Sequence[str], rate: int) -> Figure:
+    """Plot the spectrograms of originals and completions (1 + completions, kinds, T), whose first half was given."""
+    columns, rows, length = waves.shape
+    figure = Figure(figsize=(7.2, 1.4 * rows + 0.4), dpi=plot.DPI, facecolor="white", layout="constrained")
+    for i, axes in enumerate(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat):
+        row, column = divmod(i, columns)
+        extent, half = (0, length / rate, 0, rate / 2000), length / rate / 2
+        decibels = spectrogram(waves[column, row])
+        axes.imshow(decibels, cmap="Greys", vmin=-60, vmax=0, origin="lower", aspect="auto", extent=extent)
+        if column:
+            axes.axvspan(half, 2 * half, color=plot.COLOURS[0], alpha=0.12, linewidth=0)
+        axes.axvline(half, color=plot.COLOURS[0], linewidth=1.2)
+        source = f"completion {column}: first half given" if column else "original"
+        axes.set_title(f"{kinds[row]}, {source}", fontsize=8, loc="left", color=plot.INK)
         axes.tick_params(labelsize=8, color=plot.FAINT, labelcolor=plot.INK, length=3)
         axes.spines[:].set_color(plot.FAINT)
     figure.supxlabel("time (s)", fontsize=9, color=plot.INK)
