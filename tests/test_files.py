@@ -144,7 +144,8 @@ def optional_imports() -> Iterator[tuple[str, str]]:
     for path in (ROOT / "tinygen").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "import_optional":
-                arguments = [argument.value if isinstance(argument, ast.Constant) else "" for argument in call.args]
+                parts = [part.values[0] if isinstance(part, ast.JoinedStr) else part for part in call.args]
+                arguments = [part.value if isinstance(part, ast.Constant) else "" for part in parts]
                 extra = [keyword.value.value for keyword in call.keywords if isinstance(keyword.value, ast.Constant)]
                 yield str(arguments[0]), str([*arguments[2:], *extra, "examples"][0])
 

@@ -171,7 +171,7 @@ def test_untrained_model_is_nearly_uniform() -> None:
 def test_rejects_order_out_of_range(order: int) -> None:
     model, x = small_made(orders=2), np.zeros((1, 2, 2), int)
     for call in (model.log_prob, model, lambda x, order: next(model.draw(x, np.random.default_rng(0), order=order))):
-        with pytest.raises(ValueError, match="order: expected 0…1, got"):
+        with pytest.raises(ValueError, match=r"order: expected (0…1|at least 0), got"):
             call(x, order=order)
 
 
