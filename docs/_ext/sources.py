@@ -156,7 +156,7 @@ def add_source_links(app: Sphinx, tree: nodes.document) -> None:
             thing = inspect.unwrap(getattr(thing, "py_func", thing))
             path, line = Path(inspect.getsourcefile(thing) or ""), inspect.getsourcelines(thing)[1]
         except (AttributeError, TypeError, OSError):
-            continue  # data has no lines of its own
+            continue  # a constant has no source lines to link to
         if path.is_relative_to(ROOT / "tinygen"):
             app.env.note_dependency(str(path))  # the docstring comes from this file, which the page does not name
             address = link(app, app.env.docname, path, line)

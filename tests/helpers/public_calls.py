@@ -59,7 +59,7 @@ def generator() -> np.random.Generator:
 
 
 def of_class(name: str, cls: Any, arguments: Arguments, **methods: Arguments) -> Iterator[Call]:
-    """Yield a call of the constructor and of methods, each of an object of its own."""
+    """Yield a call of the constructor and of methods, each on a new object."""
     yield Call(name, cls, arguments)
     for method, method_arguments in methods.items():
         yield Call(f"{name}.{method}", getattr(cls(**arguments), method), method_arguments)
