@@ -63,7 +63,7 @@ class ClaimBox(SphinxDirective):
         return nodes.paragraph("", "", nodes.literal(text=claim.command), nodes.Text(remark))
 
     def links(self, claim: Claim) -> nodes.paragraph:
-        """Return links to the example and the tests."""
+        """Return links to the example, the tests and the page that explains verdicts and numbers."""
         links = nodes.paragraph("", "Example: ")
         example = ROOT / "examples" / f"{claim.name}.py"
         links += self.reference(f"examples/{claim.name}.py", link(self.env.app, self.env.docname, example))
@@ -72,6 +72,8 @@ class ClaimBox(SphinxDirective):
             file, _, function = test.partition(": ")
             address = link(self.env.app, self.env.docname, ROOT / file, lines_of(ROOT / file, function)[1])
             links += [nodes.Text(", " * (i > 0)), self.reference(function, address)]
+        results = self.env.app.builder.get_relative_uri(self.env.docname, "RESULTS")
+        links += [nodes.Text(". Verdicts and intervals: "), nodes.reference("", "Results", refuri=results, internal=True)]
         links += nodes.Text(".")
         return links
 
