@@ -40,7 +40,7 @@ LAYERS = [
     {"distributions"},
     {"ode"},
     {"bijections"},
-    {"optim", "data", "training", "metrics", "plot"},
+    {"optim", "data", "distributed", "training", "metrics", "plot"},
     {"models"},
     {"saving", "interchange"},
     {"testing"},
@@ -58,7 +58,7 @@ ORDER_WITHIN_LAYER = [
         "autograd.einsum",
         "autograd.fused",
     ],
-    ["optim", "data", "metrics", "plot", "training"],
+    ["optim", "data", "metrics", "plot", "distributed", "training"],
 ]
 # The package's __init__ re-exports names from many layers, so no other module may import it.
 UNLAYERED = {""}
@@ -69,7 +69,7 @@ MODEL_LIMIT = 200
 EXAMPLE_LIMIT = 100
 FUNCTION_LIMIT = 50  # not counting the docstring
 AUTOGRAD_LIMIT = 2_900
-PACKAGE_LIMIT = 18_800
+PACKAGE_LIMIT = 19_100
 
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}

@@ -56,6 +56,9 @@ DAMAGED: dict[str, Callable[[Any], Any]] = {
 DOCUMENTED = ValueError, TypeError, IndexError, FloatingPointError
 # NaN passes through these, as in NumPy. Samplers must reject it.
 TRANSPARENT = "autograd", "kernels", "nn", "bijections", "distributions", "data", "models.GAN.criticise"
+PACKAGES = (
+    "autograd", "nn", "distributions", "bijections", "models", "data", "distributed", "ode", "optim", "kernels",
+)  # fmt: skip
 # Public names without a call in the tables, and why.
 WITHOUT_CALL = {
     "autograd": (  # types, decorators, a module; and methods whose arguments are those of an operation
@@ -143,7 +146,7 @@ def test_errors_name_one_of_several_bad_arguments(data: st.DataObject) -> None:
 
 def public_functions() -> Iterator[tuple[str, str, Any]]:
     """Yield the package, name and value of all public functions, constructors, and methods with arguments."""
-    for package in ("autograd", "nn", "distributions", "bijections", "models", "data", "ode", "optim", "kernels"):
+    for package in PACKAGES:
         module = importlib.import_module(f"tinygen.{package}")
         yield from members(package, {name: getattr(module, name) for name in module.__all__})
     for path in ("autograd.taps", "nn.init", "data.audio", "metrics", "plot"):

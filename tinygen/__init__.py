@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .saving import load, save
 
 _LAZY_MODULES = (
-    "bijections", "data", "distributions", "metrics", "models", "nn", "ode", "optim", "plot", "testing", "training",
+    "bijections", "data", "distributed", "distributions", "metrics", "models", "nn", "ode", "optim", "plot", "testing",
+    "training",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {
     "export_safetensors": "interchange", "import_safetensors": "interchange", "load": "saving", "save": "saving",

@@ -16,7 +16,7 @@ Results: TypeAlias = dict[str, Any]  # name → number or array
 
 # Files of common/ that a training does not depend on.
 PRESENTATION = {
-    *("arguments", "claims", "report", "storage", "study", "table", "training"),
+    *("arguments", "claims", "parallel", "report", "storage", "study", "table", "training"),
     *("coverage_plots", "figures", "flow_plots", "spectrograms", "vae_plots", "warped_grids"),
 }
 

@@ -16,10 +16,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common.arguments import parse_arguments
+from common.parallel import completed, share_trainings
 from common.report import Report
 from common.storage import Results, fingerprint, load, save
 from common.table import numbers
-from common.training import Training
+from common.training import Training, world
 
 
 def study(
@@ -50,22 +51,22 @@ def study(
         for setting in args.only:
             name = f"{slug(setting)}-{seed}-{key}"
             training = Training(
-                setting, seed, args.steps, args.quick, runs / f"{name}.checkpoint.npz", args.out, seed == args.seed
-            )
+                setting, seed, args.steps, args.quick, runs / f"{name}.checkpoint.npz", args.out, seed == args.seed,
+                args.mpi,
+            )  # fmt: skip
             if training.results.exists():
                 report.add(setting, seed, load(training.results))
             else:
                 trainings.append(training)
+    if args.mpi:
+        share_trainings(train, trainings, world())
+        if world().rank > 0:
+            return
     done = args.seeds * len(args.only) - len(trainings)
     print(f"resumed: {done} of {done + len(trainings)} trainings are done, in {runs}/\n" * (done > 0), end="")
     written = duration = 0.0
     try:
-        for training in trainings:
-            resumed = " resumes from its checkpoint" * (len(training.checkpoints()) > 0)
-            print(f"{training.setting}, seed {training.seed}{resumed} …", flush=True)
-            cpu, wall = time.process_time(), time.perf_counter()
-            results = train(training)
-            results |= {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - wall}
+        for training, results in completed(train, trainings, args.jobs):
             save(training.results, results)
             for checkpoint in training.checkpoints():
                 checkpoint.unlink()

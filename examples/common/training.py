@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.files import import_optional
+
 
 @dataclass(frozen=True)
 class Training:
@@ -21,6 +23,7 @@ class Training:
     checkpoint: Path
     out: Path
     first: bool  # whether this is the first seed
+    mpi: bool = False
 
     @property
     def results(self) -> Path:
@@ -39,6 +42,12 @@ class Training:
         return replace(self, steps=max(1, round(scale * self.steps)), checkpoint=checkpoint)
 
     def options(self, records: int = 10) -> dict[str, Any]:
-        """Return arguments of `fit`: the steps, the interval of that many records, and the checkpoint."""
+        """Return arguments of `fit`: the steps, the interval of that many records, the checkpoint, and the ranks."""
         every, terminal = max(1, self.steps // records), sys.stderr.isatty()
-        return {"steps": self.steps, "every": every, "checkpoint": self.checkpoint, "progress": terminal}
+        options = {"steps": self.steps, "every": every, "checkpoint": self.checkpoint, "progress": terminal}
+        return {**options, "comm": world()} if self.mpi else options
+
+
+def world() -> Any:
+    """Return the communicator of all ranks of MPI."""
+    return import_optional("mpi4py.MPI", "--mpi", "mpi").COMM_WORLD

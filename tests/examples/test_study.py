@@ -54,7 +54,7 @@ if __name__ == "__main__":
 
 def run(script: Path, folder: str, *arguments: str, interrupt: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(EXAMPLES), str(EXAMPLES.parent)])}
-    command = [sys.executable, str(script), "--out", folder, "--seeds", "2", *arguments]
+    command = [sys.executable, str(script), "--out", folder, "--seeds", "3", *arguments]
     options = {"cwd": script.parent, "env": {**environment, "INTERRUPT": interrupt}}
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
 
@@ -78,16 +78,16 @@ def test_interrupted_run_goes_on_and_ends_like_an_uninterrupted_one(script: Path
     assert stopped.returncode not in (0, -2)
     assert "Traceback" not in stopped.stderr
     assert stopped.stderr.strip().endswith("run the same command to go on")
-    for name in ("grid.png", "table.txt", "metrics.json"):  # written after the first of the two trainings
+    for name in ("grid.png", "table.txt", "metrics.json"):  # written after the first of the trainings
         assert (script.parent / "parts" / name).exists()
-    rest = run(script, "parts")
+    rest = run(script, "parts", "--jobs", "2")  # seed 1 goes on while seed 2 starts
     assert rest.returncode == 0, rest.stderr
-    assert "resumed: 1 of 2 trainings are done" in rest.stdout
+    assert "resumed: 1 of 3 trainings are done" in rest.stdout
     assert "linear, seed 1 resumes from its checkpoint" in rest.stdout
     ours, theirs = results(script, "parts"), results(script, "whole")
     assert {seed: each["w"] for seed, each in ours.items()} == {seed: each["w"] for seed, each in theirs.items()}
-    assert [ours[seed]["steps_of_this_process"] for seed in "01"] == [40, 15]
-    assert "reproduced (95 % intervals, 2 seeds)\nw: " in rest.stdout
+    assert [ours[seed]["steps_of_this_process"] for seed in "012"] == [40, 15, 40]
+    assert "reproduced (95 % intervals, 3 seeds)\nw: " in rest.stdout
     assert not list((script.parent / "parts" / "runs").glob("*checkpoint*"))
 
 
@@ -124,7 +124,10 @@ def test_quick_has_no_verdict_and_its_own_folder(monkeypatch: pytest.MonkeyPatch
     assert (ours.args.steps, ours.args.seeds) == (5, 2)
 
 
-@pytest.mark.parametrize("arguments", [["--steps", "0"], ["--seeds", "0"], ["--seed", "-1"], ["--only", "c"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--steps", "0"], ["--seeds", "0"], ["--seed", "-1"], ["--only", "c"], ["--jobs", "0"], ["--jobs", "2", "--mpi"]],
+)
 def test_wrong_arguments_are_rejected(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit):
         report(*arguments, monkeypatch=monkeypatch)

@@ -1,5 +1,5 @@
 """A valid call of every public function, constructor and method of bijections, models, data, solvers, optimisers,
-metrics and plots. Every argument has a value.
+metrics, plots and distributed. Every argument has a value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from helpers.public_calls import BITS, IMAGES, RNG, Arguments, Call, X, generator, low_level_calls, of_class
 
 import tinygen.autograd as ag
-from tinygen import bijections, data, distributions, metrics, models, nn, ode, optim, plot
+from tinygen import bijections, data, distributed, distributions, metrics, models, nn, ode, optim, plot
 from tinygen.autograd import Parameter, Tensor
 from tinygen.bijections import ActNorm, Chain
 from tinygen.data import audio
@@ -281,6 +281,11 @@ def other_calls() -> Iterator[Call]:
     bootstrap = {"statistic": np.mean, "samples": X[0], "rng": generator(), "rounds": 3, "coverage": 0.9}
     yield Call("metrics.bootstrap", _bootstrap, bootstrap)
     yield from _plots()
+    made = models.MADE((4, 4, 1), 2, generator(), hidden=(8,))
+    draw = {"model": made, "n": 3, "rng": generator(), "comm": None, "batch_size": 2}
+    yield Call("distributed.sample", distributed.sample, draw)
+    evaluate = {"model": made, "x": BITS, "rng": None, "comm": None, "batch_size": 2}
+    yield Call("distributed.mean_log_prob", distributed.mean_log_prob, evaluate)
 
 
 def _bootstrap(statistic: Any, samples: Any, **options: Any) -> Any:

@@ -55,7 +55,7 @@ class Watch:
         speed = (run.step - self.last_step) * run.batch_size / (now - self.last)
         event = Event(records[-1], run.history, run.module, now - self.start, speed)
         with no_grad(), run.averaged():
-            results = [callback(event) for callback in self.callbacks]
+            results = run.call_on_root(lambda: [bool(callback(event)) for callback in self.callbacks])
         self.last, self.last_step = now, run.step
         return any(results)
 

@@ -12,13 +12,14 @@ import numpy as np
 
 from ..autograd import Array
 from ..checks import at_least, require
+from ..distributed.ranks import ranks_of, warn_if_launched
 from ..nn import Module
 from ..optim import EMA, Optimizer
 from .callbacks import Callback, Watch
 from .history import History
 from .interrupt import deferred_interrupt
 from .progress import Progress, progress_bar
-from .resume import load_run, save_run
+from .resume import configuration, load_run, save_run
 from .run import Loss, Run
 
 
@@ -44,6 +45,7 @@ def fit(
     on_record: Callback | Sequence[Callback] = (),
     resume: bool = True,
     progress: bool = True,
+    comm: Any = None,
 ) -> History:
     """Minimise a loss over minibatches of the data, for `epochs` epochs or `steps` steps.
 
@@ -75,6 +77,12 @@ def fit(
             See `EarlyStopping`, `CSVLog`, `TensorBoard` and `SampleGrid`.
         resume: if False, start from the beginning and overwrite the checkpoint.
         progress: show a progress bar on stderr; where that is not a terminal, or without tqdm, one line per record.
+        comm: communicator of mpi4py, such as MPI.COMM_WORLD. Each rank differentiates its shards of every batch, by
+            default one, with the condition on the loss above. The parameters are bitwise those of the same number of
+            shards in one process, on CPUs of the same model. All ranks must create the same model, data and rng, and
+            return the same history. Only rank 0 validates, calls `on_record`, shows progress, and reads and writes
+            files. Start the ranks with `mpiexec -n 4 python -m mpi4py train.py`, so that an exception in one of them
+            ends all. See docs/distributed.md.
 
     On Ctrl-C, `fit` completes the step, writes the checkpoint and raises Interrupted, a KeyboardInterrupt with which a
     program ends in one line. The module then has the parameters of that step; load_checkpoint restores the best so far.
@@ -99,13 +107,17 @@ def fit(
     arrays = [np.asarray(array) for array in _as_list(data)]
     losses, optimizers, callbacks = (_as_list(given) for given in (loss, optimizer, on_record))
     turns = list(range(len(losses)) if turns is None else turns)
-    _check(epochs, steps, validate, {"checkpoint": checkpoint, "history": history}, every=every, batch_size=batch_size)
-    run = Run(losses, optimizers, turns, module, arrays, rng, int(batch_size), ema, clip, shards, unit)
-    total = steps if steps is not None else run.steps_per_epoch * (epochs or 0)
-    every = every or run.steps_per_epoch
-    start = _start(run, checkpoint, resume, total, every)
+    _check(epochs, steps, validate, comm, every=every, batch_size=batch_size)
+    ranks = ranks_of(comm)
+    run = Run(losses, optimizers, turns, module, arrays, rng, int(batch_size), ema, clip, shards, unit, ranks)
+    total, every = steps or run.steps_per_epoch * (epochs or 0), every or run.steps_per_epoch
+    start = _start(run, checkpoint, history, resume, total, every)
     message, watch = partial(_interrupted, run, total, checkpoint), Watch(run, callbacks)
-    with deferred_interrupt(message) as interrupted, progress_bar(total, run.step, progress, start) as show:
+    with (
+        ranks.own_cpus(),
+        deferred_interrupt(message, ranks) as interrupted,
+        progress_bar(total, run.step, progress and ranks.rank == 0, start) as show,
+    ):
         if not watch():  # true for a resumed run that a callback has stopped
             for _ in _records(run, total, every, validate, show, interrupted):
                 _save(run, checkpoint, history)
@@ -114,12 +126,7 @@ def fit(
         if interrupted():  # Interrupted follows at the end of the block; the best parameters are not restored
             _save(run, checkpoint, None)
         else:
-            if run.record_end(validate):
-                show.record(run.history.latest(total))
-                _save(run, checkpoint, None)
-                watch()
-            if best := run.best_record():
-                show.message(f"restored the best, {best.valid:.4g} {unit} at step {best.step}")
+            _end(run, total, validate, checkpoint, show, watch)
     _save(run, None, history)
     module.load(run.result())
     return run.history
@@ -148,14 +155,43 @@ def _records(
             yield
 
 
-def _start(run: Run, checkpoint: str | Path | None, resume: bool, total: int, every: int) -> str:
+def _end(
+    run: Run,
+    total: int,
+    validate: Callable[[], float] | None,
+    checkpoint: str | Path | None,
+    show: Progress,
+    watch: Callable[[], bool],
+) -> None:
+    """Make the last record, and say which one is the best."""
+    if run.record_end(validate):
+        show.record(run.history.latest(total))
+        _save(run, checkpoint, None)
+        watch()
+    if best := run.best_record():
+        show.message(f"restored the best, {best.valid:.4g} {run.unit} at step {best.step}")
+
+
+def _start(
+    run: Run, checkpoint: str | Path | None, history: str | Path | None, resume: bool, total: int, every: int
+) -> str:
     """Resume the run if there is a checkpoint, else save the initial state. Return a message if it was resumed."""
-    if checkpoint is None or not (resume and Path(checkpoint).exists()):
+
+    def existing() -> str | Path | None:
+        for name, path in {"checkpoint": checkpoint, "history": history}.items():
+            require(path is None or Path(path).parent.is_dir(), name, "a file in a folder that exists", path)
+        return checkpoint if checkpoint is not None and resume and Path(checkpoint).exists() else None
+
+    path = run.ranks.call_on_root(existing)
+    run.ranks.check_equal(
+        lambda: {"steps": total, "every": every, **configuration(run), **run.fingerprints()}, "at the start"
+    )
+    if path is None:
         _save(run, checkpoint, None)  # for a run that fails before its first record
         return ""
-    load_run(run, checkpoint, total, every)
-    require(run.step <= total, "epochs, steps", f"at least the {run.step} steps of {checkpoint}", total)
-    return f"resumed at step {run.step} of {total} from {checkpoint}"
+    load_run(run, path, total, every)
+    require(run.step <= total, "epochs, steps", f"at least the {run.step} steps of {path}", total)
+    return f"resumed at step {run.step} of {total} from {path}"
 
 
 def _interrupted(run: Run, total: int, checkpoint: str | Path | None) -> str:
@@ -164,21 +200,20 @@ def _interrupted(run: Run, total: int, checkpoint: str | Path | None) -> str:
 
 
 def _save(run: Run, checkpoint: str | Path | None, history: str | Path | None) -> None:
-    if checkpoint is not None:
-        save_run(run, checkpoint)
-    if history is not None:
-        run.history.save(history)
+    def save() -> None:
+        if checkpoint is not None:
+            save_run(run, checkpoint)
+        if history is not None:
+            run.history.save(history)
+
+    run.ranks.call_on_root(save)
 
 
 def _check(
-    epochs: int | None,
-    steps: int | None,
-    validate: Callable[[], float] | None,
-    paths: dict[str, str | Path | None],
-    **counts: int | None,
+    epochs: int | None, steps: int | None, validate: Callable[[], float] | None, comm: Any, **counts: int | None
 ) -> None:
+    if comm is None:
+        warn_if_launched()
     require((epochs is None) != (steps is None), "epochs, steps", "exactly one of the two", f"{epochs}, {steps}")
     at_least(1, **{name: n for name, n in {"epochs": epochs, "steps": steps, **counts}.items() if n is not None})
     require(validate is None or callable(validate), "validate", "a function that returns a number", repr(validate))
-    for name, path in paths.items():
-        require(path is None or Path(path).parent.is_dir(), name, "a file in a folder that exists", path)

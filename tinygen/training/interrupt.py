@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+from ..distributed.ranks import Ranks
+
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C stopped a training run after a complete step; the message says at which, and where its state is saved.
@@ -19,11 +21,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def deferred_interrupt(message: Callable[[], str]) -> Iterator[Callable[[], bool]]:
+def deferred_interrupt(message: Callable[[], str], ranks: Ranks) -> Iterator[Callable[[], bool]]:
     """Delay Ctrl-C to the end of the `with` block, which then raises Interrupted with the message.
 
-    Yields a function that tells whether Ctrl-C was pressed. A second Ctrl-C raises KeyboardInterrupt immediately.
-    Outside the main thread, or if SIGINT has another handler, this does nothing.
+    Yields a function that tells whether Ctrl-C was pressed; several ranks learn it after the same step. A second Ctrl-C
+    raises KeyboardInterrupt immediately. Outside the main thread, or if SIGINT has another handler, this does nothing.
     """
     pressed = False
 
@@ -37,15 +39,18 @@ def deferred_interrupt(message: Callable[[], str]) -> Iterator[Callable[[], bool
     active = active and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if active:
         signal.signal(signal.SIGINT, handle)
+    interrupted = ranks.agree_on(lambda: pressed)
     try:
-        yield lambda: pressed
+        yield interrupted
     finally:
         if active:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    if pressed:
+    if interrupted():
         if sys.excepthook is sys.__excepthook__:
             sys.excepthook = _excepthook
         raise Interrupted(message())
+    if pressed:  # after the last step on which the ranks agree
+        raise KeyboardInterrupt
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -41,7 +41,7 @@ def save_run(run: Run, path: str | Path) -> None:
     header = {
         "model": describe(run.module),
         "result": "best" if "best" in groups else "module",
-        "configuration": _configuration(run),
+        "configuration": configuration(run),
         "step": run.step,
         **_numbers(position),
         "end": end,  # the same numbers after the record that a longer run would not have
@@ -57,7 +57,7 @@ def load_run(run: Run, path: str | Path, total: int, every: int) -> None:
     Raises CheckpointError if the file is damaged, is not that of a training run, or has a different configuration. The
     run is then unchanged.
     """
-    groups, header = read_checkpoint(path)
+    groups, header = run.ranks.call_on_root(lambda: read_checkpoint(path))
     if "configuration" not in header:
         raise CheckpointError(f"{path}: expected a training run, got a module; read it with load_checkpoint")
     try:
@@ -145,7 +145,7 @@ def _check_groups(run: Run, groups: dict[str, State]) -> None:
 
 def _check_configuration(run: Run, header: dict[str, Any]) -> int | None:
     """Raise ValueError unless the configuration is that of this run. Return the number of shards, None if not known."""
-    here, there = json.loads(to_json(_configuration(run))), header["configuration"]
+    here, there = json.loads(to_json(configuration(run))), header["configuration"]
     new = here.pop("loss")
     old = there.get("loss", new)  # checkpoints of earlier versions do not have it
     shards: int | None = there.get("shards")
@@ -166,7 +166,7 @@ def _check_configuration(run: Run, header: dict[str, Any]) -> int | None:
     return shards
 
 
-def _configuration(run: Run) -> dict[str, Any]:
+def configuration(run: Run) -> dict[str, Any]:
     """Return the settings that must not change on resume; the number of steps and the record interval may."""
     names = {id(p): name for name, p in run.module.named_parameters().items()}
     seed = getattr(run.rng.bit_generator, "seed_seq", None)

@@ -9,20 +9,23 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from ..autograd import Array, Tensor, no_grad, value_and_grad
 from ..checks import check_rng, require
+from ..distributed.ranks import Ranks
 from ..kernels.runtime.allocator import keep_freed_memory
 from ..nn import Module
 from ..nn.module import State
 from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
+from ..recorded import fingerprint
 from .history import History, Record
 from .shards import Derivative, choose_shards, is_mean_over_examples, sharded
 
 Loss: TypeAlias = Callable[..., Tensor]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +59,12 @@ class Run:
     clip: float | None
     shards: int | None  # None: chosen in the first step
     unit: str
+    ranks: Ranks
 
     def __post_init__(self) -> None:
         self._check()
         keep_freed_memory()
-        if self.shards is None and not all(map(is_mean_over_examples, self.losses)):
+        if self.shards is None and self.ranks.size == 1 and not all(map(is_mean_over_examples, self.losses)):
             self.shards = 1  # the mean over shards might not be the gradient of the batch
         self.derivatives: dict[tuple[int, int | None], Derivative] = {}  # by player and number of shards
         self.steps_per_epoch = -(-len(self.arrays[0]) // self.batch_size)
@@ -82,6 +86,9 @@ class Run:
         require(set(self.turns) == set(range(n)), "turns", f"each of the players 0…{n - 1} at least once", self.turns)
         for loss in self.losses:
             _check_loss(loss, self.arrays, self.rng)
+        smallest = min(self.batch_size, len(self.arrays[0]))
+        hint = f"at least the {self.ranks.size} ranks of comm"
+        require(smallest >= self.ranks.size, "batch_size and the number of examples", hint, smallest)
         require(self.clip is None or self.clip > 0, "clip", "a positive number or None", self.clip)
         check_rng(self.rng)
         own = {id(parameter) for parameter in self.module.parameters()}
@@ -91,8 +98,10 @@ class Run:
 
     def _derivative(self, player: int) -> Derivative:
         loss, parameters = self.losses[player], self.optimizers[player].parameters
+        if self.shards is None and self.ranks.size > 1:
+            self.shards = self.ranks.size
         if self.shards is not None:
-            return sharded(value_and_grad(loss, inputs=parameters), self.shards)
+            return sharded(value_and_grad(loss, inputs=parameters), self.shards, self.ranks)
 
         def loss_choosing_shards(*batch: Array, rng: np.random.Generator) -> Tensor:
             value = loss(*batch, rng=rng)
@@ -156,17 +165,28 @@ class Run:
 
     def record(self, validate: Callable[[], float] | None) -> None:
         """Append a record to the history, and keep the parameters if their validation result is the best so far."""
-        loss, losses, valid = self.mean_loss, self.mean_losses, None
+        self.ranks.check_equal(self.fingerprints, f"after step {self.step}")
+        loss, losses = self.mean_loss, self.mean_losses
         self._clear_sums()
         lr = tuple(float(optimizer.lr(max(0, optimizer.steps - 1))) for optimizer in self.optimizers)
         with no_grad(), self.averaged():
-            if validate is not None:
-                valid = float(validate())
+            valid = self.call_on_root(lambda: None if validate is None else float(validate()))
             losses = losses if len(losses) > 1 else ()
             epoch = self.step / self.steps_per_epoch
             self.history.records.append(Record(self.step, epoch, loss, valid, losses, lr, self.gradient_norm))
             if self.history.best is self.history.records[-1]:
                 self.best = self.module.state()
+
+    def fingerprints(self) -> dict[str, Any]:
+        """Return what must be equal on all ranks, by name."""
+        arrays = {name: fingerprint(array) for name, array in self.module.state().items()}
+        return {**arrays, "rng": self.rng.bit_generator.state}
+
+    def call_on_root(self, function: Callable[[], T]) -> T:
+        """Call a function, which may use `rng`, on rank 0 alone. All ranks continue with its result and that `rng`."""
+        generator = self.rng.bit_generator
+        result, generator.state = self.ranks.call_on_root(lambda: (function(), generator.state))
+        return result
 
     def record_end(self, validate: Callable[[], float] | None) -> bool:
         """Append a record after the last step, unless there is one. Return whether there was none.

@@ -1,4 +1,4 @@
-"""Data parallelism on threads: the gradients of parts (shards) of a minibatch are computed in parallel.
+"""Data parallelism: the gradients of parts (shards) of a minibatch are computed on several threads and MPI ranks.
 
     ∂ (1/N) Σ ℓₙ = Σₛ (Nₛ/N) ∂ (1/Nₛ) Σ_{n in s} ℓₙ
 
@@ -10,25 +10,26 @@ Checked by: tests/training/test_shards.py
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Array, Tensor
-from ..checks import at_least
+from ..checks import at_least, require
+from ..distributed.ranks import Ranks
 from ..kernels.runtime.pool import get_num_threads, parallel_for
 
 Derivative = Callable[..., tuple[Tensor, Any]]
 
 
-def sharded(derivative: Derivative, shards: int) -> Derivative:
+def sharded(derivative: Derivative, shards: int, ranks: Ranks | None = None) -> Derivative:
     """Return a function that splits the batch into shards, calls `derivative` on each, and averages the results.
 
     Args:
         derivative: maps (*batch, rng=rng) to the value and gradients of a mean over the examples of the batch.
         shards: at least 1. Each shard gets a generator seeded from rng, so the result depends on their number, but
-            not on the number of threads.
+            not on the number of threads or ranks.
+        ranks: each rank computes its share of the shards. By default there is one, without MPI.
 
     Example:
         >>> from tinygen.autograd import Parameter, value_and_grad
@@ -38,23 +39,30 @@ def sharded(derivative: Derivative, shards: int) -> Derivative:
         >>> gradient.value  # 2 w · mean(x²)
         array([36.666668], dtype=float32)
     """
+    ranks, alone = ranks or Ranks(), Ranks()
     at_least(1, shards=shards)
+    require(shards >= ranks.size, "shards", f"at least the {ranks.size} ranks of comm", shards)
 
     def sharded_derivative(*batch: Array, rng: np.random.Generator) -> tuple[Tensor, list[Tensor]]:
         n = len(batch[0])
         count = min(shards, n)
         if count <= 1:
             return derivative(*batch, rng=rng)
+        group = ranks if count >= ranks.size else alone  # every rank evaluates a batch that is too small to divide
         generators = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=(count, 2))]
         bounds = [shard * n // count for shard in range(count + 1)]
-        results: list[Any] = [None] * count
+        own = group.share(count)
+        terms: list[list[Array]] = [[]] * len(own)
 
         def run(shard: int) -> None:
-            rows = slice(bounds[shard], bounds[shard + 1])
-            results[shard] = derivative(*(array[rows] for array in batch), rng=generators[shard])
+            start, stop = bounds[shard], bounds[shard + 1]
+            value, gradients = derivative(*(array[start:stop] for array in batch), rng=generators[shard])
+            weight = (stop - start) / n
+            terms[shard - own.start] = [np.asarray(weight * tensor.value) for tensor in (value, *gradients)]
 
-        parallel_for(run, [(shard,) for shard in range(count)])
-        return _weighted_mean(results, [(b - a) / n for a, b in pairwise(bounds)])
+        parallel_for(run, [(shard,) for shard in own])
+        value, *gradients = map(Tensor, group.add(terms, count))
+        return value, gradients
 
     return sharded_derivative
 
@@ -84,14 +92,3 @@ def is_mean_over_examples(loss: Callable[..., Tensor]) -> bool:
     """Return whether a loss is known to be a mean of one term per example: the `loss` of a tinygen model is."""
     model, method = getattr(loss, "__self__", None), getattr(loss, "__func__", None)
     return all(getattr(part, "__module__", "").startswith("tinygen.") for part in (type(model), method))
-
-
-def _weighted_mean(results: list[tuple[Tensor, list[Tensor]]], weights: list[float]) -> tuple[Tensor, list[Tensor]]:
-    value = np.asarray(sum(weight * value.value for weight, (value, _) in zip(weights, results, strict=True)))
-    gradients = []
-    for same_parameter in zip(*(gradients for _, gradients in results), strict=True):
-        mean = weights[0] * same_parameter[0].value
-        for weight, gradient in zip(weights[1:], same_parameter[1:], strict=True):
-            mean += weight * gradient.value
-        gradients.append(Tensor(mean))
-    return Tensor(value), gradients
