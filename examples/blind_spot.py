@@ -71,7 +71,7 @@ def show(report: Report) -> None:
         for image, p in zip(images, shown, strict=True):
             image[:p], image[field[p]], image[p] = BLIND, SEEN, CURRENT
     rows = ["blind (as a PixelCNN)", "not blind"]
-    caption = "Black: current pixel; blue: its receptive field; orange: its blind spot; grey: later pixels."
+    caption = "Black: a pixel; blue: its receptive field; orange: its blind spot; grey: later pixels."
     report.save_grid(canvas.reshape(-1, 8, 8, 3), "receptive_fields.png", caption=caption, row_labels=rows)
 
 

@@ -13,10 +13,19 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
+FUNCTION = r"(?<!<msu[bp]>)(?<!<msubsup>)<mi>(?:ln|log|exp|sin|cos|tanh)</mi>"
+SPACE = '<mspace width="0.167em" />'
+
 
 def unknown_commands(tex: str) -> list[str]:
     """Return the commands that latex2mathml does not know, and would show as text."""
     return sorted(set(re.findall(r"\\[A-Za-z]+", convert(tex).replace("&#x0005C;", "\\"))))
+
+
+def spaced(html: str) -> str:
+    """Separate functions such as ln from their arguments and from factors before them, as TeX does."""
+    html = re.sub(rf'({FUNCTION})(?!<mo stretchy="false">&#x00028;|<mspace|</)', rf"\1{SPACE}", html)
+    return re.sub(rf"(</(?:mi|mn|msub|msup|msubsup|mfrac|mrow)>|&#x00029;</mo>)({FUNCTION})", rf"\1{SPACE}\2", html)
 
 
 def mathml(tex: str, display: str, node: nodes.Node) -> str:
@@ -24,7 +33,7 @@ def mathml(tex: str, display: str, node: nodes.Node) -> str:
     if unknown := unknown_commands(tex):
         logger.warning("formula: expected commands that latex2mathml knows, got %s", unknown, location=node)
     # Browsers ignore the attribute columnalign, so columns are aligned by a style sheet.
-    return re.sub(r'columnalign="(right|left)[^"]*"', r'class="\1"', convert(tex, display=display))
+    return re.sub(r'columnalign="(right|left)[^"]*"', r'class="\1"', spaced(convert(tex, display=display)))
 
 
 def visit_inline(translator: Any, node: nodes.math) -> None:

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("sphinx")
 
 from docs._ext.docstrings import convert
-from docs._ext.mathml import unknown_commands
+from docs._ext.mathml import spaced, unknown_commands
 from docs._ext.sources import ROOT, lines_of
 
 
@@ -63,3 +63,11 @@ def test_names_that_are_gone_are_rejected() -> None:
 def test_unknown_commands_are_found() -> None:
     assert not unknown_commands(r"\frac{\partial y}{\partial x} \odot \bar x")
     assert unknown_commands(r"x \nosuchcommand y") == [r"\nosuchcommand"]
+
+
+def test_functions_are_separated_from_factors_and_arguments() -> None:
+    space, ln, p = '<mspace width="0.167em" />', "<mi>ln</mi>", "<mi>p</mi>"
+    bracket = '<mo stretchy="false">&#x00028;</mo>'
+    assert spaced(f"{p}{ln}{p}") == f"{p}{space}{ln}{space}{p}"
+    assert spaced(f"<mo>+</mo>{ln}{bracket}") == f"<mo>+</mo>{ln}{bracket}"  # an operator and a bracket need no space
+    assert spaced(f"<msup>{ln}<mn>2</mn></msup>") == f"<msup>{ln}<mn>2</mn></msup>"
