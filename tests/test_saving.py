@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import tinygen
 from tinygen import models
 from tinygen.autograd import Array, Parameter, grad, leaky_relu, tanh
-from tinygen.bijections import AffineTransformer, Dequantized, Inverse, MaskedAutoregressive
+from tinygen.bijections import AffineTransformer, Dequantized, Inverse, MaskedAutoregressive, RationalQuadraticSpline
 from tinygen.distributions import Bernoulli, DiscretizedLogistics, Gaussian
 from tinygen.models import (
     FFJORD,
@@ -68,6 +68,7 @@ MODELS: dict[str, Callable[[Rng], Any]] = {
     "IAF": lambda rng: IAF(3, rng, hidden=(4,), random_orders=True),
     "NICE": lambda rng: NICE((4,), rng, mask="half", hidden=5, activation=tanh),
     "RealNVP": lambda rng: RealNVP(IMAGE, rng, scales=2, hidden=4, depth=1, activation=leaky),
+    "RealNVP with splines": lambda rng: RealNVP(IMAGE, rng, hidden=4, transformer=RationalQuadraticSpline(3, 4.0)),
     "Glow": lambda rng: Glow(IMAGE, rng, scales=2, steps=1, hidden=4),
     "FFJORD": lambda rng: FFJORD(2, rng, hidden=4, noise="gaussian", solver=FixedStep(2)),
     "VAE": lambda rng: VAE((3,), 2, MLPEncoder((3,), 4, rng), MLPDecoder(2, (3, 1), rng), Bernoulli()),

@@ -19,6 +19,7 @@ from tinygen.bijections import (
     AffineTransformer,
     Bijection,
     Chain,
+    Coupling,
     FactorOut,
     Inverse,
     InvertibleConv,
@@ -27,6 +28,7 @@ from tinygen.bijections import (
     MaskedAutoregressive,
     MixtureCDF,
     Permute,
+    RationalQuadraticSpline,
     Reshape,
     Squeeze,
 )
@@ -40,12 +42,14 @@ Rng = np.random.Generator
 RNG = np.random.default_rng(0)
 ROWS, UNIT, IMAGES = RNG.normal(size=(4, 4)), RNG.uniform(0.1, 0.9, (4, 4)), RNG.normal(size=(4, 2, 2, 2))
 CONTEXT = RNG.normal(size=(4, 3))
+SPLINE = RationalQuadraticSpline(5)
 
 
-def coupling(kind: Any, rng: Rng, context: int = 0) -> Any:
+def coupling(kind: Any, rng: Rng, context: int = 0, **options: Any) -> Any:
     # tanh, since finite differences fail at the kink of relu
-    width = 2 if kind is AdditiveCoupling else 4
-    return kind(Mask("half", (4,)), CouplingMLP(2, width, rng, hidden=6, depth=1, context=context, activation=tanh))
+    n_out = 2 * (options["transformer"] if options else kind).width
+    network = CouplingMLP(2, n_out, rng, hidden=6, depth=1, context=context, activation=tanh)
+    return kind(Mask("half", (4,)), network, **options)
 
 
 def masked(transformer: Any, rng: Rng, context: int = 0) -> MaskedAutoregressive:
@@ -70,6 +74,8 @@ CASES: dict[str, tuple[Callable[[Rng], Any], Array, Array | None]] = {
         None,
     ),
     "ContinuousFlow": (continuous, ROWS[:, :2], None),
+    "Coupling": (lambda rng: coupling(Coupling, rng, transformer=MixtureCDF(2)), ROWS, None),
+    "Coupling with context": (lambda rng: coupling(Coupling, rng, 3, transformer=SPLINE), ROWS, CONTEXT),
     "FactorOut": (lambda rng: FactorOut((2, 2, 2), Chain(ActNorm(1), Reshape((2, 2, 1), (4,)))), IMAGES, None),
     "Inverse": (lambda rng: Inverse(coupling(AffineCoupling, rng)), ROWS, None),
     "InvertibleConv": (lambda rng: InvertibleConv(2, rng), IMAGES, None),
@@ -78,6 +84,7 @@ CASES: dict[str, tuple[Callable[[Rng], Any], Array, Array | None]] = {
     "MaskedAutoregressive with context": (lambda rng: masked(AffineTransformer(), rng, 3), ROWS, CONTEXT),
     "MixtureCDF": (lambda rng: masked(MixtureCDF(2), rng), ROWS, None),
     "Permute": (lambda rng: Permute(np.array([2, 3, 1, 0])), ROWS, None),
+    "RationalQuadraticSpline": (lambda rng: masked(SPLINE, rng), ROWS, None),
     "Reshape": (lambda rng: Chain(Reshape((2, 2, 2), (8,)), Affine(2.0)), IMAGES, None),
     "Squeeze": (lambda rng: Chain(Squeeze(), Affine(2.0)), IMAGES, None),
 }

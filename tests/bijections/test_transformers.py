@@ -8,33 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.flows import check_bijection
+from helpers.flows import PerVariable, check_bijection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd import Parameter, Tensor, TensorLike, grad, no_grad
-from tinygen.bijections import AffineTransformer, Bijection, MixtureCDF
-from tinygen.bijections.bijection import sum_event
+from tinygen.autograd import Tensor, grad, no_grad
+from tinygen.bijections import AffineTransformer, MixtureCDF
 from tinygen.testing import check_grads
 from tinygen.testing.strategies import rngs
 
 NOISES = ("uniform", "normal")
 unbounded = partial(MixtureCDF, bound=None)
-
-
-class MixturePerVariable(Bijection):
-    """A mixture CDF with its own parameters for each variable."""
-
-    def __init__(self, transformer: MixtureCDF, theta: np.ndarray) -> None:
-        self.transformer, self.theta = transformer, Parameter(theta, np.float64)
-
-    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = self.transformer.forward(x, self.theta)
-        return z, sum_event(log_slope)
-
-    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
-        x, log_slope = self.transformer.inverse(z, self.theta)
-        return x, sum_event(log_slope)
 
 
 def random_mixture(rng: np.random.Generator, *shape: int, components: int = 3) -> np.ndarray:
@@ -45,7 +29,7 @@ def random_mixture(rng: np.random.Generator, *shape: int, components: int = 3) -
 def test_inverse_and_log_slope(rng: np.random.Generator, noise: str, components: int) -> None:
     theta = random_mixture(rng, 2, components=components)
     x = unbounded(components, "uniform").inverse(rng.uniform(0.1, 0.9, (3, 2)), theta)[0].value
-    check_bijection(MixturePerVariable(unbounded(components, noise), theta), x, rng=rng)
+    check_bijection(PerVariable(unbounded(components, noise), theta), x, rng=rng)
 
 
 @pytest.mark.parametrize("noise", NOISES)

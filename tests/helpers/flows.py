@@ -6,14 +6,30 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygen.autograd import Array, tanh
-from tinygen.bijections import Bijection, Flow, Inverse
+from tinygen.autograd import Array, Parameter, Tensor, TensorLike, tanh
+from tinygen.bijections import Bijection, Flow, Inverse, Transformer
+from tinygen.bijections.bijection import sum_event
 from tinygen.nn import Module
 from tinygen.testing import check_invertible, check_log_det, check_sampler
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 CELLS = 5  # cells along each side of the square
 POINTS = 40  # points along each side of a cell, over which the density is averaged
+
+
+class PerVariable(Bijection):
+    """A transformer with its own parameters for each variable."""
+
+    def __init__(self, transformer: Transformer, theta: Array) -> None:
+        self.transformer, self.theta = transformer, Parameter(theta, np.float64)
+
+    def forward(self, x: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        z, log_slope = self.transformer.forward(x, self.theta)
+        return z, sum_event(log_slope)
+
+    def inverse(self, z: TensorLike, context: TensorLike | None = None) -> tuple[Tensor, Tensor]:
+        x, log_slope = self.transformer.inverse(z, self.theta)
+        return x, sum_event(log_slope)
 
 
 def randomised(module: AnyModule, rng: np.random.Generator, scale: float) -> AnyModule:

@@ -37,6 +37,7 @@ def bijection_calls() -> Iterator[Call]:
         "Affine": (bijections.Affine, {"scale": 2.0, "shift": 1.0}, X),
         "AffineCoupling": (bijections.AffineCoupling, {"mask": mask, "network": _network(4, rng)}, X),
         "ContinuousFlow": (bijections.ContinuousFlow, _continuous(rng), X),
+        "Coupling": (bijections.Coupling, {**_coupling(rng), "mask": mask}, X),
         "FactorOut": (bijections.FactorOut, of_images, IMAGES),
         "Inverse": (bijections.Inverse, {"bijection": affine}, X),
         "InvertibleConv": (bijections.InvertibleConv, {"channels": 4, "rng": rng, "w": np.eye(4)}, X),
@@ -46,7 +47,7 @@ def bijection_calls() -> Iterator[Call]:
         "Reshape": (bijections.Reshape, {"data": (4,), "noise": (2, 2)}, X),
         "Squeeze": (bijections.Squeeze, {}, IMAGES),
     }
-    conditional = ("AdditiveCoupling", "AffineCoupling", "ContinuousFlow", "MaskedAutoregressive")
+    conditional = ("AdditiveCoupling", "AffineCoupling", "ContinuousFlow", "Coupling", "MaskedAutoregressive")
     for name, (cls, arguments, x) in made.items():
         context = CONTEXT if name in conditional else None
         yield from _maps(f"bijections.{name}", cls, arguments, x, context)
@@ -74,6 +75,10 @@ def _chain(bijections: Any) -> Chain:
 
 def _network(n_out: int, rng: np.random.Generator) -> CouplingMLP:
     return CouplingMLP(2, n_out, rng, hidden=4, depth=1, context=3, activation=ag.relu)
+
+
+def _coupling(rng: np.random.Generator) -> dict[str, Any]:
+    return {"network": _network(10, rng), "transformer": bijections.RationalQuadraticSpline(2)}
 
 
 def _continuous(rng: np.random.Generator) -> dict[str, Any]:
@@ -104,6 +109,10 @@ def _transformers() -> Iterator[Call]:
     maps = {"forward": {"x": X, "parameters": theta}, "inverse": noise, "quantile": noise}
     start = {"low": -3.0, "high": 3.0}
     yield from of_class("bijections.MixtureCDF", bijections.MixtureCDF, mixture, **maps, start=start)
+
+    spline, theta = {"bins": 2, "bound": 5.0, "minimum": 1e-3}, np.ones((2, 4, 5))
+    maps = {"forward": {"x": X, "parameters": theta}, "inverse": {"z": X, "parameters": theta}}
+    yield from of_class("bijections.RationalQuadraticSpline", bijections.RationalQuadraticSpline, spline, **maps)
 
 
 def _flow() -> Iterator[Call]:
@@ -174,12 +183,13 @@ def _flows() -> Iterator[Call]:
         "random_orders": True,
     }  # fmt: skip
     alternating = {**coupling, "mask": "checkerboard", "layers": 2, "depth": 1}
+    spline = {"transformer": bijections.RationalQuadraticSpline(2)}
     solvers = {"training": ode.FixedStep(2), "solver": ode.FixedStep(4), "noise": "gaussian", "adjoint": True}
     made: dict[str, tuple[Any, Arguments, Any]] = {
         "MAF": (models.MAF, masked, X),
         "IAF": (models.IAF, masked, X),
         "NICE": (models.NICE, {**alternating, "shape": (4,)}, X),
-        "RealNVP": (models.RealNVP, {**alternating, "shape": (4, 4, 2), "scales": 2}, IMAGES),
+        "RealNVP": (models.RealNVP, {**alternating, **spline, "shape": (4, 4, 2), "scales": 2}, IMAGES),
         "Glow": (models.Glow, {**coupling, "shape": (4, 4, 2), "scales": 2, "steps": 1}, IMAGES),
         "FFJORD": (models.FFJORD, {**vectors, "dim": 4, "hidden": 4, "steepness": 2.0, **solvers}, X),
         "Flow1D": (models.Flow1D, {"components": 3, "noise": "normal", "data_range": (-3.0, 3.0)}, X[:, :1]),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tinygen.kernels import activation, convolution, likelihood, lstm, mixture, position, reductions, special
+from tinygen.kernels import activation, convolution, likelihood, lstm, mixture, position, reductions, special, spline
 from tinygen.kernels.adam import adam
 from tinygen.kernels.product import product as matrix_product
 
@@ -85,6 +85,13 @@ def cases() -> Iterator[Case]:
         vjp_arguments = {"x": x, "parameters": parameters, "g": draw(2, 7, 5, dtype=dtype)}
         yield Case("mixture_vjp", mixture.mixture_vjp, vjp_arguments)
         yield Case("mixture_quantile", mixture.mixture_quantile, {"logit": x, "parameters": parameters})
+        knots = np.cumsum(np.abs(draw(7, 5, 3, 4, dtype=dtype)), -1)
+        for inverse in False, True:
+            evaluate = lambda x, knots, inverse=inverse: spline.spline(x, knots, inverse)
+            yield Case("spline", evaluate, {"x": x, "knots": knots}, free="knots3")
+            vjp = lambda x, knots, g, inverse=inverse: spline.spline_vjp(x, knots, inverse, g)
+            vjp_arguments = {"x": x, "knots": knots, "g": draw(2, 7, 5, dtype=dtype)}
+            yield Case("spline_vjp", vjp, vjp_arguments, free="knots3")
         images, weights = draw(3, 7, 6, 11, dtype=dtype), draw(9, 11, 19, dtype=dtype)
         below, bias = draw(3, 7, 6, 19, dtype=dtype), draw(19, dtype=dtype)
         yield Case(

@@ -1,5 +1,7 @@
 """Coupling layers: one part of x is passed through and parameterises a map of the other part.
 
+    z_a = x_a,   z_b = τ(x_b; θ(x_a)),   where τ is an increasing function of each element of x_b
+
 The Jacobian is triangular, so its log-determinant is a sum. The network is never inverted and may be any function.
 `Mask` defines the two parts; see coupling_masks.py for the checkerboard.
 
@@ -10,20 +12,68 @@ from typing import Protocol
 
 import numpy as np
 
-from ..autograd import Parameter, Tensor, TensorLike, exp, split, tanh
+from ..autograd import Parameter, Tensor, TensorLike, exp, reshape, split, tanh
 from ..checks import check_event, require
 from .bijection import Bijection, Context, sum_event, zero_log_det
 from .coupling_masks import Mask
+from .transformers import Transformer
 
 
 class Network(Protocol):
     """A function of the part a and the context. If it has an attribute `context`, that is the context's size."""
 
     def __call__(self, a: Tensor, context: Context) -> Tensor:
-        """Map a (N, …, C_a) to the parameters of b's map, (N, …, C_b) or (N, …, 2·C_b)."""
+        """Map a (N, …, C_a) to the parameters of b's map, (N, …, C_b) times their number per element of b."""
 
 
-class AdditiveCoupling(Bijection):
+class CouplingLayer(Bijection):
+    """Base class of couplings, which define how x_b is transformed given the network's output.
+
+    Args:
+        mask: the split of x into the parts x_a and x_b.
+        network: maps x_a (N, *mask.shapes[0]) to `width` numbers per element of x_b, concatenated along the last axis.
+    """
+
+    width: int
+
+    def __init__(self, mask: Mask, network: Network) -> None:
+        self.mask, self.network, self.context = mask, network, getattr(network, "context", None)
+
+    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
+        a, b = self.mask.split(x)
+        b, log_slope = self._forward(b, self._evaluate(a, context))
+        return self.mask.merge(a, b), zero_log_det(x) if log_slope is None else sum_event(log_slope)
+
+    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
+        x, log_slope = self._invert(z, context)
+        return x, zero_log_det(z) if log_slope is None else sum_event(log_slope)
+
+    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
+        return self._invert(z, context)[0]
+
+    def _invert(self, z: TensorLike, context: Context) -> tuple[Tensor, Tensor | None]:
+        check_event("z", z, self.mask.shape)
+        a, b = self.mask.split(z)
+        b, log_slope = self._inverse(b, self._evaluate(a, context))
+        return self.mask.merge(a, b), log_slope
+
+    def _evaluate(self, a: Tensor, context: Context) -> Tensor:
+        """Return network(a, context) after checking its shape."""
+        *shape, channels = self.mask.shapes[1]
+        y, expected = self.network(a, context), (len(a), *shape, self.width * channels)
+        require(y.shape == expected, "network", f"output of shape {expected}", y.shape)
+        return y
+
+    def _forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Transform x_b, given the output y of the network. Return z_b and ln ∂z_b/∂x_b, or None if that is 0."""
+        raise NotImplementedError
+
+    def _inverse(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return x_b and ln ∂x_b/∂z_b."""
+        raise NotImplementedError
+
+
+class AdditiveCoupling(CouplingLayer):
     """Additive coupling layer of NICE.
 
         z_a = x_a,   z_b = x_b + t(x_a),   ln|det ∂z/∂x| = 0
@@ -41,23 +91,16 @@ class AdditiveCoupling(Bijection):
         array([[1., 2., 4., 8.]])
     """
 
-    def __init__(self, mask: Mask, network: Network) -> None:
-        self.mask, self.network, self.context = mask, network, getattr(network, "context", None)
+    width = 1
 
-    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        a, b = self.mask.split(x)
-        return self.mask.merge(a, b + self._shift(a, context)), zero_log_det(x)
+    def _forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, None]:
+        return x + y, None
 
-    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        check_event("z", z, self.mask.shape)
-        a, b = self.mask.split(z)
-        return self.mask.merge(a, b - self._shift(a, context)), zero_log_det(z)
-
-    def _shift(self, a: Tensor, context: Context) -> Tensor:
-        return _evaluated(self.network, a, context, (len(a), *self.mask.shapes[1]))
+    def _inverse(self, z: Tensor, y: Tensor) -> tuple[Tensor, None]:
+        return z - y, None
 
 
-class AffineCoupling(Bijection):
+class AffineCoupling(CouplingLayer):
     """Affine coupling layer of RealNVP.
 
         z_a = x_a,   z_b = x_b ⊙ exp s(x_a) + t(x_a),   ln|det ∂z/∂x| = Σ s(x_a)
@@ -80,35 +123,54 @@ class AffineCoupling(Bijection):
         0.7616
     """
 
+    width = 2
+
     def __init__(self, mask: Mask, network: Network) -> None:
-        self.mask, self.network, self.context = mask, network, getattr(network, "context", None)
+        super().__init__(mask, network)
         self.w = Parameter(np.ones(mask.shapes[1][-1]))
 
-    def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        a, b = self.mask.split(x)
-        s, t = self._scale_and_shift(a, context)
-        return self.mask.merge(a, b * exp(s) + t), sum_event(s)
+    def _forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        s, t = split(y, 2, -1)
+        s = self.w * tanh(s)
+        return x * exp(s) + t, s
 
-    def inverse(self, z: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
-        check_event("z", z, self.mask.shape)
-        a, b = self.mask.split(z)
-        s, t = self._scale_and_shift(a, context)
-        return self.mask.merge(a, (b - t) * exp(-s)), -sum_event(s)
-
-    def to_data(self, z: TensorLike, context: Context = None) -> Tensor:
-        check_event("z", z, self.mask.shape)
-        a, b = self.mask.split(z)
-        s, t = self._scale_and_shift(a, context)
-        return self.mask.merge(a, (b - t) * exp(-s))
-
-    def _scale_and_shift(self, a: Tensor, context: Context) -> tuple[Tensor, Tensor]:
-        *shape, channels = self.mask.shapes[1]
-        s, t = split(_evaluated(self.network, a, context, (len(a), *shape, 2 * channels)), 2, -1)
-        return self.w * tanh(s), t
+    def _inverse(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        s, t = split(y, 2, -1)
+        s = -(self.w * tanh(s))
+        return (z - t) * exp(s), s
 
 
-def _evaluated(network: Network, a: Tensor, context: Context, shape: tuple[int, ...]) -> Tensor:
-    """Return network(a, context) after checking its shape."""
-    y = network(a, context)
-    require(y.shape == shape, "network", f"output of shape {shape}", y.shape)
-    return y
+class Coupling(CouplingLayer):
+    """Coupling layer with any transformer τ, such as a `RationalQuadraticSpline`.
+
+        z_a = x_a,   z_b = τ(x_b; θ(x_a)),   ln|det ∂z/∂x| = Σ ln ∂τ(x_b; θ(x_a))/∂x_b
+
+    Args:
+        mask: the split of x into the parts x_a and x_b.
+        network: the function θ, which maps x_a (N, *mask.shapes[0]) to (N, …, C · transformer.width), where x_b is
+            (N, …, C): all parameters of the first channel, then those of the second, and so on.
+        transformer: the increasing function τ.
+
+    Shapes: x, z (N, *mask.shape).
+    Source: Durkan, Bekasov, Murray & Papamakarios, "Neural spline flows", 2019, section 2.1.
+
+    Example:
+        >>> from tinygen.bijections import AffineTransformer
+        >>> coupling = Coupling(Mask("half", (2,)), lambda a, context: a * np.ones(2), AffineTransformer())
+        >>> z, log_det = coupling.forward(np.array([[0.5, 3.0]]))
+        >>> round(log_det.item(), 4)  # 5 tanh(0.5 / 5)
+        0.4983
+    """
+
+    def __init__(self, mask: Mask, network: Network, transformer: Transformer) -> None:
+        super().__init__(mask, network)
+        self.transformer, self.width = transformer, transformer.width
+
+    def _forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.transformer.forward(x, self._parameters(x, y))
+
+    def _inverse(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.transformer.inverse(z, self._parameters(z, y))
+
+    def _parameters(self, x: Tensor, y: Tensor) -> Tensor:
+        return reshape(y, (*x.shape, self.width))

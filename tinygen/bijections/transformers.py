@@ -2,6 +2,7 @@
 
     affine     z = x eˢ + t
     mixture    u = F(x) = Σₖ softmax(π)ₖ σ((x − μₖ) / sₖ),   z = u or Φ⁻¹(u),   ln dz/dx = ln F′(x) − ln du/dz
+    spline     a rational-quadratic function in each of K bins, see rational_quadratic.py
 
 A `bound` limits log-scales smoothly to ±bound, ln s = bound · tanh(θ / bound) ≈ θ near 0. Without it, sampling from a
 chain of autoregressive layers can overflow, since each sampled variable is an input for the next ones.
@@ -82,7 +83,7 @@ class AffineTransformer(Recorded):
         return subtract(z, t) * exp(-s), -s
 
     def _log_scale_and_shift(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        _check_parameters(x, parameters, self.width)
+        check_parameters(x, parameters, self.width)
         s, t = index(parameters, (..., 0)), index(parameters, (..., 1))
         return _bounded(s, self.bound), t
 
@@ -173,14 +174,15 @@ class MixtureCDF(Recorded):
 
     def _bounded_parameters(self, x: TensorLike, parameters: TensorLike) -> TensorLike:
         """Check the shape of the parameters against x, and bound ln s."""
-        _check_parameters(x, parameters, self.width)
+        check_parameters(x, parameters, self.width)
         if self.bound is None:
             return parameters
         others, log_scales = split(parameters, [2 * self.width // 3], -1)
         return concatenate([others, _bounded(log_scales, self.bound)], -1)
 
 
-def _check_parameters(x: TensorLike, parameters: TensorLike, width: int) -> None:
+def check_parameters(x: TensorLike, parameters: TensorLike, width: int) -> None:
+    """Raise ValueError unless the parameters have shape (…, width) and broadcast to x."""
     shape, got = array_of(x).shape, array_of(parameters).shape
     if got[-1:] != (width,) or not broadcasts(got[:-1], shape):
         raise ValueError(f"parameters: expected (…, {width}), broadcastable to x {shape}, got {got}")

@@ -10,10 +10,12 @@ import pytest
 from helpers.flows import perturbed, small_autoregressive_flow, small_coupling_flow
 
 from tinygen.autograd import tanh
+from tinygen.bijections import RationalQuadraticSpline
 from tinygen.models import FFJORD, IAF, MAF, NICE, Glow, RealNVP
 from tinygen.ode import FixedStep
 
 IMAGE = (4, 4, 1)
+SPLINE = RationalQuadraticSpline(4)
 FLOWS: dict[str, Callable[[np.random.Generator], Any]] = {
     "MAF": lambda rng: small_autoregressive_flow(MAF, 4),
     "MAF, random orders": lambda rng: small_autoregressive_flow(MAF, 4, layers=4, random_orders=True),
@@ -24,6 +26,8 @@ FLOWS: dict[str, Callable[[np.random.Generator], Any]] = {
     "RealNVP, checkerboard": lambda rng: small_coupling_flow(RealNVP, IMAGE, scales=2),
     "RealNVP, half": lambda rng: small_coupling_flow(RealNVP, IMAGE, mask="half"),
     "RealNVP, channel": lambda rng: small_coupling_flow(RealNVP, (2, 2, 2), mask="channel"),
+    "MAF, splines": lambda rng: small_autoregressive_flow(MAF, 4, transformer=SPLINE),
+    "RealNVP, splines": lambda rng: small_coupling_flow(RealNVP, (4,), transformer=SPLINE),
     "Glow": lambda rng: perturbed(Glow(IMAGE, rng, scales=2, steps=3, hidden=4, activation=tanh), rng, 0.4),
     "FFJORD": lambda rng: perturbed(FFJORD(4, rng, hidden=5, solver=FixedStep(2)), rng, 0.4),
 }

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen import no_grad
-from tinygen.bijections import AffineTransformer, Flow, MixtureCDF, Transformer
+from tinygen.bijections import AffineTransformer, Flow, MixtureCDF, RationalQuadraticSpline, Transformer
 from tinygen.models import MAF
 from tinygen.testing import check_invertible, check_log_det, check_normalised_density, check_parameter_grads
 
 MIXTURE = MixtureCDF(2)
+SPLINE = RationalQuadraticSpline(4)
 
 
 @given(dim=st.integers(2, 4), random_orders=st.booleans(), context=st.integers(0, 2), seed=st.integers(0, 2**32))
@@ -26,14 +27,15 @@ def test_inverse(dim: int, random_orders: bool, context: int, seed: int) -> None
     check_invertible(flow.bijection, x, context=c, rng=rng)
 
 
-@pytest.mark.parametrize("transformer", [AffineTransformer(), MIXTURE], ids=["affine", "mixture"])
+@pytest.mark.parametrize("transformer", [AffineTransformer(), MIXTURE, SPLINE], ids=["affine", "mixture", "spline"])
 def test_log_det_matches_jacobian(transformer: Transformer, rng: np.random.Generator) -> None:
     bijection = small_autoregressive_flow(MAF, transformer=transformer, context=1).bijection
     check_log_det(bijection, rng.normal(size=(4, 2)), context=rng.normal(size=(4, 1)), rng=rng)
 
 
 @pytest.mark.parametrize(
-    ("settings", "reach"), [({"scale": 0.15}, 16), ({"transformer": MIXTURE, "layers": 1, "scale": 0.05}, 40)]
+    ("settings", "reach"),
+    [({"scale": 0.15}, 16), ({"transformer": MIXTURE, "layers": 1, "scale": 0.05}, 40), ({"transformer": SPLINE}, 8)],
 )
 def test_density_integrates_to_one(settings: Any, reach: float) -> None:
     flow = small_autoregressive_flow(MAF, context=1, **settings)
@@ -54,8 +56,9 @@ def test_samples_follow_density(rng: np.random.Generator) -> None:
         check_plane_sampler(flow, flow, 2.5, rng=rng, context=np.array([0.7]))
 
 
-def test_samples_of_mixture_follow_density(rng: np.random.Generator) -> None:
-    flow = small_autoregressive_flow(MAF, transformer=MIXTURE, layers=1)
+@pytest.mark.parametrize("transformer", [MIXTURE, SPLINE], ids=["mixture", "spline"])
+def test_samples_with_other_transformers_follow_density(transformer: Transformer, rng: np.random.Generator) -> None:
+    flow = small_autoregressive_flow(MAF, transformer=transformer, layers=1)
     with no_grad():
         check_plane_sampler(flow, flow, 2.5, rng=rng)
 
@@ -67,8 +70,13 @@ def test_samples_without_first_layer_are_rejected(rng: np.random.Generator) -> N
         check_plane_sampler(shorter, flow, 2.5, rng=rng)
 
 
-def test_draw_returns_log_prob_and_is_differentiable(rng: np.random.Generator) -> None:
-    flow, c = small_autoregressive_flow(MAF, 3, layers=3, random_orders=True, context=2), rng.normal(size=(5, 2))
+@pytest.mark.parametrize(("transformer", "scale"), [(AffineTransformer(), 0.3), (SPLINE, 0.1)])
+def test_draw_returns_log_prob_and_is_differentiable(
+    transformer: Transformer, scale: float, rng: np.random.Generator
+) -> None:
+    settings: Any = {"layers": 3, "random_orders": True, "context": 2, "transformer": transformer, "scale": scale}
+    flow = small_autoregressive_flow(MAF, 3, **settings)
+    c = rng.normal(size=(5, 2))
     x, log_prob = flow.draw(5, rng, c)
     np.testing.assert_allclose(flow.log_prob(x, c).value, log_prob.value, rtol=1e-9, atol=1e-9)
     check_parameter_grads(lambda: flow.draw(5, np.random.default_rng(1), c)[1], flow.parameters(), rng=rng)

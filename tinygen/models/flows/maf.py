@@ -29,7 +29,8 @@ class MAF(Flow):
     Args:
         layers: number L of bijections, each with its own network.
         hidden: sizes of the hidden layers of each network.
-        transformer: the increasing function τ, by default an `AffineTransformer`; `MixtureCDF` is more expressive.
+        transformer: the increasing function τ, by default an `AffineTransformer`; `MixtureCDF` and
+            `RationalQuadraticSpline` are more expressive.
         random_orders: draw a random order of the variables for each layer, instead of alternating between 0…dim−1 and
             its reverse.
         context: size of the context vector, 0 for an unconditional density.

@@ -2,12 +2,14 @@
 
     z = f_K ∘ … ∘ f₁(x),   each f an affine coupling, the couplings alternating between the two halves of the mask
 
+With a `transformer` other than the affine one, such as a `RationalQuadraticSpline`, it is a neural spline flow.
+
     level:        couplings in the mask ─ squeeze ─ couplings by channel ─┬─ next level
                                                                           └─ half of the channels: noise
     last level:   couplings in the mask
 
-Both directions cost one pass. Each coupling starts as the identity, because the last layer of its network starts at
-zero, so before training the density is that of the base distribution.
+Both directions cost one pass. Each affine coupling starts as the identity, because the last layer of its network starts
+at zero, so before training the density is that of the base distribution.
 
 Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2017, section 3.6. ActNorm replaces its
 batch normalisation (call `initialise` on a first batch), and masks split the tensor, see `Mask`.
@@ -18,8 +20,19 @@ import math
 
 import numpy as np
 
-from ...autograd import relu
-from ...bijections import ActNorm, AffineCoupling, Bijection, Chain, Flow, Mask, Squeeze, multi_scale
+from ...autograd import Parameter, relu
+from ...bijections import (
+    ActNorm,
+    AffineCoupling,
+    Bijection,
+    Chain,
+    Coupling,
+    Flow,
+    Mask,
+    Squeeze,
+    Transformer,
+    multi_scale,
+)
 from ...checks import at_least, check_counts, require
 from ...distributions import StandardNormal
 from ...nn.layers import Activation
@@ -40,6 +53,7 @@ class RealNVP(Flow):
         hidden: number of hidden units or channels of each network.
         depth: number of hidden layers or residual blocks of each network.
         context: size of the context vector, 0 for an unconditional density.
+        transformer: the increasing function of each coupling; by default affine, see `AffineCoupling`.
 
     Shapes: x (N, *shape); context (N, C), where C is the constructor's `context`; log_prob (N,), in nats per example.
 
@@ -61,6 +75,7 @@ class RealNVP(Flow):
         depth: int = 2,
         context: int = 0,
         activation: Activation = relu,
+        transformer: Transformer | None = None,
     ) -> None:
         check_counts("shape", shape)
         at_least(2, layers=layers)
@@ -70,15 +85,19 @@ class RealNVP(Flow):
         if scales > 1 and any(length % multiple for length in shape[:2]):
             raise ValueError(f"shape: expected H and W multiples of 2^(scales − 1) = {multiple}, got {shape}")
 
+        def coupling(mask: Mask) -> Bijection:
+            kind = CouplingMLP if len(mask.shape) == 1 else ResidualNet
+            (*_, n_in), (*_, channels) = mask.shapes
+            n_out = channels * (2 if transformer is None else transformer.width)
+            network = kind(n_in, n_out, rng, hidden=hidden, depth=depth, context=context, activation=activation)
+            if transformer is None:
+                return AffineCoupling(mask, network)
+            network.last.b = Parameter(np.tile(transformer.start(), channels))
+            return Coupling(mask, network, transformer)
+
         def stage(name: str, shape: Shape) -> list[Bijection]:
-            parts: list[Bijection] = []
-            for i in range(layers):
-                halves = Mask(name, shape, flipped=i % 2 == 1)
-                kind = CouplingMLP if len(shape) == 1 else ResidualNet
-                n_in, n_out = halves.shapes[0][-1], 2 * halves.shapes[1][-1]
-                network = kind(n_in, n_out, rng, hidden=hidden, depth=depth, context=context, activation=activation)
-                parts += [AffineCoupling(halves, network), ActNorm(shape[-1])]
-            return parts
+            masks = [Mask(name, shape, flipped=i % 2 == 1) for i in range(layers)]
+            return [part for mask in masks for part in (coupling(mask), ActNorm(shape[-1]))]
 
         if scales == 1:
             super().__init__(Chain(*stage(mask, shape)), StandardNormal(tuple(shape)))
