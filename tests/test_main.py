@@ -12,8 +12,9 @@ import pytest
 
 import tinygen
 from tinygen.__main__ import main
+from tinygen.bijections import Dequantized
 from tinygen.distributions import Gaussian
-from tinygen.models import MADE, MAF, VAE, Glow
+from tinygen.models import MADE, MAF, NICE, VAE, Glow
 from tinygen.nn import Linear
 from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
 from tinygen.optim import SGD
@@ -41,6 +42,24 @@ def test_sample_writes_the_samples_of_the_model(path: Path, tmp_path: Path) -> N
     assert np.array_equal(np.load(tmp_path / "x.npy"), expected)
 
 
+def test_temperature_is_that_of_the_model(path: Path, tmp_path: Path) -> None:
+    main(["sample", str(path), "--n", "5", "--temperature", "0.3", "--out", str(tmp_path / "x.npy")])
+    expected = tinygen.load(path).sample(5, np.random.default_rng(0), temperature=0.3)  # type: ignore[attr-defined]
+    assert np.array_equal(np.load(tmp_path / "x.npy"), expected)
+
+
+def test_temperature_is_refused_by_models_without_one(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_fails("temperature: expected a positive number, got 0.0", capsys, "sample", path, "--temperature", 0)
+    empty = ["--n", 0, "--temperature", -1]
+    check_fails("temperature: expected a positive number, got -1.0", capsys, "sample", path, *empty)
+    tinygen.save(vae(np.random.default_rng(0)), tmp_path / "vae.npz")
+    names = "FFJORD, IAF, MADE, MAF, NICE, Flow1D, GatedPixelCNN, Glow, PixelCNN, PixelRNN, RealNVP, WaveNet"
+    message = f"--temperature: expected a model whose samples have a temperature ({names}), got VAE"
+    check_fails(message, capsys, "sample", tmp_path / "vae.npz", "--temperature", 0.5)
+
+
 def vae(rng: np.random.Generator) -> VAE:
     return VAE((4, 4, 1), 2, MLPEncoder((4, 4, 1), 4, rng), MLPDecoder(2, (4, 4, 1, 2), rng), Gaussian())
 
@@ -52,13 +71,14 @@ def vae(rng: np.random.Generator) -> VAE:
         lambda rng: MAF(2, rng, hidden=(4,), context=3),
         lambda rng: Glow((4, 4, 1), rng, scales=1, steps=1, hidden=4),
         vae,
+        lambda rng: Dequantized(NICE((2,), rng, layers=3, hidden=4, context=3), 4),
     ],
-    ids=["images of classes", "points of contexts", "real images", "images of a VAE"],
+    ids=["images of classes", "points of contexts", "real images", "images of a VAE", "levels of contexts"],
 )
 def test_sample_writes_a_picture(make: Any, tmp_path: Path) -> None:
     model = make(np.random.default_rng(0))
     tinygen.save(model, tmp_path / "model.npz")
-    labels = [["--label", "2"], []] if isinstance(model, MADE | MAF) else [[]]
+    labels = [["--label", "2"], []] if isinstance(model, MADE | MAF | Dequantized) else [[]]
     for arguments in labels:
         out = tmp_path / "x.png"
         main(["sample", str(tmp_path / "model.npz"), "--n", "9", "--out", str(out), *arguments])

@@ -144,6 +144,52 @@ def test_errors_name_one_of_several_bad_arguments(data: st.DataObject) -> None:
     assert fault(call, {name: replacements(call, name)[bad[name]] for name in names}) is None
 
 
+def emptied(call: Call) -> dict[str, Any]:
+    """Return the arguments that describe a batch, with a batch of no examples: n, and arrays with one row each."""
+    rows = {name: len(v) for name, v in call.arguments.items() if isinstance(v, np.ndarray) and v.ndim}
+    size = call.arguments.get("n", next(iter(rows.values()), None))
+    empty = {name: call.arguments[name][:0] for name, length in rows.items() if length == size}
+    return empty | ({"n": 0} if "n" in call.arguments else {})
+
+
+def refusal(call: Call, replaced: dict[str, Any]) -> str:
+    """Return the error of a call with replaced arguments, "" if there is none."""
+    try:
+        result = call.function(**{**call.arguments, **replaced})
+        list(result) if isinstance(result, types.GeneratorType) else None
+    except Exception as error:
+        return str(error)
+    return ""
+
+
+def unchecked_if_empty(call: Call) -> list[str]:
+    """Return the bad arguments that a call refuses by name, but accepts with an empty batch."""
+    empty = emptied(call)
+    bad = {name: BAD[name] for name in ("string", "zero", "negative", "fraction", "NaN", "infinity")}
+    return [
+        f"{argument}, {name}"
+        for argument in call.arguments.keys() - empty.keys()
+        for name, value in bad.items()
+        if not refusal(call, {**empty, argument: value}) and refusal(call, {argument: value}).startswith(f"{argument}:")
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", [name for name, call in CALLS.items() if emptied(call) and name[:8] != "autograd"])
+def test_an_empty_batch_does_not_skip_checks(name: str) -> None:
+    """Except in operations: NumPy reshapes an empty array to another shape, for example."""
+    assert not unchecked_if_empty(CALLS[name])
+
+
+def test_a_function_that_returns_before_its_checks_is_rejected() -> None:
+    def sample(n: int, temperature: float) -> list[float]:
+        if n and temperature <= 0:
+            raise ValueError("temperature: expected a positive number")
+        return [temperature] * n
+
+    assert "temperature, negative" in unchecked_if_empty(Call("sample", sample, {"n": 2, "temperature": 1.0}))
+
+
 def public_functions() -> Iterator[tuple[str, str, Any]]:
     """Yield the package, name and value of all public functions, constructors, and methods with arguments."""
     for package in PACKAGES:

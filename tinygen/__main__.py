@@ -5,6 +5,7 @@ Checked by: tests/test_main.py
 
 import argparse
 import importlib
+import inspect
 import io
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import plot
+from . import models, plot
 from .autograd import Array
 from .checks import require
 from .files import write_atomically
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--n", type=int, default=64, help="number of samples (default: 64)")
     command.add_argument("--seed", type=int, default=0, help="seed of the random generator (default: 0)")
     command.add_argument("--label", type=int, help="class of a conditional model; by default all in turn")
+    command.add_argument("--temperature", type=float, help="below 1 for more probable samples (default: 1)")
     command.add_argument("--out", default="samples.png", help="a .png or .npy file (default: samples.png)")
     options = vars(parser.parse_args(arguments))
     run = options.pop("run")
@@ -65,7 +67,7 @@ def info(file: str) -> None:
             print("last record: " + ", ".join(f"{key} {value:.6g}" for key, value in row if value is not None))
 
 
-def sample(file: str, n: int, seed: int, label: int | None, out: str) -> None:
+def sample(file: str, n: int, seed: int, label: int | None, temperature: float | None, out: str) -> None:
     """Write samples as an array, or as a picture: a grid of images, or points in the plane."""
     model: Any = load(file)
     require(hasattr(model, "sample"), file, "a model with a method `sample`", type(model).__name__)
@@ -73,15 +75,25 @@ def sample(file: str, n: int, seed: int, label: int | None, out: str) -> None:
     rng, kinds = np.random.default_rng(seed), classes or context or 0
     require(label is None or label in range(kinds), "--label", f"one of {kinds} classes", label)
     labels = np.arange(n) * kinds // max(n, 1) if label is None else np.full(n, label)
-    condition = {"labels": labels} if classes else {"context": np.eye(context)[labels]} if context else {}
-    x = model.sample(n, rng, **condition)
+    options: dict[str, Any] = {"labels": labels} if classes else {"context": np.eye(context)[labels]} if context else {}
+    if temperature is not None:
+        others = ", ".join(name for name in models.__all__ if has_temperature(getattr(models, name)))
+        expected = f"a model whose samples have a temperature ({others})"
+        require(has_temperature(type(model)), "--temperature", expected, type(model).__name__)
+        options["temperature"] = temperature
+    x = model.sample(n, rng, **options)
     if Path(out).suffix == ".npy":
         content = io.BytesIO()
         np.save(content, x)
         write_atomically(out, content.getvalue())
     else:
-        plot.save(picture(x, getattr(getattr(model, "output", None), "levels", None)), out)
+        plot.save(picture(x, getattr(getattr(model, "output", model), "levels", None)), out)
     print(f"{n} samples of shape {x.shape[1:]} in {out}", file=sys.stderr)
+
+
+def has_temperature(model: Any) -> bool:
+    """Return whether `sample` of a class of models takes a temperature."""
+    return "temperature" in inspect.signature(model.sample).parameters
 
 
 def picture(x: Array, levels: int | None) -> Any:

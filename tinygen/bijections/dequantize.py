@@ -42,7 +42,7 @@ class Dequantized(Module):
 
     def __init__(self, flow: Flow, levels: int) -> None:
         at_least(2, levels=levels)
-        self.flow, self.levels, self.shape = flow, levels, flow.shape
+        self.flow, self.levels, self.shape, self.context = flow, levels, flow.shape, flow.context
 
     def dequantize(self, x: Array, rng: Rng) -> Array:
         """Return y = (x + u) / levels in [0, 1), u ~ U[0, 1), in the dtype of the flow."""

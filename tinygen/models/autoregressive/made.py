@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...autograd import Array, Tensor, logsumexp, no_grad, stack
-from ...checks import at_least, check_labels, require
+from ...checks import at_least, require
 from ...distributions import Bernoulli, Categorical, Output, event_log_prob, sample_categorical
 from ...distributions.discrete import sample_tempered
 from ...distributions.distribution import mean_loss
@@ -123,7 +123,6 @@ class MADE(Autoregressive):
     def sample(self, n: int, rng: Rng, labels: Array | None = None, *, temperature: float = 1.0) -> Array:
         """Draw n examples (n, *shape), each in a random order; arguments as in `Autoregressive.sample`."""
         at_least(0, n=n)
-        check_labels(labels, n, self.classes)
         x, orders = np.zeros((n, *self.shape), np.int64), rng.integers(self.orders, size=n)
         return self._draw_in_orders(x, orders, rng, labels, 0, temperature)
 
@@ -160,6 +159,7 @@ class MADE(Autoregressive):
         self, x: Array, orders: Array, rng: Rng, labels: Array | None, known: int, temperature: float
     ) -> Array:
         """Sample x (n, *shape) in place, each example in its own order (n,), and return it."""
+        self.check_draw(x, labels, known, temperature)  # `draw` is not called for an empty batch
         for order in np.unique(orders):
             chosen = orders == order
             part, kinds = x[chosen], None if labels is None else labels[chosen]
