@@ -1,6 +1,7 @@
 """Toy densities: normalisation and entropy against independent computations, and samplers against densities."""
 
 import math
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -147,6 +148,26 @@ def test_narrow_two_moons_have_the_density_of_a_curve(sigma: float) -> None:
     np.testing.assert_allclose(log_p, normal - np.log(2 * math.pi * np.sqrt(r)), atol=sigma**2 / 4 + 1e-14 / sigma)
 
 
+@pytest.mark.parametrize("sigma", [1e-4, 1e-8])
+@pytest.mark.parametrize("moon", ["upper", "lower"])
+def test_narrow_two_moons_beyond_an_end_have_the_density_of_the_end(sigma: float, moon: str) -> None:
+    """Beyond the left end (−1, 0) of the upper moon, at a distance d ≫ σ, p = e^(−d²/2σ²) / (4π² |x₂|) for σ → 0.
+
+    Laplace's method: the exponent of the integral over t is largest at the end, where its slope is −|x₂|/σ². The lower
+    moon is farther away and adds nothing.
+    """
+    rng = np.random.default_rng(0)
+    left = 10 ** rng.uniform(-1, 4, 200)
+    below = left * rng.uniform(0.1, 1, 200)
+    squares = (left**2 + below**2) / (2 * sigma**2)
+    x = np.stack([-1 - left, -below], axis=1)
+    log_p = TwoMoons(sigma).log_prob(x if moon == "upper" else np.array([1.0, 0.5]) - x)
+    expected = -squares - np.log(4 * np.pi**2 * below)
+    # The exponent is rounded. The next term of Laplace's method is at most σ² r / x₂², r = |x|.
+    tolerance = 1e-14 * squares + 2 * sigma**2 * np.hypot(1 + left, below) / below**2 + 1e-8
+    assert np.all(np.abs(log_p - expected) <= tolerance)
+
+
 def test_cost_does_not_grow_as_gaussians_become_narrow() -> None:
     for sigma in (1e-2, 1e-4, 1e-8):
         mixture = GaussianMixture(eight_gaussians().centres, sigma)
@@ -154,6 +175,19 @@ def test_cost_does_not_grow_as_gaussians_become_narrow() -> None:
         assert mixture.entropy == pytest.approx(expected, rel=0, abs=1e-6)
     many = np.random.default_rng(0).uniform(-1, 1, (200_000, 2))
     assert GaussianMixture(many, 0.1).log_prob(np.zeros((20, 2))).shape == (20,)
+
+
+def test_log_prob_of_a_mixture_takes_blocks_of_bounded_memory() -> None:
+    rng = np.random.default_rng(0)
+    mixture, x = GaussianMixture(rng.uniform(-1, 1, (2000, 2)), 0.1), rng.uniform(-1, 1, (3000, 2))
+    tracemalloc.start()
+    try:
+        log_p = mixture.log_prob(x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2000 * 3000 * 8 / 2  # half of an array of all points and centres
+    np.testing.assert_array_equal(log_p, np.concatenate([mixture.log_prob(part) for part in np.array_split(x, 60)]))
 
 
 def test_entropy_of_narrow_two_moons_is_right_or_refused() -> None:
