@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,6 +219,18 @@ def test_singularities_and_unreachable_tolerances_raise_integration_error() -> N
         Adaptive()(lambda t, y: (y[0] / 0.0,), (np.ones(1),), 0.0, 1.0)
     with pytest.raises(IntegrationError, match="the problem may be stiff, or the tolerance too small"):
         Adaptive(1e-15, 1e-15, max_steps=500)(lambda t, y: (np.sin(40 * y[0]),), (np.ones(3),), 0.0, 1.0)
+
+
+@pytest.mark.parametrize("solver", [FixedStep(4), Adaptive()], ids=["fixed step", "adaptive"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_at_the_start_is_named(solver: Any, value: float) -> None:
+    """More steps would not help."""
+    with pytest.raises(IntegrationError, match=r"the initial value y\(0\) is not finite"):
+        solver(lambda t, y: (-y[0],), (np.array([1.0, value]),), 0.0, 1.0)
+    with pytest.raises(
+        IntegrationError, match=r"f\(0, y\) is not finite although y is; have its parameters diverged\?"
+    ):
+        solver(lambda t, y: (value * y[0],), (np.ones(2),), 0.0, 1.0)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

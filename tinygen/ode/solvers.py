@@ -98,11 +98,13 @@ class FixedStep(Recorded):
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
         _check(y, t0=t0, t1=t1)
-        f, h = _CheckedField(f), (t1 - t0) / self.steps
+        f, h, start = _CheckedField(f), (t1 - t0) / self.steps, y
         with np.errstate(all="ignore"):  # the solution is checked instead
             for step in range(self.steps):
                 t = t0 + step * h
                 y, _ = _step(f, self.tableau, t, y, h, f(t, y))
+            if not _finite(y):
+                _check_start("FixedStep", t0, start, f(t0, start))
         if not _finite(y):
             raise IntegrationError(
                 f"FixedStep: y is not finite at t = {t1:g}, after {self.steps} steps from {t0:g}; increase steps"
@@ -148,8 +150,7 @@ class Adaptive(Recorded):
         f, tableau, t, accepted, rejected, previous_error = _CheckedField(f), self.tableau, t0, 0, 0, 1.0
         with np.errstate(all="ignore"):  # the solution is checked instead
             k = f(t, y)
-            if not _finite((*y, *k)):
-                raise IntegrationError(f"Adaptive: y({t:g}) or f({t:g}, y) is not finite")
+            _check_start("Adaptive", t, y, k)
             h = self._initial_step_size(f, t, y, k, t1)
             while t != t1:
                 self._check_resolution(y)
@@ -239,6 +240,14 @@ def _check(y: State, **times: float) -> None:
     require(real, "y", "a tuple of arrays of real numbers", type(y).__name__)
     for name, t in times.items():
         require(math.isfinite(t), name, "a finite number", t)
+
+
+def _check_start(solver: str, t: float, y: State, k: State) -> None:
+    """Raise IntegrationError if the initial value y or its slope k = f(t, y) is not finite."""
+    if not _finite(y):
+        raise IntegrationError(f"{solver}: the initial value y({t:g}) is not finite")
+    if not _finite(k):
+        raise IntegrationError(f"{solver}: f({t:g}, y) is not finite although y is; have its parameters diverged?")
 
 
 def _step(f: VectorField, tableau: Tableau, t: float, y: State, h: float, k: State) -> tuple[State, list[State]]:
