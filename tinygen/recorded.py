@@ -13,6 +13,7 @@ Checked by: tests/test_recorded.py
 
 from __future__ import annotations
 
+import ast
 import base64
 import dataclasses
 import functools
@@ -267,3 +268,18 @@ def settings(description: Any, path: str = "") -> dict[str, str]:
             text = repr(description)
     nested = [settings(part, f"{path}.{key}" if path else str(key)) for key, part in parts.items()]
     return {path: text} | {key: value for each in nested for key, value in each.items()}
+
+
+def is_same_setting(one: str | None, other: str | None) -> bool:
+    """Return whether two texts of `settings` have the same value: 1 and 1.0 do.
+
+    Example:
+        >>> is_same_setting("(1, 'a')", "(1.0, 'a')"), is_same_setting("1", "'1'")
+        (True, False)
+    """
+    if one == other or one is None or other is None:
+        return one == other
+    try:
+        return bool(ast.literal_eval(one) == ast.literal_eval(other))
+    except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):  # not a literal, such as a class
+        return False

@@ -320,3 +320,17 @@ def test_rejects_anything_but_parameters(bad: Any, got: str, make: Any) -> None:
 def test_rejects_invalid_settings(make: Callable[[list[Parameter]], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(parameters())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda p: SGD(p, 0.1, momentum=0), lambda p: SGD(p, 0.1, momentum=0.0)),
+        (lambda p: Adam(p, betas=(0, 0.5)), lambda p: Adam(p, betas=(0.0, 0.5))),
+        (lambda p: AdamW(p, weight_decay=1), lambda p: AdamW(p, weight_decay=1.0)),
+    ],
+)
+def test_settings_of_equal_value_have_the_same_text(one: Any, other: Any) -> None:
+    """`fit` compares the text when it resumes."""
+    parameters = [Parameter(np.ones(2))]
+    assert repr(one(parameters)) == repr(other(parameters))

@@ -154,6 +154,14 @@ def test_rejects_a_module_with_other_settings_and_the_same_shapes(name: str, tmp
     assert all(np.array_equal(value, before[key]) for key, value in other.state().items())
 
 
+def test_arguments_of_equal_value_are_the_same(tmp_path: Path, rng: Rng) -> None:
+    integer, number, other = (MAF(2, rng, hidden=(4,), transformer=AffineTransformer(bound)) for bound in (5, 5.0, 4))
+    save_checkpoint(tmp_path / "maf.npz", integer)
+    load_checkpoint(tmp_path / "maf.npz", number)
+    with pytest.raises(CheckpointError, match=r"transformer\.bound is 5, not 4"):
+        load_checkpoint(tmp_path / "maf.npz", other)
+
+
 def test_fit_rejects_a_module_with_other_settings_and_the_same_shapes(tmp_path: Path) -> None:
     def run(mask: str) -> None:
         rng = np.random.default_rng(0)

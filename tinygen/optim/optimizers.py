@@ -34,7 +34,7 @@ class Optimizer:
         self.parameters = distinct_parameters(type(self).__name__, parameters)
         require(callable(lr) or 0 < lr < math.inf, "lr", "a positive number or a schedule", lr)
         self.lr = lr if callable(lr) else constant(lr)
-        self.settings = settings
+        self.settings = {name: value if isinstance(value, bool) else float(value) for name, value in settings.items()}
         self.steps = 0
         self.gradient_norm: float | None = None  # of the gradients of the last step
         # C-contiguous, so that the kernels can write through a flat view.
@@ -205,7 +205,7 @@ class AdamW(Adam):
     ) -> None:
         require(0 <= weight_decay < math.inf, "weight_decay", "at least 0", weight_decay)
         super().__init__(parameters, lr, betas, eps)
-        self.settings["weight_decay"] = weight_decay
+        self.settings["weight_decay"] = float(weight_decay)
 
 
 def distinct_parameters(owner: str, parameters: Iterable[Parameter]) -> list[Parameter]:

@@ -20,7 +20,7 @@ from ..checks import require
 from ..files import read_npz, write_atomically
 from ..nn import Module
 from ..nn.module import State, check_fit
-from ..recorded import describe, fingerprint, settings
+from ..recorded import describe, fingerprint, is_same_setting, settings
 from ..version import __version__
 
 FORMAT = 2  # 1 had neither a list of the arrays nor a description of the module
@@ -113,7 +113,8 @@ def check_settings(module: Module, header: Mapping[str, Any]) -> None:
     different: dict[str, str] = {}
     for name in sorted(names):
         within = any(name.startswith(f"{outer}.") for outer in different)  # such as an argument of another class
-        if here.get(name) != there.get(name) and not within and name.rpartition(".")[2] != "seed":
+        same = is_same_setting(here.get(name), there.get(name))
+        if not same and not within and name.rpartition(".")[2] != "seed":
             different[name] = f"{there.get(name, 'missing')}, not {here.get(name, 'missing')}"
     if different:
         text = "; ".join(f"{name.removeprefix('module.')} is {texts}" for name, texts in different.items())

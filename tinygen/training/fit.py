@@ -69,8 +69,9 @@ def fit(
             step of player 1. By default the players alternate.
         checkpoint: file written at every record. If it exists, training resumes from it, and the results are
             bitwise those of an uninterrupted run, with any number of threads. The data, the seed and the other settings
-            must be the same, such as beta in `partial(vae.loss, beta=0.5)`, but `epochs` or `steps` may increase
-            (`cosine` over more steps is a different schedule).
+            must be the same, but `epochs` or `steps` may increase (`cosine` over more steps is a different schedule).
+            The settings of a loss are compared too, such as beta in `partial(vae.loss, beta=beta)` or in
+            `lambda x, rng: vae.loss(x, rng=rng, beta=beta)`, but not numbers in its code, such as `beta=0.5` there.
         history: file for the records, one line of JSON each.
         on_record: functions that are called with an `Event` at every record, after saving: the losses, the validation
             result, learning rates, the norm of the gradients, speed, and the module. If one returns True, the run ends.

@@ -11,7 +11,6 @@ import copy
 import json
 import math
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ import numpy as np
 
 from ..checks import require
 from ..nn.module import State
-from ..recorded import describe, fingerprint, settings
+from ..recorded import describe, fingerprint, is_same_setting
+from ..version import __version__
 from .checkpoint import CheckpointError, check_group, check_settings, read_checkpoint, to_json, write_checkpoint
 from .history import History, Record
 from .run import Position, Run
@@ -154,8 +154,10 @@ def _check_configuration(run: Run, header: dict[str, Any]) -> int | None:
         here["shards"] = shards
     else:
         shards = run.shards
-    pairs = {key: (there.get(key), here[key]) for key in here}
-    pairs |= {key: (old.get(key), new.get(key)) for key in sorted({*old, *new})}
+    # A default that only one of two versions of tinygen has is not a difference.
+    names = old.keys() | new.keys() if header.get("version") == __version__ else old.keys() & new.keys()
+    changed = sorted(name for name in names if not is_same_setting(old.get(name), new.get(name)))
+    pairs = {key: (there.get(key), here[key]) for key in here} | {key: (old.get(key), new.get(key)) for key in changed}
     differences = [f"{key} is {before}, not {now}" for key, (before, now) in pairs.items() if before != now]
     if differences:
         raise ValueError(
@@ -171,7 +173,7 @@ def configuration(run: Run) -> dict[str, Any]:
     names = {id(p): name for name, p in run.module.named_parameters().items()}
     seed = getattr(run.rng.bit_generator, "seed_seq", None)
     return {
-        "loss": _loss_arguments(run),
+        "loss": run.loss_settings,
         "module": type(run.module).__name__,
         "parameters": {name: f"{p.dtype} {p.shape}" for name, p in run.module.named_parameters().items()},
         "trained": [[names[id(p)] for p in optimizer.parameters] for optimizer in run.optimizers],
@@ -187,14 +189,3 @@ def configuration(run: Run) -> dict[str, Any]:
         "seed": [getattr(seed, "entropy", None), getattr(seed, "spawn_key", None)],
         "data": [fingerprint(array) for array in run.arrays],
     }
-
-
-def _loss_arguments(run: Run) -> dict[str, str]:
-    """Return the arguments that functools.partial adds to the losses, such as {"loss0.beta": "0.5"}."""
-    texts: dict[str, str] = {}
-    for player, loss in enumerate(run.losses):
-        if isinstance(loss, partial):
-            arguments: dict[Any, Any] = dict(enumerate(loss.args)) | loss.keywords
-            for name, value in arguments.items():
-                texts |= settings(describe(value), f"loss{player}.{name}")
-    return texts

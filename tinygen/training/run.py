@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..nn.module import State
 from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
 from ..recorded import fingerprint
 from .history import History, Record
+from .loss_settings import loss_settings
 from .shards import Derivative, choose_shards, is_mean_over_examples, sharded
 
 Loss: TypeAlias = Callable[..., Tensor]
@@ -95,6 +97,11 @@ class Run:
         for name, owner in [("ema", self.ema), *(("optimizer", optimizer) for optimizer in self.optimizers)]:
             fits = owner is None or all(id(parameter) in own for parameter in owner.parameters)
             require(fits, name, "parameters of the module", "others; pass module.parameters() to its constructor")
+
+    @cached_property
+    def loss_settings(self) -> dict[str, str]:
+        """The settings of the losses when they were first read: `fit` reads them before the first step."""
+        return loss_settings(self.losses)
 
     def _derivative(self, player: int) -> Derivative:
         loss, parameters = self.losses[player], self.optimizers[player].parameters
