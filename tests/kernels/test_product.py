@@ -82,6 +82,28 @@ def test_mixed_dtypes_promote_as_in_matmul() -> None:
     assert product(a.T, b.T).dtype == np.float64
 
 
+@pytest.mark.parametrize(
+    ("a", "b"), [((9000, 100), (100, 1)), ((100, 9000), (9000, 3)), ((5, 160, 150), (150, 170)),
+                 ((2, 1, 90, 80), (3, 80, 70)), ((70, 80), (2, 80, 70))],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_openblas_only_gets_products_for_one_thread(
+    a: tuple[int, ...], b: tuple[int, ...], dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a product on several threads, those of OpenBLAS spin for milliseconds, which slows down other kernels."""
+    sizes, matmul = [], reference.matmul
+
+    def recorded(x: Array, y: Array) -> Array:
+        sizes.append(x.size * y.shape[-1])
+        return matmul(x, y)
+
+    monkeypatch.setattr(reference, "matmul", recorded)
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal(a).astype(np.float32), rng.standard_normal(b).astype(dtype)
+    np.testing.assert_allclose(product(left, right), np.matmul(left, right, dtype=np.float64), rtol=1e-3, atol=1e-3)
+    assert max(sizes, default=0) <= 1 << 18  # the size from which OpenBLAS uses more threads
+
+
 @pytest.mark.parametrize(("a", "b"), [((3, 4), (5, 4)), ((200, 300), (200, 300)), ((3,), (4, 5))])
 def test_rejects_shapes_that_do_not_match(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"^product: a and b: expected"):

@@ -2,8 +2,8 @@
 
 A matrix product is a convolution with one tap, so the tile loops compute it too, as fast as OpenBLAS on one core. This
 avoids the threads of OpenBLAS, which spin: next to one busy process, a 512 × 512 product takes 4.9 ms on two of them on
-average, but 2.7 ms on one thread (AMD EPYC with AVX-512, `python -m benchmarks.threads`). Matrices with fewer than four
-columns are an exception.
+average, but 2.7 ms on one thread (AMD EPYC with AVX-512, `python -m benchmarks.threads`). Products with fewer than four
+columns, which would leave most lanes of a tile idle, are computed by NumPy in pieces too small for these threads.
 
 Checked by: tests/kernels/test_product.py
 """
@@ -15,6 +15,7 @@ from ..arguments import explained
 from . import activation, reference
 from .convolution import conv_weight, convolve_into, flat_terms
 from .runtime.arrays import Array, as_contiguous, check_shape
+from .runtime.pool import parallel_for, split
 
 _SERIAL_BLAS = 1 << 18  # multiply-adds up to which OpenBLAS uses one thread (its GEMM_MULTITHREAD_THRESHOLD is 4)
 _FEW = 4  # columns below which most lanes of a tile would be idle, unless the inner dimension is as small
@@ -42,10 +43,36 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == b.shape[-2] == 1:
         return _finish(np.asarray(a * b), bias, relu)  # an outer product, for which BLAS takes five times as long
     try:
-        y = reference.matmul(a, b)
+        y = _matmul(a, b)
     except ValueError as error:
         raise ValueError(f"product: a and b: expected (…, n, k) and (…, k, m), got {a.shape} and {b.shape}") from error
     return _finish(y, bias, relu)
+
+
+def _matmul(a: Array, b: Array) -> Array:
+    """NumPy's product, in pieces for which OpenBLAS uses one thread; matrices in stacks that are large, one by one."""
+    dtype = np.result_type(a, b)
+    if a.ndim < 2 or b.ndim < 2 or dtype.kind != "f" or a.shape[-1] != b.shape[-2]:
+        return reference.matmul(a, b)
+    (n, k), m = a.shape[-2:], b.shape[-1]
+    if n * k * m <= _SERIAL_BLAS:
+        return reference.matmul(a, b)
+    a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    y = np.empty((*batch, n, m), dtype)
+    if a.ndim == b.ndim == 2:
+        rows = max(1, _SERIAL_BLAS // (k * m))
+
+        def multiply(start: int, stop: int) -> None:
+            for i in range(start, stop, rows):
+                y[i : min(i + rows, stop)] = reference.matmul(a[i : min(i + rows, stop)], b)
+
+        parallel_for(multiply, split(n, 8 * rows))
+    else:
+        a, b = (np.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b))
+        for i in np.ndindex(batch):
+            y[i] = product(a[i], b[i])
+    return y
 
 
 def _worth_a_kernel(a: Array, b: Array) -> bool:
