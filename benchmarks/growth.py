@@ -114,18 +114,23 @@ def rows(quick: bool) -> Iterator[Row]:
 def figure(results: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Draw a panel per case: the times, the fitted line, and a line with the expected exponent."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullLocator
 
-    canvas = Figure(figsize=(15, 6), layout="constrained")
+    canvas = Figure(figsize=(15, 6.4), layout="constrained")
     for axes, (name, values) in zip(canvas.subplots(2, 5).flat, results.items(), strict=False):
         times = {int(key.removeprefix("ms at ")): value for key, value in values.items() if key.startswith("ms at ")}
         sizes, ms = np.array(list(times)), np.array(list(times.values()))
         axes.loglog(sizes, ms, "o", label=f"measured, p = {values['fitted']:.2f}")
         last = ms[-1] * (sizes / sizes[-1]) ** values["expected"]
         axes.loglog(sizes, last, "--", label=f"expected, p = {values['expected']:g}")
-        axes.set_title(name, fontsize=9)
-        axes.set_ylabel("ms")
+        for axis, ticks in ((axes.xaxis, sizes), (axes.yaxis, ms)):
+            axis.set_major_locator(FixedLocator(ticks))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(lambda value, _: f"{value:.3g}" if value < 1000 else f"{value:.0f}")
+        title, _, size = name.partition(" against ")
+        axes.set(title=title, xlabel=size, ylabel="time, ms")
         axes.legend(fontsize=8)
-    canvas.savefig(path, dpi=60)
+    canvas.savefig(path, dpi=80)
 
 
 if __name__ == "__main__":
