@@ -73,7 +73,10 @@ class ClaimBox(SphinxDirective):
             address = link(self.env.app, self.env.docname, ROOT / file, lines_of(ROOT / file, function)[1])
             links += [nodes.Text(", " * (i > 0)), self.reference(function, address)]
         results = self.env.app.builder.get_relative_uri(self.env.docname, "RESULTS")
-        links += [nodes.Text(". Verdicts and intervals: "), nodes.reference("", "Results", refuri=results, internal=True)]
+        links += [
+            nodes.Text(". Verdicts and intervals: "),
+            nodes.reference("", "Results", refuri=results, internal=True),
+        ]
         links += nodes.Text(".")
         return links
 
