@@ -24,7 +24,7 @@ SOURCES = sorted((ROOT / "tinygen").rglob("*.py"))
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # A path from the root, or a pattern such as examples/{a,b}.py; the last part may be a placeholder in capitals.
-PATH = re.compile(r"(?<![\w./])(?:tinygen|tests|examples|benchmarks|docs)(?:/[\w.{},]+)+/?")
+PATH = re.compile(r"(?<![\w./])(?:tinygen|tests|examples|benchmarks|docs)(?:/[\w.{},-]+)+/?")
 DEFINITION = re.compile(r"`(tinygen/[\w/]+\.py): ([\w.]+)`")
 MODULE = re.compile(r"`((?:tinygen|benchmarks)(?:\.\w+)+)`|python -m (benchmarks\.(?!NAME)\w+)")
 
