@@ -20,7 +20,7 @@ from docs._ext.sources import ROOT, lines_of
 from docs.claims import claims
 
 DOCS = ROOT / "docs"
-HEADER = re.compile(r"\A---\n.*?\n---\n", flags=re.DOTALL)
+HEADER = re.compile(r"\A---\n.*?\n---\n", flags=re.DOTALL)  # of a page, or the options of a code cell
 BLOCK = re.compile(r"^```\{([\w-]+)\}(.*)\n((?:.*\n)*?)^```$", flags=re.MULTILINE)
 OPTION = re.compile(r"^:([\w-]+):(.*)\n", flags=re.MULTILINE)
 INSTALL = 'Run this notebook where tinygen is installed: `pip install -e ".[examples]" jupyter` in a checkout.'
@@ -74,7 +74,7 @@ def cells(page: Path) -> Iterator[Any]:
             text += block(page, match[1], match[2].strip(), match[3])
             continue
         yield nbformat.v4.new_markdown_cell(markdown(text))
-        yield nbformat.v4.new_code_cell(OPTION.sub("", match[3]).strip())
+        yield nbformat.v4.new_code_cell(OPTION.sub("", HEADER.sub("", match[3])).strip())
         text = ""
     yield nbformat.v4.new_markdown_cell(markdown(text + source[end:]))
 
