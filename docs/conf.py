@@ -11,7 +11,7 @@ copyright = "the tinygen authors"
 extensions = [
     "myst_nb", "sphinx_design", "sphinx.ext.autodoc",
     "docs._ext.mathml", "docs._ext.sources", "docs._ext.docstrings", "docs._ext.claim_box", "docs._ext.gallery",
-    "docs._ext.drawing", "docs._ext.notebooks",
+    "docs._ext.drawing", "docs._ext.notebooks", "docs._ext.glossary",
 ]  # fmt: skip
 exclude_patterns = ["_build", "_ext", "figures/*.md"]
 nitpicky = False  # types of docstrings name third-party classes; links in the pages are always checked

@@ -117,7 +117,9 @@ def process(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
 def shorten(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, signature: str | None, result: str | None
 ) -> tuple[str | None, str | None]:
-    """Replace types by their aliases."""
+    """Replace types by their aliases; a protocol is not constructed, so it has no arguments."""
+    if getattr(thing, "_is_protocol", False):
+        return "", result
     for text, alias in ALIASES.items():
         signature = signature and signature.replace(text, alias)
         result = result and result.replace(text, alias)

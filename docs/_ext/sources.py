@@ -7,6 +7,10 @@ includes a function, class, method (`MADE.log_prob`) or assigned name, with a li
 includes the whole file. A name that does not exist is an error, so a page cannot show code that is gone. The option
 `:no-docstring:` omits the docstring. The role {file-page}`tinygen/nn/cache.py` links to the page of a file.
 
+    .. constants:: tinygen.ode
+
+documents the constants and type aliases of a package, which autodoc skips, with the comments beside or above them.
+
 Links of Markdown pages to files of the repository, such as `../tinygen/nn/cache.py`, lead to the page of the file.
 """
 
@@ -28,6 +32,8 @@ from pygments.lexers import PythonLexer
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from docs._ext.docstrings import inline
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDERS = ("tinygen", "examples", "tests", "benchmarks")
@@ -123,6 +129,51 @@ class Source(SphinxDirective):
         return [nodes.container("", caption, block, classes=["source"])]
 
 
+def constant(package: str, name: str) -> tuple[Path, ast.Assign | ast.AnnAssign] | None:
+    """Return where a package assigns a name, and the statement; None if it does not."""
+    for path in sorted(ROOT.joinpath(*package.split(".")).rglob("*.py")):
+        for statement in parsed(path)[1].body:
+            if isinstance(statement, ast.Assign | ast.AnnAssign) and name in names(statement):
+                return path, statement
+    return None
+
+
+def comment_of(path: Path, line: int) -> str:
+    """Return the comment at the end of a line of code, or else that above it."""
+    lines = parsed(path)[0]
+    if "  # " in lines[line - 1]:
+        return lines[line - 1].partition("  # ")[2]
+    start = line - 1
+    while start and lines[start - 1].startswith("# "):
+        start -= 1
+    return " ".join(text.removeprefix("# ") for text in lines[start : line - 1])
+
+
+class Constants(SphinxDirective):
+    """Document the constants and type aliases among the public names of a package."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        package = self.arguments[0]
+        module, lines = importlib.import_module(package), [f".. py:currentmodule:: {package}", ""]
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
+                continue
+            if (found := constant(package, name)) is None or found[1].value is None:
+                raise self.error(f"constants: {package} does not assign {name}")
+            path, statement = found
+            self.env.note_dependency(str(path))
+            if isinstance(value, dict | tuple):
+                lines += [f".. py:data:: {name}", f"   :type: {type(value).__name__}"]
+            else:
+                lines += [f".. py:type:: {name}", f"   :canonical: {ast.unparse(found[1].value)}"]
+            text = inline(comment_of(path, statement.lineno))
+            lines += ["", f"   {text[:1].upper()}{text[1:]}", ""]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 def link_files(app: Sphinx, tree: nodes.document) -> None:
     """Let links to files of the repository lead to their pages, instead of to a download."""
     document = app.env.docname
@@ -151,12 +202,15 @@ def add_source_links(app: Sphinx, tree: nodes.document) -> None:
         thing: Any = importlib.import_module(signature["module"])
         try:
             for part in signature["fullname"].split("."):
-                thing = inspect.getattr_static(thing, part)
+                # Static, because a property has the lines; functions that tinygen imports on first use are not.
+                thing = inspect.getattr_static(thing, part, None) or getattr(thing, part)
             thing = getattr(thing, "fget", None) or getattr(thing, "__func__", thing)
             thing = inspect.unwrap(getattr(thing, "py_func", thing))
             path, line = Path(inspect.getsourcefile(thing) or ""), inspect.getsourcelines(thing)[1]
         except (AttributeError, TypeError, OSError):
-            continue  # a constant has no source lines to link to
+            if (found := constant(signature["module"], signature["fullname"])) is None:
+                continue  # an attribute
+            path, line = found[0], found[1].lineno
         if path.is_relative_to(ROOT / "tinygen"):
             app.env.note_dependency(str(path))  # the docstring comes from this file, which the page does not name
             address = link(app, app.env.docname, path, line)
@@ -178,6 +232,7 @@ def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("source", Source)
+    app.add_directive("constants", Constants)
     app.add_role("file-page", FilePage())
     app.connect("doctree-read", link_files, priority=400)  # before Sphinx collects downloads
     app.connect("doctree-read", add_source_links)

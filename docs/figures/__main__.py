@@ -45,7 +45,7 @@ def compress(path: Path) -> bytes:
     for factor in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.33):
         size = tuple(round(factor * largest * side) for side in picture.size)
         resized = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
-        for colours in (256, 64):
+        for colours in (256, 64, 16):
             content = io.BytesIO()
             resized.quantize(colours, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
             if content.tell() <= BYTES:

@@ -9,8 +9,9 @@ import pytest
 pytest.importorskip("sphinx")
 
 from docs._ext.docstrings import convert
+from docs._ext.glossary import entries, first_uses
 from docs._ext.mathml import spaced, unknown_commands
-from docs._ext.sources import ROOT, lines_of
+from docs._ext.sources import ROOT, comment_of, constant, lines_of
 
 
 def test_sections_equations_and_code_of_a_docstring() -> None:
@@ -71,3 +72,21 @@ def test_functions_are_separated_from_factors_and_arguments() -> None:
     assert spaced(f"{p}{ln}{p}") == f"{p}{space}{ln}{space}{p}"
     assert spaced(f"<mo>+</mo>{ln}{bracket}") == f"<mo>+</mo>{ln}{bracket}"  # an operator and a bracket need no space
     assert spaced(f"<msup>{ln}<mn>2</mn></msup>") == f"<msup>{ln}<mn>2</mn></msup>"
+
+
+def test_first_uses_of_terms_are_found() -> None:
+    text = "Taps, taps and an IAF flow: flows, overflow; a mask a reader sees, mask A, importance\nweights, ELBO, elbo."
+    seen = {"ELBO"}
+    uses = {text[start:end]: term for start, end, term in first_uses(text, seen)}
+    assert uses == {"Taps": "taps", "flow": "flow", "mask A": "mask A", "importance\nweights": "importance weight"}
+    assert seen == {"taps", "flow", "mask A", "importance weight", "ELBO"}
+    assert entries()["mask B"] == entries()["mask A"]
+    assert entries()["nats"] == "the unit of information for natural logarithms; 1 nat = 1/ln 2 ≈ 1.44 bits"
+
+
+def test_constants_and_their_comments() -> None:
+    for name, text in (("RK4", "The classical Runge-Kutta method, of order 4."), ("VectorField", "f(t, y) = dy/dt")):
+        found = constant("tinygen.ode", name)
+        assert found is not None
+        assert comment_of(found[0], found[1].lineno) == text
+    assert constant("tinygen.ode", "nothing") is None

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import json
+import pkgutil
 import re
+from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
+
+import pytest
+
+pytest.importorskip("sphinx")
+
+import tinygen
+from docs._ext.glossary import anchor, entries
 
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "audio": "src"}
 RAW = re.compile(r"\\[a-zA-Z]{2,}|\$\$|\$[^$\s]+\$")  # TeX that was not typeset
@@ -97,6 +109,75 @@ def test_formulas_are_mathml(site: Path) -> None:
     assert derivation.formulas > 30
     raw = {path: re.findall(RAW, page(path).text) for path in pages(site)}
     assert not {path: found for path, found in raw.items() if found}
+
+
+# Each has a page or a heading, which the table of contents and the search show.
+IDEAS = (
+    "Pixel RNN", "MADE", "PixelCNN and its blind spot", "Gated PixelCNN", "WaveNet", "One-dimensional flow", "the CDF",
+    "Autoregressive flows: MAF and IAF", "Dequantisation", "NICE and RealNVP", "Masks of images", "Glow", "FFJORD",
+    "Importance sampling and the variational bound", "Variational autoencoder", "IWAE", "Posterior flows",
+    "Generative adversarial network", "Saturation", "Mode coverage", "Inception Score", "FID",
+)  # fmt: skip
+
+
+def test_ideas_of_the_course_have_headings_that_the_search_finds(site: Path) -> None:
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    titles = json.loads(index.removeprefix("Search.setIndex(").removesuffix(")"))["alltitles"]
+    assert not [idea for idea in IDEAS if not any(idea in title for title in titles)]
+
+
+def test_terms_of_the_glossary_have_anchors_and_are_linked(site: Path) -> None:
+    links = {link for path in pages(site) for link in page(path).links}
+    linked = {link.partition("#")[2] for link in links if "glossary.html#" in link}
+    assert len(entries()) > 40
+    assert not [term for term in entries() if anchor(term) not in page(site / "glossary.html").ids]
+    assert not [term for term in entries() if anchor(term) not in linked]
+
+
+def signatures(site: Path) -> dict[str, str]:
+    """Return the HTML of every signature of the API reference. Names of the package `tinygen` have no anchor."""
+    html = "".join(path.read_text(encoding="utf-8") for path in sorted((site / "api").glob("*.html")))
+    found = re.findall(r'<dt class="sig sig-object py"(?: id="([^"]+)")?>(.*?)</dt>', html, flags=re.DOTALL)
+    return {name or f"tinygen.{described(text)}": text for name, text in found}
+
+
+def described(signature: str) -> str:
+    """Return the name of what a signature describes."""
+    match = re.search(r'class="sig-name descname"><span class="pre">(\w+)<', signature)
+    assert match is not None
+    return match[1]
+
+
+def untyped(signature: str) -> list[str]:
+    """Return the parameters of a signature that have no type."""
+    parameters = [re.sub("<[^>]+>", "", each) for each in re.findall(r'"sig-param">(.*?)</em>', signature, re.DOTALL)]
+    return [each for each in parameters if ":" not in each and each not in "*/"]
+
+
+def public_names() -> Iterator[tuple[str, object]]:
+    """Yield the public names of every package, and what they name."""
+    found = [tinygen, *(importlib.import_module(m.name) for m in pkgutil.walk_packages(tinygen.__path__, "tinygen."))]
+    for module in found:
+        yield from ((f"{module.__name__}.{name}", getattr(module, name)) for name in getattr(module, "__all__", ()))
+
+
+def test_api_reference_has_every_public_name_with_types_and_a_link_to_its_source(site: Path) -> None:
+    shown, names = signatures(site), dict(public_names())
+    ids = {each for path in (site / "api").glob("*.html") for each in page(path).ids}
+    modules = {name for name, thing in names.items() if inspect.ismodule(thing)}
+    assert len(names) > 200
+    assert not [name for name in modules if f"module-{name}" not in ids]
+    assert not sorted(names.keys() - shown.keys() - modules)
+    assert not [name for name in names.keys() & shown.keys() if 'class="source-link' not in shown[name]]
+    assert not {name: found for name, signature in shown.items() if (found := untyped(signature))}
+    returns = [name for name, thing in names.items() if inspect.isroutine(thing)]
+    assert not [name for name in returns if "sig-return" not in shown[name]]
+
+
+def test_parameters_without_a_type_are_found() -> None:
+    typed = '<em class="sig-param"><span>x</span>: int</em><em class="sig-param"><span>*</span></em>'
+    assert untyped(typed) == []
+    assert untyped(typed + '<em class="sig-param"><span>y</span>=1</em>') == ["y=1"]
 
 
 def test_faults_are_found(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from ..arguments import explained
 from .grad_mode import mode
 from .numpy_calls import COMPARISONS, OPERATORS, call_error
 
-Array: TypeAlias = NDArray[Any]
+Array: TypeAlias = NDArray[Any]  # of any shape and dtype
 VJP: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 Edge: TypeAlias = "tuple[TensorLike | None, VJP]"
 Axis: TypeAlias = "int | tuple[int, ...] | None"
@@ -255,7 +255,7 @@ def _one_or_several(arguments: tuple[Any, ...]) -> Any:
     return arguments[0] if len(arguments) == 1 and not isinstance(arguments[0], int | np.integer) else arguments
 
 
-TensorLike: TypeAlias = Tensor | Array | np.generic | float | Sequence[Any]
+TensorLike: TypeAlias = Tensor | Array | np.generic | float | Sequence[Any]  # what operations take
 
 
 def value_of(x: Any) -> Any:

@@ -22,7 +22,7 @@ from ..checks import at_least, check_positive, require
 from ..recorded import Recorded
 
 State: TypeAlias = tuple[Any, ...]  # of arrays or tensors
-VectorField: TypeAlias = Callable[[float, State], State]
+VectorField: TypeAlias = Callable[[float, State], State]  # f(t, y) = dy/dt
 
 
 class IntegrationError(ArithmeticError):
@@ -47,6 +47,7 @@ class Tableau(Recorded):
         return self.a[-1] == self.b[: len(self.a[-1])] and not any(self.b[len(self.a[-1]) :])
 
 
+# The classical Runge-Kutta method, of order 4.
 RK4 = Tableau(order=4, a=((), (1 / 2,), (0, 1 / 2), (0, 0, 1)), b=(1 / 6, 1 / 3, 1 / 3, 1 / 6))
 # Dormand & Prince, "A family of embedded Runge-Kutta formulae", 1980: order 5, with an embedded method of order 4.
 DORMAND_PRINCE = Tableau(

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from ..arguments import checked
 from ..checks import check_positive, require
 
-Schedule: TypeAlias = Callable[[int], float]
+Schedule: TypeAlias = Callable[[int], float]  # the learning rate of a step
 
 
 @checked

@@ -36,7 +36,7 @@ class Event:
     examples_per_second: float  # since the record before, or since `fit` was called
 
 
-Callback: TypeAlias = Callable[[Event], "bool | None"]
+Callback: TypeAlias = Callable[[Event], "bool | None"]  # True ends the training
 
 
 class Watch:

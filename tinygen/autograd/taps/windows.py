@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from ...arguments import checked, explained
 
-Taps: TypeAlias = tuple[tuple[int, ...], ...]
+Taps: TypeAlias = tuple[tuple[int, ...], ...]  # offsets (dt,) or (dy, dx)
 WIDEST = 1 << 10  # so that a mistaken window does not exhaust the memory
 _FARTHEST = 1 << 31  # so that no address of an offset overflows
 
