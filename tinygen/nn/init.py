@@ -1,7 +1,9 @@
 """Weight initialisers: float32 arrays, drawn with an explicit generator.
 
 An initialiser is a function (shape, (fan_in, fan_out), rng) → array. fan_in is the number of inputs that an output sums
-over, fan_out is the number of outputs that an input contributes to.
+over, fan_out is the number of outputs that an input contributes to. That of `Conv` is counted as without a stride:
+with equal fans, `glorot_uniform` then keeps the variance of the activations, and a stride s divides that of the
+gradients by s along each axis.
 
 Checked by: tests/nn/test_init.py
 """
