@@ -141,6 +141,9 @@ def test_each_example_has_its_own_context(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(log_p[0] - log_p[1], 12.5, rtol=1e-14)
     shifted = flow.sample(2, np.random.default_rng(0), context) - flow.sample(2, np.random.default_rng(0), 0 * context)
     np.testing.assert_allclose(shifted, context, atol=1e-12)
+    noise = flow.base.sample(2, np.random.default_rng(0))
+    tempered = flow.sample(2, np.random.default_rng(0), context, temperature=0.5)
+    np.testing.assert_allclose(tempered, context + 0.5 * noise, atol=1e-12)
     for wrong in (context[:1], context[0], None, np.zeros((4, 3))):  # NumPy would broadcast the first two
         for call in (lambda c=wrong: flow.log_prob(np.zeros((4, 2)), c), lambda c=wrong: flow.sample(4, rng, c)):
             with pytest.raises(ValueError, match="context: expected"):

@@ -111,6 +111,14 @@ def test_filling_is_required_to_come_first_and_to_reach_the_position(rng: np.ran
         pass
 
 
+def test_an_error_in_filling_leaves_the_cache_empty(rng: np.random.Generator) -> None:
+    conv, x, cache = random_conv(taps.dilated(2), rng), rng.normal(size=(2, 3, 2)), ActivationCache(2, (3,))
+    with pytest.raises(KeyError), cache.filling(2):
+        raise KeyError
+    cache.position = (0,)
+    np.testing.assert_allclose(conv(x[:, 0], cache).value, conv(x).value[:, 0], **TOLERANCE)
+
+
 def test_a_float16_network_is_evaluated_in_float32(rng: np.random.Generator) -> None:
     layer = randomised(Conv(2, 3, taps.causal(3, centre=True), rng), rng).astype(np.float16)
     x = rng.normal(size=(2, 3, 3, 2)).astype(np.float16)

@@ -189,3 +189,15 @@ def test_pytorch_without_convert_is_explained(rng: np.random.Generator) -> None:
         TypeError, match=r"xs\[0\]: expected an array or a float, got Tensor; for a function of PyTorch"
     ):
         check_vjp(torch.tanh, lambda c, x: c, torch.from_numpy(X), rng=rng)
+
+
+@pytest.mark.parametrize("size", [1000, 1001])
+def test_up_to_1000_entries_are_searched(size: int, rng: np.random.Generator) -> None:
+    x, wrong = rng.uniform(0.5, 1.5, size), np.where(np.arange(size) == size - 1, 1.1, 1.0)
+    with pytest.raises(AssertionError) as jvp:
+        check_jvp(np.sin, lambda v, x: wrong * v * np.cos(x), x, rng=rng)
+    with pytest.raises(AssertionError) as vjp:
+        check_vjp(np.sin, lambda c, x: wrong * c * np.cos(x), x, rng=rng)
+    said = "1 of 1000 entries" if size == 1000 else "has 1001 entries and was not searched"
+    assert said in str(jvp.value)
+    assert said in str(vjp.value)
