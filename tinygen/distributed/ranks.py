@@ -22,6 +22,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,6 +32,7 @@ from ..checks import require
 from ..kernels.runtime.pool import get_num_threads, set_num_threads
 
 T = TypeVar("T")
+ON_ROOT = ContextVar("ON_ROOT", default=False)  # whether this is inside `call_on_root`, where the other ranks wait
 
 # Variables that launchers set: the number of processes, and the index of this one.
 LAUNCHERS = {
@@ -81,8 +83,6 @@ class Ranks:
 class MPIRanks(Ranks):
     """The ranks of an MPI communicator of mpi4py."""
 
-    on_root = False  # whether this process is inside `call_on_root`
-
     def __init__(self, comm: Any) -> None:
         self.comm, self.rank, self.size = comm, comm.rank, comm.size
         self._pressed: Callable[[], bool] = lambda: False
@@ -126,13 +126,13 @@ class MPIRanks(Ranks):
     def call_on_root(self, function: Callable[[], T]) -> T:
         outcome: Any = None
         if self.rank == 0:
-            MPIRanks.on_root = True
+            token = ON_ROOT.set(True)
             try:
                 outcome = function(), None
             except Exception as error:
                 outcome = None, _picklable(error)
             finally:
-                MPIRanks.on_root = False
+                ON_ROOT.reset(token)
         result, failure = self.comm.bcast(outcome)
         if failure is not None:
             raise failure
@@ -171,7 +171,7 @@ def ranks_of(comm: Any) -> Ranks:
     fits = all(hasattr(comm, name) for name in ("Alltoall", "Allgather", "allgather", "bcast", "rank", "size"))
     require(fits, "comm", "a communicator of mpi4py, such as MPI.COMM_WORLD, or None", repr(comm))
     hint = "None where only rank 0 runs: `validate` and callbacks of `fit`"
-    require(comm.size == 1 or not MPIRanks.on_root, "comm", hint, "a communicator, for which rank 0 would wait forever")
+    require(comm.size == 1 or not ON_ROOT.get(), "comm", hint, "a communicator, for which rank 0 would wait forever")
     return Ranks() if comm.size == 1 else MPIRanks(comm)
 
 
