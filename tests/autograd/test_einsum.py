@@ -36,6 +36,9 @@ FORMS: list[tuple[str, Shapes]] = [
     ("ij,jk->ik", [(2, 0), (0, 3)]),
     ("ij,jk,kl,lm->im", [(2, 3), (3, 4), (4, 2), (2, 3)]),
     ("ij,ik,il->ijkl", [(2, 1), (2, 3), (2, 2)]),
+    # The path of NumPy multiplies these four, and three of these five, in one step.
+    ("bca,cdea,ecb,abe->aeb", [(4, 4, 3), (4, 3, 2, 3), (2, 4, 4), (3, 4, 2)]),
+    ("a,eb,dabc,eac,dbea->cedb", [(3,), (3, 1), (3, 3, 1, 4), (3, 3, 4), (3, 1, 3, 3)]),
     ("aB,Bc->ac", [(2, 3), (3, 2)]),
 ]
 
