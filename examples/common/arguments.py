@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def parse_arguments(
-    doc: str, name: str, settings: Sequence[str], optional: Sequence[str], steps: int, quick: int
+    doc: str, name: str, settings: Sequence[str], optional: Sequence[str], steps: int, quick: int, seeds: int
 ) -> argparse.Namespace:
     """Parse the arguments that all examples have; the result also has the docstring, as `doc`."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--seed", type=int, default=0, help="first random seed (default: 0)")
-    add("--seeds", type=int, help="number of seeds (default: 5); at least 2 are needed for a verdict")
+    add("--seeds", type=int, help=f"number of seeds (default: {seeds}); at least 2 are needed for a verdict")
     add("--steps", type=int, help=f"training steps (default: {steps})")
     names = [*settings, *optional]
     add("--only", choices=names, nargs="+", default=list(settings), metavar="SETTING", help=f"of {names}")
@@ -25,7 +25,7 @@ def parse_arguments(
     args = parser.parse_args()
     args.doc = doc
     args.steps = (quick if args.quick else steps) if args.steps is None else args.steps
-    args.seeds = (2 if args.quick else 5) if args.seeds is None else args.seeds
+    args.seeds = (2 if args.quick else seeds) if args.seeds is None else args.seeds
     args.out = args.out or (Path("out/quick") if args.quick else Path("out")) / name
     if min(args.steps, args.seeds) < 1 or args.seed < 0:
         parser.error(f"--steps, --seeds: expected ≥ 1, --seed: ≥ 0; got {args.steps}, {args.seeds}, {args.seed}")

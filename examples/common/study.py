@@ -30,6 +30,7 @@ def study(
     *,
     steps: int,
     quick: int,
+    seeds: int = 5,
     optional: Sequence[str] = (),
 ) -> None:
     """Train every setting with every seed, and call `show` after each training.
@@ -38,10 +39,12 @@ def study(
         train: returns numbers, which become rows of the table, and arrays, which are kept for the pictures.
         show: draws the pictures and decides the claim, from the results so far.
         steps, quick: default number of training steps, and that of --quick.
+        seeds: default number of seeds.
         optional: settings that are trained only if --only names them.
     """
     path = Path(train.__code__.co_filename)
-    args = parse_arguments(sys.modules[train.__module__].__doc__ or "", path.stem, settings, optional, steps, quick)
+    doc = sys.modules[train.__module__].__doc__ or ""
+    args = parse_arguments(doc, path.stem, settings, optional, steps, quick, seeds)
     report, runs, key = Report(args), args.out / "runs", f"{args.steps}-{fingerprint(path)}"
     runs.mkdir(parents=True, exist_ok=True)
     if len(set(map(slug, args.only))) < len(args.only):

@@ -101,7 +101,7 @@ def test_other_code_or_steps_train_again_but_other_text_does_not(script: Path) -
 
 def report(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> Report:
     monkeypatch.setattr(sys, "argv", ["example.py", *arguments])
-    return Report(parse_arguments("Claim: a is\nlower than b.\n\nMore.", "example", ["a", "b"], [], 100, 5))
+    return Report(parse_arguments("Claim: a is\nlower than b.\n\nMore.", "example", ["a", "b"], [], 100, 5, 3))
 
 
 def test_report_pairs_seeds_and_needs_both_settings(monkeypatch: pytest.MonkeyPatch) -> None:
