@@ -13,11 +13,12 @@ import torch
 from benchmarks import timing
 from benchmarks.record import Row, report
 from benchmarks.twins.flows import TorchFlow
-from tinygen.bijections import Flow
+from tinygen.bijections import Flow, RationalQuadraticSpline
 from tinygen.models import FFJORD, IAF, MAF, NICE, Flow1D, Glow, RealNVP
 from tinygen.ode import FixedStep
 
 IN_JAX = ("RealNVP, 2-D", "MAF, 2-D", "MAF, 16-D")
+SPLINE = RationalQuadraticSpline(16)
 Rng = np.random.Generator
 
 
@@ -29,6 +30,10 @@ def models(quick: bool) -> dict[str, tuple[Callable[[Rng], Flow], int]]:
         "Flow1D, 10 logistics, normal base": (lambda rng: Flow1D(10), 256),
         "NICE, 64-D": (lambda rng: NICE((64,), rng, hidden=width), 256),
         "RealNVP, 2-D": (lambda rng: RealNVP((2,), rng, mask="half", layers=8, hidden=width, depth=3), 256),
+        "RealNVP with splines, 2-D": (
+            lambda rng: RealNVP((2,), rng, mask="half", layers=4, hidden=width, transformer=SPLINE),
+            256,
+        ),
         "MAF, 2-D": (lambda rng: MAF(2, rng, layers=5, hidden=(width, width)), 256),
         "MAF, 16-D": (lambda rng: MAF(16, rng, layers=5, hidden=(width, width)), 256),
         "IAF, 16-D": (lambda rng: IAF(16, rng, layers=5, hidden=(width, width)), 256),

@@ -12,12 +12,14 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's convention
 
 from tinygen import bijections
+from tinygen.bijections.coupling import CouplingLayer
 from tinygen.models.flows.flow_1d import LearnedCDF
 from tinygen.nn.networks.couplings import CouplingMLP, GlowNet, ResidualNet
 
 from .ffjord import TorchContinuousFlow
 from .flow_1d import TorchLearnedCDF
 from .layers import conv, masked_mlp, mlp, parameter
+from .splines import TorchSpline
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 LogDet: TypeAlias = torch.Tensor | float
@@ -72,7 +74,7 @@ def glow_net(net: GlowNet) -> nn.Sequential:
 class TorchCoupling(nn.Module):
     """An affine or additive coupling."""
 
-    def __init__(self, coupling: bijections.AffineCoupling | bijections.AdditiveCoupling) -> None:
+    def __init__(self, coupling: CouplingLayer) -> None:
         super().__init__()
         self.mask, self.net = coupling.mask, twin_of(coupling.network)
         self.w = parameter(coupling.w.value) if isinstance(coupling, bijections.AffineCoupling) else None
@@ -118,6 +120,23 @@ class TorchCoupling(nn.Module):
             return self.merge(a, b - self.net(a))
         s, t = self.scale_and_shift(a)
         return self.merge(a, (b - t) * torch.exp(-s))
+
+
+class TorchSplineCoupling(TorchCoupling):
+    """A coupling of vectors with a rational-quadratic spline."""
+
+    def __init__(self, coupling: bijections.Coupling) -> None:
+        super().__init__(coupling)
+        self.spline = TorchSpline(coupling.transformer)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> Pair:
+        a, b = self.split(x)
+        z, log_slope = self.spline.forward(b, self.net(a).view(*b.shape, -1))
+        return self.merge(a, z), log_slope.sum(1)
+
+    def inverse(self, z: torch.Tensor) -> torch.Tensor:
+        a, b = self.split(z)
+        return self.merge(a, self.spline.inverse(b, self.net(a).view(*b.shape, -1)))
 
 
 class TorchActNorm(nn.Module):
@@ -248,6 +267,7 @@ _TWINS: dict[type, Callable[[Any], nn.Module]] = {
     bijections.AdditiveCoupling: TorchCoupling,
     bijections.AffineCoupling: TorchCoupling,
     bijections.Chain: TorchChain,
+    bijections.Coupling: TorchSplineCoupling,
     bijections.ContinuousFlow: TorchContinuousFlow,
     CouplingMLP: mlp,
     bijections.FactorOut: TorchFactorOut,
