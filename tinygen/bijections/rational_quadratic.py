@@ -13,7 +13,7 @@ For the inverse, η = (z − y₀)/h is known. The first equation is quadratic i
     q = η d₁ − (1−η) d₀,   p = |q| + √(q² + 4s² η(1−η)),
 
 its root in [0, 1] is ξ = 2sη / (2sη + p) where q < 0, and ξ = p / (p + 2s(1−η)) where q ≥ 0. All terms are positive, so
-ξ is accurate for any slopes; so is 1 − ξ, whose numerator is the other term.
+ξ is accurate for any slopes; so is 1 − ξ, whose numerator is the other term. docs/flows/spline_flows.md derives this.
 
 Source: Durkan, Bekasov, Murray & Papamakarios, "Neural spline flows", 2019, section 3.1, with another form of the root.
 Checked by: tests/bijections/test_rational_quadratic.py
