@@ -73,15 +73,19 @@ class Claim:
         return sorted({seed for found in self.settings.values() for seed in found["seeds"]})
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """Yield the chosen results of each setting: the mean over the seeds ± one standard deviation."""
+        """Yield the chosen results of each setting: the mean over the seeds ± one standard deviation.
+
+        The name of a setting is left out if it is the only one and has several results.
+        """
         for name, value in self.found["baselines"].items():
             if self.results:
                 yield name, f"{value:.4g}"
         for setting, found in self.settings.items():
+            prefix = f"{setting}, " if len(self.settings) > 1 or len(self.results) == 1 else ""
             for result in self.results:
                 values = found[result]
                 spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-                yield f"{setting}, {result.replace('_', ' ')}", f"{statistics.mean(values):.4g}{spread}"
+                yield f"{prefix}{result.replace('_', ' ')}", f"{statistics.mean(values):.4g}{spread}"
 
 
 def typeset(effects: list[str]) -> list[str]:
