@@ -228,6 +228,19 @@ def test_kernel_equals_its_definition(
             np.testing.assert_allclose(ours.value, theirs, rtol=0, atol=1e-9 * (1 + np.abs(theirs).max(initial=0)))
 
 
+@given(rng=rngs(), shape=st.sampled_from([(), (0,), (3, 2)]), scale=st.sampled_from([0.0, 1.0, 30.0]))
+def test_fused_knots_equal_their_definition(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> None:
+    spline = RationalQuadraticSpline(5, 2.0, 1e-2)
+    theta = Tensor(rng.normal(size=(*shape, spline.width)) * scale)
+    fused, plain = spline._fused_knots(theta), spline._knots(theta)
+    np.testing.assert_allclose(fused.value, plain.value, rtol=1e-13)
+    g = rng.normal(size=fused.shape)
+    (expected,) = grad(plain, [theta], g)
+    for with_graph in (False, True):
+        (ours,) = grad(fused, [theta], g, create_graph=with_graph)
+        np.testing.assert_allclose(ours.value, expected.value, rtol=1e-12, atol=1e-13)
+
+
 @given(rng=rngs(), scale=st.sampled_from([1.0, 5.0, 30.0]))
 def test_round_trip_for_extreme_parameters(rng: np.random.Generator, scale: float) -> None:
     """Compare z, as x is ill-conditioned where the slope is small."""

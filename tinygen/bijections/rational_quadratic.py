@@ -43,9 +43,10 @@ from ..autograd import (
     where,
 )
 from ..autograd.grad_mode import is_grad_enabled
+from ..autograd.operands import floating
 from ..autograd.tensor import VJP, array_of
 from ..checks import at_least, check_positive, require
-from ..kernels.spline import spline, spline_vjp
+from ..kernels.spline import offset_of_slopes, spline, spline_knots, spline_knots_vjp, spline_vjp
 from ..recorded import Recorded
 from .transformers import check_parameters
 
@@ -83,11 +84,23 @@ class RationalQuadraticSpline(Recorded):
 
     def forward(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
         check_parameters(x, parameters, self.width)
-        return _fused(x, self._knots(parameters), inverse=False)
+        return _fused(x, self._fused_knots(parameters), inverse=False)
 
     def inverse(self, z: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
         check_parameters(z, parameters, self.width)
-        return _fused(z, self._knots(parameters), inverse=True)
+        return _fused(z, self._fused_knots(parameters), inverse=True)
+
+    def _fused_knots(self, parameters: TensorLike) -> Tensor:
+        """Return what `_knots` returns, with the value and the first derivative in one node."""
+        theta = parameters if isinstance(parameters, Tensor) else Tensor(parameters)
+        v = floating("parameters", theta)
+
+        def vjp(g: Tensor, y: Tensor) -> Tensor:
+            if not is_grad_enabled():
+                return node("spline_knots_vjp", spline_knots_vjp(v, self.bound, self.minimum, g.value))
+            return grad(self._knots(theta), [theta], g, create_graph=True)[0]
+
+        return node("spline_knots", spline_knots(v, self.bound, self.minimum), (theta, vjp))
 
     def _knots(self, parameters: TensorLike) -> Tensor:
         """Return x, y and the slope of the K + 1 knots, (…, 3, K + 1)."""
@@ -96,8 +109,7 @@ class RationalQuadraticSpline(Recorded):
         logits = reshape(index(parameters, (..., slice(2 * size))), (*shape, 2, size))
         fractions = least + (1 - size * least) * softmax(logits, -1)
         inner = 2 * self.bound * cumsum(fractions[..., :-1], -1) - self.bound
-        one = math.log(math.expm1(1 - least))  # softplus(one) = 1 − least
-        slopes = least + softplus(index(parameters, (..., slice(2 * size, None))) + one)
+        slopes = least + softplus(index(parameters, (..., slice(2 * size, None))) + offset_of_slopes(least))
         rows = concatenate([inner, reshape(slopes, (*shape, 1, size - 1))], -2)
         ends = np.array([[-self.bound, -self.bound, 1.0], [self.bound, self.bound, 1.0]], rows.dtype)
         low, high = (np.broadcast_to(end[:, None], (*shape, 3, 1)) for end in ends)

@@ -1,11 +1,11 @@
-"""Rational-quadratic splines through given knots, with the logarithm of the slope, and their VJPs.
+"""Rational-quadratic splines through given knots with the logarithm of the slope, knots from parameters, and VJPs.
 
 bijections/rational_quadratic.py has the equations, and defines the same function in tensor operations. In a bin with
 the lower knot (x₀, y₀), width w, height h, s = h/w, ξ = (x − x₀)/w, ν = 1 − ξ, e = ξν and the slopes d₀ and d₁,
 
     z = y₀ + h n/r,   dz/dx = s² m/r²,   n = s ξ² + d₀ e,   m = d₁ ξ² + 2s e + d₀ ν²,   r = s + (d₀ + d₁ − 2s) e
 
-All arithmetic is float64.
+All arithmetic of the splines is float64.
 
 Checked by: tests/kernels/test_spline.py, tests/bijections/test_rational_quadratic.py
 """
@@ -95,6 +95,46 @@ def _vjps(x: Array, knots: Array, inverse: bool, g: Array, cotangents: Array, st
         both = by_log * 2 * e / r
         cotangents[i, at] = by_z * h * e * (r - n) / (r * r) + by_log * nu * nu / m - both
         cotangents[i, at + 1] = -by_z * h * e * n / (r * r) + by_log * xi * xi / m - both
+
+
+def spline_knots(parameters: Array, bound: float, least: float) -> Array:
+    """The x, y and slopes of K + 1 knots from unconstrained parameters.
+
+    Shapes: parameters (…, 3K − 1); result (…, 3, K + 1).
+    """
+    size = (parameters.shape[-1] + 1) // 3
+    y = np.empty((*parameters.shape[:-1], 3, size + 1), parameters.dtype)
+    y[..., 0], y[..., -1] = (-bound, -bound, 1), (bound, bound, 1)
+    fractions = least + (1 - size * least) * _shares(parameters, size)[..., :-1]
+    y[..., :2, 1:-1] = 2 * bound * np.cumsum(fractions, -1) - bound
+    a = parameters[..., 2 * size :] + offset_of_slopes(least)
+    y[..., 2, 1:-1] = least + np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
+    return y
+
+
+def spline_knots_vjp(parameters: Array, bound: float, least: float, g: Array) -> Array:
+    """VJP of `spline_knots`, with the shape of the parameters."""
+    size = (parameters.shape[-1] + 1) // 3
+    shares, by_shares = _shares(parameters, size), np.zeros((*parameters.shape[:-1], 2, size), g.dtype)
+    # The share of a bin moves all inner knots above it.
+    by_shares[..., :-1] = 2 * bound * (1 - size * least) * np.cumsum(g[..., :2, -2:0:-1], -1)[..., ::-1]
+    by_logits = shares * (by_shares - (shares * by_shares).sum(-1, keepdims=True))
+    a = parameters[..., 2 * size :] + offset_of_slopes(least)
+    e = np.exp(-np.abs(a))
+    by_slopes = g[..., 2, 1:-1] * np.where(a < 0, e, 1) / (1 + e)
+    return np.concatenate([by_logits.reshape(*parameters.shape[:-1], 2 * size), by_slopes], -1)
+
+
+def offset_of_slopes(least: float) -> float:
+    """Return the a with least + softplus(a) = 1."""
+    return math.log(math.expm1(1 - least))
+
+
+def _shares(parameters: Array, size: int) -> Array:
+    """Return the softmax of the logits of the widths, and of those of the heights, (…, 2, K)."""
+    logits = parameters[..., : 2 * size].reshape(*parameters.shape[:-1], 2, size)
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
 
 
 def _operands(x: Array, knots: Array) -> tuple[Array, Array, np.dtype[np.floating]]:
