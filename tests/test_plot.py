@@ -109,6 +109,12 @@ def test_curves_have_the_given_limits() -> None:
     assert plot.curves(HISTORY, x="step", ylabel="loss (nats)", ylim=(1.0, 3.5)).axes[0].get_ylim() == (1.0, 3.5)
 
 
+@pytest.mark.parametrize(("last", "whole"), [(4, True), (2.5, False)])
+def test_ticks_of_curves_are_not_between_steps(last: float, whole: bool) -> None:
+    axes = plot.curves({"x": [1, 2, last], "loss": [3, 2, 1]}, x="x", ylabel="loss (nats)").axes[0]
+    assert all(tick.is_integer() for tick in axes.get_xticks().tolist()) == whole
+
+
 def test_labels_of_curves_are_in_order_without_overlap() -> None:
     runs = {f"run {i}": [5, 1 + i / 1000] for i in range(6)}
     history: dict[str, list[float]] = {"step": [0, 1], **runs, "far": [5, 4]}

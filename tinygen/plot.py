@@ -122,6 +122,7 @@ def curves(
         axes.axhline(value, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=2)
         ends.append((value, name, FAINT))
     axes.margins(x=0)
+    axes.locator_params(axis="x", integer=bool(np.all(positions == np.round(positions))))  # no ticks between steps
     if ylim:
         axes.set_ylim(*ylim)
     axes.set_xlabel(x, fontsize=9, color=INK)

@@ -12,6 +12,7 @@ import numpy as np
 from common.claims import Decision, Effect, decide
 from common.table import metrics, table
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 from tinygen import plot
@@ -84,8 +85,10 @@ class Report:
 
     def _write(self, figure: Figure, name: str) -> None:
         if self.quick:
-            options: dict[str, Any] = {"rotation": 20, "ha": "center", "va": "center", "color": "red", "alpha": 0.5}
-            figure.text(0.5, 0.5, MEANINGLESS, fontsize=5 * figure.get_size_inches()[0] ** 0.8, **options)
+            options: dict[str, Any] = {"rotation": 20, "ha": "center", "va": "center", "color": "red", "alpha": 0.6}
+            outline = [withStroke(linewidth=2, foreground="white")]  # visible on dark and coloured pictures, too
+            size = 5 * figure.get_size_inches()[0] ** 0.8
+            figure.text(0.5, 0.5, MEANINGLESS, fontsize=size, path_effects=outline, **options)
         plot.save(figure, self.args.out / name)
 
     def write(self, show: Callable[[Report], None]) -> None:
