@@ -23,6 +23,7 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(ROOT / "docs" / "_build" / "cells")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 60
+nb_merge_streams = True
 nb_output_stderr = "remove"  # progress bars
 
 autodoc_member_order = "bysource"

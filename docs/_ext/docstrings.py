@@ -19,7 +19,7 @@ from sphinx.util.typing import stringify_annotation
 from tinygen import ode
 from tinygen.autograd import tensor
 
-# Type aliases, which Sphinx would expand. Longer ones come before those that they contain.
+# Type aliases and constants, which Sphinx would expand. Longer ones come before those that they contain.
 ALIASES = {
     stringify_annotation(alias, "smart"): name
     for name, alias in {
@@ -29,6 +29,7 @@ ALIASES = {
         "Array": tensor.Array,
     }.items()
 }
+ALIASES |= {repr(ode.RK4): "RK4", repr(ode.DORMAND_PRINCE): "DORMAND_PRINCE"}
 SECTION = re.compile(r"((?:Args|Shapes?|Returns|Yields|Raises|Source|Checked by|Notes?|Example)(?:, \w+)*):(?: (.*)|$)")
 ITEM = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)")
 

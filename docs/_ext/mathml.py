@@ -18,12 +18,13 @@ SPACE = '<mspace width="0.167em" />'
 
 
 def unknown_commands(tex: str) -> list[str]:
-    """Return the commands that latex2mathml does not know, and would show as text."""
-    return sorted(set(re.findall(r"\\[A-Za-z]+", convert(tex).replace("&#x0005C;", "\\"))))
+    """Return the commands, with their backslash, that latex2mathml does not know and would show as text."""
+    return sorted(set(re.findall(r"\\(?:[A-Za-z]+|[^A-Za-z])", convert(tex).replace("&#x0005C;", "\\"))))
 
 
 def spaced(html: str) -> str:
-    """Separate functions such as ln from their arguments and from factors before them, as TeX does."""
+    """Separate functions such as ln from arguments and from factors before them, and ∼ from both sides, as in TeX."""
+    html = html.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # latex2mathml takes \sim for a name
     html = re.sub(rf'({FUNCTION})(?!<mo stretchy="false">&#x00028;|<mspace|</)', rf"\1{SPACE}", html)
     return re.sub(rf"(</(?:mi|mn|msub|msup|msubsup|mfrac|mrow)>|&#x00029;</mo>)({FUNCTION})", rf"\1{SPACE}\2", html)
 

@@ -165,12 +165,11 @@ class Constants(SphinxDirective):
                 raise self.error(f"constants: {package} does not assign {name}")
             path, statement = found
             self.env.note_dependency(str(path))
-            if isinstance(value, dict | tuple):
-                lines += [f".. py:data:: {name}", f"   :type: {type(value).__name__}"]
-            else:
+            if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.annotation) == "TypeAlias":
                 lines += [f".. py:type:: {name}", f"   :canonical: {ast.unparse(found[1].value)}"]
-            text = inline(comment_of(path, statement.lineno))
-            lines += ["", f"   {text[:1].upper()}{text[1:]}", ""]
+            else:
+                lines += [f".. py:data:: {name}", f"   :type: {type(value).__name__}"]
+            lines += ["", f"   {inline(comment_of(path, statement.lineno))}", ""]
         return self.parse_text_to_nodes("\n".join(lines))
 
 

@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("sphinx")
 
+from latex2mathml.converter import convert as convert_tex
+
 from docs._ext.docstrings import convert
 from docs._ext.glossary import entries, first_uses
 from docs._ext.mathml import spaced, unknown_commands
@@ -64,6 +66,7 @@ def test_names_that_are_gone_are_rejected() -> None:
 def test_unknown_commands_are_found() -> None:
     assert not unknown_commands(r"\frac{\partial y}{\partial x} \odot \bar x")
     assert unknown_commands(r"x \nosuchcommand y") == [r"\nosuchcommand"]
+    assert unknown_commands(r"\text{a\_b}") == [r"\_"]
 
 
 def test_functions_are_separated_from_factors_and_arguments() -> None:
@@ -71,6 +74,7 @@ def test_functions_are_separated_from_factors_and_arguments() -> None:
     bracket = '<mo stretchy="false">&#x00028;</mo>'
     assert spaced(f"{p}{ln}{p}") == f"{p}{space}{ln}{space}{p}"
     assert spaced(f"<mo>+</mo>{ln}{bracket}") == f"<mo>+</mo>{ln}{bracket}"  # an operator and a bracket need no space
+    assert spaced(convert_tex(r"z \sim q")).count("<mo>&#x0223C;</mo>") == 1
     assert spaced(f"<msup>{ln}<mn>2</mn></msup>") == f"<msup>{ln}<mn>2</mn></msup>"
 
 
