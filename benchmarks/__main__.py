@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import record, tables
 
 COMPARISONS = ["instruction_sets", "layers", "fused", "mlp", "made", "pixel_rnn", "pixelcnn", "wavenet", "flows", "vae"]
-COMPARISONS += ["gan", "memory", "scaling", "threads", "growth", "allocator", "first_run"]
+COMPARISONS += ["gan", "memory", "scaling", "threads", "growth", "allocator", "first_run", "distributed"]
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Render the tables of docs/RESULTS.md and README.md from the JSON files in `benchmarks/results/`.
+"""Render the tables of docs/RESULTS.md, docs/distributed.md and README.md from the JSON files in `benchmarks/results/`.
 
     python -m benchmarks.tables
 
@@ -21,7 +21,7 @@ from benchmarks.record import RESULTS, line, shown
 from tinygen.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "docs" / "RESULTS.md", ROOT / "README.md"]
+DOCUMENTS = [ROOT / "docs" / "RESULTS.md", ROOT / "docs" / "distributed.md", ROOT / "README.md"]
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- /table -->)", flags=re.DOTALL)
 MODULES = ("mlp", "made", "pixel_rnn", "pixelcnn", "wavenet", "flows", "vae", "gan")
 
@@ -237,6 +237,10 @@ TABLES: dict[str, Callable[[list[Column]], Iterator[str]]] = {
     "allocator": verbatim("forward and backward, ms", "forward and backward, ms", "allocator"),
     "imports": verbatim("import, s", "import, s", "first_run"),
     "first_run": verbatim("first run, s", "first run, s", "first_run"),
+    "exchange_constants": verbatim("network", "constants of an exchange", "distributed"),
+    "exchange": verbatim("exchange, ms", "exchange, ms", "distributed"),
+    "ranks": verbatim("training step, ms", "steps on ranks, ms", "distributed"),
+    "ranks_predicted": verbatim("training step, ms", "prediction for 64 ranks", "distributed"),
 }
 
 # The table and comparison that a figure shows, in the first column only.

@@ -18,7 +18,7 @@ from tinygen.distributed import mean_log_prob
 from tinygen.distributed.ranks import LAUNCHERS, MPIRanks, Ranks, ranks_of, warn_if_launched
 from tinygen.models import MADE
 from tinygen.optim import SGD
-from tinygen.training import fit
+from tinygen.training import Event, fit
 from tinygen.training.interrupt import deferred_interrupt
 
 
@@ -105,6 +105,21 @@ def test_every_rank_raises_an_error_that_only_rank_0_has(where: str) -> None:
             train(comm, **{where: lambda rank: None if rank and where == "validate" else fail})
 
     run_ranks(2, expect_error)
+
+
+def test_only_rank_0_calls_callbacks_and_its_decision_stops_all() -> None:
+    calls = []
+
+    def stop_at_2(comm: ThreadCommunicator) -> Any:
+        def callback(event: Event) -> bool:
+            calls.append(comm.rank)
+            return event.record.step == 2
+
+        return train(comm, steps=4, on_record=[callback])
+
+    histories = run_ranks(2, stop_at_2)
+    assert [[record.step for record in history.records] for history in histories] == [[1, 2], [1, 2]]
+    assert calls == [0, 0]
 
 
 def test_an_error_that_cannot_be_pickled_keeps_its_text() -> None:
