@@ -124,7 +124,7 @@ def figure(results: Mapping[str, Mapping[str, float]], path: Path) -> None:
         last = ms[-1] * (sizes / sizes[-1]) ** values["expected"]
         axes.loglog(sizes, last, "--", label=f"expected, p = {values['expected']:g}")
         for axis, ticks in ((axes.xaxis, sizes), (axes.yaxis, ms)):
-            axis.set_major_locator(FixedLocator(ticks))
+            axis.set_major_locator(FixedLocator(list(ticks)))
             axis.set_minor_locator(NullLocator())
             axis.set_major_formatter(lambda value, _: f"{value:.3g}" if value < 1000 else f"{value:.0f}")
         title, _, size = name.partition(" against ")
