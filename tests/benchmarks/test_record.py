@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import record
+from benchmarks.distributed import Exchange, fit_exchange
 from benchmarks.growth import fitted_exponent
 from benchmarks.record import Row
 
@@ -84,3 +85,13 @@ def test_cpu_time_of_other_processes() -> None:
     assert record.share_of_others((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)) == 0.0
     total, busy, own = record.cpu_times()
     assert total >= busy >= own
+
+
+def test_constants_of_an_exchange_are_recovered_from_its_times() -> None:
+    exact = Exchange(alpha=3e-6, beta=5e9, g0=2e-5, gamma=8e9)
+    sizes = [(ranks, size) for ranks in (2, 4) for size in (1_000, 100_000, 10_000_000)]
+    times = [(exact.seconds(*each), exact.seconds(*each) - exact.g0 - each[1] / exact.gamma) for each in sizes]
+    measured = [(*each, *seconds) for each, seconds in zip(sizes, times, strict=True)]
+    np.testing.assert_allclose(fit_exchange(measured), exact, rtol=1e-6)
+    assert exact.seconds(1, 1_000) == 0
+    assert exact.seconds(2, 10**6) == pytest.approx(2 * (3e-6 + 5e5 / 5e9) + 2e-5 + 1e6 / 8e9)

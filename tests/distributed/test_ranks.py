@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,11 @@ def test_only_rank_0_calls_callbacks_and_its_decision_stops_all() -> None:
     histories = run_ranks(2, stop_at_2)
     assert [[record.step for record in history.records] for history in histories] == [[1, 2], [1, 2]]
     assert calls == [0, 0]
+
+
+def test_only_rank_0_writes_files(tmp_path: Path) -> None:
+    run_ranks(2, lambda comm: train(comm, checkpoint=tmp_path / f"{comm.rank}.npz", history=tmp_path / f"{comm.rank}"))
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "0.npz"}
 
 
 def test_an_error_that_cannot_be_pickled_keeps_its_text() -> None:
