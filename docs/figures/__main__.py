@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = Path(__file__).parent
@@ -42,10 +42,13 @@ def compress(path: Path) -> bytes:
     with Image.open(path) as file:
         picture = file.convert("RGB")
     largest = min(1.0, WIDTH / picture.width)
+    red, green, blue = picture.split()
+    grey = max(ImageChops.difference(red, each).getextrema()[1] for each in (green, blue)) < 16
+    palettes = (256, 64, 16) if grey else (256, 64)  # fewer colours would show steps in densities
     for factor in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.33):
         size = tuple(round(factor * largest * side) for side in picture.size)
         resized = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
-        for colours in (256, 64, 16):
+        for colours in palettes:
             content = io.BytesIO()
             resized.quantize(colours, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
             if content.tell() <= BYTES:
