@@ -114,9 +114,10 @@ def rows(quick: bool) -> Iterator[Row]:
 def figure(results: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Draw a panel per case: the times, the fitted line, and a line with the expected exponent."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     canvas = Figure(figsize=(15, 6.4), layout="constrained")
+    plain = FuncFormatter(lambda value, _: f"{value:.3g}" if value < 1000 else f"{value:.0f}")
     for axes, (name, values) in zip(canvas.subplots(2, 5).flat, results.items(), strict=False):
         times = {int(key.removeprefix("ms at ")): value for key, value in values.items() if key.startswith("ms at ")}
         sizes, ms = np.array(list(times)), np.array(list(times.values()))
@@ -126,7 +127,7 @@ def figure(results: Mapping[str, Mapping[str, float]], path: Path) -> None:
         for axis, ticks in ((axes.xaxis, sizes), (axes.yaxis, ms)):
             axis.set_major_locator(FixedLocator(list(ticks)))
             axis.set_minor_locator(NullLocator())
-            axis.set_major_formatter(lambda value, _: f"{value:.3g}" if value < 1000 else f"{value:.0f}")
+            axis.set_major_formatter(plain)
         title, _, size = name.partition(" against ")
         axes.set(title=title, xlabel=size, ylabel="time, ms")
         axes.legend(fontsize=8)
