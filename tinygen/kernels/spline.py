@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 
+from .reference import sigmoid
 from .runtime.arrays import Array, as_contiguous, as_floating, check_shape
 from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
@@ -108,7 +109,7 @@ def spline_knots(parameters: Array, bound: float, least: float) -> Array:
     fractions = least + (1 - size * least) * _shares(parameters, size)[..., :-1]
     y[..., :2, 1:-1] = 2 * bound * np.cumsum(fractions, -1) - bound
     a = parameters[..., 2 * size :] + offset_of_slopes(least)
-    y[..., 2, 1:-1] = least + np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
+    y[..., 2, 1:-1] = least + np.logaddexp(0, a)
     return y
 
 
@@ -120,8 +121,7 @@ def spline_knots_vjp(parameters: Array, bound: float, least: float, g: Array) ->
     by_shares[..., :-1] = 2 * bound * (1 - size * least) * np.cumsum(g[..., :2, -2:0:-1], -1)[..., ::-1]
     by_logits = shares * (by_shares - (shares * by_shares).sum(-1, keepdims=True))
     a = parameters[..., 2 * size :] + offset_of_slopes(least)
-    e = np.exp(-np.abs(a))
-    by_slopes = g[..., 2, 1:-1] * np.where(a < 0, e, 1) / (1 + e)
+    by_slopes = g[..., 2, 1:-1] * sigmoid(a)
     return np.concatenate([by_logits.reshape(*parameters.shape[:-1], 2 * size), by_slopes], -1)
 
 
