@@ -109,7 +109,7 @@ def spline_knots(parameters: Array, bound: float, least: float) -> Array:
     fractions = least + (1 - size * least) * _shares(parameters, size)[..., :-1]
     y[..., :2, 1:-1] = 2 * bound * np.cumsum(fractions, -1) - bound
     a = parameters[..., 2 * size :] + offset_of_slopes(least)
-    y[..., 2, 1:-1] = least + np.logaddexp(0, a)
+    y[..., 2, 1:-1] = least + np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))  # logaddexp warns of NaN
     return y
 
 
