@@ -121,8 +121,10 @@ def cases(quick: bool) -> Iterator[Kernel]:
     yield Kernel(name, operands, mixture.mixture, torch_mixture, mixture_vjp, differentiated=2)
     value, g, m, v = normal(4, 1_000_000 // shrink)
     yield Kernel("Adam, 10⁶ parameters", (value, g, 0 * m, 0 * v), tinygen_adam, torch_adam)
-    sum_rows = lambda x: reductions.total(x, (0,)).astype(x.dtype)
-    yield Kernel("sum over rows, 50176×64", (normal(50176 // shrink, 64),), sum_rows, lambda x: x.sum(0))
+    for axis, name in enumerate(("rows", "columns")):
+        for m, n in (256, 128), (50176 // shrink, 64):
+            total = lambda x, axis=axis: reductions.total(x, (axis,)).astype(x.dtype)
+            yield Kernel(f"sum over {name}, {m}×{n}", (normal(m, n),), total, lambda x, axis=axis: x.sum(axis))
 
 
 def compare(kernel: Kernel, rounds: int, seconds: float) -> Iterator[Row]:

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from tinygen.kernels import reductions
 from tinygen.kernels.reductions import total
+from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 from tinygen.testing import strategies as draws
 
 
@@ -51,8 +52,45 @@ def test_total_does_not_lose_small_terms() -> None:
     assert np.isnan(total(np.full((99, 2), [np.nan, 1], np.float32), (0,))).tolist() == [True, False]
 
 
+@pytest.mark.parametrize("shape", [(64, 512), (16, 513), (3000, 7), (40, 5000), (300, 1)])
+def test_rows_are_summed_accurately_and_alike(shape: tuple[int, int]) -> None:
+    """The sum of a row has the same bits wherever the row is: equal examples have equal log-probabilities."""
+    x = np.random.default_rng(0).uniform(1, 2, shape).astype(np.float32)
+    y = total(x, (1,))
+    np.testing.assert_allclose(y, x.sum(1, np.float64), rtol=3e-7)
+    np.testing.assert_array_equal(total(np.broadcast_to(x[0], (2 * shape[0], shape[1])).copy(), (1,)), y[0])
+    np.testing.assert_array_equal(total(x[::-1].copy(), (1,)), y[::-1])
+
+
+@pytest.mark.parametrize(("axes", "x"), [((0,), np.float32(1)), ((2,), np.ones((3, 2))), ((-1,), np.ones((3, 2))),
+                                         ((0, 0), np.ones((3, 2), np.float32))])  # fmt: skip
+def test_total_names_axes_that_do_not_exist(axes: tuple[int, ...], x: Any) -> None:
+    with pytest.raises(ValueError, match=r"^axes: expected different numbers in 0…"):
+        total(np.asarray(x), axes)
+
+
+def test_total_propagates_infinities_and_nan() -> None:
+    x = np.zeros((4, 4000), np.float32)
+    x[1, 3], x[2, 5], x[3, :2] = np.inf, np.nan, (np.nan, -np.inf)
+    for y in (total(x, (1,)), total(np.ascontiguousarray(x.T), (0,))):
+        np.testing.assert_array_equal(y, [0, np.inf, np.nan, np.nan])  # without a warning
+
+
 def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
     x = np.random.default_rng(0).standard_normal((3, 20_000, 7)).astype(np.float32)
     one_part = np.zeros((3, -(-20_000 // reductions._CHUNK), 7))
     reductions._sum_chunks(x, one_part, 0, one_part.shape[0] * one_part.shape[1])
     np.testing.assert_array_equal(total(x, (1,)), one_part.sum(1))
+
+
+@pytest.mark.parametrize("shape", [(1_000_003, 7), (100_003, 64), (9, 700_001)])
+def test_sums_of_rows_do_not_depend_on_the_number_of_threads(shape: tuple[int, int]) -> None:
+    x, before = np.random.default_rng(0).standard_normal(shape, np.float32), get_num_threads()
+    results = []
+    try:
+        for number in (1, 2, 3):
+            set_num_threads(number)
+            results.append(total(x, (1,)))
+    finally:
+        set_num_threads(before)
+    assert all(np.array_equal(results[0], other) for other in results[1:])

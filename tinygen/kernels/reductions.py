@@ -16,9 +16,24 @@ from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
 _BLOCK = 64  # terms that are added in float32, one after another
-_SHORT = 1 << 9  # terms that NumPy may add one after another in float32; a kernel would take twice as long
+_LONG_BLOCK = 512  # terms of a contiguous row that are added in float32, in the lanes of a register
+_SHORT = 1 << 9  # terms that NumPy may add in float32: a kernel takes as long (`python -m benchmarks.fused`)
+_FEW = 1 << 13  # elements that NumPy adds along the last axis in the time of calling a kernel
 _CHUNK = 1 << 12  # rows per row of partial sums; fixed, so that the result does not depend on the number of threads
 _GRAIN = 1 << 20  # elements in a part of about 200 µs
+
+
+@compiled
+def _sum_each_row(x: Array, sums: Array, start: int, stop: int) -> None:
+    """sums[i] = Σⱼ x[i, j]: blocks in the dtype of x, their sums in float64."""
+    for i in range(start, stop):
+        sums[i] = 0
+        for first in range(0, x.shape[1], _LONG_BLOCK):
+            block = x[i, first : first + _LONG_BLOCK]
+            total = x.dtype.type(0)
+            for j in range(block.size):
+                total += block[j]
+            sums[i] += total
 
 
 @compiled
@@ -40,26 +55,27 @@ def _sum_chunks(x: Array, sums: Array, start: int, stop: int) -> None:
 def total(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     """Σ x over the axes, in the dtype of NumPy's sum or in float64, which the caller rounds after scaling.
 
-    float16 is summed in float64. float32 is summed in blocks whose sums are added in float64, except along axes that
-    are contiguous in memory, where NumPy's pairwise sum is as accurate. Other dtypes are summed by NumPy.
+    float16 is summed in float64. float32 is summed in blocks, whose sums are added in float64, or by NumPy if there are
+    at most 512 terms. Other dtypes are summed by NumPy. The result does not depend on the number of threads.
 
     Shapes: x (…).
     Raises: ValueError unless the axes are different numbers in 0 … ndim − 1.
     """
-    if len({*axes}) < len(axes) or not {*axes} <= {*range(x.ndim)}:
+    first, last = (min(axes), max(axes)) if axes else (0, -1)
+    if len({*axes}) < len(axes) or first < 0 or last >= x.ndim:
         raise ValueError(f"axes: expected different numbers in 0…{x.ndim - 1}, got {axes}")
-    if x.dtype.char not in "ef":
-        return np.asarray(x.sum(axes, keepdims=keepdims))
     if not compiles(x):
-        return np.asarray(x.sum(axes, np.float64, keepdims=keepdims))
+        return np.asarray(x.sum(axes, np.float64 if x.dtype.char in "ef" else None, keepdims=keepdims))
     count = math.prod([x.shape[axis] for axis in axes])
-    first, last = (min(axes), max(axes)) if axes else (0, 0)
-    contiguous = x.flags.c_contiguous and last - first == len(axes) - 1
-    if count <= _SHORT or (contiguous and last == x.ndim - 1):
+    if count <= _SHORT and (last < x.ndim - 1 or x.size <= _FEW):
         return np.asarray(x.sum(axes, keepdims=keepdims))
-    shape = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
-    y = _sum_rows(x.reshape(math.prod(x.shape[:first]), count, -1)) if contiguous else _sum_groups(x, axes)
-    return y.reshape(shape if keepdims else [n for axis, n in enumerate(x.shape) if axis not in axes])
+    if not x.flags.c_contiguous or last - first >= len(axes):
+        y = _sum_groups(x, axes)
+    elif last == x.ndim - 1:
+        y = _sum_columns(x.reshape(-1, count))
+    else:
+        y = _sum_rows(x.reshape(math.prod(x.shape[:first]), count, -1))
+    return y.reshape([1 if axis in axes else n for axis, n in enumerate(x.shape) if keepdims or axis not in axes])
 
 
 def _sum_groups(x: Array, axes: tuple[int, ...]) -> Array:
@@ -75,12 +91,19 @@ def _sum_groups(x: Array, axes: tuple[int, ...]) -> Array:
             reduced.append(axis in axes)
     y = as_contiguous(x.transpose(order)).reshape(sizes)
     if reduced[-1]:
-        y = y.sum(-1)
+        y = _sum_columns(y.reshape(-1, sizes[-1])).reshape(sizes[:-1])
     for group in range(len(sizes) - 2, -1, -1):
         if reduced[group]:
             y = _sum_rows(y.reshape(math.prod(sizes[:group]), sizes[group], -1))
     kept = [axis for axis in order if axis not in axes]
     return y.reshape([x.shape[axis] for axis in kept]).transpose(np.argsort(kept))
+
+
+def _sum_columns(x: Array) -> Array:
+    """y[i] = Σⱼ x[i, j], in float64."""
+    sums, x = np.empty(len(x)), as_contiguous(x)
+    parallel_for(partial(_sum_each_row, x, sums), split(len(x), 1 + _GRAIN // x.shape[1]))
+    return sums
 
 
 def _sum_rows(x: Array) -> Array:
