@@ -39,6 +39,23 @@ def test_norm_is_accurate_where_squares_overflow_or_underflow(dtype: Any, size: 
     assert np.allclose(clipped.value / dtype(size), [0.6, 0.8], rtol=1e-4)  # float32 keeps five digits of 1e-40
 
 
+def test_norm_of_many_numbers_uses_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of more than 10⁴ float64 numbers run on threads of OpenBLAS, which spin for milliseconds afterwards."""
+    sizes, vdot = [], np.vdot
+
+    def recorded(a: Any, b: Any) -> Any:
+        sizes.append(a.size)
+        return vdot(a, b)
+
+    monkeypatch.setattr(np, "vdot", recorded)
+    for name in ("dot", "norm"):
+        monkeypatch.setattr(np if name == "dot" else np.linalg, name, None)
+    g = np.asfortranarray(np.full((300, 100), 2.0))
+    for scale in (1.0, 1e200):  # the square of the second overflows
+        assert math.isclose(clip_by_global_norm([Tensor(g * scale)], 1.0)[1], 2 * math.sqrt(30_000) * scale)
+    assert 0 < max(sizes) <= 10_000
+
+
 def test_norm_of_zero_gradients_is_zero() -> None:
     assert clip_by_global_norm([Tensor(np.zeros(2))], 1.0)[1] == 0
 

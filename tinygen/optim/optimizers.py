@@ -16,6 +16,9 @@ from ..nn.module import State, check_fit
 from .clipping import NonFiniteGradientError, finite_norm
 from .schedules import Schedule, constant
 
+# The smallest number whose square overflows, by dtype
+_OVERFLOW = {np.dtype(kind): math.sqrt(np.finfo(kind).max) for kind in (np.float32, np.float64)}
+
 
 class Optimizer:
     """Base class of the optimisers. Subclasses list their per-parameter buffers in `slots` and define `_new_values`.
@@ -171,11 +174,10 @@ class Adam(Optimizer):
 
     def _check_range(self, gradients: list[Array], norms: list[float]) -> None:
         for i, (g, norm) in enumerate(zip(gradients, norms, strict=True)):
-            if g.dtype not in (np.float32, np.float64):
+            if g.dtype not in _OVERFLOW:
                 raise TypeError(f"{type(self).__name__} parameters[{i}]: expected float32 or float64, got {g.dtype}")
-            bound = math.sqrt(np.finfo(g.dtype).max)
             # The norm bounds every entry, so most gradients need no second pass.
-            if norm >= bound and np.abs(g).max() >= bound:
+            if norm >= _OVERFLOW[g.dtype] and np.abs(g).max() >= _OVERFLOW[g.dtype]:
                 raise NonFiniteGradientError(i, g)
 
     def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
