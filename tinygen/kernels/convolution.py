@@ -20,7 +20,7 @@ import numpy as np
 from ..arguments import explained
 from . import reference
 from .packing import empty_pack, pack_blocks
-from .plans import Phase, Strides, phases, plan, planar, spans, swapped
+from .plans import MOVE, Phase, Strides, phases, plan, planar, spans, swapped
 from .reference import Size, Taps, Term
 from .runtime.arrays import Array, aligned_empty, as_contiguous
 from .runtime.pool import parallel_for, split
@@ -177,7 +177,7 @@ def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
     parts, first = [], 0
     for height, groups in heights:
         kernel = partial(correlate, (0,) * height, vectors, *arrays, first, groups, w)
-        work = 1 + pixels * height * channels_b // chunks
+        work = 1 + pixels * MOVE * channels_b // chunks  # a tile has at most MOVE rows
         parts += [(kernel, *part) for part in split(chunks * taps * groups, 1 + GRAIN // work)]
         first += height * groups
     if len(parts) > len(heights):

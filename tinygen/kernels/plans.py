@@ -16,6 +16,8 @@ from .reference import Taps, overlap
 from .runtime.arrays import Array
 from .runtime.tile import TILE_ROWS
 
+# Multiply-adds in the time in which one core reads or writes an element in memory: 1×1, 64→1, in `benchmarks.layers`
+MOVE = 12
 Shape = tuple[int, ...]
 Phase = tuple[int, int]
 
@@ -49,7 +51,7 @@ class Plan(NamedTuple):
     vectors: tuple[int, ...]
     runs: Array  # per run: row offset, address, length, first row of w
     layout: Layout
-    work: int  # multiply-adds in one strip
+    work: int  # cost of one strip, in units of a multiply-add
 
 
 def _tile_pixels(columns: int) -> int:
@@ -99,7 +101,7 @@ def plan(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, 
     )
     y = ((phase[0] * y_columns + phase[1]) * channels, math.prod(shape_y), step * y_columns * channels, step * channels)
     layout = Layout(rows, columns, channels, stride, -(-columns // strip), strip, *x, *y)
-    work = 1 + min(columns, strip) * len(live) * channels_in * channels
+    work = 1 + min(columns, strip) * (len(live) * channels_in + MOVE) * channels
     vectors = 1 if channels <= lanes else 2
     return Plan((0,) * pixels, (0,) * vectors, np.array(runs, np.int64).reshape(-1, 4), layout, work)
 
