@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -183,25 +184,25 @@ def _path(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     """List the tensors on paths from `inputs` to `output` in topological order; empty if there is no such path."""
     # A tensor with a smaller order than every input cannot depend on any of them, and is not visited.
     earliest = min((x.first_order if isinstance(x, Parameter) else x.order for x in inputs), default=output.order)
-    found, stack = {id(output): output}, [output]
+    found, stack = {output}, [output]  # a set is safe, since tensors hash by identity
     while stack:
         for parent, _ in stack.pop().edges:
-            if parent.order >= earliest and id(parent) not in found:
-                found[id(parent)] = parent
+            if parent.order >= earliest and parent not in found:
+                found.add(parent)
                 stack.append(parent)
-    reached = {id(x) for x in inputs}
-    path = []
-    for tensor in sorted(found.values(), key=lambda tensor: tensor.order):
-        if id(tensor) in reached or any(id(parent) in reached for parent, _ in tensor.edges):
-            _check_current(tensor)
-            reached.add(id(tensor))
+    reached, path = set(inputs), []
+    for tensor in sorted(found, key=attrgetter("order")):
+        parents = [parent for parent, _ in tensor.edges]
+        if tensor in reached or not reached.isdisjoint(parents):
+            _check_current(tensor, parents)
+            reached.add(tensor)
             path.append(tensor)
-    return path if id(output) in reached else []
+    return path if output in reached else []
 
 
-def _check_current(tensor: Tensor) -> None:
+def _check_current(tensor: Tensor, parents: list[Tensor]) -> None:
     """Raise if a parent was assigned a new value after the tensor was computed: the VJPs may read it."""
-    for parent, _ in tensor.edges:
+    for parent in parents:
         if parent.order > tensor.order:
             raise RuntimeError(
                 f"grad: a parameter of shape {parent.shape} was assigned a new value after {tensor.op!r} used it; "

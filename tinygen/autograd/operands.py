@@ -6,6 +6,7 @@ Checked by: tests/autograd/test_operands.py
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,12 @@ def check_constant(op: str, **arguments: object) -> None:
 
 def as_integers(op: str, name: str, values: Any) -> tuple[int, ...]:
     """Return an integer or a sequence of integers as a tuple."""
-    if isinstance(values, list | tuple | range) or (isinstance(values, np.ndarray) and values.ndim):
-        return tuple([as_int(op, name, value) for value in values])
-    return (as_int(op, name, values),)
+    is_sequence = isinstance(values, (list, tuple, range)) or (isinstance(values, np.ndarray) and values.ndim)
+    sequence = values if is_sequence else (values,)
+    try:
+        return tuple(map(index, sequence))
+    except TypeError:
+        return tuple([as_int(op, name, value) for value in sequence])  # raises the error that names the argument
 
 
 def as_axes(op: str, axis: Axis, ndim: int) -> tuple[int, ...]:

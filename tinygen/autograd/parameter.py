@@ -52,5 +52,5 @@ class Parameter(Tensor):
         array = array_of(value)
         if array.shape != self.shape:
             raise ValueError(f"value: expected shape {self.shape}, got {array.shape}")
-        object.__setattr__(self, "value", np.asarray(array, self.dtype if dtype is None else dtype))
-        self.order = next(orders)
+        object.__setattr__(self, "value", np.asarray(array, self.value.dtype if dtype is None else dtype))
+        object.__setattr__(self, "order", next(orders))

@@ -49,8 +49,9 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
         return node("transpose", v.T, (x, lambda g, y: transpose(g)))
     axes = as_integers("transpose", "axes", axes)
     y = apply_numpy(np.transpose, [v], axes)
-    inverse = np.argsort([axis % v.ndim for axis in axes]).tolist()
-    return node("transpose", y, (x, lambda g, y: transpose(g, inverse)))
+    return node(
+        "transpose", y, (x, lambda g, y: transpose(g, np.argsort([axis % len(axes) for axis in axes]).tolist()))
+    )
 
 
 @primitive
@@ -92,10 +93,10 @@ def sum_to(x: TensorLike, shape: int | Shape) -> Tensor:
     """Sum x over the axes along which `shape` broadcasts to the shape of x: the adjoint of broadcast_to."""
     v, shape = array_of(x), as_integers("sum_to", "shape", shape)
     lead = v.ndim - len(shape)
-    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, v.shape[lead:], strict=True)):
+    stretched = [lead + i for i, (n, m) in enumerate(zip(shape, v.shape[max(lead, 0) :], strict=False)) if n != m]
+    if lead < 0 or any(shape[i - lead] != 1 for i in stretched):
         raise ValueError(f"sum_to: shape: expected one that broadcasts to that of x, {v.shape}, got {tuple(shape)}")
-    stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and v.shape[i + lead] != 1)
-    y = total(v, tuple(range(lead)) + stretched).reshape(shape)
+    y = total(v, (*range(lead), *stretched)).reshape(shape)
     y = y.astype(v.dtype, copy=False) if v.dtype.kind == "f" else y
     return node("sum_to", y, (x, lambda g, y: broadcast_to(g, v.shape)))
 
@@ -112,8 +113,7 @@ def index(x: TensorLike, key: Any) -> Tensor:
         (array([2., 4.]), array([2., 2.]))
     """
     v = array_of(x)
-    _check_key("index", key)
-    unique = _selects_no_element_twice(key)
+    unique = _selects_no_element_twice("index", key)
     if is_grad_enabled() and not unique:
         key = deepcopy(key)  # the caller may modify an index array before the backward pass
     y = apply_numpy(getitem, [v], key, op="index: key")
@@ -126,22 +126,17 @@ def index(x: TensorLike, key: Any) -> Tensor:
 def scatter_add(x: TensorLike, key: Any, shape: Shape) -> Tensor:
     """y = 0; y[key] += x, where an element that the key selects twice receives both: the adjoint of index."""
     v, shape = array_of(x), as_integers("scatter_add", "shape", shape)
-    _check_key("scatter_add", key)
+    unique = _selects_no_element_twice("scatter_add", key)
     y = np.zeros(shape, sum_dtype(v))
     if (selected := apply_numpy(getitem, [y], key, op="scatter_add: key").shape) != v.shape:
         got = f"{selected} from {shape} and {v.shape}"
         raise ValueError(f"scatter_add: x and key: expected x of the shape that key selects, got {got}")
-    if _selects_no_element_twice(key):
-        y[key] += v
+    if unique:
+        y[key] = v
     else:
         key = deepcopy(key) if is_grad_enabled() else key
         y = add_at(y, key, v)
     return node("scatter_add", y, (x, lambda g, y: index(g, key)))
-
-
-def _check_key(op: str, key: Any) -> None:
-    if any(isinstance(part, Tensor) for part in (key if isinstance(key, tuple) else (key,))):
-        raise TypeError(f"{op}: key: expected integers or arrays, got a Tensor; it has no derivative, use its .value")
 
 
 def sum_dtype(v: Array) -> Any:
@@ -159,9 +154,15 @@ def add_at(y: Array, key: Any, v: Array) -> Array:
     return wide.astype(y.dtype)
 
 
-def _selects_no_element_twice(key: Any) -> bool:
-    parts = key if isinstance(key, tuple) else (key,)
-    return all(part is None or part is Ellipsis or isinstance(part, slice | int) for part in parts)
+def _selects_no_element_twice(op: str, key: Any) -> bool:
+    """Return whether a key has slices, integers, None and … only. Raises TypeError if it has a Tensor."""
+    has_arrays = False
+    for part in key if isinstance(key, tuple) else (key,):
+        if isinstance(part, Tensor):
+            got = "a Tensor; it has no derivative, use its .value"
+            raise TypeError(f"{op}: key: expected integers or arrays, got {got}")
+        has_arrays |= not (part is None or part is Ellipsis or isinstance(part, (slice, int)))
+    return not has_arrays
 
 
 @primitive
