@@ -8,7 +8,8 @@ Compares: KL(p‖q) = E[−ln q(x)] − H with 0.1 nats, estimated as the mean o
 Prints:   the KL divergences in nats per point, velocity evaluations per solve, the entropies and the verdict.
 Plots:    densities.png (data, samples, density), over_time.png (the density at five times), grids.png (a grid of the
           noise space mapped to the data space) and an animation of the grid for each density.
-Time:     about 40 minutes on two cores (measured: 33.3 minutes of CPU time; 46 minutes beside other processes).
+Time:     about 40 minutes on two cores (measured: 33.3 minutes of CPU time; 46 minutes beside other processes). With
+          some seeds the flow becomes stiff: eight_gaussians with seed 6 took more than 25 minutes of CPU time alone.
 Source:   Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud, "FFJORD: free-form continuous dynamics for scalable
           reversible generative models", 2019.
 """
