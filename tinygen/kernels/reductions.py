@@ -16,9 +16,8 @@ from .runtime.compilation import compiled
 from .runtime.pool import parallel_for, split
 
 _BLOCK = 64  # terms that are added in float32, one after another
-_LONG_BLOCK = 512  # terms of a contiguous row that are added in float32, in the lanes of a register
-_SHORT = 1 << 9  # terms that NumPy may add in float32: a kernel takes as long (`python -m benchmarks.fused`)
-_FEW = 1 << 13  # elements that NumPy adds along the last axis in the time of calling a kernel
+_LONG_BLOCK = 512  # terms of a row that are added in float32, in the lanes of a register
+_SHORT = 1 << 9  # terms along other axes that NumPy may add in float32, one after another: a kernel takes as long
 _CHUNK = 1 << 12  # rows per row of partial sums; fixed, so that the result does not depend on the number of threads
 _GRAIN = 1 << 20  # elements in a part of about 200 µs
 
@@ -55,8 +54,9 @@ def _sum_chunks(x: Array, sums: Array, start: int, stop: int) -> None:
 def total(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     """Σ x over the axes, in the dtype of NumPy's sum or in float64, which the caller rounds after scaling.
 
-    float16 is summed in float64. float32 is summed in blocks, whose sums are added in float64, or by NumPy if there are
-    at most 512 terms. Other dtypes are summed by NumPy. The result does not depend on the number of threads.
+    float16 is summed in float64. float32 is summed in blocks whose sums are added in float64, or by NumPy if there are
+    at most 512 terms along axes other than the last. Other dtypes are summed by NumPy. The sum of a row depends neither
+    on the other rows nor on the number of threads.
 
     Shapes: x (…).
     Raises: ValueError unless the axes are different numbers in 0 … ndim − 1.
@@ -67,7 +67,7 @@ def total(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     if not compiles(x):
         return np.asarray(x.sum(axes, np.float64 if x.dtype.char in "ef" else None, keepdims=keepdims))
     count = math.prod([x.shape[axis] for axis in axes])
-    if count <= _SHORT and (last < x.ndim - 1 or x.size <= _FEW):
+    if count <= _SHORT and last < x.ndim - 1:
         return np.asarray(x.sum(axes, keepdims=keepdims))
     if not x.flags.c_contiguous or last - first >= len(axes):
         y = _sum_groups(x, axes)
