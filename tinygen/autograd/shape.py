@@ -49,9 +49,11 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
         return node("transpose", v.T, (x, lambda g, y: transpose(g)))
     axes = as_integers("transpose", "axes", axes)
     y = apply_numpy(np.transpose, [v], axes)
-    return node(
-        "transpose", y, (x, lambda g, y: transpose(g, np.argsort([axis % len(axes) for axis in axes]).tolist()))
-    )
+
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
+        return transpose(g, np.argsort([axis % y.ndim for axis in axes]).tolist())
+
+    return node("transpose", y, (x, vjp))
 
 
 @primitive
@@ -155,14 +157,14 @@ def add_at(y: Array, key: Any, v: Array) -> Array:
 
 
 def _selects_no_element_twice(op: str, key: Any) -> bool:
-    """Return whether a key has slices, integers, None and … only. Raises TypeError if it has a Tensor."""
-    has_arrays = False
+    """Return whether a key has no arrays, in which an index may be repeated. Raises TypeError if it has a Tensor."""
+    unique = True
     for part in key if isinstance(key, tuple) else (key,):
         if isinstance(part, Tensor):
             got = "a Tensor; it has no derivative, use its .value"
             raise TypeError(f"{op}: key: expected integers or arrays, got {got}")
-        has_arrays |= not (part is None or part is Ellipsis or isinstance(part, (slice, int)))
-    return not has_arrays
+        unique &= part is None or part is Ellipsis or isinstance(part, (slice, int))
+    return unique
 
 
 @primitive

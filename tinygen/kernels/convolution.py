@@ -177,7 +177,7 @@ def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
     parts, first = [], 0
     for height, groups in heights:
         kernel = partial(correlate, (0,) * height, vectors, *arrays, first, groups, w)
-        work = 1 + pixels * MOVE * channels_b // chunks  # a tile has at most MOVE rows
+        work = 1 + pixels * MOVE * channels_b // chunks  # reading b takes longer than the arithmetic of a tile
         parts += [(kernel, *part) for part in split(chunks * taps * groups, 1 + GRAIN // work)]
         first += height * groups
     if len(parts) > len(heights):
