@@ -58,7 +58,7 @@ def bijection_calls() -> Iterator[Call]:
     for method in ("inverse", "to_data"):
         yield Call(f"bijections.Chain.{method}", getattr(chain, method), {"z": X, "context": None})
     flow = bijections.ContinuousFlow(**_continuous(rng))
-    solve = {"x": X, "t0": 0.0, "t1": 1.0, "context": CONTEXT, "log_det": True}
+    solve = {"x": X, "t0": 0.0, "t1": 1.0, "context": CONTEXT, "log_det": True, "energy": True}
     yield Call("bijections.ContinuousFlow.solve", flow.solve, solve)
     stages = [bijections.Squeeze(), bijections.Squeeze()]
     yield Call("bijections.multi_scale", bijections.multi_scale, {"stages": stages, "shapes": [(2, 2, 8), (1, 1, 16)]})
@@ -192,7 +192,7 @@ def _flows() -> Iterator[Call]:
         "NICE": (models.NICE, {**alternating, "shape": (4,)}, X),
         "RealNVP": (models.RealNVP, {**alternating, **spline, "shape": (4, 4, 2), "scales": 2}, IMAGES),
         "Glow": (models.Glow, {**coupling, "shape": (4, 4, 2), "scales": 2, "steps": 1}, IMAGES),
-        "FFJORD": (models.FFJORD, {**vectors, "dim": 4, "hidden": 4, "steepness": 2.0, **solvers}, X),
+        "FFJORD": (models.FFJORD, {**vectors, "dim": 4, "hidden": 4, "steepness": 2.0, "kinetic": 0.5, **solvers}, X),
         "Flow1D": (models.Flow1D, {"components": 3, "noise": "normal", "data_range": (-3.0, 3.0)}, X[:, :1]),
     }
     for name, (cls, arguments, x) in made.items():

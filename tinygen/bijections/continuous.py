@@ -77,8 +77,14 @@ class ContinuousFlow(Bijection):
         x: Tensor = self.solve(z, 1.0, 0.0, context, log_det=False).y[0]
         return x
 
-    def solve(self, x: TensorLike, t0: float, t1: float, context: Context = None, log_det: bool = True) -> Solution:
-        """Solve from x(t0) = x to t1. `y` of the solution is x(t1) and, if `log_det`, ln|det ∂x(t1)/∂x(t0)|."""
+    def solve(
+        self, x: TensorLike, t0: float, t1: float, context: Context = None, log_det: bool = True, energy: bool = False
+    ) -> Solution:
+        """Solve from x(t0) = x to t1.
+
+        `y` of the solution is x(t1) (N, dim), followed by ln|det ∂x(t1)/∂x(t0)| (N,) if `log_det`, and by the kinetic
+        energy, the integral of ‖f(x(t), t)‖² from t0 to t1 (N,), if `energy`.
+        """
         x = x if isinstance(x, Tensor) else Tensor(x)
         check_event("x", x, (self.velocity.dim,))
         check_context(context, len(x), self.velocity.context)
@@ -91,12 +97,14 @@ class ContinuousFlow(Bijection):
 
         def slope(t: float, y: State) -> State:
             if not log_det:
-                return (at(t)(y[0], context),)
-            if self.noise is None:
-                return at(t).with_trace(y[0], context)
-            return at(t).with_estimate(y[0], context, self.noise)
+                k: State = (at(t)(y[0], context),)
+            elif self.noise is None:
+                k = at(t).with_trace(y[0], context)
+            else:
+                k = at(t).with_estimate(y[0], context, self.noise)
+            return (*k, (k[0] ** 2).sum(1)) if energy else k
 
-        start = (x, Tensor(np.zeros(len(x), x.dtype))) if log_det else (x,)
+        start = (x, *[Tensor(np.zeros(len(x), x.dtype))] * (log_det + energy))
         if not self.adjoint:
             return self.solver(slope, start, t0, t1)
         inputs = [*self.velocity.parameters(), *([context] if isinstance(context, Tensor) else [])]
