@@ -8,10 +8,11 @@ transposed.
 Checked by: tests/kernels/test_packing.py
 """
 
+import numba
+
 from .runtime.arrays import Array, aligned_empty, as_contiguous
 from .runtime.compilation import compiled
-
-_SQUARE = 16  # transposing in squares of this size reads and writes whole cache lines
+from .runtime.tile import SQUARE_BYTES, transpose
 
 
 def pack(w: Array, width: int) -> Array:
@@ -22,39 +23,48 @@ def pack(w: Array, width: int) -> Array:
 
 
 def empty_pack(w: Array, width: int) -> Array:
-    """Return an uninitialised array for `pack_blocks`."""
+    """Return an array for `pack_blocks`, with zeros in the last block if w does not fill it."""
     taps, channels_in, channels = w.shape
-    return aligned_empty((-(-channels // width), taps * channels_in, width), w.dtype)
+    packed = aligned_empty((-(-channels // width), taps * channels_in, width), w.dtype)
+    if channels % width:
+        packed[-1] = 0
+    return packed
 
 
 def pack_blocks(packed: Array, w: Array, first: int, last: int) -> None:
     """Fill the blocks first … last of `packed`, so that several threads can pack one w."""
     transposed = w.swapaxes(1, 2)
-    if transposed.flags.c_contiguous and not w.flags.c_contiguous:
-        _pack(packed, as_contiguous(transposed), True, first, last)
+    if transposed.flags.c_contiguous and not w.flags.c_contiguous and not numba.config.DISABLE_JIT:
+        _transpose(packed, as_contiguous(transposed), first, last)
     else:
-        _pack(packed, as_contiguous(w), False, first, last)
+        _copy(packed, as_contiguous(w), first, last)
 
 
 @compiled
-def _pack(packed: Array, w: Array, transposed: bool, first: int, last: int) -> None:
-    depth, channels = (w.shape[2], w.shape[1]) if transposed else (w.shape[1], w.shape[2])
-    width = packed.shape[2]
+def _copy(packed: Array, w: Array, first: int, last: int) -> None:
+    taps, depth, channels = w.shape
     for block in range(first, last):
-        channel = block * width
-        count = min(width, channels - channel)
-        for t in range(w.shape[0]):
-            for k in range(0, depth, _SQUARE if transposed else 1):
-                target = packed[block, t * depth + k :]
-                if transposed:
-                    for i in range(count):
-                        source = w[t, channel + i, k:]
-                        for j in range(min(_SQUARE, depth - k)):
-                            target[j, i] = source[j]
-                else:
-                    source = w[t, k, channel:]
-                    for i in range(count):
-                        target[0, i] = source[i]
-        for i in range(count, width):
-            for k in range(packed.shape[1]):
-                packed[block, k, i] = 0
+        channel = block * packed.shape[2]
+        for t in range(taps):
+            for k in range(depth):
+                row, values = packed[block, t * depth + k], w[t, k, channel:]
+                for i in range(min(packed.shape[2], channels - channel)):
+                    row[i] = values[i]
+
+
+@compiled
+def _transpose(packed: Array, w: Array, first: int, last: int) -> None:
+    taps, channels, depth = w.shape
+    flat, source, width, n = packed.reshape(-1), w.reshape(-1), packed.shape[2], SQUARE_BYTES // w.itemsize
+    for block in range(first, last):
+        count = min(width, channels - block * width)
+        for t in range(taps):
+            q, p = (block * taps + t) * depth * width, (t * channels + block * width) * depth
+            for k in range(0, depth, n):
+                for i in range(0, count, n):
+                    if k + n <= depth and i + n <= count:
+                        transpose(flat, q + k * width + i, width, source, p + i * depth + k, depth)
+                    else:
+                        for j in range(k, min(k + n, depth)):
+                            for c in range(i, min(i + n, count)):
+                                flat[q + j * width + c] = source[p + c * depth + j]

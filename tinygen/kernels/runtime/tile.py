@@ -1,4 +1,4 @@
-"""SIMD register tiles: five operations for kernels.
+"""SIMD register tiles: six operations for kernels.
 
 A tile is rows × vectors SIMD registers: one row per pixel (or input channel), its columns consecutive output channels.
 LLVM keeps a tile in registers because it is *one value* of a Numba type; a small array would stay in memory (5–23
@@ -9,12 +9,13 @@ GFLOP/s on a core that reaches 100 with tiles).
     acc = add(acc, y, q, stride, width)          acc[r, c] += y[q + r·stride + c]  where c < width
     acc = relu(acc)                              acc[r, c]  = max(acc[r, c], 0)
     store(y, q, stride, width, acc)              y[q + r·stride + c] = acc[r, c]   where c < width
+    transpose(y, q, step, x, p, stride)          y[q + c·step + r]   = x[p + r·stride + c] for r, c below n
 
 `rows` and `vectors` are tuples whose *lengths* are the shape. Lengths are types, so kernels stay at module level, where
 Numba's cache finds them; a kernel that closes over an intrinsic would be compiled again in every process. Arrays are
 flat and C-contiguous, float32 or float64; addresses count elements and are not checked.
 
-Checked by: tests/kernels/runtime/test_tile.py, tests/kernels/test_convolution.py
+Checked by: tests/kernels/runtime/test_tile.py, tests/kernels/test_convolution.py, tests/kernels/test_packing.py
 """
 
 import os
@@ -44,6 +45,7 @@ VECTOR_BYTES = _bytes_per_vector()
 # Rows of a tile of two vectors, largest first. It needs 2 registers per row, 2 for the operand vectors and 1 for the
 # broadcast scalar: 8 rows fit into 32 registers (AVX-512, AArch64) and 6 into 16 (AVX2, SSE). More would be spilled.
 TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 5, 4, 1)
+SQUARE_BYTES = min(VECTOR_BYTES, 32)  # one side of what `transpose` transposes: wider shuffles are slower on AVX-512
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # numba.extending.intrinsic is not typed
 
@@ -235,3 +237,31 @@ def fma(typing: Any, acc: Any, x: Any, p: Any, stride: Any, w: Any, q: Any) -> A
         return acc
 
     return tile(tile, x, types.intp, types.intp, w, types.intp), generate
+
+
+@_operation
+def transpose(typing: Any, y: Any, q: Any, step: Any, x: Any, p: Any, stride: Any) -> Any:
+    """y[q + c·step + r] = x[p + r·stride + c] for r and c below n, the number of elements in SQUARE_BYTES."""
+    n, align = SQUARE_BYTES * 8 // y.dtype.bitwidth, y.dtype.bitwidth // 8
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, q, step, source, p, stride = arguments
+        vector = ir.VectorType(Tile(1, 1, y.dtype).scalar, n)
+
+        def pointer(array_type: Any, array: Any, base: Any, step: Any, row: int) -> Any:
+            at = builder.add(base, builder.mul(step, base.type(row)))
+            return builder.bitcast(_address(context, builder, array_type, array, at), vector.as_pointer())
+
+        rows = [builder.load(pointer(x, source, p, stride, row), align=align) for row in range(n)]
+        bit = 1
+        while bit < n:  # exchange lane c + bit of row r with lane c of row r + bit, where r and c lack this bit
+            kept = [c - bit + n if c & bit else c for c in range(n)]
+            moved = [c + n if c & bit else c + bit for c in range(n)]
+            orders = [ir.Constant(ir.VectorType(ir.IntType(32), n), order) for order in (kept, moved)]
+            rows = [builder.shuffle_vector(rows[r & ~bit], rows[r | bit], orders[r & bit > 0]) for r in range(n)]
+            bit *= 2
+        for row, value in enumerate(rows):
+            builder.store(value, pointer(y, target, q, step, row), align=align)
+        return context.get_dummy_value()
+
+    return types.void(y, types.intp, types.intp, x, types.intp, types.intp), generate
