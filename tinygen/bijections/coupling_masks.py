@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..autograd import Tensor, TensorLike, concatenate, index, reshape, split, stack
+from ..autograd import Tensor, TensorLike, concatenate, index, node, split, stack
 from ..autograd.tensor import array_of
 from ..checks import check_event, require
 from ..recorded import Recorded
@@ -84,15 +84,27 @@ class Mask(Recorded):
 
 def split_parities(x: TensorLike) -> tuple[Tensor, Tensor]:
     """Split images (N, H, W, C) into the pixels with i + j even and odd, (N, H/2, W/2, 2C) each."""
+    return _parity(x, 0), _parity(x, 1)
+
+
+def _parity(x: TensorLike, odd: int) -> Tensor:
+    """Return the pixels with (i + j) mod 2 = odd, as one operation: slices and concatenations would be seven."""
     n, height, width, channels = array_of(x).shape
-    blocks = reshape(x, (n, height // 2, 2, width // 2, 2, channels))
-    (a1, b1), (b2, a2) = ([blocks[:, :, i, :, j] for j in (0, 1)] for i in (0, 1))
-    return concatenate([a1, a2], -1), concatenate([b1, b2], -1)
+    blocks = array_of(x).reshape(n, height // 2, 2, width // 2, 2, channels)
+    pixels = np.concatenate([blocks[:, :, 0, :, odd], blocks[:, :, 1, :, 1 - odd]], -1)
+
+    def vjp(g: Tensor, _: Tensor) -> Tensor:
+        zeros = Tensor(np.zeros_like(g.value))
+        return merge_parities(zeros, g) if odd else merge_parities(g, zeros)
+
+    return node("parity", pixels, (x, vjp))
 
 
 def merge_parities(a: Tensor, b: Tensor) -> Tensor:
     """Undo `split_parities`."""
-    n, height, width, channels = a.shape
-    (a1, a2), (b1, b2) = split(a, 2, -1), split(b, 2, -1)
-    blocks = stack([stack([a1, b1], 3), stack([b2, a2], 3)], 2)
-    return blocks.reshape(n, 2 * height, 2 * width, channels // 2)
+    n, height, width, channels = a.shape[0], a.shape[1], a.shape[2], a.shape[3] // 2
+    blocks = np.empty((n, height, 2, width, 2, channels), np.result_type(a.value, b.value))
+    for odd, part in enumerate((a.value, b.value)):
+        blocks[:, :, 0, :, odd], blocks[:, :, 1, :, 1 - odd] = part[..., :channels], part[..., channels:]
+    x = blocks.reshape(n, 2 * height, 2 * width, channels)
+    return node("merge_parities", x, (a, lambda g, _: _parity(g, 0)), (b, lambda g, _: _parity(g, 1)))
