@@ -2,7 +2,7 @@
 
     python examples/ffjord.py [--only DENSITY …] [--seeds 5] [--steps 2500] [--out out/ffjord] [--quick]
 
-Trains:   FFJORD with an adaptive solver and a penalty on the kinetic energy, which keeps the flow from becoming stiff,
+Trains:   FFJORD with an adaptive solver and a penalty on the kinetic energy, which limits the solver's evaluations,
           on three standardised densities of known entropy H, with fresh samples at every step.
 Compares: KL(p‖q) = E[−ln q(x)] − H with 0.1 nats, estimated as the mean of ln p(x) − ln q(x) over fresh samples, with
           an adaptive solver. An estimate more than five standard errors below zero raises AssertionError.

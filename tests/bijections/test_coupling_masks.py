@@ -53,6 +53,13 @@ def test_checkerboard_parities(shape: tuple[int, int, int, int], seed: int) -> N
         check_grads(lambda a, b: merge_parities(a * b, b * b), *parities, order=2, rng=rng, draws=1)
 
 
+def test_parities_of_different_shapes_are_refused() -> None:
+    a = Tensor(np.zeros((5, 2, 2, 2)))
+    for shape in ((1, 2, 2, 2), (5, 2, 2, 1), (5, 1, 2, 2)):
+        with pytest.raises(ValueError, match=r"b: expected the shape of a, \(5, 2, 2, 2\), got"):
+            merge_parities(a, Tensor(np.zeros(shape)))
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [

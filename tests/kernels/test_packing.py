@@ -29,7 +29,7 @@ def plain_pack(w: Array, width: int) -> Array:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@given(shape=SHAPES, width=st.sampled_from([4, 16, 32]), dtype=st.sampled_from([np.float32, np.float64]))
+@given(shape=SHAPES, width=st.sampled_from([4, 12, 16, 32, 35]), dtype=st.sampled_from([np.float32, np.float64]))
 def test_equals_definition_for_any_memory_layout(layout: str, shape: tuple[int, ...], width: int, dtype: Any) -> None:
     w = np.random.default_rng(0).standard_normal(shape).astype(dtype)
     packed = pack(LAYOUTS[layout](w), width)
@@ -37,9 +37,13 @@ def test_equals_definition_for_any_memory_layout(layout: str, shape: tuple[int, 
     np.testing.assert_array_equal(packed, plain_pack(w, width))
 
 
-def test_blocks_can_be_packed_in_parts() -> None:
-    w = np.random.default_rng(0).standard_normal((2, 5, 70))
-    packed = empty_pack(w, 16)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_blocks_can_be_packed_in_parts(layout: str) -> None:
+    w = LAYOUTS[layout](np.random.default_rng(0).standard_normal((2, 17, 70)))
+    room = np.full((6, 34, 16), 7.0)
+    packed = room[:5]
+    packed[-1] = empty_pack(w, 16)[-1]
     for first, last in ((3, 5), (0, 1), (1, 3)):
         pack_blocks(packed, w, first, last)
     np.testing.assert_array_equal(packed, plain_pack(w, 16))
+    assert (room[5] == 7).all()  # nothing is written beyond the last block

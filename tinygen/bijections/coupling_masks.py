@@ -88,7 +88,7 @@ def split_parities(x: TensorLike) -> tuple[Tensor, Tensor]:
 
 
 def _parity(x: TensorLike, odd: int) -> Tensor:
-    """Return the pixels with (i + j) mod 2 = odd, as one operation: slices and concatenations would be seven."""
+    """Return the pixels with (i + j) mod 2 = odd, as one operation instead of four."""
     n, height, width, channels = array_of(x).shape
     blocks = array_of(x).reshape(n, height // 2, 2, width // 2, 2, channels)
     pixels = np.concatenate([blocks[:, :, 0, :, odd], blocks[:, :, 1, :, 1 - odd]], -1)
@@ -102,6 +102,7 @@ def _parity(x: TensorLike, odd: int) -> Tensor:
 
 def merge_parities(a: Tensor, b: Tensor) -> Tensor:
     """Undo `split_parities`."""
+    require(a.shape == b.shape, "b", f"the shape of a, {a.shape}", b.shape)
     n, height, width, channels = a.shape[0], a.shape[1], a.shape[2], a.shape[3] // 2
     blocks = np.empty((n, height, 2, width, 2, channels), np.result_type(a.value, b.value))
     for odd, part in enumerate((a.value, b.value)):

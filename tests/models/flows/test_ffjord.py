@@ -165,14 +165,15 @@ def test_noise_has_mean_zero_and_identity_covariance(kind: Noise, rng: np.random
 
 
 @pytest.mark.parametrize("noise", [None, "rademacher"])
+@pytest.mark.parametrize("kinetic", [0.0, 0.5])
 @pytest.mark.parametrize("solver", [TIGHT, FixedStep(40)], ids=["adaptive", "fixed"])
 def test_adjoint_gradients_equal_backpropagation_through_solver(
-    solver: Solver, noise: Noise | None, rng: np.random.Generator
+    solver: Solver, kinetic: float, noise: Noise | None, rng: np.random.Generator
 ) -> None:
     x, c = Tensor(rng.normal(size=(5, 2))), Tensor(rng.normal(size=(5, 3)))
     gradients = []
     for adjoint in (False, True):
-        flow = small(context=3, kinetic=0.5, noise=noise, adjoint=adjoint, training=solver)
+        flow = small(context=3, kinetic=kinetic, noise=noise, adjoint=adjoint, training=solver)
         loss = flow.loss(x, c, rng=np.random.default_rng(1))
         gradients.append(grad(loss, [*flow.parameters(), x, c]))
     for a, b in zip(*gradients, strict=True):
@@ -237,7 +238,7 @@ def test_fixed_steps_converge_with_order_four(rng: np.random.Generator) -> None:
 
 
 def check_kinetic_energy(flow: ContinuousFlow, x: Array, context: Array | None = None) -> None:
-    """Check the kinetic energy of each path against a quadrature of ‖f(x(t), t)‖², and against ‖z − x‖² below it."""
+    """Check the kinetic energy of each path against a quadrature of ‖f(x(t), t)‖²."""
     z, log_det, energy = flow.solve(x, 0.0, 1.0, context, energy=True).y
     for part, plain in zip((z, log_det), flow.forward(x, context), strict=True):
         np.testing.assert_allclose(part.value, plain.value, atol=1e-12)
@@ -247,8 +248,6 @@ def check_kinetic_energy(flow: ContinuousFlow, x: Array, context: Array | None =
         on_path = flow.solve(x, 0.0, t, context, log_det=False).y[0]
         expected += weight * np.square(flow.velocity.at(t)(on_path, context).value).sum(1)
     np.testing.assert_allclose(energy.value, expected, rtol=1e-4)  # the largest difference for 300 seeds was 5·10⁻⁶
-    # The mean of a square is at least the square of the mean (equal if the path is straight and of constant speed).
-    assert (energy.value >= np.square(z.value - x).sum(1) * (1 - 1e-9)).all()
 
 
 @settings(max_examples=settings().max_examples // 4)
@@ -310,7 +309,7 @@ def test_velocity_depends_on_time_except_at_initialisation(rng: np.random.Genera
 
 
 def test_float32_model_returns_float32(rng: np.random.Generator) -> None:
-    flow = FFJORD(2, rng, noise="rademacher", kinetic=0.1)
+    flow = FFJORD(2, rng, noise="rademacher", kinetic=np.float64(0.1))
     for dtype in (np.float32, np.float64):
         x = rng.normal(size=(3, 2)).astype(dtype)
         for result in (flow.log_prob(x), flow.log_prob_estimate(x, rng), flow.loss(x, rng=rng)):
@@ -324,9 +323,9 @@ def test_rejects_invalid_settings(rng: np.random.Generator) -> None:
             FFJORD(dim, rng, hidden=hidden, context=context)
     with pytest.raises(ValueError, match="steepness: expected a positive number, got 0"):
         FFJORD(2, rng, steepness=0)
-    for kinetic in (-0.1, math.inf, math.nan):
+    for kinetic in (-0.1, math.inf, math.nan, "0.1", Tensor(0.1)):
         with pytest.raises(ValueError, match="kinetic: expected a finite number, at least 0, got"):
-            FFJORD(2, rng, kinetic=kinetic)
+            FFJORD(2, rng, kinetic=kinetic)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="noise: expected 'rademacher', 'gaussian' or None, got 'uniform'"):
         FFJORD(2, rng, noise="uniform")  # type: ignore[arg-type]
 

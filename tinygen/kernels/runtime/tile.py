@@ -9,7 +9,7 @@ GFLOP/s on a core that reaches 100 with tiles).
     acc = add(acc, y, q, stride, width)          acc[r, c] += y[q + r·stride + c]  where c < width
     acc = relu(acc)                              acc[r, c]  = max(acc[r, c], 0)
     store(y, q, stride, width, acc)              y[q + r·stride + c] = acc[r, c]   where c < width
-    transpose(y, q, step, x, p, stride)          y[q + c·step + r]   = x[p + r·stride + c] for r, c below n
+    transpose(y, q, step, x, p, stride)          y[q + c·step + r]   = x[p + r·stride + c] for r, c < n
 
 `rows` and `vectors` are tuples whose *lengths* are the shape. Lengths are types, so kernels stay at module level, where
 Numba's cache finds them; a kernel that closes over an intrinsic would be compiled again in every process. Arrays are
@@ -45,7 +45,8 @@ VECTOR_BYTES = _bytes_per_vector()
 # Rows of a tile of two vectors, largest first. It needs 2 registers per row, 2 for the operand vectors and 1 for the
 # broadcast scalar: 8 rows fit into 32 registers (AVX-512, AArch64) and 6 into 16 (AVX2, SSE). More would be spilled.
 TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 5, 4, 1)
-SQUARE_BYTES = min(VECTOR_BYTES, 32)  # one side of what `transpose` transposes: wider shuffles are slower on AVX-512
+# Size of a row that `transpose` transposes, n elements. On an AMD EPYC with AVX-512, 64 bytes took twice as long as 32.
+SQUARE_BYTES = min(VECTOR_BYTES, 32)
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # numba.extending.intrinsic is not typed
 

@@ -3,8 +3,8 @@
     dx/dt = f(x, t),    d ln|det ∂x(t)/∂x(0)|/dt = tr ∂f/∂x,    ln p(x) = ln N(x(1); 0, I) + ∫₀¹ tr ∂f/∂x dt
 
 x(0) is data and x(1) is noise. The network f need not be invertible, nor its Jacobian triangular. Samples are drawn by
-solving the same equation backwards in time. A penalty on the kinetic energy ∫₀¹ ‖f‖² dt selects, among the fields with
-the same x(1), one with short and nearly straight paths, which take few steps of the solver.
+solving the same equation backwards in time. A penalty on the kinetic energy ∫₀¹ ‖f‖² dt favours short, straight paths,
+which take few steps of the solver.
 
 Source: Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud, "FFJORD: free-form continuous dynamics for scalable
 reversible generative models", 2019; Finlay, Jacobsen, Nurbekyan & Oberman, "How to train your neural ODE", 2020.
@@ -126,10 +126,11 @@ class FFJORD(Flow):
         steepness: initial scale of the first layer, see `TimeDependentMLP`. A larger value lets the flow learn sharp
             edges sooner, but the solver needs more evaluations.
         context: size of the context vector, 0 for an unconditional density.
-        kinetic: weight λ ≥ 0 of the kinetic energy in `loss`, which keeps f from becoming stiff in training.
+        kinetic: weight κ ≥ 0 of the kinetic energy in `loss`; it limits how many evaluations the solver needs.
         noise: "rademacher" or "gaussian" noise for Hutchinson's estimate in `loss`; None for the exact trace.
         training: solver for `loss`, by default `Adaptive(1e-3, 1e-3)`. A fixed step lets the flow lower the loss by
-            errors of the solver instead of a better density, unless it is small; compare `loss` with `log_prob`.
+            errors of the solver instead of a better density, unless it is small; compare `loss` with `log_prob`
+            (only without `kinetic` is it the mean of −`log_prob`).
         solver: solver for `log_prob` and `sample`, by default `Adaptive()`.
         adjoint: compute gradients by the adjoint method instead of backpropagating through the solver's steps.
 
@@ -162,17 +163,18 @@ class FFJORD(Flow):
         at_least(0, context=context)
         require(noise in (None, "rademacher", "gaussian"), "noise", "'rademacher', 'gaussian' or None", repr(noise))
         check_positive(steepness=steepness)
-        require(0 <= kinetic < math.inf, "kinetic", "a finite number, at least 0", kinetic)
+        number = isinstance(kinetic, float | int | np.floating | np.integer)
+        require(number and 0 <= kinetic < math.inf, "kinetic", "a finite number, at least 0", repr(kinetic))
         velocity = TimeDependentMLP(dim, rng, hidden, context, steepness)
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
-        self.kinetic, self.noise, self.training = kinetic, noise, training or Adaptive(1e-3, 1e-3)
+        self.kinetic, self.noise, self.training = float(kinetic), noise, training or Adaptive(1e-3, 1e-3)
 
     def log_prob_estimate(self, x: TensorLike, rng: Rng, context: Context = None) -> Tensor:
         """Return an unbiased estimate of `log_prob`, with ε (by default Rademacher) drawn for each example."""
         return Flow(self._with(self.bijection.solver, x, rng), self.base).log_prob(x, context)
 
     def loss(self, x: TensorLike, context: Context = None, *, rng: Rng | None = None) -> Tensor:
-        """Return the mean of −ln p + λ ∫₀¹ ‖f‖² dt in nats, solved by `training`. With `noise`, rng is required."""
+        """Return the mean of −ln p, in nats, + κ ∫₀¹ ‖f‖² dt, solved by `training`. With `noise`, rng is required."""
         require(not self.noise or rng is not None, "rng", f"a np.random.Generator for {self.noise} noise", None)
         own = self._with(self.training, x, rng if self.noise else None)
         if not self.kinetic:
