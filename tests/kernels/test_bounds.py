@@ -149,7 +149,7 @@ def other_shapes(x: Array) -> Iterator[Array]:
 
 def layouts(x: Array) -> Iterator[Array]:
     """Yield arrays equal to x: not contiguous, with negative strides, not aligned, read-only."""
-    yield guarded(x.T).T  # in the order of Fortran
+    yield guarded(x.T).T  # Fortran order
     yield np.repeat(x, 2, -1)[..., ::2]
     yield x[::-1].copy()[::-1]
     unaligned = np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)

@@ -126,7 +126,7 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     if channels_out % per_vector and x.shape[-1] % per_vector == 0:
         # The channels of x fill vectors and those of y do not: compute wᵀ = Σ yᵀ x instead.
         transposed = _correlate(y, x, *swapped(*spans(flat, stride, x.shape[1:], y.shape[1:])))
-        # Packing as one block is the fastest transposition.
+        # Packing it as a single block transposes it in registers.
         return pack(transposed.swapaxes(1, 2), channels_out).reshape(len(taps), -1, channels_out)
     if missing := -channels_out % per_vector:
         y = np.concatenate([y, np.zeros((*y.shape[:3], missing), y.dtype)], axis=3)

@@ -324,7 +324,7 @@ def test_rejects_invalid_settings(rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="steepness: expected a positive number, got 0"):
         FFJORD(2, rng, steepness=0)
     for kinetic in (-0.1, math.inf, math.nan, "0.1", Tensor(0.1)):
-        with pytest.raises(ValueError, match="kinetic: expected a finite number, at least 0, got"):
+        with pytest.raises(ValueError, match="kinetic: expected a finite number of at least 0, got"):
             FFJORD(2, rng, kinetic=kinetic)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="noise: expected 'rademacher', 'gaussian' or None, got 'uniform'"):
         FFJORD(2, rng, noise="uniform")  # type: ignore[arg-type]

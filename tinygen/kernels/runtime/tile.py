@@ -45,7 +45,7 @@ VECTOR_BYTES = _bytes_per_vector()
 # Rows of a tile of two vectors, largest first. It needs 2 registers per row, 2 for the operand vectors and 1 for the
 # broadcast scalar: 8 rows fit into 32 registers (AVX-512, AArch64) and 6 into 16 (AVX2, SSE). More would be spilled.
 TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 5, 4, 1)
-# Size of a row that `transpose` transposes, n elements. On an AMD EPYC with AVX-512, 64 bytes took twice as long as 32.
+# Size of a row of the n × n square that `transpose` transposes. Shuffles of wider registers are slower on AVX-512.
 SQUARE_BYTES = min(VECTOR_BYTES, 32)
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # numba.extending.intrinsic is not typed

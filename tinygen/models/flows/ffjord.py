@@ -129,8 +129,8 @@ class FFJORD(Flow):
         kinetic: weight κ ≥ 0 of the kinetic energy in `loss`; it limits how many evaluations the solver needs.
         noise: "rademacher" or "gaussian" noise for Hutchinson's estimate in `loss`; None for the exact trace.
         training: solver for `loss`, by default `Adaptive(1e-3, 1e-3)`. A fixed step lets the flow lower the loss by
-            errors of the solver instead of a better density, unless it is small; compare `loss` with `log_prob`
-            (only without `kinetic` is it the mean of −`log_prob`).
+            errors of the solver instead of a better density, unless it is small. Without `kinetic`, `loss` should agree
+            with the mean of −`log_prob`.
         solver: solver for `log_prob` and `sample`, by default `Adaptive()`.
         adjoint: compute gradients by the adjoint method instead of backpropagating through the solver's steps.
 
@@ -164,7 +164,7 @@ class FFJORD(Flow):
         require(noise in (None, "rademacher", "gaussian"), "noise", "'rademacher', 'gaussian' or None", repr(noise))
         check_positive(steepness=steepness)
         number = isinstance(kinetic, float | int | np.floating | np.integer)
-        require(number and 0 <= kinetic < math.inf, "kinetic", "a finite number, at least 0", repr(kinetic))
+        require(number and 0 <= kinetic < math.inf, "kinetic", "a finite number of at least 0", repr(kinetic))
         velocity = TimeDependentMLP(dim, rng, hidden, context, steepness)
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
         self.kinetic, self.noise, self.training = float(kinetic), noise, training or Adaptive(1e-3, 1e-3)
@@ -174,7 +174,7 @@ class FFJORD(Flow):
         return Flow(self._with(self.bijection.solver, x, rng), self.base).log_prob(x, context)
 
     def loss(self, x: TensorLike, context: Context = None, *, rng: Rng | None = None) -> Tensor:
-        """Return the mean of −ln p, in nats, + κ ∫₀¹ ‖f‖² dt, solved by `training`. With `noise`, rng is required."""
+        """Return the mean of −ln p (in nats) + κ ∫₀¹ ‖f‖² dt, solved by `training`. With `noise`, rng is required."""
         require(not self.noise or rng is not None, "rng", f"a np.random.Generator for {self.noise} noise", None)
         own = self._with(self.training, x, rng if self.noise else None)
         if not self.kinetic:
