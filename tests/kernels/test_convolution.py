@@ -114,6 +114,16 @@ def test_convolutions_are_adjoint(case: Case) -> None:
     assert np.ptp(forms) <= case.tolerance * scale
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [(32, 19), (19, 32), (19, 21), (32, 48)], ids=str)
+def test_weights_whether_or_not_channels_fill_vectors(channels: tuple[int, int], dtype: Any) -> None:
+    rng, taps = np.random.default_rng(0), ((0, 0), (1, -1))
+    x, y = (rng.normal(size=(3, 5, 4, n)).astype(dtype) for n in channels)
+    # Sums of at most 60 products of order 1, in another order.
+    tolerance = 200 * np.finfo(dtype).eps
+    np.testing.assert_allclose(conv_weight(x, y, taps, 1), reference.conv_weight(x, y, taps, 1), atol=tolerance)
+
+
 def test_phases_without_taps_are_left_out() -> None:
     """The cost of a transposed convolution then depends on the number of taps, not on the stride² phases."""
     found = phases(((-1, 0), (0, 1), (999, 1001)), 1000)
