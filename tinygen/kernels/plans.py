@@ -88,7 +88,8 @@ def plan(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, 
             runs.append([dy, (left + dx) * channels_in, channels_in, t * channels_in])
         following = (t + 1, dy, dx + 1)
     pixels = _tile_pixels(columns)
-    strip = 8 * pixels
+    strips = -(-columns // (8 * pixels))
+    strip = -(-columns // (strips * pixels)) * pixels  # of nearly equal length, for threads to share
     padded_row = (left + x_columns + right) * channels_in if left or right else 0
     row_offsets = [dy for _, dy, _ in live] or [0]
     x = (
@@ -101,7 +102,7 @@ def plan(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, 
         max(row_offsets),
     )
     y = ((phase[0] * y_columns + phase[1]) * channels, math.prod(shape_y), step * y_columns * channels, step * channels)
-    layout = Layout(rows, columns, channels, stride, -(-columns // strip), strip, *x, *y)
+    layout = Layout(rows, columns, channels, stride, strips, strip, *x, *y)
     work = 1 + min(columns, strip) * (len(live) * channels_in + MOVE) * channels
     vectors = 1 if channels <= lanes else 2
     return Plan((0,) * pixels, (0,) * vectors, np.array(runs, np.int64).reshape(-1, 4), layout, work)
