@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.kernels.packing import empty_pack, pack, pack_blocks
+from tinygen import get_num_threads, set_num_threads
+from tinygen.kernels import packing
+from tinygen.kernels.packing import pack
 
 Array = np.ndarray[Any, Any]
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40))
@@ -38,12 +40,12 @@ def test_equals_definition_for_any_memory_layout(layout: str, shape: tuple[int, 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_blocks_can_be_packed_in_parts(layout: str) -> None:
-    w = LAYOUTS[layout](np.random.default_rng(0).standard_normal((2, 17, 70)))
-    room = np.full((6, 34, 16), 7.0)
-    packed = room[:5]
-    packed[-1] = empty_pack(w, 16)[-1]
-    for first, last in ((3, 5), (0, 1), (1, 3)):
-        pack_blocks(packed, w, first, last)
-    np.testing.assert_array_equal(packed, plain_pack(w, 16))
-    assert (room[5] == 7).all()  # nothing is written beyond the last block
+def test_several_threads_pack_one_w(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_GRAIN", 0)
+    w, before = LAYOUTS[layout](np.random.default_rng(0).standard_normal((2, 17, 70))), get_num_threads()
+    try:
+        for threads in range(1, 7):
+            set_num_threads(threads)
+            np.testing.assert_array_equal(pack(w, 16), plain_pack(w, 16))
+    finally:
+        set_num_threads(before)

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from tinygen.kernels import reductions
 from tinygen.kernels.reductions import total
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
+from tinygen.kernels.runtime.team import run_parts
 from tinygen.testing import strategies as draws
 
 
@@ -79,7 +80,8 @@ def test_total_propagates_infinities_and_nan() -> None:
 def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
     x = np.random.default_rng(0).standard_normal((3, 20_000, 7)).astype(np.float32)
     one_part = np.zeros((3, -(-20_000 // reductions._CHUNK), 7))
-    reductions._sum_chunks(x, one_part, 0, one_part.shape[0] * one_part.shape[1])
+    size = one_part.shape[0] * one_part.shape[1]
+    run_parts(reductions._sum_chunks, size, size, x, one_part)
     np.testing.assert_array_equal(total(x, (1,)), one_part.sum(1))
 
 

@@ -6,7 +6,6 @@ Checked by: tests/kernels/test_activation.py
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from ..arguments import explained
 from . import reference
 from .runtime.arrays import Array, as_contiguous, as_rows, check_shape, compiles
 from .runtime.compilation import compiled
-from .runtime.pool import parallel_for, split
+from .runtime.parts import part
+from .runtime.team import run_parts
 
-_TANH_GRAIN, _GRAIN = 1 << 18, 1 << 19  # elements in a part of about 200 µs, with and without tanh
+_TANH_GRAIN, _GRAIN = 1 << 16, 1 << 17  # elements in a part of about 50 µs, with and without tanh
 _FEW = 1 << 12  # for fewer elements, NumPy is faster than calling a kernel
 f32 = np.float32
 
@@ -50,7 +50,7 @@ def fast_tanh(x: Any) -> Any:
 
 
 @compiled
-def _gate(x: Array, y: Array, start: int, stop: int) -> None:
+def gate_rows(x: Array, y: Array, start: int, stop: int) -> None:
     """y[i, j] = tanh(x[i, j]) σ(x[i, channels + j]) for rows start … stop."""
     channels = y.shape[1]
     for i in range(start, stop):
@@ -60,8 +60,15 @@ def _gate(x: Array, y: Array, start: int, stop: int) -> None:
 
 
 @compiled
-def _gate_vjp(x: Array, g: Array, dx: Array, start: int, stop: int) -> None:
+def _gate(x: Array, y: Array, team: Array, size: int) -> None:
+    start, stop = part(team, size)
+    gate_rows(x, y, start, stop)
+
+
+@compiled
+def _gate_vjp(x: Array, g: Array, dx: Array, team: Array, size: int) -> None:
     """With t = tanh a and σ = σ(b): da = g σ (1 - t²), db = g t σ (1 - σ)."""
+    start, stop = part(team, size)
     channels = g.shape[1]
     for i in range(start, stop):
         a, b, cotangent = x[i, :channels], x[i, channels:], g[i]
@@ -73,25 +80,29 @@ def _gate_vjp(x: Array, g: Array, dx: Array, start: int, stop: int) -> None:
 
 
 @compiled
-def _tanh_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
-    part, cotangent, out = y[start:stop], g[start:stop], dx[start:stop]
-    for i in range(part.size):
-        out[i] = cotangent[i] * (ONE - part[i] * part[i])
+def _tanh_vjp(y: Array, g: Array, dx: Array, team: Array, size: int) -> None:
+    start, stop = part(team, size)
+    values, cotangent, out = y[start:stop], g[start:stop], dx[start:stop]
+    for i in range(values.size):
+        out[i] = cotangent[i] * (ONE - values[i] * values[i])
 
 
 @compiled
-def _relu(x: Array, y: Array, start: int, stop: int) -> None:
-    part, out = x[start:stop], y[start:stop]  # a loop from 0 vectorises: Numba knows that its indices are not negative
-    for i in range(part.size):
-        v = part[i]
+def _relu(x: Array, y: Array, team: Array, size: int) -> None:
+    start, stop = part(team, size)
+    # A loop from 0 vectorises, as Numba knows that its indices are not negative.
+    values, out = x[start:stop], y[start:stop]
+    for i in range(values.size):
+        v = values[i]
         out[i] = f32(0) if v <= 0 else v  # NaN propagates
 
 
 @compiled
-def _relu_vjp(y: Array, g: Array, dx: Array, start: int, stop: int) -> None:
-    part, cotangent, out = y[start:stop], g[start:stop], dx[start:stop]
-    for i in range(part.size):
-        out[i] = f32(0) if part[i] <= 0 else cotangent[i]  # the cotangent of NaN reaches it
+def _relu_vjp(y: Array, g: Array, dx: Array, team: Array, size: int) -> None:
+    start, stop = part(team, size)
+    values, cotangent, out = y[start:stop], g[start:stop], dx[start:stop]
+    for i in range(values.size):
+        out[i] = f32(0) if values[i] <= 0 else cotangent[i]  # the cotangent of NaN reaches it
 
 
 @explained
@@ -107,7 +118,7 @@ def gated_activation(x: Array) -> Array:
         return reference.gated_activation(x)
     y = np.empty((*x.shape[:-1], x.shape[-1] // 2), x.dtype)
     rows = as_rows(x)
-    parallel_for(partial(_gate, rows, as_rows(y)), split(len(rows), 1 + _TANH_GRAIN // rows.shape[1]))
+    run_parts(_gate, len(rows), 1 + _TANH_GRAIN // rows.shape[1], rows, as_rows(y))
     return y
 
 
@@ -124,7 +135,7 @@ def gated_activation_vjp(x: Array, g: Array) -> Array:
         return reference.gated_activation_vjp(x, g)
     dx = np.empty(x.shape, x.dtype)
     rows = as_rows(x)
-    parallel_for(partial(_gate_vjp, rows, as_rows(g), as_rows(dx)), split(len(rows), 1 + _TANH_GRAIN // rows.shape[1]))
+    run_parts(_gate_vjp, len(rows), 1 + _TANH_GRAIN // rows.shape[1], rows, as_rows(g), as_rows(dx))
     return dx
 
 
@@ -132,7 +143,7 @@ def _elementwise(kernel: Callable[..., None], *arrays: Array) -> Array:
     """Run a kernel on the flattened arrays and return its output."""
     y = np.empty(arrays[0].shape, arrays[0].dtype)
     flat = [as_contiguous(array).reshape(-1) for array in arrays]
-    parallel_for(partial(kernel, *flat, y.reshape(-1)), split(y.size, _GRAIN))
+    run_parts(kernel, y.size, _GRAIN, *flat, y.reshape(-1))
     return y
 
 

@@ -9,8 +9,7 @@ as im2col and BLAS: they read every element once and write nothing but the resul
 Checked by: tests/kernels/test_convolution.py
 """
 
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -19,16 +18,16 @@ import numpy as np
 
 from ..arguments import explained
 from . import reference
-from .packing import empty_pack, pack, pack_blocks
+from .packing import pack
 from .plans import MOVE, Phase, Strides, phases, plan, planar, spans, swapped
 from .reference import Size, Taps, Term
 from .runtime.arrays import Array, aligned_empty, as_contiguous
-from .runtime.pool import parallel_for, split
+from .runtime.team import run_parts
 from .runtime.tile import TILE_ROWS, lanes
 from .tile_loops import convolve, correlate, fold
 
-# Multiply-adds in a part of about 200 µs (one core of an AMD EPYC with AVX-512 at 90 GFLOP/s: benchmarks/layers.py).
-GRAIN = 1 << 23
+# Multiply-adds in a part of about 40 µs (one core of an AMD EPYC with AVX-512 at 100 GFLOP/s: benchmarks/layers.py).
+GRAIN = 1 << 21
 _SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least; chunks
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
@@ -142,23 +141,12 @@ def convolve_into(
     p = plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype))
     if p is None:
         return
-    packed = empty_pack(w, lanes(y.dtype) * len(p.vectors))
+    packed = pack(w, lanes(y.dtype) * len(p.vectors))
     strips, blocks = len(y) * p.layout.rows * p.layout.strips, len(packed)
-    parts = [(*part, 0, blocks) for part in split(strips, 1 + GRAIN // p.work)]
-    kernel = partial(
-        convolve, p.pixels, p.vectors, x.reshape(-1), packed, p.runs, *terms, relu, y.reshape(-1), p.layout
-    )
-    if len(parts) > 1:
-        pack_blocks(packed, w, 0, blocks)
-        parallel_for(kernel, parts)
-        return
-
-    def pack_and_convolve(first: int, last: int) -> None:
-        pack_blocks(packed, w, first, last)
-        kernel(0, strips, first, last)
-
-    # Few pixels: split the output channels instead, and pack them in parallel.
-    parallel_for(pack_and_convolve, split(blocks, 1 + GRAIN * blocks // (p.work * strips)))
+    by_block = strips < 2 * (1 + GRAIN // p.work)  # few pixels: split the output channels instead
+    size, work = (blocks, max(1, p.work * strips // blocks)) if by_block else (strips, p.work)
+    arguments = x.reshape(-1), packed, p.runs, *terms, relu, y.reshape(-1), p.layout, strips, by_block
+    run_parts(convolve, size, 1 + GRAIN // work, p.pixels, p.vectors, *arguments)
 
 
 def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
@@ -174,24 +162,14 @@ def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
     chunks = max(1, min(_MAX_CHUNKS, pixels // _CHUNK)) if small else 1
     w = aligned_empty((chunks, taps, channels_a, channels_b), a.dtype)
     w[...] = 0
-    arrays, heights = (a.reshape(-1), b.reshape(-1), table, strides, len(a)), _tile_heights(channels_a)
-    parts, first = [], 0
-    for height, groups in heights:
-        kernel = partial(correlate, (0,) * height, vectors, *arrays, first, groups, w)
-        work = 1 + pixels * MOVE * channels_b // chunks  # reading b takes longer than the arithmetic of a tile
-        parts += [(kernel, *part) for part in split(chunks * taps * groups, 1 + GRAIN // work)]
+    arrays, first = (a.reshape(-1), b.reshape(-1), table, strides, len(a)), 0
+    work = 1 + pixels * MOVE * channels_b // chunks  # reading b takes longer than the arithmetic of a tile
+    for height, groups in _tile_heights(channels_a):
+        rest = first, groups, w
+        run_parts(correlate, chunks * taps * groups, 1 + GRAIN // work, (0,) * height, vectors, *arrays, *rest)
         first += height * groups
-    if len(parts) > len(heights):
-        parallel_for(_call, parts)
-    else:  # too little work for another thread
-        for part in parts:
-            _call(*part)
     total: Array = w[0] if chunks == 1 else np.add.reduce(w)
     return total
-
-
-def _call(kernel: Callable[[int, int], None], start: int, stop: int) -> None:
-    kernel(start, stop)
 
 
 @cache
@@ -212,7 +190,7 @@ def _scatter_columns(x: Array, y: Array, transposed: Array, taps: Taps, stride: 
     convolve_into(columns, y, matrix, ((0, 0),), 1, flat_terms(None, None, columns.shape, columns.dtype), False)
     table, strides = spans(taps, stride, x.shape[1:], columns.shape[1:], few)
     arguments = x.reshape(-1), columns.reshape(-1), table, strides, few
-    parallel_for(partial(fold, *arguments), split(len(x), 1 + (GRAIN >> 4) // (1 + columns[0].size)))
+    run_parts(fold, len(x), 1 + (GRAIN >> 4) // (1 + columns[0].size), *arguments)
 
 
 def _planar(x: Array) -> Array:

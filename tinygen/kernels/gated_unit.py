@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from ..arguments import explained
-from .activation import _gate, gated_activation
+from .activation import gate_rows, gated_activation
 from .position import AtPosition, _evaluate, tile_rows
 from .runtime.arrays import Array
 from .runtime.compilation import compiled
@@ -33,7 +33,7 @@ def _evaluate_unit(
     n, channels, first = len(next_skip), w_skip.shape[1] - 1, np.zeros(1, np.int64)
     gates, z = np.empty((n, 2 * channels), x.dtype), np.empty((n, channels), x.dtype)
     _evaluate(rows, x, starts, w_gate, context, False, gates, start, stop)
-    _gate(gates, z, start, stop)
+    gate_rows(gates, z, start, stop)
     if next_h.size:
         _evaluate(rows, z, first, w_h, h, False, next_h, start, stop)
     _evaluate(rows, z, first, w_skip, skip, False, next_skip, start, stop)

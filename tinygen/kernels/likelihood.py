@@ -5,26 +5,26 @@ The kernels are for float32; other dtypes are computed by reference.py.
 Checked by: tests/kernels/test_likelihood.py
 """
 
-from functools import partial
-
 import numpy as np
 
 from . import reference
 from .activation import HALF, ONE, fast_tanh
 from .runtime.arrays import Array, as_contiguous, check_dtype, compiles
 from .runtime.compilation import compiled
-from .runtime.pool import parallel_for, split
+from .runtime.parts import part
+from .runtime.team import run_parts
 
-_GRAIN = 1 << 18  # logits in a part of about 200 µs
+_GRAIN = 1 << 15  # logits in a part of about 50 µs
 f32 = np.float32
 
 
 @compiled
-def _bernoulli(x: Array, k: Array, y: Array, start: int, stop: int) -> None:
+def _bernoulli(x: Array, k: Array, y: Array, team: Array, size: int) -> None:
     """y[i] = Σⱼ ln σ(±x[i, j]) for rows start … stop, where ln σ(v) = min(v, 0) + ln σ(|v|).
 
     The logarithm of a product of 64 factors replaces 64 logarithms; as σ(|v|) ≥ ½, the product cannot underflow.
     """
+    start, stop = part(team, size)
     for i in range(start, stop):
         row, bits = x[i], k[i]
         total = 0.0
@@ -39,8 +39,9 @@ def _bernoulli(x: Array, k: Array, y: Array, start: int, stop: int) -> None:
 
 
 @compiled
-def _bernoulli_vjp(x: Array, k: Array, g: Array, dx: Array, start: int, stop: int) -> None:
+def _bernoulli_vjp(x: Array, k: Array, g: Array, dx: Array, team: Array, size: int) -> None:
     """dx[i, j] = g[i] (k[i, j] − σ(x[i, j]))"""
+    start, stop = part(team, size)
     for i in range(start, stop):
         row, bits, out, cotangent = x[i], k[i], dx[i], g[i]
         for j in range(row.size):
@@ -59,8 +60,7 @@ def bernoulli(x: Array, k: Array) -> Array:
     if not compiles(x):
         return reference.bernoulli(x, k)
     y = np.empty(len(x), x.dtype)
-    kernel = partial(_bernoulli, as_contiguous(x), as_contiguous(k), y)
-    parallel_for(kernel, split(len(x), _GRAIN // x.shape[1] + 1))
+    run_parts(_bernoulli, len(x), _GRAIN // x.shape[1] + 1, as_contiguous(x), as_contiguous(k), y)
     return y
 
 
@@ -76,6 +76,6 @@ def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
     if not compiles(x, g):
         return reference.bernoulli_vjp(x, k, g)
     dx = np.empty(x.shape, x.dtype)
-    kernel = partial(_bernoulli_vjp, as_contiguous(x), as_contiguous(k), as_contiguous(g), dx)
-    parallel_for(kernel, split(len(x), _GRAIN // x.shape[1] + 1))
+    arrays = as_contiguous(x), as_contiguous(k), as_contiguous(g), dx
+    run_parts(_bernoulli_vjp, len(x), _GRAIN // x.shape[1] + 1, *arrays)
     return dx

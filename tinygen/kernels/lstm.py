@@ -13,7 +13,6 @@ Source: Hochreiter & Schmidhuber, "Long short-term memory", 1997; with the forge
 Checked by: tests/kernels/test_lstm.py
 """
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,8 @@ from .activation import HALF, ONE, fast_tanh
 from .packing import pack
 from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
-from .runtime.pool import parallel_for, split
+from .runtime.parts import part
+from .runtime.team import run_parts
 from .runtime.tile import TILE_ROWS, fma, lanes, store, zeros
 
 _TILE = (0,) * TILE_ROWS[0], (0,) * 2  # the lengths are the shape of a tile: examples × vectors
@@ -57,9 +57,10 @@ def _tanh_of_sum(x: Array, z: Array, y: Array) -> None:
 
 @compiled
 def _forward(
-    examples: Any, vectors: Any, x: Array, u: Array, y: Array, cells: Array, gates: Array, start: int, stop: int
+    examples: Any, vectors: Any, x: Array, u: Array, y: Array, cells: Array, gates: Array, team: Array, count: int
 ) -> None:
-    """Run examples start … stop. Loops are short, as LLVM only vectorises loops over few arrays that may overlap."""
+    """Run a part of the examples. Loops are short, as LLVM only vectorises loops over few arrays that may overlap."""
+    start, stop = part(team, count)
     size = y.shape[2]
     n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
     h, z = np.zeros((n, size), x.dtype), np.zeros((n, 4 * size), x.dtype)
@@ -84,9 +85,10 @@ def _forward(
 
 @compiled
 def _backward(
-    examples: Any, vectors: Any, dy: Array, u: Array, cells: Array, gates: Array, dx: Array, start: int, stop: int
+    examples: Any, vectors: Any, dy: Array, u: Array, cells: Array, gates: Array, dx: Array, team: Array, count: int
 ) -> None:
-    """Run examples start … stop backwards in time; u is transposed and packed."""
+    """Run a part of the examples backwards in time; u is transposed and packed."""
+    start, stop = part(team, count)
     size = dy.shape[2]
     n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
     dh, dc, da = np.zeros((n, size), dy.dtype), np.zeros((n, size), dy.dtype), np.zeros((n, 4 * size), dy.dtype)
@@ -129,7 +131,7 @@ def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:
     h, c, gates = (np.empty(shape, x.dtype) for shape in ((n, length, size), (n, length + 1, size), x.shape))
     c[:, 0] = 0
     inputs, matrix = as_contiguous(x), _tiled(u)
-    parallel_for(partial(_forward, *_TILE, inputs, matrix, h, c, gates), split(n, _grain(length, u)))
+    run_parts(_forward, n, _grain(length, u), *_TILE, inputs, matrix, h, c, gates)
     return h, c, gates
 
 
@@ -144,7 +146,7 @@ def lstm_vjp(dh: Array, u: Array, c: Array, gates: Array) -> Array:
         check_shape(name, array, shape)
         check_dtype(name, array, np.float32)
     dx, matrix, inputs = np.empty(gates.shape, gates.dtype), _tiled(u.T), (as_contiguous(c), as_contiguous(gates))
-    parallel_for(partial(_backward, *_TILE, as_contiguous(dh), matrix, *inputs, dx), split(n, _grain(length, u)))
+    run_parts(_backward, n, _grain(length, u), *_TILE, as_contiguous(dh), matrix, *inputs, dx)
     return dx
 
 
@@ -158,8 +160,8 @@ def _check(x: Array, u: Array) -> tuple[int, int, int]:
 
 
 def _grain(length: int, u: Array) -> int:
-    """Return the number of examples that take about 200 µs: 2¹⁸ elements of tanh or 2²³ multiply-adds."""
-    return int(max(len(_TILE[0]), (1 << 18) // (length * (u.shape[1] + u.size // 32) + 1)))
+    """Return the number of examples that take about 50 µs: 2¹⁶ elements of tanh or 2²¹ multiply-adds."""
+    return int(max(len(_TILE[0]), (1 << 16) // (length * (u.shape[1] + u.size // 32) + 1)))
 
 
 def _tiled(w: Array) -> Array:

@@ -9,17 +9,17 @@ Checked by: tests/kernels/test_mixture.py
 """
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .runtime.arrays import Array, as_contiguous, check_shape
 from .runtime.compilation import compiled
-from .runtime.pool import parallel_for, split
+from .runtime.parts import part
+from .runtime.team import run_parts
 
 _TINY = 1e-290  # terms of a smaller sum may have underflowed
-_GRAIN = 1 << 12  # components in a part of about 200 µs, at about 40 ns each
+_GRAIN = 1 << 10  # components in a part of about 50 µs, at about 40 ns each
 # Rows of the workspace t (8, K): w, 1/s, a, h = (ln σ′)′(a) = σ(−a) − σ(a), the responsibilities ρᵘ, ρʳ and ρᵈ, and
 # pₖ = wₖ σ′(aₖ)/sₖ (1/F + 1/(1 − F)), whose sum is the derivative of logit F
 _W, _RATE, _A, _H, _U, _R, _D, _P = range(8)
@@ -90,7 +90,8 @@ def _softmax_in_place(logits: Array) -> float:
 
 
 @compiled
-def _forward(x: Array, rows: Array, y: Array, start: int, stop: int) -> None:
+def _forward(x: Array, rows: Array, y: Array, team: Array, size: int) -> None:
+    start, stop = part(team, size)
     t = np.empty((8, rows.shape[1] // 3))
     for i in range(start, stop):
         row = rows[i % len(rows)]
@@ -101,8 +102,9 @@ def _forward(x: Array, rows: Array, y: Array, start: int, stop: int) -> None:
 
 
 @compiled
-def _vjp(x: Array, rows: Array, g: Array, cotangent: Array, start: int, stop: int) -> None:
+def _vjp(x: Array, rows: Array, g: Array, cotangent: Array, team: Array, count: int) -> None:
     """x̄ = −Σ μ̄,   π̄ = g₀ (ρᵘ − ρʳ) + g₁ (ρᵈ − w),   μ̄ = −g₀ p − g₁ ρᵈ h/s,   (ln s)¯ = −g₀ p a s − g₁ ρᵈ (1 + a h)"""
+    start, stop = part(team, count)
     size = rows.shape[1] // 3
     t = np.empty((8, size))
     for i in range(start, stop):
@@ -122,7 +124,8 @@ def _vjp(x: Array, rows: Array, g: Array, cotangent: Array, start: int, stop: in
 
 
 @compiled
-def _quantiles(logit: Array, rows: Array, x: Array, start: int, stop: int) -> None:
+def _quantiles(logit: Array, rows: Array, x: Array, team: Array, count: int) -> None:
+    start, stop = part(team, count)
     t = np.empty((8, rows.shape[1] // 3))
     for i in range(start, stop):
         row = rows[i % len(rows)]
@@ -201,7 +204,7 @@ def mixture(x: Array, parameters: Array) -> Array:
     """
     flat, rows, dtype = _operands(x, parameters)
     y = np.empty((2, x.size), dtype if dtype == np.float32 else np.float64)
-    parallel_for(partial(_forward, flat, rows, y), split(x.size, _grain(rows)))
+    run_parts(_forward, x.size, _grain(rows), flat, rows, y)
     return y.reshape(2, *x.shape).astype(dtype, copy=False)
 
 
@@ -215,7 +218,7 @@ def mixture_vjp(x: Array, parameters: Array, g: Array) -> Array:
     check_shape("g", g, (2, *x.shape))
     cotangents, dtype = _real("g", g).reshape(2, -1), _result_dtype(g)
     result = np.empty((x.size, 1 + rows.shape[1]), cotangents.dtype)
-    parallel_for(partial(_vjp, flat, rows, cotangents, result), split(x.size, _grain(rows)))
+    run_parts(_vjp, x.size, _grain(rows), flat, rows, cotangents, result)
     return result.reshape(*x.shape, 1 + rows.shape[1]).astype(dtype, copy=False)
 
 
@@ -228,5 +231,5 @@ def mixture_quantile(logit: Array, parameters: Array) -> Array:
     flat, rows, _ = _operands(logit, parameters)
     x = np.empty(logit.size)
     grain = 1 + _grain(rows) // 8  # about eight evaluations each
-    parallel_for(partial(_quantiles, flat, rows, x), split(x.size, grain))
+    run_parts(_quantiles, x.size, grain, flat, rows, x)
     return x.reshape(logit.shape)

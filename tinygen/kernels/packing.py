@@ -12,36 +12,29 @@ import numba
 
 from .runtime.arrays import Array, aligned_empty, as_contiguous
 from .runtime.compilation import compiled
+from .runtime.parts import part
+from .runtime.team import run_parts
 from .runtime.tile import SQUARE_BYTES, transpose
+
+_GRAIN = 1 << 16  # weights in a part of about 10 µs
 
 
 def pack(w: Array, width: int) -> Array:
     """Pack weights (taps, C_in, C_out) as (blocks, taps · C_in, width)."""
-    packed = empty_pack(w, width)
-    pack_blocks(packed, w, 0, len(packed))
-    return packed
-
-
-def empty_pack(w: Array, width: int) -> Array:
-    """Return an array for `pack_blocks`, with zeros in the last block if w does not fill it."""
     taps, channels_in, channels = w.shape
     packed = aligned_empty((-(-channels // width), taps * channels_in, width), w.dtype)
     if channels % width:
         packed[-1] = 0
+    transposed = w.swapaxes(1, 2)
+    by_square = transposed.flags.c_contiguous and not w.flags.c_contiguous and not numba.config.DISABLE_JIT
+    kernel, source = (_transpose, transposed) if by_square else (_copy, w)
+    run_parts(kernel, len(packed), 1 + _GRAIN // (1 + taps * channels_in * width), packed, as_contiguous(source))
     return packed
 
 
-def pack_blocks(packed: Array, w: Array, first: int, last: int) -> None:
-    """Fill the blocks first … last of `packed`, so that several threads can pack one w."""
-    transposed = w.swapaxes(1, 2)
-    if transposed.flags.c_contiguous and not w.flags.c_contiguous and not numba.config.DISABLE_JIT:
-        _transpose(packed, as_contiguous(transposed), first, last)
-    else:
-        _copy(packed, as_contiguous(w), first, last)
-
-
 @compiled
-def _copy(packed: Array, w: Array, first: int, last: int) -> None:
+def _copy(packed: Array, w: Array, team: Array, size: int) -> None:
+    first, last = part(team, size)
     taps, depth, channels = w.shape
     for block in range(first, last):
         channel = block * packed.shape[2]
@@ -53,7 +46,8 @@ def _copy(packed: Array, w: Array, first: int, last: int) -> None:
 
 
 @compiled
-def _transpose(packed: Array, w: Array, first: int, last: int) -> None:
+def _transpose(packed: Array, w: Array, team: Array, size: int) -> None:
+    first, last = part(team, size)
     taps, channels, depth = w.shape
     flat, source, width, n = packed.reshape(-1), w.reshape(-1), packed.shape[2], SQUARE_BYTES // w.itemsize
     for block in range(first, last):

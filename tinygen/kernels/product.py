@@ -1,4 +1,4 @@
-"""Matrix products: NumPy's for small matrices, the convolution kernels on the worker pool for large ones.
+"""Matrix products: NumPy's for small matrices, the convolution kernels, on several threads, for large ones.
 
 A matrix product is a convolution with one tap, so the tile loops compute it too, as fast as OpenBLAS on one core. This
 avoids the threads of OpenBLAS, which spin: next to one busy process, a 512 × 512 product takes 4.9 ms on two of them on

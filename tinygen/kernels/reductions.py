@@ -7,24 +7,25 @@ Checked by: tests/kernels/test_reductions.py
 """
 
 import math
-from functools import partial
 
 import numpy as np
 
 from .runtime.arrays import Array, as_contiguous, compiles
 from .runtime.compilation import compiled
-from .runtime.pool import parallel_for, split
+from .runtime.parts import part
+from .runtime.team import run_parts
 
 _BLOCK = 64  # terms that are added in float32, one after another
 _LONG_BLOCK = 512  # terms of a row that are added in float32, in the lanes of a register
 _SHORT = 1 << 9  # terms along other axes that NumPy may add in float32, one after another: a kernel takes as long
 _CHUNK = 1 << 12  # rows per row of partial sums; fixed, so that the result does not depend on the number of threads
-_GRAIN = 1 << 20  # elements in a part of about 200 µs
+_GRAIN = 1 << 18  # elements in a part of about 50 µs
 
 
 @compiled
-def _sum_each_row(x: Array, sums: Array, start: int, stop: int) -> None:
+def _sum_each_row(x: Array, sums: Array, team: Array, size: int) -> None:
     """sums[i] = Σⱼ x[i, j]: blocks in the dtype of x, their sums in float64."""
+    start, stop = part(team, size)
     for i in range(start, stop):
         sums[i] = 0
         for first in range(0, x.shape[1], _LONG_BLOCK):
@@ -36,11 +37,12 @@ def _sum_each_row(x: Array, sums: Array, start: int, stop: int) -> None:
 
 
 @compiled
-def _sum_chunks(x: Array, sums: Array, start: int, stop: int) -> None:
+def _sum_chunks(x: Array, sums: Array, team: Array, size: int) -> None:
     """sums[b, chunk, j] = Σ x[b, i, j] over the rows of each chunk: blocks in the dtype of x, their sums in float64."""
+    start, stop = part(team, size)
     block = np.zeros(x.shape[2], x.dtype)
-    for part in range(start, stop):
-        b, chunk = part // sums.shape[1], part % sums.shape[1]
+    for index in range(start, stop):
+        b, chunk = index // sums.shape[1], index % sums.shape[1]
         for first in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, x.shape[1]), _BLOCK):
             block[:] = 0
             for i in range(first, min(first + _BLOCK, x.shape[1])):
@@ -102,7 +104,7 @@ def _sum_groups(x: Array, axes: tuple[int, ...]) -> Array:
 def _sum_columns(x: Array) -> Array:
     """y[i] = Σⱼ x[i, j], in float64."""
     sums, x = np.empty(len(x)), as_contiguous(x)
-    parallel_for(partial(_sum_each_row, x, sums), split(len(x), 1 + _GRAIN // x.shape[1]))
+    run_parts(_sum_each_row, len(x), 1 + _GRAIN // x.shape[1], x, sums)
     return sums
 
 
@@ -112,5 +114,5 @@ def _sum_rows(x: Array) -> Array:
     x = np.asarray(x, np.float32)  # the result of another call is float64
     sums = np.zeros((batch, -(-rows // _CHUNK), columns))
     work = min(rows, _CHUNK) * columns
-    parallel_for(partial(_sum_chunks, x, sums), split(batch * sums.shape[1], 1 + _GRAIN // work))
+    run_parts(_sum_chunks, batch * sums.shape[1], 1 + _GRAIN // work, x, sums)
     return sums.sum(1) if sums.shape[1] > 1 else sums[:, 0]

@@ -11,16 +11,16 @@ Checked by: tests/kernels/test_spline.py, tests/bijections/test_rational_quadrat
 """
 
 import math
-from functools import partial
 
 import numpy as np
 
 from .reference import sigmoid
 from .runtime.arrays import Array, as_contiguous, as_floating, check_shape
 from .runtime.compilation import compiled
-from .runtime.pool import parallel_for, split
+from .runtime.parts import part
+from .runtime.team import run_parts
 
-_GRAIN = 1 << 12  # elements in a part of about 200 µs, at about 50 ns each
+_GRAIN = 1 << 10  # elements in a part of about 50 µs, at about 50 ns each
 
 
 @compiled
@@ -42,7 +42,8 @@ def _place(x: float, knots: Array, inverse: bool) -> tuple[int, float, float, fl
 
 
 @compiled
-def _values(x: Array, knots: Array, inverse: bool, y: Array, start: int, stop: int) -> None:
+def _values(x: Array, knots: Array, inverse: bool, y: Array, team: Array, size: int) -> None:
+    start, stop = part(team, size)
     for i in range(start, stop):
         v = np.float64(x[i])
         if abs(v) >= knots[i, 0, -1]:
@@ -59,12 +60,13 @@ def _values(x: Array, knots: Array, inverse: bool, y: Array, start: int, stop: i
 
 
 @compiled
-def _vjps(x: Array, knots: Array, inverse: bool, g: Array, cotangents: Array, start: int, stop: int) -> None:
+def _vjps(x: Array, knots: Array, inverse: bool, g: Array, cotangents: Array, team: Array, count: int) -> None:
     """Write the cotangents of x and of the knots, which are flat.
 
     The inverse (x(z, θ), −l(x(z, θ), θ)) of the map (z, l)(x, θ) has the cotangents of that map for g_l ← −g_l and
     g_z ← −z̄, where z̄ = (g_x − g_l ∂l/∂x) / (∂z/∂x), by the implicit function theorem.
     """
+    start, stop = part(team, count)
     size = knots.shape[2]
     for i in range(start, stop):
         v, by_z, by_log = np.float64(x[i]), np.float64(g[0, i]), np.float64(g[1, i])
@@ -163,7 +165,7 @@ def spline(x: Array, knots: Array, inverse: bool) -> Array:
     """
     flat, rows, dtype = _operands(x, knots)
     y = np.empty((2, flat.size), flat.dtype)
-    parallel_for(partial(_values, flat, rows, inverse, y), split(flat.size, _GRAIN))
+    run_parts(_values, flat.size, _GRAIN, flat, rows, inverse, y)
     return y.reshape(2, *x.shape).astype(dtype, copy=False)
 
 
@@ -178,5 +180,5 @@ def spline_vjp(x: Array, knots: Array, inverse: bool, g: Array) -> Array:
     check_shape("g", g, (2, *x.shape))
     cotangents = np.empty((flat.size, 1 + 3 * rows.shape[2]), flat.dtype)
     given = as_contiguous(g.astype(flat.dtype, copy=False)).reshape(2, -1)
-    parallel_for(partial(_vjps, flat, rows, inverse, given, cotangents), split(flat.size, _GRAIN))
+    run_parts(_vjps, flat.size, _GRAIN, flat, rows, inverse, given, cotangents)
     return cotangents.reshape(*x.shape, cotangents.shape[1]).astype(g.dtype, copy=False)

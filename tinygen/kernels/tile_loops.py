@@ -17,6 +17,7 @@ import numpy as np
 from .plans import Layout, Strides
 from .runtime.arrays import Array
 from .runtime.compilation import compiled
+from .runtime.parts import part
 from .runtime.tile import VECTOR_BYTES, add, fma, relu, store, zeros
 
 
@@ -39,14 +40,22 @@ def _pad_rows(padded: Array, x: Array, base: int, z: Layout, first: int, last: i
 def convolve(
     pixels: Any, vectors: Any,
     x: Array, w: Array, runs: Array, residual: Array, bias: Array, apply_relu: int, y: Array, z: Layout,
-    start: int, stop: int, first_block: int, last_block: int,
+    strips: int, by_block: bool, team: Array, size: int,
 ) -> None:  # fmt: skip
-    """y = residual + bias + Σ x w over strips start … stop of all rows of all images; with `apply_relu`, max(y, 0).
+    """y = residual + bias + Σ x w for all strips of all rows of all images; with `apply_relu`, max(y, 0).
+
+    A part is a range of the strips, or `by_block` a range of the blocks.
 
     x, y: flat images; residual: likewise, or empty.
-    w: (blocks, taps · channels_in, lanes), one block of output channels after another; only first … last are computed.
+    w: (blocks, taps · channels_in, lanes), one block of output channels after another.
     runs: per run of neighbouring taps: row offset, address, length, first row of w.
     """
+    start, stop = part(team, size)
+    first_block, last_block = 0, w.shape[0]
+    if by_block:
+        first_block, last_block, start, stop = start, stop, 0, strips
+    if first_block == last_block:
+        return
     tile_pixels, lanes, depth = len(pixels), w.shape[2], w.shape[1]
     x_step, per_image, flat_w = z.stride * z.x_pixel, z.rows * z.strips, w.reshape(-1)
     source, x_row = x, z.x_row
@@ -87,13 +96,14 @@ def convolve(
 def correlate(
     height: Any, vectors: Any,
     a: Array, b: Array, spans: Array, z: Strides, images: int, first_channel: int, groups: int, w: Array,
-    start: int, stop: int,
+    team: Array, size: int,
 ) -> None:  # fmt: skip
     """w[chunk, t, k, n] += Σ a(k) b(n) over the pixels of all images that are in the chunk and in tap t's span.
 
     a, b: flat images.  w: (chunks, taps, channels_a, channels_b). Per tap, the channels k from first_channel on are
-    divided into `groups` of one tile's height each; start … stop count these groups over all taps of all chunks.
+    divided into `groups` of one tile's height each; a part is a range of these groups over all taps of all chunks.
     """
+    start, stop = part(team, size)
     chunks, taps, channels_a, channels_b = w.shape
     tile_height, lanes, tiles = len(height), (len(vectors) * VECTOR_BYTES) // w.itemsize, taps * groups
     flat_w = w.reshape(-1)
@@ -130,8 +140,9 @@ def correlate(
 
 
 @compiled
-def fold(a: Array, b: Array, spans: Array, z: Strides, channels: int, start: int, stop: int) -> None:
-    """a(p) += b(q) for every tap and the pixels in its span, in images start … stop with few channels."""
+def fold(a: Array, b: Array, spans: Array, z: Strides, channels: int, team: Array, size: int) -> None:
+    """a(p) += b(q) for every tap and the pixels in its span, in a part of the images, which have few channels."""
+    start, stop = part(team, size)
     for image in range(start, stop):
         for i in range(z.rows):  # outside the loop over taps, so that a row of b stays in the L1 cache
             for t in range(spans.shape[0]):

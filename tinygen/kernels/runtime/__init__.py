@@ -1,1 +1,1 @@
-"""Infrastructure of the kernels: SIMD register tiles, the worker pool, memory layout, the allocator."""
+"""Infrastructure of the kernels: SIMD register tiles, threads, memory layout, the allocator."""

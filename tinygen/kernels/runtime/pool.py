@@ -1,10 +1,8 @@
-"""The worker pool: parts of a large operation run on several threads.
+"""The number of threads, and the worker pool: it runs Python functions that spend their time without the GIL.
 
-A kernel is a serial function that releases the GIL, so plain Python threads can run its parts at the same time.
+Such functions are the shards of a batch (training/shards.py); parts of one kernel run on the team instead (team.py).
 `parallel_for` submits every part but the first to a `ThreadPoolExecutor`, runs the first in the calling thread, and
-then every part that no worker has started. So the caller never waits for a worker that is asleep or busy, and no
-thread spins. Waking a worker takes about 50 µs; `split` therefore makes no part smaller than a `grain`, which each
-kernel sets to about 200 µs of its work.
+then every part that no worker has started. So the caller never waits for a worker that is asleep or busy.
 
 The number of threads is set by `set_num_threads`. By default it is the first of the environment variables
 TINYGEN_NUM_THREADS, OMP_NUM_THREADS and NUMBA_NUM_THREADS that is set, or the number of CPUs available to the process.
@@ -33,8 +31,12 @@ def _default_num_threads() -> int:
     for name in ("TINYGEN_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         if value := os.environ.get(name, "").split(",")[0].strip():  # OpenMP allows a list, one entry per nesting level
             return _thread_count(name, value)
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cpus, _MAX_THREADS)
+    return min(available_cpus(), _MAX_THREADS)
+
+
+def available_cpus() -> int:
+    """Return the number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _num_threads = _default_num_threads()
@@ -70,9 +72,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_executor)
 
 
+def count_parts(size: int, grain: int) -> int:
+    """Return the number of parts of range(size): at most one per thread, at least one, none smaller than `grain`."""
+    return max(1, min(_num_threads, size // max(grain, 1)))
+
+
 def split(size: int, grain: int = 1) -> list[tuple[int, int]]:
     """Split range(size) into contiguous parts (start, stop), at most one per thread and none smaller than `grain`."""
-    count = max(1, min(_num_threads, size // max(grain, 1)))
+    count = count_parts(size, grain)
     return [(i * size // count, (i + 1) * size // count) for i in range(count)] if size > 0 else []
 
 
