@@ -18,7 +18,7 @@ from .plans import Layout, Strides
 from .runtime.arrays import Array
 from .runtime.compilation import compiled
 from .runtime.parts import part
-from .runtime.tile import VECTOR_BYTES, add, fma, relu, store, zeros
+from .runtime.tile import CACHE_LINE, VECTOR_BYTES, add, fma, prefetch, relu, store, zeros
 
 
 @compiled
@@ -106,7 +106,7 @@ def correlate(
     start, stop = part(team, size)
     chunks, taps, channels_a, channels_b = w.shape
     tile_height, lanes, tiles = len(height), (len(vectors) * VECTOR_BYTES) // w.itemsize, taps * groups
-    flat_w = w.reshape(-1)
+    flat_w, line = w.reshape(-1), CACHE_LINE // w.itemsize
     # About 128 pixels of a and b stay in the L1 cache while all tiles of w pass over them.
     block_columns = min(z.columns, 128)
     block_rows = max(1, 128 // block_columns)
@@ -120,6 +120,13 @@ def correlate(
                 block // across % down * block_rows,
                 block % across * block_columns,
             )
+            # Every tile reads two cache lines of each pixel: too few to be loaded ahead by the CPU itself.
+            for i in range(top, min(top + block_rows, z.rows)):
+                for j in range(left, min(left + block_columns, z.columns)):
+                    for c in range(0, channels_a, line):
+                        prefetch(a, image * z.a_image + i * z.a_row + j * z.a_pixel + c)
+                    for c in range(0, channels_b, line):
+                        prefetch(b, image * z.b_image + i * z.b_row + j * z.b_pixel + c)
             for n in range(0, channels_b, lanes):
                 for t in range(first // groups, (last + groups - 1) // groups):
                     i_first, i_last = max(top, spans[t, 0]), min(top + block_rows, spans[t, 1])

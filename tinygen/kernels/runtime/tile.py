@@ -47,6 +47,7 @@ VECTOR_BYTES = _bytes_per_vector()
 TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 5, 4, 1)
 # Size of a row of the n × n square that `transpose` transposes. Shuffles of wider registers are slower on AVX-512.
 SQUARE_BYTES = min(VECTOR_BYTES, 32)
+CACHE_LINE = 64  # bytes
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # numba.extending.intrinsic is not typed
 
@@ -266,3 +267,19 @@ def transpose(typing: Any, y: Any, q: Any, step: Any, x: Any, p: Any, stride: An
         return context.get_dummy_value()
 
     return types.void(y, types.intp, types.intp, x, types.intp, types.intp), generate
+
+
+@_operation
+def prefetch(typing: Any, x: Any, p: Any) -> Any:
+    """Start to load the cache line of x[p]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        i32 = ir.IntType(32)
+        byte = ir.IntType(8).as_pointer()
+        operation = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, operation, "llvm.prefetch.p0")
+        pointer = builder.bitcast(_address(context, builder, x, *arguments), byte)
+        builder.call(function, [pointer, i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp), generate
