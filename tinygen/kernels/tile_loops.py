@@ -51,11 +51,11 @@ def convolve(
     runs: per run of neighbouring taps: row offset, address, length, first row of w.
     """
     start, stop = part(team, size)
+    if start == stop:
+        return
     first_block, last_block = 0, w.shape[0]
     if by_block:
         first_block, last_block, start, stop = start, stop, 0, strips
-    if first_block == last_block:
-        return
     tile_pixels, lanes, depth = len(pixels), w.shape[2], w.shape[1]
     x_step, per_image, flat_w = z.stride * z.x_pixel, z.rows * z.strips, w.reshape(-1)
     source, x_row = x, z.x_row

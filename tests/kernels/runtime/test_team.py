@@ -27,15 +27,23 @@ from tinygen.kernels.runtime.pool import available_cpus, get_num_threads, parall
 from tinygen.kernels.runtime.team import run_parts
 
 Array = np.ndarray[Any, Any]
-_three = team._Team()
-_three.most = 2  # workers, also on a machine with two CPUs
+
+
+def never_pauses() -> team._Team:
+    """Return a team of three, also on a machine with fewer CPUs, where it costs time."""
+    three = team._Team()
+    three.most, three.note = 2, lambda saved: None  # type: ignore[method-assign]
+    return three
+
+
+_three = never_pauses()
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="without the JIT, kernels run on one thread")
 
 
 @pytest.fixture(autouse=True)
 def three_threads() -> Iterator[None]:
     before, of_the_session = get_num_threads(), team._team
-    team._team, _three.alone_until, _three.saved = _three, 0.0, 1.0
+    team._team = _three
     set_num_threads(3)
     yield
     set_num_threads(before)
@@ -77,7 +85,6 @@ def meet() -> bool:
     """Return whether three parts have waited for one another, for at most about a tenth of a second."""
     here = np.zeros(16, np.int64)
     run_parts(_meet, 3, 1, here, 1 << 22)
-    assert here[0] == 3
     return bool(here[8] == 3)
 
 
@@ -114,7 +121,8 @@ OWNERSHIP = """
 import numpy as np
 from tinygen import set_num_threads
 from tinygen.kernels.runtime.compilation import compiled
-from tinygen.kernels.runtime.parts import add, load, part
+from tinygen.kernels.runtime import team
+from tinygen.kernels.runtime.parts import part
 from tinygen.kernels.runtime.team import run_parts
 
 @compiled
@@ -127,6 +135,7 @@ def fill(y, team, size):  # the caller's part is the shortest: it returns, and f
                 row[j] += 1
 
 set_num_threads(3)
+team._team.most, team._team.note = 2, lambda saved: None
 for _ in range(3000):
     y = np.zeros((3, 40))
     run_parts(fill, 3, 1, y)
@@ -141,7 +150,7 @@ def test_workers_do_not_own_what_the_caller_frees() -> None:
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program from a file, as the sources of kernels are read from it."""
+    """Run a program in a new process."""
     command = [sys.executable, "-c", f"exec(compile({program!r}, '<test>', 'exec'))"]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -154,9 +163,9 @@ def test_more_threads_than_cpus() -> None:
 
 
 def test_caller_works_alone_after_the_parts_have_cost_more_than_they_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr(team, "time", SimpleNamespace(monotonic=lambda: now, sleep=time.sleep))
-    own, pauses = team._Team(), []
+    own, pauses, note, now = never_pauses(), list[float](), team._Team.note, 100.0
+    own.start(2)
+    monkeypatch.setattr(team, "time", SimpleNamespace(perf_counter=lambda: now, sleep=time.sleep))
     monkeypatch.setattr(team, "_team", own)
 
     def parts() -> int:
@@ -166,20 +175,20 @@ def test_caller_works_alone_after_the_parts_have_cost_more_than_they_saved(monke
 
     for _ in range(7):
         assert parts() == 3
-        own.note(5.0)  # what was saved long ago does not count
-        own.note(-0.02)
+        note(own, 5.0)  # what was saved long ago does not count
+        note(own, -0.02)
         assert parts() == 1
         pauses.append(own.alone_until - now)
         now = own.alone_until + 1e-6  # the next loss follows soon
     np.testing.assert_allclose(pauses, [0.05, 0.1, 0.2, 0.4, 0.8, 1, 1])
     now += 5
-    own.note(-0.02)
+    note(own, -0.02)
     assert own.alone_until - now == pytest.approx(0.05)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot choose the CPU of a process")
 def test_caller_does_not_wait_for_workers_that_have_no_cpu() -> None:
-    """On one CPU, three threads cost more than they save, which the team must notice."""
+    """On one CPU, three threads cost more than they save, which the team must notice, also when it tries again."""
     program = """
 import os, time
 import numpy as np
@@ -189,19 +198,14 @@ from tinygen.kernels.runtime import team
 team._team.most = 2
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 x = np.ones(1 << 19, np.float32)
-def rate(threads):
-    set_num_threads(threads)
+set_num_threads(3)
+end = time.monotonic() + 10
+while team._team.pause < 0.2 and time.monotonic() < end:  # the third pause in succession
     relu(x)
-    end, count = time.monotonic() + 0.5, 0
-    while time.monotonic() < end:
-        relu(x)
-        count += 1
-    return count
-print(rate(3) / rate(1), team._team.pause)
+print(team._team.pause)
 """
-    ratio, pause = map(float, run(program).stdout.split())
-    assert ratio > 0.5  # about 0.9, but other processes may be running
-    assert pause > 0
+    result = run(program)
+    assert result.stdout.strip() in ("0.2", "0.4"), result.stderr
 
 
 def test_many_callers_at_once() -> None:
@@ -225,20 +229,27 @@ def test_kernels_inside_a_part_are_serial() -> None:
 
 
 @compiled
-def _allocate(sizes: Array, team: Array, size: int) -> None:
+def _allocate(here: Array, sizes: Array, team: Array, size: int) -> None:
     start, stop = part(team, size)
+    add(here, 0, 1)
+    for _ in range(1 << 16):  # let the workers come
+        if load(here, 0) >= size:
+            break
     for i in range(start, stop):
         sizes[i] = np.zeros(sizes[i]).size
 
 
 @pytest.mark.parametrize("failing", range(3))
 def test_failed_allocation_reaches_the_caller(failing: int) -> None:
-    for _ in range(20):
+    on_workers = 0
+    for _ in range(100):
         sizes = np.full(3, 1)
         sizes[failing] = 1 << 45
-        with pytest.raises(MemoryError):
-            run_parts(_allocate, 3, 1, sizes)
-    run_parts(_allocate, 3, 1, np.full(3, 1))  # the team still works
+        with pytest.raises(MemoryError) as error:
+            run_parts(_allocate, 3, 1, np.zeros(1, np.int64), sizes)
+        on_workers += "worker" in str(error.value)
+    assert (on_workers > 0) == (failing > 0)  # the caller runs the first part
+    run_parts(_allocate, 3, 1, np.zeros(1, np.int64), np.full(3, 1))  # the team still works
 
 
 @compiled
@@ -255,12 +266,13 @@ def test_keyboard_interrupt_waits_for_running_parts() -> None:
     ended, before = np.zeros(11, np.int64), signal.signal(signal.SIGALRM, signal.default_int_handler)
     run_parts(_pass_time, 3, 1, ended.copy(), 1)  # compile
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it is not known which call the signal interrupts
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             for _ in range(1000):
                 ended[:] = 0
                 run_parts(_pass_time, 3, 1, ended, 1 << 20)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     after = ended.copy()
     time.sleep(0.2)
@@ -285,9 +297,12 @@ def test_forked_child_has_its_own_team() -> None:
     child = os.fork()
     if child == 0:
         signal.alarm(60)  # kills the child if it hangs
-        own = team._team
-        own.most = 2
-        os._exit(0 if own is not _three and any(meet() for _ in range(100)) else 1)
+        try:
+            ok = team._team is not _three
+            team._team = never_pauses()
+            ok = ok and any(meet() for _ in range(100))
+        finally:
+            os._exit(0 if ok else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 
@@ -299,7 +314,7 @@ from tinygen import set_num_threads
 from tinygen.kernels.activation import relu
 set_num_threads(3)
 x = np.ones(1 << 21, np.float32)
-relu(x)
+relu(x[:9])  # compiled, on one thread
 atexit.register(lambda: print(relu(-x).sum()))
 """
     result = run(program)

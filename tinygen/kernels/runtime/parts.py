@@ -26,7 +26,7 @@ from .arrays import Array
 from .compilation import compiled
 
 # Words of a team's array. Those that several threads write are in cache lines of their own.
-OPEN, NEXT, RUNNING, COUNT, FUNCTION, FAILED, AWAKE, ARGUMENTS, WORDS = 0, 8, 16, 24, 25, 26, 27, 32, 512
+OPEN, NEXT, RUNNING, AWAKE, JOINED, FAILED, COUNT, FUNCTION, ARGUMENTS, WORDS = 0, 8, 16, 24, 32, 40, 48, 49, 56, 512
 _PAUSE = "llvm.x86.sse2.pause" if platform.machine() in ("x86_64", "AMD64") else "llvm.donothing"
 
 _operation: Callable[[Callable[..., Any]], Any] = intrinsic  # numba.extending.intrinsic is not typed
@@ -87,10 +87,12 @@ def _publish(context: Any, builder: Any, words: Any) -> None:
             array = context.make_array(kind)(context, builder, given[i])
             array.meminfo, array.parent = array.meminfo.type(None), array.parent.type(None)
             given[i] = array._getvalue()
+        elif context.data_model_manager[kind].contains_nrt_meminfo():
+            raise NotImplementedError(f"{kernel.name}: expected arrays, numbers or tuples of numbers, got {kind}")
     flat = context.get_arg_packer(kinds).as_arguments(builder, given)
     packed = ir.LiteralStructType([value.type for value in flat])
     if context.get_abi_sizeof(packed) > 8 * (WORDS - ARGUMENTS):
-        raise NotImplementedError(f"the arguments of {kernel.name} do not fit into a team's array")
+        raise NotImplementedError(f"{kernel.name}: its arguments do not fit into a team's array")
     call = ir.Function(builder.module, ir.FunctionType(int32, [packed.as_pointer()]), f"{kernel.name}.part")
     call.linkage = "internal"
     body = ir.IRBuilder(call.append_basic_block())
@@ -152,6 +154,7 @@ def work(team: Array, spins: int) -> None:
         idle += 1
         if load(team, OPEN) and load(team, NEXT) < load(team, COUNT):
             add(team, RUNNING, 1)
+            add(team, JOINED, 1)
             # The caller waits for the workers only after it has closed the team.
             while load(team, OPEN) and load(team, NEXT) < load(team, COUNT):
                 if _call(team):

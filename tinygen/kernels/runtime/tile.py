@@ -1,4 +1,4 @@
-"""SIMD register tiles: six operations for kernels.
+"""SIMD register tiles: seven operations for kernels.
 
 A tile is rows × vectors SIMD registers: one row per pixel (or input channel), its columns consecutive output channels.
 LLVM keeps a tile in registers because it is *one value* of a Numba type; a small array would stay in memory (5–23
@@ -10,6 +10,7 @@ GFLOP/s on a core that reaches 100 with tiles).
     acc = relu(acc)                              acc[r, c]  = max(acc[r, c], 0)
     store(y, q, stride, width, acc)              y[q + r·stride + c] = acc[r, c]   where c < width
     transpose(y, q, step, x, p, stride)          y[q + c·step + r]   = x[p + r·stride + c] for r, c < n
+    prefetch(x, p)                               starts to load the cache line of x[p]
 
 `rows` and `vectors` are tuples whose *lengths* are the shape. Lengths are types, so kernels stay at module level, where
 Numba's cache finds them; a kernel that closes over an intrinsic would be compiled again in every process. Arrays are
