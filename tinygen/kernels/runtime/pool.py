@@ -53,6 +53,8 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Set the number of threads that run one operation, including the calling thread.
 
+    Kernels use at most one thread per CPU that is available to the process.
+
     Raises: ValueError unless n is an integer from 1 to 256.
     """
     global _num_threads
