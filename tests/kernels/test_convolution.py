@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tinygen.kernels import convolution, reference
 from tinygen.kernels.convolution import conv, conv_transpose, conv_weight
-from tinygen.kernels.plans import phases
+from tinygen.kernels.plans import phases, plan
 from tinygen.kernels.reference import Taps
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 
@@ -140,6 +140,17 @@ def apply_all(case: Case, x: Array | None = None, y: Array | None = None, w: Arr
     x, y, w = (case.x if x is None else x), (case.y if y is None else y), (case.w if w is None else w)
     args = case.taps, case.stride
     return [conv(x, w, *args, case.size_y), conv_transpose(y, w, *args, case.size_x), conv_weight(x, y, *args)]
+
+
+@given(st.integers(1, 2000))
+def test_strips_cover_a_row_and_two_differ_by_a_tile_at_most(columns: int) -> None:
+    p = plan(((0, 0),), 1, (1, columns, 3), (1, columns, 3), (0, 0), 1, 8)
+    assert p is not None
+    strips, strip, tile = p.layout.strips, p.layout.strip, len(p.pixels)
+    last = columns - (strips - 1) * strip
+    assert 0 < last <= strip <= 8 * tile
+    if strips == 2:
+        assert strip - last <= tile + (-columns % tile)  # the last tile may be partly empty
 
 
 def test_inputs_are_not_modified() -> None:

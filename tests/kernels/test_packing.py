@@ -42,10 +42,13 @@ def test_equals_definition_for_any_memory_layout(layout: str, shape: tuple[int, 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_several_threads_pack_one_w(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "_GRAIN", 0)
-    w, before = LAYOUTS[layout](np.random.default_rng(0).standard_normal((2, 17, 70))), get_num_threads()
+    rng, before = np.random.default_rng(0), get_num_threads()
     try:
         for threads in range(1, 7):
             set_num_threads(threads)
+            w = LAYOUTS[layout](
+                rng.standard_normal((2, 17, 70))
+            )  # a new one, as memory may hold the result of the last
             np.testing.assert_array_equal(pack(w, 16), plain_pack(w, 16))
     finally:
         set_num_threads(before)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tinygen.kernels.activation import relu
 from tinygen.kernels.runtime import team
 from tinygen.kernels.runtime.compilation import compiled
-from tinygen.kernels.runtime.parts import add, load, part
+from tinygen.kernels.runtime.parts import AWAKE, OPEN, RUNNING, add, close, load, part
 from tinygen.kernels.runtime.pool import available_cpus, get_num_threads, parallel_for, set_num_threads
 from tinygen.kernels.runtime.team import run_parts
 
@@ -247,7 +247,7 @@ def test_failed_allocation_reaches_the_caller(failing: int) -> None:
         sizes[failing] = 1 << 45
         with pytest.raises(MemoryError) as error:
             run_parts(_allocate, 3, 1, np.zeros(1, np.int64), sizes)
-        on_workers += "worker" in str(error.value)
+        on_workers += "worker thread" in str(error.value)
     assert (on_workers > 0) == (failing > 0)  # the caller runs the first part
     run_parts(_allocate, 3, 1, np.zeros(1, np.int64), np.full(3, 1))  # the team still works
 
@@ -279,6 +279,65 @@ def test_keyboard_interrupt_waits_for_running_parts() -> None:
     np.testing.assert_array_equal(ended, after)
     run_parts(_pass_time, 3, 1, ended, 1)
     assert ended[8:].all()
+
+
+def test_next_call_closes_what_an_interrupt_left_open() -> None:
+    """An exception of a signal handler can end a call just before it closes the team."""
+    for _ in range(20):
+        run_parts(_count, 3, 1, np.zeros(3, np.int64), np.zeros(3, np.int64))
+        team._team.words[OPEN] = 1
+        visits = np.zeros(30, np.int64)
+        run_parts(_count, 30, 1, visits, visits.copy())
+        assert visits.tolist() == [1] * 30
+        assert team._team.words[OPEN] == 0
+
+
+@pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit])
+def test_close_waits_for_the_workers_whatever_a_signal_handler_raises(
+    exception: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def interrupted(words: Array, spins: int) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise exception
+        return close(words, spins)
+
+    monkeypatch.setattr(team, "close", interrupted)
+    visits = np.zeros(3, np.int64)
+    with pytest.raises(exception):
+        run_parts(_count, 3, 1, visits, visits.copy())
+    assert calls > 1
+    assert team._team.words[OPEN] == team._team.words[RUNNING] == 0
+    assert visits.tolist() == [1] * 3
+
+
+def test_workers_that_start_no_part_are_a_loss() -> None:
+    own, seconds = never_pauses(), list[float]()
+    own.start(0)  # no workers
+    own.wake = lambda count: None  # type: ignore[method-assign]
+    own.note = lambda saved: seconds.append(saved)  # type: ignore[method-assign]
+    for awake in 0, 1:
+        own.words[AWAKE] = awake
+        own.run(_count, (np.zeros(3, np.int64), np.zeros(3, np.int64)), 3, 3)
+    assert seconds[0] < -0.9 * team._LATE
+    assert seconds[1] < -0.9 * team._ABSENT
+
+
+def test_caller_works_alone_if_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    own = never_pauses()
+    monkeypatch.setattr(team, "_team", own)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for _ in range(2):
+        visits = np.zeros(30, np.int64)
+        run_parts(_count, 30, 1, visits, visits.copy())
+        assert visits.tolist() == [1] * 30
+    assert (own.most, own.workers) == (0, [])
 
 
 def test_workers_sleep_when_there_is_nothing_to_do() -> None:
