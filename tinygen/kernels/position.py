@@ -85,7 +85,7 @@ class AtPosition:
         if not numba.config.DISABLE_JIT:
             self.packed = pack(self.w[None], len(_TWO) * lanes(w.dtype))
         self.zeros, self.relu = np.zeros_like(self.w[:1]), relu
-        self.grain = max(len(_TALL), 4 * GRAIN // self.w.size)
+        self.grain = max(len(_TALL), 4 * GRAIN // self.w.size)  # `parallel_for` takes longer to start than the team
 
     @explained
     def __call__(self, x: Array, starts: Array, n: int, residual: Array | None = None) -> Array:

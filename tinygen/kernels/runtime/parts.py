@@ -1,4 +1,4 @@
-"""The parts of a kernel: how it offers them to other threads, which call it with the same arguments, in native code.
+"""The parts of a kernel: it opens them to other threads, which call it with the same arguments, in native code.
 
     @compiled
     def _double(x, y, team, size):
@@ -147,7 +147,7 @@ part = (lambda team, size: (0, size)) if numba.config.DISABLE_JIT else _part
 
 @compiled
 def work(team: Array, spins: int) -> None:
-    """Run parts until none has been offered for a while."""
+    """Run parts until a number of spins has passed without one."""
     idle = 0
     add(team, AWAKE, 1)
     while idle < spins:
@@ -155,7 +155,7 @@ def work(team: Array, spins: int) -> None:
         if load(team, OPEN) and load(team, NEXT) < load(team, COUNT):
             add(team, RUNNING, 1)
             add(team, JOINED, 1)
-            # The caller waits for the workers only after it has closed the team.
+            # Look again: the caller may have closed the team before it could see that this worker is running.
             while load(team, OPEN) and load(team, NEXT) < load(team, COUNT):
                 if _call(team):
                     add(team, FAILED, 1)
@@ -166,7 +166,7 @@ def work(team: Array, spins: int) -> None:
 
 @compiled
 def close(team: Array, spins: int) -> bool:
-    """Offer no more parts, and return whether the running ones have ended within a number of spins."""
+    """Open no more parts, and return whether the running ones have ended within a number of spins."""
     if load(team, OPEN):
         add(team, OPEN, -1)
     for _ in range(spins):  # noqa: SIM110 - Numba has no any()

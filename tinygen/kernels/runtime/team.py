@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from timeit import repeat
 from typing import Any
 
 import numba
@@ -47,7 +48,7 @@ class _Team:
         self.asleep: deque[threading.Lock] = deque()  # one lock per sleeping worker; releasing it wakes the worker
         self.most, self.spins = available_cpus() - 1, 0
         self.saved, self.pause, self.alone_until = _TRIAL, 0.0, 0.0
-        self.held: Any = None  # what the workers may read
+        self.held: Any = None  # the arguments, while workers may read them
 
     def serve(self) -> None:
         alarm = threading.Lock()
@@ -61,7 +62,7 @@ class _Team:
         """Start workers until there are `count`."""
         if not self.spins:  # also compiles both functions: a fork must not happen while another thread compiles
             close(self.words, 1)
-            self.spins = int(1000 * _SPIN / min(_seconds(work, self.words, 1000) for _ in range(5)))
+            self.spins = int(1000 * _SPIN / min(repeat(lambda: work(self.words, 1000), number=1)))
         while len(self.workers) < count:
             worker = threading.Thread(target=self.serve, name="tinygen", daemon=True)
             self.workers.append(worker)
@@ -99,11 +100,11 @@ class _Team:
             busy = _own_time() - before
         finally:
             self.close()
-        self.held = None
         if words[FAILED]:
-            raise MemoryError(f"{kernel.__name__}: a part failed on a worker thread, which could not allocate memory")
+            raise MemoryError(f"{kernel.__name__}: a worker thread could not allocate memory")
         if len(kernel.overloads) == compiled:
-            saved = busy * count / own - (time.perf_counter() - start)  # one thread's time for all parts, less this one
+            # The time that one thread would have taken, less the time that the team took.
+            saved = busy * count / own - (time.perf_counter() - start)
             if not words[JOINED]:
                 saved -= _ABSENT if 0 < awake <= words[AWAKE] else _LATE
             self.note(saved)
@@ -115,6 +116,7 @@ class _Team:
             try:
                 while not close(self.words, self.spins):
                     time.sleep(0)
+                self.held = None
                 break
             except BaseException as error:  # raised by a signal handler
                 interrupt = interrupt or error
@@ -129,12 +131,6 @@ class _Team:
             soon = now - self.alone_until < self.pause
             self.pause = min(2 * self.pause, 1.0) if soon else 0.05
             self.saved, self.alone_until = _TRIAL, now + self.pause
-
-
-def _seconds(function: Callable[..., object], *arguments: Any) -> float:
-    start = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - start
 
 
 _team = _Team()
