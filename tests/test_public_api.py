@@ -69,7 +69,10 @@ WITHOUT_CALL = {
     "bijections": "Bijection Transformer",  # a base class and a protocol
     "models": "WaveNet.event_shape "  # called by the other methods, with checked arguments
     + " ".join(f"{name}.evaluate" for name in ("GatedPixelCNN", "MADE", "PixelCNN", "PixelRNN", "WaveNet")),
-    "kernels": "AtPosition.as_residual AtPosition.check_inputs AtPosition.plain GatedUnit.plain",  # parts of a call
+    "kernels": (  # parts of a call
+        "AtPosition.as_residual AtPosition.check_inputs AtPosition.plain GatedUnits.check GatedUnits.context_shape "
+        "GatedUnits.plain BottleneckBlocks.check BottleneckBlocks.context_shape BottleneckBlocks.plain"
+    ),
     "data": (  # downloads, and densities without arguments
         "DataFileError ToyDensity binarized_mnist cifar10 fashion_mnist mnist data_folder eight_gaussians "
         "ring_of_gaussians grid_of_gaussians"

@@ -36,7 +36,8 @@ WITHOUT_DERIVATIVE = {
     "bijections.Chain.initialise x": "the initial parameters are constants",
     "nn.ActivationCache.evaluate residual": "the result has no edges",
     "nn.ActivationCache.evaluate x": "the result has no edges",
-    **{f"nn.ActivationCache.gated_unit {name}": "the results have no edges" for name in ("h", "total", "context")},
+    **{f"nn.ActivationCache.gated_units {name}": "the results have no edges" for name in ("h", "total", "context")},
+    **{f"nn.ActivationCache.bottleneck_blocks {name}": "the result has no edges" for name in ("h", "context")},
     "optim.clip_by_global_norm gradients": "the result has no edges",
 }
 

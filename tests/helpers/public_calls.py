@@ -181,11 +181,15 @@ def kernel_calls() -> Iterator[Call]:
     yield Call("kernels.conv_transpose", kernels.conv_transpose, CONV_TRANSPOSE)
     yield Call("kernels.conv_weight", kernels.conv_weight, CONV_WEIGHT)
     position = {"w": np.ones((1, 4, 3)), "b": np.ones(3), "relu": True}
-    starts, context = np.zeros(1, np.int64), np.ones((2, 8))
-    gate, layer = (kernels.AtPosition(np.ones((1, 4, channels)), None) for channels in (8, 4))
-    unit = {"gate": gate, "residual": layer, "skip": layer}
-    inputs = {"x": X, "starts": starts, "n": 2, "context": context, "h": X, "skip": X}
-    yield from of_class("kernels.GatedUnit", kernels.GatedUnit, unit, __call__=inputs)
+    starts, places = np.zeros(1, np.int64), np.array([[0, 2]])
+    gate, layer, relu = (kernels.AtPosition(np.ones((1, 4, n)), None, n == 5) for n in (8, 4, 5))
+    arrays = {"inputs": np.ones((4, 4)), "places": places, "n": 2, "h": X}
+    gated, units = {"context": np.ones((1, 2, 8)), "skip": X}, {"gates": [gate], "residuals": [layer], "skips": [layer]}
+    yield from of_class("kernels.GatedUnits", kernels.GatedUnits, {**units, "taps": 1}, __call__={**arrays, **gated})
+    conv, expand = kernels.AtPosition(np.ones((1, 5, 5)), None, True), kernels.AtPosition(np.ones((1, 5, 4)), None)
+    blocks = {"convs": [conv], "reduces": [relu], "expands": [expand], "taps": 1}
+    arrays |= {"inputs": np.ones((4, 5)), "context": np.ones((1, 2, 5))}
+    yield from of_class("kernels.BottleneckBlocks", kernels.BottleneckBlocks, blocks, __call__=arrays)
     at = {"x": X, "starts": starts, "n": 2, "residual": np.ones((2, 3))}
     yield from of_class("kernels.AtPosition", kernels.AtPosition, position, __call__=at)
 
@@ -226,9 +230,13 @@ def nn_calls() -> Iterator[Call]:
     yield Call("nn.ActivationCache.filling", _fill, {"known": 4})
     yield Call("nn.ActivationCache.write", cache.write, {"pixel": X[:, :2]})
     pointwise = nn.Conv(2, 4, taps.point(2), rng)
-    unit = {"gate": nn.Conv(4, 4, taps.causal(3, centre=True), rng), "residual": pointwise, "skip": pointwise}
-    arrays = {"h": X, "total": 0.0, "context": np.ones((1, 4))}
-    yield Call("nn.ActivationCache.gated_unit", cache.gated_unit, {**unit, **arrays})
+    units = [(nn.Conv(4, 4, taps.causal(3, centre=True), rng), pointwise, pointwise)]
+    arrays = {"h": X, "total": 0.0, "context": [np.ones((1, 4))]}
+    yield Call("nn.ActivationCache.gated_units", cache.gated_units, {"units": units, **arrays})
+    ends = nn.MaskedLinear(4, 2, rng, relu=True), nn.MaskedLinear(2, 4, rng)
+    blocks = [(ends[0], nn.MaskedConv(2, 2, taps.causal(3), rng), ends[1])]
+    blocks_at = {"blocks": blocks, "masks": (None, None, None), "h": X, "context": [np.ones((1, 2))]}
+    yield Call("nn.ActivationCache.bottleneck_blocks", cache.bottleneck_blocks, blocks_at)
     shape = {"shape": (4, 3), "fans": (4, 3), "rng": rng}
     for name in ("glorot_uniform", "he_normal", "zeros"):
         yield Call(f"nn.init.{name}", getattr(init, name), shape)

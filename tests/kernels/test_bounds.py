@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ import pytest
 from tinygen.kernels import activation, convolution, likelihood, lstm, mixture, position, reductions, special, spline
 from tinygen.kernels.adam import adam
 from tinygen.kernels.product import product as matrix_product
+from tinygen.kernels.residual_units import BottleneckBlocks, GatedUnits
 
 Array = np.ndarray[Any, Any]
 F32, F64 = np.float32, np.float64
@@ -123,10 +125,26 @@ def cases() -> Iterator[Case]:
                  "starts": np.array([0, 2, 4]), "residual": draw(n, 37, dtype=dtype)},
                 free="x0",
             )  # fmt: skip
+            yield from residual_unit_cases(n, dtype, draw)
         for function in special.log_ndtr, special.ndtr_slope, special.ndtri_sigmoid:
             yield Case(function.__name__, function, {"x": draw(7, 5, dtype=dtype)})
     yield Case("total", lambda x: reductions.total(x, (0, 1)), {"x": draw(71, 3, 19)})
     yield Case("total", lambda x: reductions.total(x, (1,)), {"x": draw(3, 71, 19)})
+
+
+def residual_unit_cases(n: int, dtype: Any, draw: Callable[..., Array]) -> Iterator[Case]:
+    def layers(taps: int, n_in: int, n_out: int, relu: bool = False) -> list[position.AtPosition]:
+        return [position.AtPosition(draw(taps, n_in, n_out, dtype=dtype), None, relu) for _ in range(2)]
+
+    gated = GatedUnits(layers(3, 5, 74), layers(1, 37, 5)[:1], layers(1, 37, 11), 3)
+    blocks = BottleneckBlocks(layers(3, 5, 37, True), layers(1, 11, 5, True), layers(1, 37, 11), 3)
+    arguments = {
+        "inputs": draw(4 * n + 1, 5, dtype=dtype), "places": n * np.array([[0, 1, 2, 2], [3, 0, 1, 3]]),
+        "context": draw(2, n, 74, dtype=dtype), "h": draw(n, 5, dtype=dtype), "skip": draw(n, 11, dtype=dtype),
+    }  # fmt: skip
+    yield Case("GatedUnits", partial(gated, n=n), arguments, free="inputs0 context1", outputs=("inputs",))
+    arguments |= {"context": draw(2, n, 37, dtype=dtype), "h": arguments.pop("skip")}
+    yield Case("BottleneckBlocks", partial(blocks, n=n), arguments, free="inputs0 context1", outputs=("inputs",))
 
 
 def other_lengths(x: Array, axis: int) -> Iterator[Array]:

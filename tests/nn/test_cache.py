@@ -11,10 +11,11 @@ from helpers.modules import randomised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd import taps
+from tinygen.autograd import gated_activation, relu, taps
 from tinygen.autograd.taps import Taps
+from tinygen.autograd.tensor import array_of
 from tinygen.nn import ActivationCache, Conv, MaskedConv, MaskedLinear
-from tinygen.nn.cache import _CachedConv
+from tinygen.nn.cached_layers import CachedConv
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 CAUSAL = st.sampled_from(
@@ -95,6 +96,140 @@ def test_positions_after_filling(size: Any, known: int, sequence: bool, seed: in
     for position in list(np.ndindex(size))[known:]:
         cache.position = position
         np.testing.assert_allclose(conv(x[:, *position], cache).value, expected[:, *position], **TOLERANCE)
+
+
+@given(
+    size=st.one_of(SIZES, st.tuples(st.integers(1, 20))),
+    count=st.integers(1, 3),
+    last=st.booleans(),
+    known=st.integers(0, 25),
+    overwrite=st.booleans(),
+    with_terms=st.booleans(),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 2**32),
+)
+def test_gated_units_equal_their_layers_one_by_one(
+    size: Any, count: int, last: bool, known: int, overwrite: bool, with_terms: bool, dtype: Any, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    offsets = [taps.dilated(3, 2**u) for u in range(count)] if len(size) == 1 else [taps.horizontal(5)] * count
+    point = taps.point(len(size))
+    units = [
+        (
+            randomised(Conv(3, 8, (*offset[:2], point[0]), rng), rng).astype(dtype),
+            None if last and u == count - 1 else randomised(Conv(4, 3, point, rng), rng).astype(dtype),
+            randomised(Conv(4, 5, point, rng, bias=False), rng).astype(dtype),
+        )
+        for u, offset in enumerate(offsets)
+    ]
+    x = rng.normal(size=(2, *size, 3)).astype(dtype)
+    total, context = (rng.normal(size=(2, *size, n)).astype(dtype) for n in (5, 8))
+    # A context per image, one for all images, and none.
+    contexts = [(context, context[:1] + 0 * context, 0.0)[u] if with_terms else 0.0 for u in range(count)]
+    at = [(slice(None), slice(None, 1), slice(None))[u] for u in range(count)]
+
+    def one_by_one(length: int | None, cache: ActivationCache | None = None) -> Any:
+        h: Any = x[:, :length]
+        sum_: Any = total[:, :length] if with_terms else 0.0
+        for (gate, residual, skip), c in zip(units, contexts, strict=True):
+            z = gated_activation(gate(h, cache, residual=c if isinstance(c, float) else c[:, :length]))
+            h, sum_ = h if residual is None else residual(z, residual=h), skip(z, residual=sum_)
+        return array_of(h), sum_.value
+
+    expected_h, expected_total = one_by_one(None)
+    cache, known = ActivationCache(2, size, overwrite), min(known, math.prod(size))
+    if known:
+        with cache.filling(known):
+            one_by_one(known if len(size) == 1 else -(-known // size[1]), cache)
+    tolerance = TOLERANCE if dtype == np.float64 else {"rtol": 1e-4, "atol": 1e-4}
+    for position in list(np.ndindex(size))[known:]:
+        cache.position = position
+        before = total[:, *position] if with_terms else 0.0
+        here = [c if isinstance(c, float) else c[rows, *position] for c, rows in zip(contexts, at, strict=True)]
+        if overwrite:
+            cache.gated_units(units, rng.normal(size=(2, 3)), before, here)
+        h, after = cache.gated_units(units, x[:, *position], before, here)
+        assert h.dtype == after.dtype == dtype
+        np.testing.assert_allclose(h.value, expected_h[:, *position], **tolerance)
+        np.testing.assert_allclose(after.value, expected_total[:, *position], **tolerance)
+
+
+@given(
+    size=SIZES,
+    count=st.integers(1, 3),
+    known=st.integers(0, 25),
+    masked=st.booleans(),
+    with_context=st.booleans(),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 2**32),
+)
+def test_bottleneck_blocks_equal_their_layers_one_by_one(
+    size: Any, count: int, known: int, masked: bool, with_context: bool, dtype: Any, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    blocks = [
+        (
+            randomised(MaskedLinear(4, 3, rng, relu=True), rng).astype(dtype),
+            randomised(MaskedConv(3, 5, taps.causal(3), rng), rng).astype(dtype),
+            randomised(MaskedLinear(5, 4, rng), rng).astype(dtype),
+        )
+        for _ in range(count)
+    ]
+    masks = [rng.random(shape) < 0.5 if masked else None for shape in ((4, 3), (3, 5), (5, 4))]
+    x, context = rng.normal(size=(2, *size, 4)).astype(dtype), rng.normal(size=(2, *size, 5)).astype(dtype)
+
+    def one_by_one(length: int | None, cache: ActivationCache | None = None) -> Any:
+        h: Any = x[:, :length]
+        for reduce, conv, expand in blocks:
+            f = reduce(relu(h), masks[0], cache)
+            f = conv(f, masks[1], cache, residual=context[:, :length] if with_context else 0.0)
+            h = expand(f, masks[2], cache, residual=h)
+        return h.value
+
+    expected = one_by_one(None)
+    cache, known = ActivationCache(2, size), min(known, math.prod(size))
+    if known:
+        with cache.filling(known):
+            one_by_one(-(-known // size[1]), cache)
+    for position in list(np.ndindex(size))[known:]:
+        cache.position = position
+        here: Any = [context[:, *position] if with_context else 0.0] * count
+        h = cache.bottleneck_blocks(blocks, masks, x[:, *position], here)
+        assert h.dtype == dtype
+        tolerance = TOLERANCE if dtype == np.float64 else {"rtol": 1e-4, "atol": 1e-4}
+        np.testing.assert_allclose(h.value, expected[:, *position], **tolerance)
+
+
+def test_gated_units_check_their_use(rng: np.random.Generator) -> None:
+    gate, layer, x = Conv(3, 8, taps.dilated(2), rng), Conv(4, 3, taps.point(1), rng), np.zeros((2, 3))
+    units, cache = [(gate, layer, layer)], ActivationCache(2, (5,))
+    cache.position = (0,)
+    with pytest.raises(ValueError, match=r"context: expected one per unit"):
+        cache.gated_units(units, x, 0.0, [0.0, 0.0])
+    with pytest.raises(ValueError, match=r"h: expected shape \(2, 3\) at position \(0,\), got \(1, 3\)"):
+        cache.gated_units(units, x[:1], 0.0, [0.0])
+    with pytest.raises(ValueError, match=r"context: expected a shape that broadcasts to \(2, 8\), got \(3, 8\)"):
+        cache.gated_units(units, x, 0.0, [np.zeros((3, 8))])
+    with pytest.raises(ValueError, match=r"total: expected a shape that broadcasts to \(2, 3\), got \(2, 4\)"):
+        cache.gated_units(units, x, np.zeros((2, 4)), [0.0])
+    cache.gated_units(units, x, 0.0, [0.0])  # the failed calls have stored nothing
+    with pytest.raises(ValueError, match=r"second input at \(0,\)"):
+        cache.gated_units(units, x, 0.0, [0.0])
+    with pytest.raises(ValueError, match="layer: expected one that is used once in a network"):
+        gate(x, cache)
+    cache.position = (2,)
+    with pytest.raises(ValueError, match="visit every position"):
+        cache.gated_units(units, x, 0.0, [0.0])
+    with pytest.raises(ValueError, match="expected a layer of stride 1 whose taps"):
+        cache.gated_units([(Conv(3, 8, ((1,),), rng), layer, layer)], x, 0.0, [0.0])
+    image = ActivationCache(2, (3, 3))
+    image.position = (0, slice(None))
+    with pytest.raises(ValueError, match="position: expected one pixel or time step"):
+        image.gated_units([(Conv(3, 8, taps.causal(3), rng), layer, layer)], x, 0.0, [0.0])
+    with image.filling(3), pytest.raises(ValueError, match="outside `filling`"):
+        image.gated_units([(Conv(3, 8, taps.causal(3), rng), layer, layer)], x, 0.0, [0.0])
+    with pytest.raises(ValueError, match="units: expected one or more tuples"):
+        cache.gated_units([], x, 0.0, [])
 
 
 def test_filling_is_required_to_come_first_and_to_reach_the_position(rng: np.random.Generator) -> None:
@@ -269,7 +404,7 @@ def test_ring_buffer_does_not_grow_with_the_length(rng: np.random.Generator) -> 
         cache.position = (0,)
         layer(np.zeros((3, 2)), cache)
         (cached,) = cache._layers.values()
-        assert isinstance(cached, _CachedConv)
+        assert isinstance(cached, CachedConv)
         sizes.append(cached.buffer.size)
     assert sizes == [5 * 3 * 2] * 2
 

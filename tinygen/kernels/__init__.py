@@ -2,11 +2,11 @@
 
 from .activation import gated_activation, gated_activation_vjp
 from .convolution import conv, conv_transpose, conv_weight
-from .gated_unit import GatedUnit
 from .position import AtPosition
 from .product import product
+from .residual_units import BottleneckBlocks, GatedUnits
 
 __all__ = [
-    "AtPosition", "GatedUnit", "conv", "conv_transpose", "conv_weight", "gated_activation", "gated_activation_vjp",
-    "product",
+    "AtPosition", "BottleneckBlocks", "GatedUnits", "conv", "conv_transpose", "conv_weight", "gated_activation",
+    "gated_activation_vjp", "product",
 ]  # fmt: skip

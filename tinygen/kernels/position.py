@@ -6,7 +6,6 @@ reads the inputs in place and computes on register tiles.
 Checked by: tests/kernels/test_position.py
 """
 
-from functools import partial
 from typing import Any
 
 import numba
@@ -18,7 +17,8 @@ from .packing import pack
 from .reference import matmul
 from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
-from .runtime.pool import parallel_for, split
+from .runtime.parts import part
+from .runtime.team import run_parts
 from .runtime.tile import TILE_ROWS, add, fma, lanes, store, zeros
 
 # The lengths are the shapes of tiles: one image or several, two vectors. Fewer shapes compile faster.
@@ -26,16 +26,14 @@ _ONE, _TWO, _TALL = (0,), (0,) * 2, (0,) * TILE_ROWS[0]
 
 
 @compiled
-def _evaluate(
+def evaluate_rows(
     rows: Any, x: Array, starts: Array, w: Array, residual: Array, relu: bool, y: Array, start: int, stop: int
 ) -> None:
-    """Compute rows start … stop of y, at least one tile's height.  w: packed, with the bias as its last row."""
+    """Compute rows start … stop of y, at least one tile's height.  w: packed, with the bias as its last row.
+
+    The caller has checked that x has the rows `starts`, and w as many inputs as these have.
+    """
     height, depth, lanes, run, channels = len(rows), w.shape[1], w.shape[2], x.shape[1], y.shape[1]
-    if starts.size * run + 1 != depth:
-        raise ValueError("x and starts: expected shapes (rows, C_in) and (taps,)")
-    for t in range(starts.size):
-        if starts[t] < 0 or starts[t] + stop > len(x):
-            raise ValueError("starts: expected rows of x")
     residual_row = channels if len(residual) == len(y) else 0
     flat_x, flat_w, flat_residual, flat_y = x.reshape(-1), w.reshape(-1), residual.reshape(-1), y.reshape(-1)
     for tile in range(start, stop, height):
@@ -52,9 +50,22 @@ def _evaluate(
             acc = add(acc, flat_residual, i * residual_row + channel, residual_row, channels - channel)
             store(flat_y, i * channels + channel, channels, channels - channel, acc)
     if relu:
-        part = y[start:stop].reshape(-1)
-        for k in range(part.size):
-            part[k] = 0 if part[k] <= 0 else part[k]  # NaN propagates
+        values = y[start:stop].reshape(-1)
+        for k in range(values.size):
+            values[k] = 0 if values[k] <= 0 else values[k]  # NaN propagates
+
+
+@compiled
+def _evaluate(
+    rows: Any, x: Array, starts: Array, w: Array, residual: Array, relu: bool, y: Array, team: Array, size: int
+) -> None:
+    if starts.size * x.shape[1] + 1 != w.shape[1]:
+        raise ValueError("x and starts: expected shapes (rows, C_in) and (taps,)")
+    for first in starts:
+        if first < 0 or first + size > len(x):
+            raise ValueError("starts: expected rows of x")
+    start, stop = part(team, size)
+    evaluate_rows(rows, x, starts, w, residual, relu, y, start, stop)
 
 
 def tile_rows(n: int) -> tuple[int, ...]:
@@ -85,7 +96,7 @@ class AtPosition:
         if not numba.config.DISABLE_JIT:
             self.packed = pack(self.w[None], len(_TWO) * lanes(w.dtype))
         self.zeros, self.relu = np.zeros_like(self.w[:1]), relu
-        self.grain = max(len(_TALL), 4 * GRAIN // self.w.size)  # `parallel_for` takes longer to start than the team
+        self.grain = max(len(_TALL), GRAIN // self.w.size)
 
     @explained
     def __call__(self, x: Array, starts: Array, n: int, residual: Array | None = None) -> Array:
@@ -94,11 +105,7 @@ class AtPosition:
         if numba.config.DISABLE_JIT:
             return self.plain(x, starts, n, residual)
         y = np.empty((n, self.channels), x.dtype)
-        if n < 2 * self.grain:  # the usual case: too little work to split
-            _evaluate(tile_rows(n), x, starts, self.packed, residual, self.relu, y, 0, n)
-        else:
-            evaluate = partial(_evaluate, tile_rows(n), x, starts, self.packed, residual, self.relu, y)
-            parallel_for(evaluate, split(n, self.grain))
+        run_parts(_evaluate, n, self.grain, tile_rows(n), x, starts, self.packed, residual, self.relu, y)
         return y
 
     def check_inputs(self, x: Array, starts: Array, n: int) -> None:

@@ -25,7 +25,7 @@ Checked by: tests/nn/test_cache.py, tests/models/autoregressive/test_gated_pixel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,9 +34,9 @@ import numpy as np
 from ..arguments import checked, explained
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.tensor import array_of, node
-from ..checks import at_least, broadcasts, require
-from ..kernels import AtPosition, GatedUnit
-from .cache_slots import padded_image, ring_buffer
+from ..checks import at_least, require
+from ..kernels import BottleneckBlocks, GatedUnits
+from .cached_layers import CachedConv, CachedLayer, CachedUnits, as_residual, check_taps
 from .layers import Conv
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     Layer: TypeAlias = Conv | MaskedConv | MaskedLinear
 
 Position: TypeAlias = tuple[int | slice, ...]
-_FIRST_ROW = np.zeros(1, np.int64)
 
 
 class ActivationCache:
@@ -74,9 +73,9 @@ class ActivationCache:
     def __init__(self, n: int, size: tuple[int, ...], overwrite: bool = False) -> None:
         self.n, self.size, self.overwrite = n, size, overwrite
         self._position: Position | None = None
-        self._layers: dict[int, _CachedLayer] = {}
+        self._layers: dict[int, CachedLayer | CachedUnits] = {}
         self.known = 0  # within `filling`, the number of known positions
-        self._inputs: dict[int, tuple[Layer, Array]] = {}  # the inputs (n, positions, C_in) of layers in `filling`
+        self.filled: dict[int, tuple[Layer, Array]] = {}  # the inputs (n, positions, C_in) of layers in `filling`
         # The current position as a range in raster order, and the shape of activations there, without channels.
         self.start, self.stop, self.is_row = 0, 0, False
         self.lead: tuple[int, ...] = (n,)
@@ -115,23 +114,62 @@ class ActivationCache:
             if self.known:
                 return self._fill(layer, x, residual, mask)
             cached = self._layers[id(layer)] = self._add(layer, mask)
+        if isinstance(cached, CachedUnits):
+            raise ValueError("layer: expected one that is used once in a network, got one of the residual units")
         return cached.evaluate(self, x, residual)
 
     @explained
-    def gated_unit(
-        self, gate: Conv, residual: Conv | None, skip: Conv, h: TensorLike, total: TensorLike, context: TensorLike
+    def gated_units(
+        self,
+        units: Sequence[tuple[Conv, Conv | None, Conv]],
+        h: TensorLike,
+        total: TensorLike,
+        context: Sequence[TensorLike],
     ) -> tuple[Tensor, Tensor]:
-        """Return h + residual(z) and total + skip(z) with z = gated_activation(gate(h) + context), in one kernel.
+        """Apply units (gate, residual, skip) one after the other, in one kernel; return h and total after the last.
 
-        The result equals that of calling the pointwise layers `residual` and `skip` one by one. Without `residual`, the
-        first result is h.
+            z = gated_activation(gate(h) + context)      h ← h + residual(z)      total ← total + skip(z)
 
-        Shapes: h (n, C), total (n, C_skip) or 0, context (n or 1, 2C) or 0.
+        The results equal those of calling the layers one by one. The last unit may have no residual layer.
+
+        Shapes: h (n, C), total (n, C_skip) or 0; context, for each unit, (n or 1, 2C) or 0.
         """
-        unit = self._layers.get(id(gate))
-        if not isinstance(unit, _CachedUnit):
-            unit = self._layers[id(gate)] = _CachedUnit(gate, residual, skip, self)
-        return unit.evaluate_unit(self, h, total, context)
+        _check_units("units", units)
+        cached = self._layers.get(id(units[0][0]))
+        if not isinstance(cached, CachedUnits):
+            groups = ([(layer, None) for layer in group if layer] for group in zip(*units, strict=True))
+            cached = self._layers[id(units[0][0])] = CachedUnits(GatedUnits, self, *groups)
+        shape, dtype = (self.n, units[0][2].w.shape[-1]), cached.inputs.dtype
+        before = as_residual("total", total, shape, dtype)
+        h, total = cached.kernel(
+            *cached.advance(self, h, context), np.zeros(shape, dtype) if before is None else before
+        )
+        return node("gated_units", h), node("gated_units", total)
+
+    @explained
+    def bottleneck_blocks(
+        self,
+        blocks: Sequence[tuple[MaskedLinear, MaskedConv, MaskedLinear]],
+        masks: Sequence[Array | None],
+        h: TensorLike,
+        context: Sequence[TensorLike],
+    ) -> Tensor:
+        """Apply blocks (reduce, conv, expand) with their three masks one after the other, in one kernel; return h.
+
+            h ← h + expand(relu(conv(reduce(relu(h))) + context))
+
+        The result equals that of calling the layers one by one.
+
+        Shapes: h (n, C_h); context, for each block, (n or 1, C) or 0.
+        """
+        _check_units("blocks", blocks)
+        cached = self._layers.get(id(blocks[0][1]))
+        if not isinstance(cached, CachedUnits):
+            reduces, convs, expands = (
+                [(layer, mask) for layer in group] for group, mask in zip(zip(*blocks, strict=True), masks, strict=True)
+            )
+            cached = self._layers[id(blocks[0][1])] = CachedUnits(BottleneckBlocks, self, convs, reduces, expands)
+        return node("bottleneck_blocks", cached.kernel(*cached.advance(self, h, context)))
 
     @contextmanager
     def filling(self, known: int) -> Iterator[None]:
@@ -153,148 +191,26 @@ class ActivationCache:
         fits = v.ndim == len(self.size) + 2 and len(v) == self.n and v.shape[2:-1] == self.size[1:]
         shape = ", ".join(map(str, (self.n, "…", *self.size[1:], "C")))
         require(fits, "ActivationCache", f"an input ({shape})", v.shape)
-        self._inputs[id(layer)] = layer, v.reshape(self.n, math.prod(v.shape[1:-1]), v.shape[-1])[:, : self.known]
+        self.filled[id(layer)] = layer, v.reshape(self.n, math.prod(v.shape[1:-1]), v.shape[-1])[:, : self.known]
         return layer(x, residual=residual) if isinstance(layer, Conv) else layer(x, mask, residual=residual)
 
     @explained
     def write(self, pixel: TensorLike) -> None:
         """Store the sampled pixel (n, C) at the current position, for all layers that were called with x = None."""
         for cached in self._layers.values():
-            if isinstance(cached, _CachedConv) and cached.reads_image:
+            if isinstance(cached, CachedConv) and cached.reads_image:
                 cached.write(self, "pixel", array_of(pixel))
 
-    def _add(self, layer: Any, mask: Array | None) -> _CachedLayer:
-        axes, known = len(self.position), hasattr(layer, "weights")
+    def _add(self, layer: Any, mask: Array | None) -> CachedLayer:
+        known = hasattr(layer, "weights")
         require(known, "layer", "a Conv, MaskedConv or MaskedLinear", type(layer).__name__)
         if not hasattr(layer, "taps"):  # a linear layer
-            return _CachedLayer(layer, mask)
-        last = (0, *(float("inf"),) * (axes - 1)) if self.is_row else (0,) * axes
-        if layer.stride != 1 or any(len(tap) != axes or tap > last for tap in layer.taps):
-            raise ValueError(
-                f"ActivationCache: expected a layer of stride 1 whose taps have {axes} axes and reach no position that "
-                f"is evaluated later, got stride {layer.stride} and taps {layer.taps}"
-            )
-        if layer.taps == ((0,) * axes,):  # a 1×1 convolution
-            return _CachedLayer(layer, mask)
-        return _CachedConv(layer, mask, self)
+            return CachedLayer(layer, mask)
+        check_taps(self, layer)
+        is_pointwise = layer.taps == ((0,) * len(self.size),)
+        return CachedLayer(layer, mask) if is_pointwise else CachedConv(layer, mask, self)
 
 
-class _CachedLayer:
-    """A layer with packed weights. This base class is for pointwise layers, which need no stored inputs."""
-
-    def __init__(self, layer: Layer, mask: Array | None) -> None:
-        self.layer = layer  # keeps the layer alive, so that its id is not reused
-        w, b = layer.weights(mask).value, layer.b
-        # At least float32, as for the convolution of all positions.
-        (self.n_in, self.n_out), self.dtype = w.shape[-2:], np.result_type(w, np.float32)
-        w, bias = w.astype(self.dtype, copy=False), None if b is None else b.value.astype(self.dtype, copy=False)
-        self.kernel = AtPosition(w.reshape(-1, self.n_in, self.n_out), bias, layer.relu)
-
-    def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
-        """Return the layer's output at the current position."""
-        rows, starts = self.inputs(cache, x)
-        added = self.as_residual("residual", residual, (*cache.lead, self.n_out))
-        if not cache.is_row:
-            return node("conv", self.kernel(rows, starts, cache.n, added))
-        # The kernel orders the activations of a row by pixel, then by image: (W · n, C).
-        added = None if added is None else added.swapaxes(0, 1).reshape(-1, self.n_out)
-        n, width = cache.lead
-        y = self.kernel(rows, starts, width * n, added)
-        return node("conv", y.reshape(width, n, self.n_out).swapaxes(0, 1))
-
-    def as_residual(self, name: str, residual: TensorLike, shape: tuple[int, ...]) -> Array | None:
-        """Return the residual broadcast to a shape, in the dtype of the layer, or None if it is 0."""
-        if isinstance(residual, float) and residual == 0:
-            return None
-        added = array_of(residual)
-        if added.shape == shape and added.dtype == self.dtype:
-            return added
-        require(broadcasts(added.shape, shape), name, f"a shape that broadcasts to {shape}", added.shape)
-        return np.broadcast_to(added, shape).astype(self.dtype)
-
-    def inputs(self, cache: ActivationCache, x: TensorLike | None) -> tuple[Array, Array]:
-        """Return a matrix of inputs, and for each tap the row of the matrix that the first output reads."""
-        if x is None:
-            raise ValueError(f"ActivationCache: expected an input of a pointwise layer at {cache.position}, got None")
-        v = array_of(x)
-        self.check_input(cache, "x", v)
-        if cache.is_row:
-            v = v.swapaxes(0, 1).reshape(-1, self.n_in)
-        return np.ascontiguousarray(v, self.dtype), _FIRST_ROW
-
-    def check_input(self, cache: ActivationCache, name: str, x: Array) -> None:
-        if x.shape != (expected := (*cache.lead, self.n_in)):
-            raise ValueError(f"{name}: expected shape {expected} at position {cache.position}, got {x.shape}")
-
-
-class _CachedConv(_CachedLayer):
-    """A convolution with packed weights and a buffer of its inputs at earlier positions.
-
-    The buffer has a slot (n, C_in) for each position that can be stored at the same time. `slots[p]` is the slot of
-    position p in raster order; `starts[p]` holds, for each tap, the first row of `rows` that it reads for p.
-    """
-
-    def __init__(self, layer: Conv | MaskedConv, mask: Array | None, cache: ActivationCache) -> None:
-        super().__init__(layer, mask)
-        count, self.slots, tap_slots = (ring_buffer if len(cache.size) == 1 else padded_image)(layer.taps, cache.size)
-        self.buffer = np.zeros((count, cache.n, self.n_in), self.dtype)
-        self.rows, self.starts = self.buffer.reshape(-1, self.n_in), list(tap_slots * cache.n)
-        self.taps, self.written = layer.taps, 0  # written: number of positions stored so far
-        if id(layer) in cache._inputs:
-            known = cache._inputs.pop(id(layer))[1]
-            self.written = known.shape[1]
-            kept = np.arange(max(0, self.written - len(self.slots)), self.written)
-            self.buffer[self.slots[kept % len(self.slots)]] = known[:, kept].swapaxes(0, 1)
-        self.reads_current = any(not any(tap[: len(tap) - cache.is_row]) for tap in layer.taps)
-        self.reads_image = False  # whether its inputs arrive by `ActivationCache.write`
-
-    def inputs(self, cache: ActivationCache, x: TensorLike | None) -> tuple[Array, Array]:
-        if x is None:
-            self.reads_image = True
-        else:
-            self.write(cache, "x", array_of(x))
-        if not (cache.stop if self.reads_current else cache.start) <= self.written <= cache.stop:
-            raise self._missing_input(cache)
-        return self.rows, self.starts[cache.start % len(self.starts)]
-
-    def write(self, cache: ActivationCache, name: str, x: Array) -> None:
-        """Store x at the current position: the one after the last, or with `overwrite` the last one again."""
-        self.check_input(cache, name, x)
-        if cache.start != self.written and not (cache.overwrite and cache.stop == self.written):
-            if cache.start > self.written:
-                raise self._missing_input(cache)
-            raise ValueError(
-                f"ActivationCache: expected one input per position, got a second input at {cache.position} for taps "
-                f"{self.taps}; use a layer only once in a network, and a new cache for each sampling run"
-            )
-        if cache.is_row:
-            self.buffer[self.slots[cache.start : cache.stop]] = x.swapaxes(0, 1)
-        else:
-            self.buffer[self.slots[cache.start % len(self.slots)]] = x
-        self.written = cache.stop
-
-    def _missing_input(self, cache: ActivationCache) -> ValueError:
-        return ValueError(
-            f"ActivationCache: expected inputs at all positions that taps {self.taps} read for {cache.position}, got "
-            f"{self.written} inputs in raster order; visit every position, and pass every sampled pixel to `write`"
-        )
-
-
-class _CachedUnit(_CachedConv):
-    """A gated residual unit: a convolution with its inputs, as the gate, and two pointwise layers."""
-
-    def __init__(self, gate: Conv, residual: Conv | None, skip: Conv, cache: ActivationCache) -> None:
-        super().__init__(gate, None, cache)
-        residual_kernel = None if residual is None else _CachedLayer(residual, None).kernel
-        self.unit = GatedUnit(self.kernel, residual_kernel, _CachedLayer(skip, None).kernel)
-
-    def evaluate_unit(
-        self, cache: ActivationCache, h: TensorLike, total: TensorLike, context: TensorLike
-    ) -> tuple[Tensor, Tensor]:
-        """Return h and the sum of the skip connections after the unit, at the current position."""
-        self.check_input(cache, "h", array_of(h))
-        n, (rows, starts) = cache.n, self.inputs(cache, h)
-        added = self.as_residual("context", context, (n, self.n_out))
-        before = self.as_residual("total", total, (n, self.unit.skip.channels))
-        next_h, next_total = self.unit(rows, starts, n, added, np.asarray(array_of(h), self.dtype), before)
-        return node("gated_unit", next_h), node("gated_unit", next_total)
+def _check_units(name: str, units: Any) -> None:
+    fits = isinstance(units, list | tuple) and all(isinstance(each, list | tuple) and len(each) == 3 for each in units)
+    require(bool(fits and units), name, "one or more tuples of three layers", type(units).__name__)

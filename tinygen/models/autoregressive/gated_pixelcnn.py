@@ -163,8 +163,12 @@ class GatedPixelCNN(Autoregressive):
     def _horizontal(
         self, x: Tensor | None, above: list[Tensor], rng: Rng | None, cache: ActivationCache | None
     ) -> Tensor:
-        h = x
-        skip: TensorLike = 0.0
-        for layer, features in zip(self.layers, above, strict=True):
-            h, skip = layer.horizontal_stack(h, features, skip, rng, cache)
+        first, *others = self.layers
+        h, skip = first.horizontal_stack(x, above[0], 0.0, rng, cache)
+        if cache is not None and not cache.known and h is not None:  # one pixel
+            units = [(layer.horizontal, layer.residual, layer.skip) for layer in others]
+            h, skip = cache.gated_units(units, h, skip, above[1:])
+        else:
+            for layer, features in zip(others, above[1:], strict=True):
+                h, skip = layer.horizontal_stack(h, features, skip, rng, cache)
         return self.logits(self.hidden(relu(skip), cache, activation=relu), cache)

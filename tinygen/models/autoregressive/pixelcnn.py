@@ -150,7 +150,11 @@ class PixelCNN(Autoregressive):
         first, *in_block, hidden, last = self.masks
         here = embeddings[0] if self.here is None else self.here(x, first, cache, residual=embeddings[0])
         h = self.earlier(x if x.ndim == 4 else None, cache, residual=here)  # (N, H, W, 2 · channels)
-        for block, embedding in zip(self.blocks, embeddings[1:], strict=True):
-            h = block(h, in_block, embedding, rng, cache)
+        if cache is not None and not cache.known and self.blocks:  # one pixel
+            layers = [(block.reduce, block.conv, block.expand) for block in self.blocks]
+            h = cache.bottleneck_blocks(layers, in_block, h, embeddings[1:])
+        else:
+            for block, embedding in zip(self.blocks, embeddings[1:], strict=True):
+                h = block(h, in_block, embedding, rng, cache)
         features = self.hidden(relu(h), hidden, cache)  # (N, H, W, channels)
         return self.last(features, last, cache).reshape(*x.shape, self.output.width)

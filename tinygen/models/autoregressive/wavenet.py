@@ -58,8 +58,6 @@ class Block(Module):
         self, h: Tensor, skip: TensorLike, context: TensorLike, cache: ActivationCache | None
     ) -> tuple[Tensor, Tensor]:
         """Return h for the next block and the sum of the skip connections so far, both (N, T, C)."""
-        if cache is not None and not cache.known:
-            return cache.gated_unit(self.dilated, self.residual, self.skip, h, skip, context)
         z = gated_activation(self.dilated(h, cache, residual=context))  # (N, T, 2C) → (N, T, C)
         return (h if self.residual is None else self.residual(z, residual=h)), self.skip(z, residual=skip)
 
@@ -165,8 +163,12 @@ class WaveNet(LocallyConditioned):
     def _network(self, x: Tensor | None, context: Sequence[TensorLike], cache: ActivationCache | None = None) -> Tensor:
         h = self.first(x, cache)  # (N, T, C)
         skip: TensorLike = 0.0
-        for block, c in zip(self.blocks, context, strict=True):
-            h, skip = block(h, skip, c, cache)
+        if cache is not None and not cache.known:  # one position
+            units = [(block.dilated, block.residual, block.skip) for block in self.blocks]
+            h, skip = cache.gated_units(units, h, skip, context)
+        else:
+            for block, c in zip(self.blocks, context, strict=True):
+                h, skip = block(h, skip, c, cache)
         return self.logits(self.hidden(relu(skip), cache, activation=relu), cache)  # (N, T, levels)
 
     def _context(self, x: Array, labels: Array | None, features: Array | None) -> list[Tensor | float]:

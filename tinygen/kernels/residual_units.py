@@ -1,0 +1,225 @@
+"""Residual units, one after the other, at one position p of every image or sequence, for ancestral sampling.
+
+    gated units, of WaveNet and the Gated PixelCNN: f = h
+        (a, b) = context + b_gate + Σₜ f(p + oₜ) W_gate,t         z = tanh(a) ⊙ σ(b)
+        h ← h + b_h + z W_h                                       skip ← skip + b_skip + z W_skip
+    bottleneck blocks, of the PixelCNN: f = relu(relu(h) W_reduce + b_reduce)
+        z = relu(context + b + Σₜ f(p + oₜ) Wₜ)                   h ← h + b_expand + z W_expand
+
+For a few images, the overhead of calling a kernel exceeds its arithmetic, so one kernel computes all units.
+
+Checked by: tests/kernels/test_residual_units.py
+"""
+
+from collections.abc import Sequence
+from operator import index
+from typing import Any
+
+import numba
+import numpy as np
+
+from ..arguments import explained
+from .activation import gate_rows, gated_activation, relu
+from .convolution import GRAIN
+from .position import AtPosition, evaluate_rows, tile_rows
+from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
+from .runtime.compilation import compiled
+from .runtime.parts import part
+from .runtime.team import run_parts
+from .runtime.tile import TILE_ROWS
+
+_FIRST = np.zeros(1, np.int64)
+
+
+@compiled
+def _gated_units(
+    rows: Any, inputs: Array, places: Array, context: Array, w_gate: Array, w_h: Array, w_skip: Array,
+    h: Array, skip: Array, team: Array, size: int,
+) -> None:  # fmt: skip
+    """Replace h and skip by their values after the last unit."""
+    start, stop = part(team, size)
+    n, first, channels = stop - start, np.zeros(1, np.int64), w_skip.shape[2] - 1
+    gates, z = np.empty((n, 2 * channels), h.dtype), np.empty((n, channels), h.dtype)
+    before, after, sum_before, sum_after = (
+        h[start:stop],
+        h[start:stop].copy(),
+        skip[start:stop],
+        skip[start:stop].copy(),
+    )
+    for u in range(len(places)):
+        place = places[u] + start
+        inputs[place[-1] : place[-1] + n] = before
+        added = context[u] if context.shape[1] != size else context[u][start:stop]
+        evaluate_rows(rows, inputs, place[:-1], w_gate[u], added, False, gates, 0, n)
+        gate_rows(gates, z, 0, n)
+        if u < len(w_h):
+            evaluate_rows(rows, z, first, w_h[u], before, False, after, 0, n)
+            before, after = after, before
+        evaluate_rows(rows, z, first, w_skip[u], sum_before, False, sum_after, 0, n)
+        sum_before, sum_after = sum_after, sum_before
+    h[start:stop], skip[start:stop] = before, sum_before
+
+
+@compiled
+def _bottleneck_blocks(
+    rows: Any, inputs: Array, places: Array, context: Array, w: Array, w_reduce: Array, w_expand: Array,
+    h: Array, team: Array, size: int,
+) -> None:  # fmt: skip
+    """Replace h by its value after the last block."""
+    start, stop = part(team, size)
+    n, first = stop - start, np.zeros(1, np.int64)
+    f, z = np.empty((n, inputs.shape[1]), h.dtype), np.empty((n, w_expand.shape[2] - 1), h.dtype)
+    before, after, positive = h[start:stop], h[start:stop].copy(), h[start:stop].copy()
+    nothing = np.zeros((1, f.shape[1]), h.dtype)
+    for u in range(len(places)):
+        place = places[u] + start
+        flat, flat_positive = before.reshape(-1), positive.reshape(-1)
+        for k in range(flat.size):
+            flat_positive[k] = 0 if flat[k] <= 0 else flat[k]  # NaN propagates
+        evaluate_rows(rows, positive, first, w_reduce[u], nothing, True, f, 0, n)
+        inputs[place[-1] : place[-1] + n] = f
+        added = context[u] if context.shape[1] != size else context[u][start:stop]
+        evaluate_rows(rows, inputs, place[:-1], w[u], added, True, z, 0, n)
+        evaluate_rows(rows, z, first, w_expand[u], before, False, after, 0, n)
+        before, after = after, before
+    h[start:stop] = before
+
+
+class _Units:
+    """What gated units and bottleneck blocks have in common: convolutions, whose inputs f are all in one array.
+
+    Shapes: inputs (rows, C_f), C-contiguous; places (units, taps + 1), int64: the first of the n rows of `inputs` that
+    each tap reads, then the first that f is written to; context (units, n or 1, C); h (n, C_h).
+    Raises: TypeError or ValueError if shapes or dtypes do not match, or if a place is not in `inputs`.
+    """
+
+    def __init__(self, taps: int, *groups: tuple[str, Sequence[AtPosition], int, int]) -> None:
+        """Take for each kind of layer, first the convolutions: a name, the layers, numbers of inputs and outputs."""
+        layers = [layer for _, group, _, _ in groups for layer in group]
+        self.taps, self.convs, self.dtype = index(taps), groups[0][1], layers[0].dtype
+        for name, group, n_in, n_out in groups:
+            for layer in group:
+                if (got := (len(layer.w) - 1, layer.channels, layer.dtype)) != (n_in, n_out, self.dtype):
+                    raise ValueError(f"{name}: expected {n_in} inputs, {n_out} outputs and {self.dtype}, got {got}")
+        self.grain = max(TILE_ROWS[0], GRAIN // sum(layer.w.size for layer in layers))
+        self.is_fused = self.dtype == np.float32 and not numba.config.DISABLE_JIT
+        if self.is_fused:  # without layers of a kind, an empty array of the same type
+            self.packed = [
+                np.stack([each.packed for each in group or self.convs])[: len(group)] for _, group, _, _ in groups
+            ]
+
+    def check(self, places: Array, n: int, **arrays: tuple[Array, tuple[int, ...]]) -> None:
+        """Raise TypeError or ValueError unless the arrays are as the kernel expects: (array, its required shape)."""
+        check_dtype("places", places, np.int64)
+        check_shape("places", places, (len(self.convs), self.taps + 1))
+        for name, (x, shape) in arrays.items():
+            check_dtype(name, x, self.dtype)
+            check_shape(name, x, shape)
+        inputs, rows = arrays["inputs"][0], len(arrays["inputs"][0])
+        if not inputs.flags.carray:
+            raise ValueError(f"inputs: expected a contiguous, writeable array, got strides {inputs.strides}")
+        if places.astype(np.uint64).max() + n > rows:  # as uint64, negative numbers are the largest
+            raise ValueError(f"places: expected rows 0…{rows - n} of inputs, got {places}")
+
+    def context_shape(self, n: int, context: Array) -> tuple[int, ...]:
+        return len(self.convs), n if context.shape[1:2] == (n,) else 1, self.convs[0].channels
+
+
+class GatedUnits(_Units):
+    """Gated units: layers from `taps` · C_h to 2C channels, from C to C_h and from C to C_skip.
+
+    The last unit may have no residual layer; its h is then not computed.
+
+    Shapes and Raises: as for `_Units`, with C_f = C_h and C_out = 2C; skip (n, C_skip).
+    """
+
+    @explained
+    def __init__(
+        self, gates: Sequence[AtPosition], residuals: Sequence[AtPosition], skips: Sequence[AtPosition], taps: int
+    ) -> None:
+        _check_counts(taps, gates=gates, skips=skips, residuals=[*residuals, None][: len(gates)])
+        half, self.width = gates[0].channels // 2, (len(gates[0].w) - 1) // taps
+        self.residuals, self.skips = residuals, skips
+        super().__init__(
+            taps,
+            ("gates", gates, taps * self.width, 2 * half),
+            ("residuals", residuals, half, self.width),
+            ("skips", skips, half, skips[0].channels),
+        )
+
+    @explained
+    def __call__(
+        self, inputs: Array, places: Array, n: int, context: Array, h: Array, skip: Array
+    ) -> tuple[Array, Array]:
+        """Return h (n, C_h) and skip (n, C_skip) after the last unit; write the inputs of the units to `inputs`."""
+        self.check(
+            places, n, inputs=(inputs, (len(inputs), self.width)), context=(context, self.context_shape(n, context)),
+            h=(h, (n, self.width)), skip=(skip, (n, self.skips[0].channels)),
+        )  # fmt: skip
+        places, context, h, skip = as_contiguous(places), as_contiguous(context), h.copy(), skip.copy()
+        if not self.is_fused:
+            return self.plain(inputs, places, n, context, h, skip)
+        run_parts(_gated_units, n, self.grain, tile_rows(n), inputs, places, context, *self.packed, h, skip)
+        return h, skip
+
+    def plain(self, inputs: Array, places: Array, n: int, context: Array, h: Array, skip: Array) -> tuple[Array, Array]:
+        """Compute the same layer by layer."""
+        for u, (gate, last) in enumerate(zip(self.convs, self.skips, strict=True)):
+            inputs[places[u, -1] :][:n] = h
+            added = np.broadcast_to(context[u], (n, gate.channels))
+            z = gated_activation(gate(inputs, places[u, :-1], n, added))
+            skip = last(z, _FIRST, n, skip)
+            if u < len(self.residuals):
+                h = self.residuals[u](z, _FIRST, n, h)
+        return h, skip
+
+
+class BottleneckBlocks(_Units):
+    """Bottleneck blocks: layers with relu from C_h to C_f and from `taps` · C_f to C channels, and from C to C_h.
+
+    Shapes and Raises: as for `_Units`.
+    """
+
+    @explained
+    def __init__(
+        self, convs: Sequence[AtPosition], reduces: Sequence[AtPosition], expands: Sequence[AtPosition], taps: int
+    ) -> None:
+        _check_counts(taps, convs=convs, reduces=reduces, expands=expands)
+        self.reduces, self.expands, self.width = reduces, expands, expands[0].channels
+        super().__init__(
+            taps,
+            ("convs", convs, taps * reduces[0].channels, convs[0].channels),
+            ("reduces", reduces, self.width, reduces[0].channels),
+            ("expands", expands, convs[0].channels, self.width),
+        )
+        if not all(layer.relu for layer in (*reduces, *convs)):
+            raise ValueError("reduces and convs: expected layers with relu")
+
+    @explained
+    def __call__(self, inputs: Array, places: Array, n: int, context: Array, h: Array) -> Array:
+        """Return h (n, C_h) after the last block; write the inputs of the convolutions to `inputs`."""
+        self.check(
+            places, n, inputs=(inputs, (len(inputs), self.reduces[0].channels)),
+            context=(context, self.context_shape(n, context)), h=(h, (n, self.width)),
+        )  # fmt: skip
+        places, context, h = as_contiguous(places), as_contiguous(context), h.copy()
+        if not self.is_fused:
+            return self.plain(inputs, places, n, context, h)
+        run_parts(_bottleneck_blocks, n, self.grain, tile_rows(n), inputs, places, context, *self.packed, h)
+        return h
+
+    def plain(self, inputs: Array, places: Array, n: int, context: Array, h: Array) -> Array:
+        """Compute the same layer by layer."""
+        for u, (reduce, conv, expand) in enumerate(zip(self.reduces, self.convs, self.expands, strict=True)):
+            inputs[places[u, -1] :][:n] = reduce(relu(h), _FIRST, n)
+            z = conv(inputs, places[u, :-1], n, np.broadcast_to(context[u], (n, conv.channels)))
+            h = expand(z, _FIRST, n, h)
+        return h
+
+
+def _check_counts(taps: int, **layers: Sequence[Any]) -> None:
+    counts = {name: len(group) for name, group in layers.items()}
+    if taps < 1 or min(counts.values()) < 1 or len(set(counts.values())) > 1:
+        raise ValueError(
+            f"{' and '.join(layers)}: expected one layer per unit, and at least one tap, got {counts} and {taps}"
+        )

@@ -1,0 +1,193 @@
+"""The layers of an activation cache: packed weights, and the inputs of convolutions at earlier positions.
+
+A convolution has a slot (n, C_in) for each position whose inputs can be stored at the same time: for sequences in a
+ring buffer, for images in an image with a border (cache_slots.py).
+
+Checked by: tests/nn/test_cache.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ..autograd import Array, Tensor, TensorLike
+from ..autograd.tensor import array_of, node
+from ..checks import broadcasts, require
+from ..kernels import AtPosition
+from .cache_slots import padded_image, ring_buffer
+
+if TYPE_CHECKING:
+    from .cache import ActivationCache
+    from .layers import Conv
+    from .masked import MaskedConv, MaskedLinear
+
+    Layer: TypeAlias = Conv | MaskedConv | MaskedLinear
+
+_FIRST_ROW = np.zeros(1, np.int64)
+
+
+class CachedLayer:
+    """A layer with packed weights. This base class is for pointwise layers, which need no stored inputs."""
+
+    def __init__(self, layer: Layer, mask: Array | None) -> None:
+        self.layer = layer  # keeps the layer alive, so that its id is not reused
+        w, b = layer.weights(mask).value, layer.b
+        # At least float32, as for the convolution of all positions.
+        (self.n_in, self.n_out), self.dtype = w.shape[-2:], np.result_type(w, np.float32)
+        w, bias = w.astype(self.dtype, copy=False), None if b is None else b.value.astype(self.dtype, copy=False)
+        self.kernel = AtPosition(w.reshape(-1, self.n_in, self.n_out), bias, layer.relu)
+
+    def evaluate(self, cache: ActivationCache, x: TensorLike | None, residual: TensorLike) -> Tensor:
+        """Return the layer's output at the current position."""
+        rows, starts = self.inputs(cache, x)
+        added = as_residual("residual", residual, (*cache.lead, self.n_out), self.dtype)
+        if not cache.is_row:
+            return node("conv", self.kernel(rows, starts, cache.n, added))
+        # The kernel orders the activations of a row by pixel, then by image: (W · n, C).
+        added = None if added is None else added.swapaxes(0, 1).reshape(-1, self.n_out)
+        n, width = cache.lead
+        y = self.kernel(rows, starts, width * n, added)
+        return node("conv", y.reshape(width, n, self.n_out).swapaxes(0, 1))
+
+    def inputs(self, cache: ActivationCache, x: TensorLike | None) -> tuple[Array, Array]:
+        """Return a matrix of inputs, and for each tap the row of the matrix that the first output reads."""
+        if x is None:
+            raise ValueError(f"ActivationCache: expected an input of a pointwise layer at {cache.position}, got None")
+        v = array_of(x)
+        check_input(cache, "x", v, self.n_in)
+        if cache.is_row:
+            v = v.swapaxes(0, 1).reshape(-1, self.n_in)
+        return np.ascontiguousarray(v, self.dtype), _FIRST_ROW
+
+
+class CachedConv(CachedLayer):
+    """A convolution with packed weights and a buffer of its inputs at earlier positions.
+
+    `slots[p]` is the slot of position p in raster order; `starts[p]` holds, for each tap, the first row of `rows` that
+    it reads for p.
+    """
+
+    def __init__(self, layer: Conv | MaskedConv, mask: Array | None, cache: ActivationCache) -> None:
+        super().__init__(layer, mask)
+        count, self.slots, tap_slots = (ring_buffer if len(cache.size) == 1 else padded_image)(layer.taps, cache.size)
+        self.buffer = np.zeros((count, cache.n, self.n_in), self.dtype)
+        self.rows, self.starts = self.buffer.reshape(-1, self.n_in), list(tap_slots * cache.n)
+        self.taps, self.written = layer.taps, 0  # written: number of positions stored so far
+        if id(layer) in cache.filled:
+            known = cache.filled.pop(id(layer))[1]
+            self.written = known.shape[1]
+            kept = np.arange(max(0, self.written - len(self.slots)), self.written)
+            self.buffer[self.slots[kept % len(self.slots)]] = known[:, kept].swapaxes(0, 1)
+        self.reads_current = any(not any(tap[: len(tap) - cache.is_row]) for tap in layer.taps)
+        self.reads_image = False  # whether its inputs arrive by `ActivationCache.write`
+
+    def inputs(self, cache: ActivationCache, x: TensorLike | None) -> tuple[Array, Array]:
+        if x is None:
+            self.reads_image = True
+        else:
+            self.write(cache, "x", array_of(x))
+        if not (cache.stop if self.reads_current else cache.start) <= self.written <= cache.stop:
+            raise self._missing_input(cache)
+        return self.rows, self.starts[cache.start % len(self.starts)]
+
+    def write(self, cache: ActivationCache, name: str, x: Array) -> None:
+        """Store x at the current position."""
+        check_input(cache, name, x, self.n_in)
+        self.advance(cache)
+        if cache.is_row:
+            self.buffer[self.slots[cache.start : cache.stop]] = x.swapaxes(0, 1)
+        else:
+            self.buffer[self.slots[cache.start % len(self.slots)]] = x
+
+    def advance(self, cache: ActivationCache) -> None:
+        """Go to the current position: the one after the last, or with `overwrite` the last one again."""
+        if cache.start != self.written and not (cache.overwrite and cache.stop == self.written):
+            if cache.start > self.written:
+                raise self._missing_input(cache)
+            raise ValueError(
+                f"ActivationCache: expected one input per position, got a second input at {cache.position} for taps "
+                f"{self.taps}; use a layer only once in a network, and a new cache for each sampling run"
+            )
+        self.written = cache.stop
+
+    def _missing_input(self, cache: ActivationCache) -> ValueError:
+        return ValueError(
+            f"ActivationCache: expected inputs at all positions that taps {self.taps} read for {cache.position}, got "
+            f"{self.written} inputs in raster order; visit every position, and pass every sampled pixel to `write`"
+        )
+
+
+class CachedUnits:
+    """Residual units in one kernel, with the inputs of all their convolutions in one array.
+
+    `table` has a row for each unit and each position of its slots: the first row of the inputs that each tap reads, and
+    the first row of the slot itself.
+    """
+
+    def __init__(self, kernel: Callable[..., Any], cache: ActivationCache, *groups: Any) -> None:
+        """Take the layers of all units, kind by kind, each with its mask: first the convolutions."""
+        require(
+            not cache.known and not cache.is_row,
+            "position",
+            "one pixel or time step, outside `filling`",
+            cache.position,
+        )
+        for conv, _ in groups[0]:
+            check_taps(cache, conv)
+        self.convs = [CachedConv(conv, mask, cache) for conv, mask in groups[0]]
+        others = [[CachedLayer(layer, mask).kernel for layer, mask in group] for group in groups[1:]]
+        self.kernel = kernel([conv.kernel for conv in self.convs], *others, len(self.convs[0].taps))
+        self.inputs = np.concatenate([conv.rows for conv in self.convs])
+        tables, first = [], 0
+        for conv in self.convs:
+            tables.append(first + np.column_stack([conv.starts, conv.slots * cache.n]))
+            conv.rows = self.inputs[first : first + len(conv.rows)]  # the same memory
+            conv.buffer = conv.rows.reshape(conv.buffer.shape)
+            first += len(conv.rows)
+        self.table, self.periods = np.concatenate(tables), np.array([len(each) for each in tables])
+        self.offsets = np.cumsum(self.periods) - self.periods
+
+    def advance(self, cache: ActivationCache, h: TensorLike, context: Sequence[TensorLike]) -> tuple[Any, ...]:
+        """Go to the current position; return the kernel's arguments inputs, places, n, context and h."""
+        v, conv = array_of(h), self.convs[0]
+        check_input(cache, "h", v, self.kernel.width)
+        require(len(context) == len(self.convs), "context", f"one per unit, {len(self.convs)}", len(context))
+        terms = [as_residual("context", c, (cache.n, conv.n_out), conv.dtype) for c in context]
+        is_zero = all(term is None for term in terms)
+        added = np.zeros((len(terms), 1 if is_zero else cache.n, conv.n_out), conv.dtype)
+        for u, term in enumerate(terms):
+            if term is not None:
+                added[u] = term
+        conv.advance(cache)
+        places = self.table[self.offsets + cache.start % self.periods]
+        return self.inputs, places, cache.n, added, np.asarray(v, conv.dtype)
+
+
+def check_taps(cache: ActivationCache, layer: Any) -> None:
+    """Raise ValueError if a convolution has a stride, or reads positions that are evaluated later."""
+    axes = len(cache.position)
+    last = (0, *(float("inf"),) * (axes - 1)) if cache.is_row else (0,) * axes
+    if layer.stride != 1 or any(len(tap) != axes or tap > last for tap in layer.taps):
+        raise ValueError(
+            f"ActivationCache: expected a layer of stride 1 whose taps have {axes} axes and reach no position that "
+            f"is evaluated later, got stride {layer.stride} and taps {layer.taps}"
+        )
+
+
+def check_input(cache: ActivationCache, name: str, x: Array, channels: int) -> None:
+    if x.shape != (expected := (*cache.lead, channels)):
+        raise ValueError(f"{name}: expected shape {expected} at position {cache.position}, got {x.shape}")
+
+
+def as_residual(name: str, residual: TensorLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
+    """Return the residual broadcast to a shape, in a dtype, or None if it is 0."""
+    if isinstance(residual, float) and residual == 0:
+        return None
+    added = array_of(residual)
+    if added.shape == shape and added.dtype == dtype:
+        return added
+    require(broadcasts(added.shape, shape), name, f"a shape that broadcasts to {shape}", added.shape)
+    return np.broadcast_to(added, shape).astype(dtype)
