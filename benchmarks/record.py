@@ -10,6 +10,7 @@ Checked by: tests/benchmarks/test_record.py
 import argparse
 import datetime
 import json
+import math
 import os
 import platform
 import re
@@ -21,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import cpus
 from tinygen.files import write_atomically
 from tinygen.kernels.runtime.tile import VECTOR_BYTES
 
@@ -148,6 +150,10 @@ def report(name: str, rows: Iterable[Row], args: argparse.Namespace) -> None:
         print(line([row.label, *map(shown, row.values.values())]), flush=True)
     facts["seconds"] = round(time.perf_counter() - start)
     facts["other processes"] = share_of_others(before, cpu_times())
+    if 0 < cpus.longest < math.inf:
+        facts["round trip, ns"] = rounded(1e9 * cpus.longest)
+    if cpus.longest > cpus.LIMIT:
+        print(f"warning: the threads shared a CPU or had no cache in common (see {cpus.__name__})", file=sys.stderr)
     if not args.save or args.quick:
         return
     if facts["other processes"] > MAX_OTHERS:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from benchmarks.cpus import wait_for_cpus
 from benchmarks.fresh import Step, steps_per_second
 from benchmarks.record import Row, add_arguments, report
 from benchmarks.threads import busy_process
@@ -33,7 +34,10 @@ def thread_counts(cpus: int) -> list[int]:
 def situations(step: Step, cpus: int, seconds: float, quick: bool) -> dict[str, float | str]:
     """Return ms per step for every thread count, then the two ratios of the module's docstring."""
     counts = thread_counts(cpus)
-    rates = {n: steps_per_second([step], n, seconds, quick)[0] for n in counts}
+    rates = {}
+    for n in counts:
+        wait_for_cpus(1 if quick else n)
+        rates[n] = steps_per_second([step], n, seconds, quick)[0]
     values: dict[str, float | str] = {f"{n} thread{'s' * (n > 1)}": 1e3 / rate for n, rate in rates.items()}
     with busy_process():
         values["busy / 1 thread"] = rates[1] / steps_per_second([step], cpus, seconds, quick)[0]

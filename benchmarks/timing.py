@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks import record
+from benchmarks.cpus import wait_for_cpus
 from benchmarks.record import Row
 from tinygen import set_num_threads, value_and_grad
 from tinygen.kernels.runtime.allocator import keep_freed_memory
@@ -196,20 +197,25 @@ def median_milliseconds(
     """Return ms per call: the median over rounds of the median within a round, which lasts `seconds` per call.
 
     The order is reversed in every other round, so that no call always runs after the same one. The pause before each
-    measurement lets the spinning threads of other libraries go to sleep.
+    measurement lets the spinning threads of other libraries go to sleep; then it waits for the CPUs.
     """
     medians: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(rounds):
         for name in list(calls) if i % 2 == 0 else reversed(list(calls)):
             time.sleep(min(0.06, seconds))
+            wait_for_cpus(torch.get_num_threads() if seconds else 1)
             medians[name].append(_median_of_one_round(calls[name], seconds))
     return {name: statistics.median(times) * 1e3 for name, times in medians.items()}
 
 
 def median_seconds(*calls: Callable[[], object], rounds: int = 3) -> list[float]:
     """Return the median seconds of each call over rounds that run each call once; for slow calls."""
-    times = [[seconds_of(call) for call in calls] for _ in range(rounds)]
-    return [statistics.median(column) for column in zip(*times, strict=True)]
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(rounds):
+        for column, call in zip(times, calls, strict=True):
+            wait_for_cpus(torch.get_num_threads())
+            column.append(seconds_of(call))
+    return [statistics.median(column) for column in times]
 
 
 def _median_of_one_round(call: Callable[[], object], seconds: float) -> float:
