@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks import timing
+from benchmarks.operations import operations
 from benchmarks.record import Row, report
 from benchmarks.twins.flows import TorchFlow
 from tinygen.bijections import Flow, RationalQuadraticSpline
@@ -96,8 +97,9 @@ def sampling(name: str, build: Callable[[Rng], Flow], batch: int, seconds: float
         library: partial(sample, TorchFlow(flow).to(memory_format=layout), shape)
         for library, layout in layouts(flow).items()
     }
-    times = timing.compare(lambda: flow.sample(batch, rng), theirs, seconds=seconds)
-    return Row(timing.SAMPLING, f"{name}, {batch} samples", times)
+    ours = lambda: flow.sample(batch, rng)
+    times = timing.compare(ours, theirs, seconds=seconds)
+    return Row(timing.SAMPLING, f"{name}, {batch} samples", timing.with_rates(times, operations(ours)))
 
 
 def sample(twin: TorchFlow, noise_shape: tuple[int, ...]) -> torch.Tensor:

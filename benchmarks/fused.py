@@ -167,7 +167,7 @@ def row(
         np.testing.assert_allclose(result, exact.numpy(), rtol=0, atol=2e-5 * scale + 1e-6, err_msg=name)
     errors = {name: peak.ulps(result, exact) for name, result in zip(("ulps", "PyTorch ulps"), results, strict=True)}
     times = timing.compare(ours, {"PyTorch": theirs}, rounds=rounds, seconds=seconds)
-    return Row("kernel, ms", name, peak.rates(times, *work) | errors)
+    return Row("kernel, ms", name, timing.with_rates(times, *work) | errors)
 
 
 def alternation(rounds: int, seconds: float) -> Row:

@@ -133,7 +133,9 @@ def convolution(layer: Layer, rounds: int, seconds: float) -> Iterator[Row]:
         ("backward", backward, torch_backward, 2),
     ):
         times = timing.compare(ours, theirs, rounds=rounds, seconds=seconds)
-        yield Row("kernel, ms", f"{layer.name}, {name}", peak.rates(times, operations * passes, 0) | errors[name])
+        yield Row(
+            "kernel, ms", f"{layer.name}, {name}", timing.with_rates(times, operations * passes, 0) | errors[name]
+        )
 
 
 def convolution_errors(layer: Layer, w: Array, x: Array, y: Array) -> dict[str, dict[str, float]]:

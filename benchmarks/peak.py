@@ -1,4 +1,4 @@
-"""The machine's limits, measured: multiply-adds in registers, and copying memory. Rates of kernels, and their errors.
+"""The machine's limits, measured: multiply-adds in registers, and copying memory. Errors of kernels.
 
 python -m benchmarks.peak [--threads 2] [--quick] [--save]
 """
@@ -60,12 +60,6 @@ def ulps(result: Array, exact: torch.Tensor) -> float:
     reference = exact.detach().numpy()
     scale = np.float32(np.sqrt(np.mean(np.square(reference))))
     return float(np.abs(result.astype(np.float64) - reference).max() / np.spacing(scale))
-
-
-def rates(times: dict[str, Any], operations: float, size: float) -> dict[str, Any]:
-    """Append the rate of tinygen and PyTorch from ms: GFLOP/s, or GB/s where a kernel has no multiply-adds."""
-    unit, work = ("GFLOP/s", operations) if operations else ("GB/s", size)
-    return {**times, unit: work / times["tinygen"] / 1e6, f"PyTorch {unit}": work / times["PyTorch"] / 1e6}
 
 
 def rows(threads: int, quick: bool) -> Iterator[Row]:

@@ -115,6 +115,34 @@ def rate(values: Values) -> str:
     return f"{pair(values, unit)} {unit}" if unit in values else "–"
 
 
+# Ratios to PyTorch that training steps and samplers should not exceed, and exceptions by label
+LIMITS = {"training step": 0.95, "sampling": 1.0}
+LOWER = {"Gated PixelCNN, 8 layers of 32, 64 images of 28×28": 0.75}
+
+
+def above(found: list[Column]) -> Iterator[str]:
+    """The training steps and samplers above their limits, with their rates and the share of the machine's limit."""
+    measured = [column for column in found if column.values("training step, ms", MODULES)]
+    heads = ("÷ PyTorch", "GFLOP/s: tinygen / PyTorch", "share of the limit")
+    yield from heading("", (f"{column.name}: {h}" if not i else h for column in measured for i, h in enumerate(heads)))
+    for kind, limit in LIMITS.items():
+        by_column = [column.values(f"{kind}, ms", MODULES) for column in measured]
+        for label in dict.fromkeys(label for values in by_column for label in values):
+            rows = [values.get(label, {}) for values in by_column]
+            if any(row["tinygen"] / row["PyTorch"] > LOWER.get(label, limit) for row in rows if "PyTorch" in row):
+                cells = [text for row, column in zip(rows, measured, strict=True) for text in _rate_cells(row, column)]
+                yield line([f"{kind}: {label}", *cells])
+
+
+def _rate_cells(values: Values, column: Column) -> list[str]:
+    shares = "–"
+    limits = list(column.values("limit", ["layers"]).values())
+    if limits and "GFLOP/s" in values:
+        keys = "GFLOP/s", "PyTorch GFLOP/s"
+        shares = " / ".join(f"{values[key] / limits[-1]['GFLOP/s']:.0%}" for key in keys)
+    return [ratio(values, "tinygen", "PyTorch"), pair(values, "GFLOP/s") if "GFLOP/s" in values else "–", shares]
+
+
 def kernels(found: list[Column]) -> Iterator[str]:
     """Convolutions, products and fused kernels, below the limits that were measured in the same run."""
     for column in found:
@@ -227,6 +255,7 @@ def conditions(found: list[Column]) -> Iterator[str]:
 TABLES: dict[str, Callable[[list[Column]], Iterator[str]]] = {
     "steps": steps,
     "sampling": sampling,
+    "above": above,
     "kernels": kernels,
     "memory": memory,
     "summary": summary,

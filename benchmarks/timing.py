@@ -22,6 +22,7 @@ import torch
 
 from benchmarks import record
 from benchmarks.cpus import wait_for_cpus
+from benchmarks.operations import operations
 from benchmarks.record import Row
 from tinygen import set_num_threads, value_and_grad
 from tinygen.kernels.runtime.allocator import keep_freed_memory
@@ -153,6 +154,7 @@ def training_rows(cases: Iterable[Case]) -> Iterator[Row]:
             check_same_losses({name: make() for name, make in case.check(case.batch).items()}, case.atol)
             first = {name: seconds_of(step) for name, step in steps.items()}
         values = best(median_milliseconds(steps, case.rounds, case.seconds))
+        values = with_rates(values, operations(steps["tinygen"]))
         if "JAX" in values:
             values["JAX compile, s"] = max(0.0, first["JAX"] - values["JAX"] / 1e3)
         yield Row(STEP, case.name, with_ratio(values))
@@ -183,6 +185,13 @@ def best(times: Mapping[str, float]) -> dict[str, Any]:
 def with_ratio(values: Mapping[str, Any]) -> dict[str, Any]:
     """Append tinygen's value divided by PyTorch's (below 1: tinygen is better)."""
     return {**values, "ratio": values["tinygen"] / values["PyTorch"]} if "PyTorch" in values else dict(values)
+
+
+def with_rates(values: Mapping[str, Any], operations: float, size: float = 0.0) -> dict[str, Any]:
+    """Append the rates of tinygen and PyTorch from ms: GFLOP/s, or GB/s for `size` bytes without operations."""
+    unit, work = ("GFLOP/s", operations) if operations else ("GB/s", size)
+    names = {"tinygen": unit, "PyTorch": f"PyTorch {unit}"} if work else {}
+    return {**values, **{name: work / values[library] / 1e6 for library, name in names.items() if library in values}}
 
 
 def compare(ours: Callable[[], object], theirs: Mapping[str, Callable[[], object]], **options: Any) -> dict[str, Any]:

@@ -83,3 +83,18 @@ def test_the_figures_are_drawn_from_the_first_column(tmp_path: Path, monkeypatch
     (tmp_path / "docs").mkdir()
     tables.write(tmp_path)
     assert [path.name for path in (tmp_path / "docs").iterdir()] == ["scaling.png"]
+
+
+def test_rows_above_their_limits_are_listed_with_their_rates(tmp_path: Path) -> None:
+    rates = {"PyTorch": 2.0, "GFLOP/s": 50.0, "PyTorch GFLOP/s": 25.0}
+    gated = "Gated PixelCNN, 8 layers of 32, 64 images of 28×28"
+    steps = [
+        ["training step, ms", name, {"tinygen": ms, **rates}]
+        for name, ms in (("A", 1.88), ("B", 1.92), (gated, 1.52), ("C", 3.0))
+    ]
+    limit = ["limit", "2 threads", {"GFLOP/s": 200.0, "GB/s": 30.0}]
+    samples = [["sampling, ms", "D", {"tinygen": 1.99, **rates}], ["sampling, ms", "E", {"tinygen": 1.0}]]
+    found = results(tmp_path, mlp=steps, flows=samples, layers=[limit])
+    _, _, *lines = tables.above(found)
+    assert [text.split(" | ")[0] for text in lines] == [f"| training step: {name}" for name in ("B", gated, "C")]
+    assert lines[0].endswith("| 0.96 | 50.0 / 25.0 | 25% / 12% |")

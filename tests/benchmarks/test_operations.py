@@ -1,0 +1,53 @@
+"""Operations are those of the products, convolutions and recurrences of a call, each counted once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.operations import operations
+from tinygen import autograd as ag
+from tinygen import kernels, value_and_grad
+from tinygen.autograd import Tensor, taps
+from tinygen.kernels import lstm
+
+
+def ones(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
+def test_products_and_their_derivatives() -> None:
+    w = Tensor(ones(30, 20))
+    assert operations(lambda: ag.matmul(ones(7, 30), w)) == 2 * 7 * 30 * 20
+    loss = value_and_grad(lambda x: ag.linear(ag.tanh(x), w, ones(20)).sum())
+    assert operations(lambda: loss(ones(7, 30))) == 2 * (2 * 7 * 30 * 20)
+    assert operations(lambda: kernels.product(ones(5, 2, 3), ones(5, 3, 4))) == 2 * 5 * 2 * 3 * 4
+
+
+def test_a_convolution_within_a_product_is_counted_once() -> None:
+    x, y = ones(700, 60), ones(700, 50)  # large enough for the convolution kernels
+    assert operations(lambda: kernels.product(x.T, y)) == 2 * 700 * 60 * 50
+    assert operations(lambda: kernels.product(y, ones(50, 60))) == 2 * 700 * 60 * 50
+
+
+def test_convolutions_count_every_tap_at_every_pixel() -> None:
+    x, w, window = ones(2, 8, 6, 3), Tensor(ones(9, 3, 5)), taps.square(3)
+    each = 2 * (2 * 4 * 3) * (9 * 3 * 5)
+    assert operations(lambda: ag.conv(x, w, window, 2)) == each
+    loss = value_and_grad(lambda x, w: ag.conv(x, w, window, 2).sum(), [w])
+    assert operations(lambda: loss(Tensor(x), w)) == 2 * each
+    assert operations(lambda: ag.conv_transpose(ones(2, 4, 3, 5), w, window, 2)) == each
+
+
+def test_an_lstm_counts_its_recurrence_forward_and_backward() -> None:
+    x, u = ones(4, 6, 20), ones(5, 20)
+    assert operations(lambda: lstm.lstm(x, u)) == 2 * 4 * 6 * 5 * 20
+    _, c, gates = lstm.lstm(x, u)
+    assert operations(lambda: lstm.lstm_vjp(ones(4, 6, 5), u, c, gates)) == 2 * 4 * 6 * 5 * 20
+
+
+def test_functions_are_restored_also_after_an_error() -> None:
+    before = kernels.product, lstm.lstm
+    with pytest.raises(ZeroDivisionError):
+        operations(lambda: 1 // 0)
+    assert (kernels.product, lstm.lstm) == before
