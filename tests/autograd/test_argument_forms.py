@@ -112,7 +112,8 @@ FORMS: dict[str, Sequence[str]] = {
     "linear": [
         "{}(x, m, u[0, :2])", "{}(v, m, u[0, :2])", "{}(x[None], m, u[0, :2])", "{}(x, m, u[0, :2], True)",
         "{}(x, m, [0.5, 1], relu=False)", "{}([1, 2, 4], m, u[0, :2])", "!{}(x, m, 0.0)", "!{}(x, m.T, v)",
-        "!{}(x, v, v)",
+        "!{}(x, v, v)", "{}(x, m, u[0, :2], residual=[[0.5], [1]])", "{}(x, m, u[0, :2], True, 0.25)",
+        "!{}(x, m, u[0, :2], residual=v)",
     ],
     "logabsdet": ["{}(s)", "{}(s[None])", "{}([[2, 1], [0, 0.5]])", "!{}(x)", "!{}([[1, 2], [2, 4]])"],
     "logsumexp": REDUCTION,
@@ -335,7 +336,7 @@ NUMPY: dict[str, Any] = {
     "index": lambda x, key: x[key],
     "inv": np.linalg.inv,
     "leaky_relu": of_array(lambda x: np.where(x > 0, x, 0.01 * x)),
-    "linear": lambda x, w, b, relu=False: np.maximum(x @ w + b, 0 if relu else -np.inf),
+    "linear": lambda x, w, b, relu=False, residual=0: np.maximum(residual + x @ w + b, 0 if relu else -np.inf),
     "log_ndtr": lambda x: np.log(np_ndtr(x)),
     "log_normal": of_array(lambda x: -x * x / 2 - np.log(2 * np.pi) / 2),
     "log_sigmoid": of_array(lambda x: np.log(np_sigmoid(x))),

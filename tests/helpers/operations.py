@@ -385,8 +385,15 @@ def _(draw: DrawFn, sides: Sides) -> Example:
 def _(draw: DrawFn, sides: Sides) -> Example:
     lead, n, m = draw(draws.shapes(0, 2, sides)), draw(sides), draw(sides)
     x, w, b = (draw(draws.arrays(shape)) for shape in ((*lead, n), (n, m), (m,)))
-    if not draw(st.booleans()):
+    kind = draw(st.sampled_from(["affine", "residual", "relu"]))
+    if kind == "affine":
         return Example(ag.linear, lambda x, w, b: x @ w + b, (x, w, b))
+    if kind == "residual":
+        y_shape = (*lead, m)
+        shape = draw(st.sampled_from([y_shape, (*[1] * len(lead), m), (m,), (*lead, 1), ()]))
+        residual = draw(draws.arrays(shape))
+        function = lambda x, w, b, residual: ag.linear(x, w, b, residual=residual)
+        return Example(function, lambda x, w, b, residual: residual + x @ w + b, (x, w, b, residual))
     signs = np.where((np.arange(m) > 0) & (b < 0), -1, 1)  # the first unit stays active
     b = signs * (1 + np.abs(b)) * (1 + np.abs(x @ w).max(initial=0))  # far from relu's kink
     return Example(partial(ag.linear, relu=True), lambda x, w, b: np.maximum(x @ w + b, 0), (x, w, b))

@@ -105,7 +105,7 @@ WITH_OPTIONS: dict[str, Arguments] = {
     "jacobian": {"f": _square},
     "jvp": {"f": _square, "xs": [X], "tangents": [X]},
     "leaky_relu": {"x": X, "slope": 0.1},
-    "linear": {"x": X, "w": np.ones((4, 3)), "b": np.ones(3), "relu": True},
+    "linear": {"x": X, "w": np.ones((4, 3)), "b": np.ones(3), "relu": True, "residual": np.ones((2, 3))},
     "log": {"x": np.abs(X)},
     "log1p": {"x": np.abs(X)},
     "log_softmax": {"x": X, "axis": 0},
@@ -174,7 +174,8 @@ def autograd_calls() -> Iterator[Call]:
 
 
 def kernel_calls() -> Iterator[Call]:
-    yield Call("kernels.product", kernels.product, {"a": X, "b": X.T, "bias": np.ones(2), "relu": True})
+    terms = {"bias": np.ones(2), "relu": True, "residual": np.ones((2, 2))}
+    yield Call("kernels.product", kernels.product, {"a": X, "b": X.T, **terms})
     yield Call("kernels.gated_activation", kernels.gated_activation, {"x": X})
     yield Call("kernels.gated_activation_vjp", kernels.gated_activation_vjp, {"x": X, "g": X[:, :2]})
     yield Call("kernels.conv", kernels.conv, CONV)

@@ -117,6 +117,7 @@ def cases() -> Iterator[Case]:
         for m, k, n in (5, 3, 7), (131, 67, 71):  # by BLAS, and by the kernels
             arguments = {"a": draw(m, k, dtype=dtype), "b": draw(k, n, dtype=dtype), "bias": draw(n, dtype=dtype)}
             yield Case("product", matrix_product, arguments, free="a0")
+            yield Case("product", matrix_product, arguments | {"residual": draw(m, n, dtype=dtype)})
         for n in 2, 19:
             yield Case(
                 "AtPosition",

@@ -61,7 +61,7 @@ def test_equals_matmul_for_any_memory_layout(dtype: Any, m: int, k: int, n: int)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("m", "k", "n"), [(300, 200, 90), (90, 200, 300), (2, 900, 800), (3, 4, 5), (4, 1, 3)])
 @pytest.mark.parametrize("relu", [False, True])
-def test_bias_and_relu_equal_the_reference(dtype: Any, m: int, k: int, n: int, relu: bool) -> None:
+def test_bias_relu_and_residual_equal_the_reference(dtype: Any, m: int, k: int, n: int, relu: bool) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
     bias: Array = (20 * rng.standard_normal(2 * n)).astype(dtype)
@@ -71,6 +71,12 @@ def test_bias_and_relu_equal_the_reference(dtype: Any, m: int, k: int, n: int, r
             y, expected = product(left, b, c, relu), reference.product(left, b, c, relu)
             assert y.dtype == expected.dtype
             np.testing.assert_allclose(y, expected, rtol=0, atol=bound)
+    residual: Array = (20 * rng.standard_normal((m, n))).astype(dtype)
+    for c in (None, bias[:n]):
+        for r in (residual, residual[::-1], np.broadcast_to(bias[:n], (m, n)), residual.astype(np.float64)):
+            y, expected = product(a, b, c, relu, r), reference.product(a, b, c) + r
+            assert y.dtype == expected.dtype
+            np.testing.assert_allclose(y, np.maximum(expected, 0) if relu else expected, rtol=0, atol=bound)
     bias[0] = np.nan
     assert np.isnan(product(a, b, bias[:n], relu)[:, 0]).all()  # relu does not hide NaN
 
@@ -108,6 +114,14 @@ def test_openblas_only_gets_products_for_one_thread(
 def test_rejects_shapes_that_do_not_match(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"^product: a and b: expected"):
         product(np.ones(a), np.ones(b))
+
+
+def test_rejects_a_residual_of_another_shape() -> None:
+    for n in (4, 300):
+        a = np.ones((n, n), np.float32)
+        for shape in ((n,), (1, n), (n, n + 1), (1, n, n)):
+            with pytest.raises(ValueError, match="residual: expected shape"):
+                product(a, a, residual=np.ones(shape, np.float32))
 
 
 @pytest.mark.parametrize("n", [4, 300])

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels.product import product
 from .elementwise import relu_vjp
-from .operands import apply_numpy, floating
+from .operands import apply_numpy, floating, real
 from .shape import reshape, transpose
 from .tensor import Tensor, TensorLike, array_of, node, primitive, value_of
 
@@ -37,10 +37,12 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
 
 
 @primitive
-def linear(x: TensorLike, w: TensorLike, b: TensorLike, relu: bool = False) -> Tensor:
-    """Affine map y = x w + b; with `relu`, max(y, 0). One pass over memory.
+def linear(
+    x: TensorLike, w: TensorLike, b: TensorLike, relu: bool = False, residual: TensorLike | None = None
+) -> Tensor:
+    """Affine map y = residual + x w + b; with `relu`, max(y, 0). One pass over memory.
 
-    Shapes: x (…, n), w (n, m), b (m,), y (…, m).
+    Shapes: x (…, n), w (n, m), b (m,), y (…, m); residual broadcasts to y.
 
     Example:
         >>> linear(np.ones((4, 2)), Tensor([[1.0], [2.0]]), Tensor([3.0])).value.ravel()
@@ -52,12 +54,19 @@ def linear(x: TensorLike, w: TensorLike, b: TensorLike, relu: bool = False) -> T
         got = f"{u.shape}, {v.shape} and {c.shape}"
         raise ValueError(f"linear: {wrong}: expected shapes (…, n), (n, m) and (m,) of x, w and b, got {got}")
     rows, n, m = math.prod(u.shape[:-1]), *v.shape
+    shape = (*u.shape[:-1], m)
+    if residual is None:
+        added = None
+    else:
+        added = apply_numpy(np.broadcast_to, [real("linear: residual", residual)], shape, op="linear: residual")
+        added = added.reshape(rows, m)
     y = node(
         "linear",
-        product(u.reshape(rows, n), v, c, relu).reshape(*u.shape[:-1], m),
+        product(u.reshape(rows, n), v, c, relu, added).reshape(shape),
         (x, lambda g, y: matmul(g, transpose(w))),
         (w, lambda g, y: matmul(transpose(_as_rows(x)), _as_rows(g))),
         (b, lambda g, y: g),
+        (residual, lambda g, y: g),
     )
     # None of these VJPs reads its output, so this node may store relu(x w + b) instead of x w + b.
     return node("relu", y.value, (y, relu_vjp)) if relu else y

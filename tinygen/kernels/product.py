@@ -23,30 +23,34 @@ _POINT = ((0, 0),)
 
 
 @explained
-def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
-    """Matrix product y = a b + bias; with `relu`, max(y, 0).
+def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False, residual: Array | None = None) -> Array:
+    """Matrix product y = residual + a b + bias; with `relu`, max(y, 0).
 
-    Shapes: a and b as for np.matmul; bias (N,).
+    Shapes: a and b as for np.matmul; bias (N,); residual (M, N), for matrices.
     Raises: ValueError if the shapes do not match.
     """
     if bias is not None:
         check_shape("bias", bias, b.shape[-1:] if b.ndim > 1 else ())
+    if residual is not None:
+        check_shape("residual", residual, (*a.shape[:1], *b.shape[-1:]))
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and _worth_a_kernel(a, b):
-        same = bias is None or bias.dtype == a.dtype
+        same = all(term is None or term.dtype == a.dtype for term in (bias, residual))
         if a.flags.f_contiguous and not a.flags.c_contiguous:  # xᵀ y, the gradient of a weight
             y, same = conv_weight(a.T[None, None], b[None, None], _POINT, 1)[0], False
         else:
             y = np.empty((len(a), b.shape[1]), a.dtype)
-            terms = flat_terms(None, bias if same else None, y.shape, y.dtype)
+            terms = flat_terms(*((residual, bias) if same else (None, None)), y.shape, y.dtype)
             convolve_into(y[None, None], as_contiguous(a)[None, None], b[None], _POINT, 1, terms, relu and same)
-        return y if same else _finish(y, bias, relu)
+        return y if same else _finish(y, bias, relu, residual)
     if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == b.shape[-2] == 1:
-        return _finish(np.asarray(a * b), bias, relu)  # an outer product, for which BLAS takes five times as long
+        return _finish(
+            np.asarray(a * b), bias, relu, residual
+        )  # an outer product, for which BLAS takes five times as long
     try:
         y = _matmul(a, b)
     except ValueError as error:
         raise ValueError(f"product: a and b: expected (…, n, k) and (…, k, m), got {a.shape} and {b.shape}") from error
-    return _finish(y, bias, relu)
+    return _finish(y, bias, relu, residual)
 
 
 def _matmul(a: Array, b: Array) -> Array:
@@ -86,9 +90,10 @@ def _worth_a_kernel(a: Array, b: Array) -> bool:
     )
 
 
-def _finish(y: Array, bias: Array | None, relu: bool) -> Array:
-    if bias is not None:
-        y = np.add(y, bias, out=y) if y.dtype == np.result_type(y, bias) else y + bias
+def _finish(y: Array, bias: Array | None, relu: bool, residual: Array | None) -> Array:
+    for term in (bias, residual):
+        if term is not None:
+            y = np.add(y, term, out=y) if y.dtype == np.result_type(y, term) else y + term
     if y.dtype.kind not in "fiub":
         raise TypeError(f"product: expected real numbers, got {y.dtype}")
     return activation.relu(y) if relu else y

@@ -54,15 +54,14 @@ class MaskedLinear(Module):
     ) -> Tensor:
         if cache is not None:
             return cache.evaluate(self, x, residual, mask)
-        w = self.weights(mask)
-        no_residual = isinstance(residual, float) and residual == 0
-        if self.b is not None and no_residual:
-            return linear(x, w, self.b, self.relu)
-        y = matmul(x, w) if self.b is None else linear(x, w, self.b)
-        if not no_residual:
-            shape = array_of(residual).shape
+        w, added = self.weights(mask), None if isinstance(residual, float) and residual == 0 else residual
+        if self.b is not None:
+            return linear(x, w, self.b, self.relu, added)
+        y = matmul(x, w)
+        if added is not None:
+            shape = array_of(added).shape
             require(broadcasts(shape, y.shape), "residual", f"a shape that broadcasts to {y.shape}", shape)
-            y = y + residual
+            y = y + added
         return relu(y) if self.relu else y
 
 
