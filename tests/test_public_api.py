@@ -70,8 +70,8 @@ WITHOUT_CALL = {
     "models": "WaveNet.event_shape "  # called by the other methods, with checked arguments
     + " ".join(f"{name}.evaluate" for name in ("GatedPixelCNN", "MADE", "PixelCNN", "PixelRNN", "WaveNet")),
     "kernels": (  # parts of a call
-        "AtPosition.as_residual AtPosition.check_inputs AtPosition.plain GatedUnits.check GatedUnits.context_shape "
-        "GatedUnits.plain BottleneckBlocks.check BottleneckBlocks.context_shape BottleneckBlocks.plain"
+        "AtPosition.as_residual AtPosition.check_inputs AtPosition.plain GatedUnits.check GatedUnits.plain "
+        "BottleneckBlocks.check BottleneckBlocks.plain"
     ),
     "data": (  # downloads, and densities without arguments
         "DataFileError ToyDensity binarized_mnist cifar10 fashion_mnist mnist data_folder eight_gaussians "

@@ -108,10 +108,12 @@ class _Units:
                 np.stack([each.packed for each in group or self.convs])[: len(group)] for _, group, _, _ in groups
             ]
 
-    def check(self, places: Array, n: int, **arrays: tuple[Array, tuple[int, ...]]) -> None:
+    def check(self, places: Array, n: int, context: Array, **arrays: tuple[Array, tuple[int, ...]]) -> None:
         """Raise TypeError or ValueError unless the arrays are as the kernel expects: (array, its required shape)."""
         check_dtype("places", places, np.int64)
         check_shape("places", places, (len(self.convs), self.taps + 1))
+        lead = len(self.convs), n if context.shape[1:2] == (n,) else 1
+        arrays["context"] = context, (*lead, self.convs[0].channels)
         for name, (x, shape) in arrays.items():
             check_dtype(name, x, self.dtype)
             check_shape(name, x, shape)
@@ -120,9 +122,6 @@ class _Units:
             raise ValueError(f"inputs: expected a contiguous, writeable array, got strides {inputs.strides}")
         if places.astype(np.uint64).max() + n > rows:  # as uint64, negative numbers are the largest
             raise ValueError(f"places: expected rows 0…{rows - n} of inputs, got {places}")
-
-    def context_shape(self, n: int, context: Array) -> tuple[int, ...]:
-        return len(self.convs), n if context.shape[1:2] == (n,) else 1, self.convs[0].channels
 
 
 class GatedUnits(_Units):
@@ -152,10 +151,8 @@ class GatedUnits(_Units):
         self, inputs: Array, places: Array, n: int, context: Array, h: Array, skip: Array
     ) -> tuple[Array, Array]:
         """Return h (n, C_h) and skip (n, C_skip) after the last unit; write the inputs of the units to `inputs`."""
-        self.check(
-            places, n, inputs=(inputs, (len(inputs), self.width)), context=(context, self.context_shape(n, context)),
-            h=(h, (n, self.width)), skip=(skip, (n, self.skips[0].channels)),
-        )  # fmt: skip
+        rows = {"inputs": (inputs, (len(inputs), self.width)), "h": (h, (n, self.width))}
+        self.check(places, n, context, **rows, skip=(skip, (n, self.skips[0].channels)))
         places, context, h, skip = as_contiguous(places), as_contiguous(context), h.copy(), skip.copy()
         if not self.is_fused:
             return self.plain(inputs, places, n, context, h, skip)
@@ -198,10 +195,8 @@ class BottleneckBlocks(_Units):
     @explained
     def __call__(self, inputs: Array, places: Array, n: int, context: Array, h: Array) -> Array:
         """Return h (n, C_h) after the last block; write the inputs of the convolutions to `inputs`."""
-        self.check(
-            places, n, inputs=(inputs, (len(inputs), self.reduces[0].channels)),
-            context=(context, self.context_shape(n, context)), h=(h, (n, self.width)),
-        )  # fmt: skip
+        shape = len(inputs), self.reduces[0].channels
+        self.check(places, n, context, inputs=(inputs, shape), h=(h, (n, self.width)))
         places, context, h = as_contiguous(places), as_contiguous(context), h.copy()
         if not self.is_fused:
             return self.plain(inputs, places, n, context, h)

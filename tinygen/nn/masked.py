@@ -190,9 +190,7 @@ class MaskedMLP(Module):
             return outputs if variable is None else outputs[..., variable * self.width : (variable + 1) * self.width]
 
         w, b, c = last
-        y = linear(h, select(w), select(b))
-        if c is not None:
-            y = y + select(c)
+        y = linear(h, select(w), select(b), residual=None if c is None else select(c))
         if self.direct is not None:
             y = y + matmul(x, select(weights[-1]))
         return y if variable is not None else y.reshape(-1, self.variables, self.width)
@@ -239,7 +237,7 @@ class MaskedMLP(Module):
     def _layer(self, h: TensorLike, w: TensorLike, b: Any, c: TensorLike | None) -> Tensor:
         if c is None:
             return linear_with_activation(h, w, b, self.activation)
-        return self.activation(linear(h, w, b) + c)
+        return self.activation(linear(h, w, b, residual=c))
 
     def _check(self, x: TensorLike, context: TensorLike | None) -> None:
         check_event("x", x, (self.variables,))

@@ -58,7 +58,7 @@ class LSTM(Module):
         shape = (len(array_of(x)), self.u.shape[0])
         for part in map(array_of, (h, c)):
             require(part.shape == shape, "state", f"h and c of shape {shape}", part.shape)
-        return lstm_cell(linear(x, self.w, self.b) + matmul(h, self.u), c)
+        return lstm_cell(linear(x, self.w, self.b, residual=matmul(h, self.u)), c)
 
     def initial_state(self, n: int) -> State:
         """Return the state of n sequences before the first time step: zeros."""
