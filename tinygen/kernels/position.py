@@ -26,33 +26,35 @@ _ONE, _TWO, _TALL = (0,), (0,) * 2, (0,) * TILE_ROWS[0]
 
 
 @compiled
-def evaluate_rows(
-    rows: Any, x: Array, starts: Array, w: Array, residual: Array, relu: bool, y: Array, start: int, stop: int
-) -> None:
-    """Compute rows start … stop of y, at least one tile's height.  w: packed, with the bias as its last row.
+def evaluate_rows(rows: Any, x: Array, starts: Array, shift: int, w: Array, residual: Array, y: Array) -> None:
+    """y[i] = residual[i] + b + Σₜ x[startsₜ + shift + i] wₜ for at least as many i as a tile has rows.
 
-    The caller has checked that x has the rows `starts`, and w as many inputs as these have.
+    w is packed, with the bias as its last row; residual has the length of y, or 1. Indices are not checked.
     """
     height, depth, lanes, run, channels = len(rows), w.shape[1], w.shape[2], x.shape[1], y.shape[1]
     residual_row = channels if len(residual) == len(y) else 0
     flat_x, flat_w, flat_residual, flat_y = x.reshape(-1), w.reshape(-1), residual.reshape(-1), y.reshape(-1)
-    for tile in range(start, stop, height):
-        i = min(tile, stop - height)  # the last tile may overlap the one before
+    for tile in range(0, len(y), height):
+        i = min(tile, len(y) - height)  # the last tile may overlap the one before
         for block in range(w.shape[0]):
             channel, q = block * lanes, block * depth * lanes
             acc = zeros(rows, _TWO, y)
             for t in range(starts.size):
-                p = (starts[t] + i) * run
+                p = (starts[t] + shift + i) * run
                 for k in range(run):
                     acc = fma(acc, flat_x, p + k, run, flat_w, q + k * lanes)
                 q += run * lanes
             acc = add(acc, flat_w, q, 0, lanes)
             acc = add(acc, flat_residual, i * residual_row + channel, residual_row, channels - channel)
             store(flat_y, i * channels + channel, channels, channels - channel, acc)
-    if relu:
-        values = y[start:stop].reshape(-1)
-        for k in range(values.size):
-            values[k] = 0 if values[k] <= 0 else values[k]  # NaN propagates
+
+
+@compiled
+def relu_rows(x: Array, y: Array) -> None:
+    """y = max(x, 0)."""
+    values, out = x.reshape(-1), y.reshape(-1)
+    for k in range(values.size):
+        out[k] = 0 if values[k] <= 0 else values[k]  # NaN propagates
 
 
 @compiled
@@ -65,7 +67,10 @@ def _evaluate(
         if first < 0 or first + size > len(x):
             raise ValueError("starts: expected rows of x")
     start, stop = part(team, size)
-    evaluate_rows(rows, x, starts, w, residual, relu, y, start, stop)
+    own, added = y[start:stop], residual if len(residual) != size else residual[start:stop]
+    evaluate_rows(rows, x, starts, start, w, added, own)
+    if relu:
+        relu_rows(own, own)
 
 
 def tile_rows(n: int) -> tuple[int, ...]:
