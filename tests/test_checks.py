@@ -73,6 +73,11 @@ def test_accepts_valid_arguments(call: Callable[[], Any]) -> None:
         (lambda: as_finite("x", [[0.0]], (1,), np.float32), "x: expected a NumPy array, got list"),
         (lambda: as_finite("x", np.array([[None]]), (1,), np.float32), "x: expected real numbers, got object"),
         (lambda: as_finite("x", np.array([[1e39]]), (1,), np.float32), "x: expected finite numbers, got 1 that are"),
+        (lambda: as_finite("x", np.array([[70_000]]), (1,), np.float16), "x: expected finite numbers, got 1 that are"),
+        (
+            lambda: as_finite("x", np.array([[65_535]], np.uint16), (1,), np.float16),
+            "x: expected finite numbers, got 1",
+        ),
         (lambda: as_finite("x", np.zeros(3), (1,), np.float32), r"x: expected shape \(N, 1\), got \(3,\)"),
         (lambda: check_context(None, 3, 2), r"context: expected shape \(3, 2\), got none"),
         (lambda: check_context(np.zeros((3, 2)), 3, 0), r"context: expected none, got \(3, 2\)"),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tinygen.kernels import convolution, reference
 from tinygen.kernels.convolution import conv, conv_transpose, conv_weight
 from tinygen.kernels.plans import phases, plan
+from tinygen.kernels.product import product as matrix_product
 from tinygen.kernels.reference import Taps
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 
@@ -212,6 +213,16 @@ def test_weights_are_the_sum_over_chunks_of_pixels(monkeypatch: pytest.MonkeyPat
     for x, y in ((case.x, case.y), (case.x.reshape(1, -1, 1, 20), case.y.reshape(1, -1, 1, 33))):
         taps = case.taps if x is case.x else ((0, 0),)
         case.close(conv_weight(x, y, taps, 1), reference.conv_weight(x, y, taps, 1))
+
+
+@pytest.mark.parametrize("channels", [(32, 32), (32, 19), (19, 21)], ids=str)
+def test_weights_own_their_memory(channels: tuple[int, int]) -> None:
+    """The backward pass copies gradients that are views, as two of them may share memory."""
+    for pixels in (64, 9000):  # one sum, and chunks
+        x, y = (np.ones((1, pixels, 1, n), np.float32) for n in channels)
+        assert conv_weight(x, y, ((0, 0),), 1).base is None
+        a, b = x[0, :, 0], y[0, :, 0]
+        assert matrix_product(a.T, b).base is None
 
 
 @pytest.mark.parametrize("chunk", [50, 1 << 20])

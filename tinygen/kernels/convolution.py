@@ -21,7 +21,7 @@ from . import reference
 from .packing import pack
 from .plans import MOVE, Phase, Strides, phases, plan, planar, spans, swapped
 from .reference import Size, Taps, Term
-from .runtime.arrays import Array, aligned_empty, as_contiguous
+from .runtime.arrays import Array, as_contiguous
 from .runtime.team import run_parts
 from .runtime.tile import TILE_ROWS, lanes
 from .tile_loops import convolve, correlate, fold
@@ -118,19 +118,30 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     _check_geometry("conv_weight", "x", x.shape, taps, stride, y.shape[1:-1])
     if numba.config.DISABLE_JIT:
         return reference.conv_weight(x, y, taps, stride)
-    if not (x.size and y.size and taps):
-        return np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
-    x, y = _planar(as_contiguous(x)), _planar(as_contiguous(y))
-    flat, per_vector, channels_out = planar(taps), lanes(x.dtype), y.shape[-1]
-    if channels_out % per_vector and x.shape[-1] % per_vector == 0:
+    w = np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
+    if w.size and x.size and y.size:
+        correlate_into(w, _planar(as_contiguous(x)), _planar(as_contiguous(y)), planar(taps), stride)
+    return w
+
+
+def correlate_into(w: Array, x: Array, y: Array, taps: Taps, stride: int) -> None:
+    """wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) for images x, y (N, H, W, C), neither empty. w (taps, C_in, C_out) is all zeros."""
+    per_vector, channels_out = lanes(x.dtype), y.shape[-1]
+    geometry = spans(taps, stride, x.shape[1:], y.shape[1:])
+    missing = -channels_out % per_vector
+    if not missing:
+        _correlate(w, x, y, *geometry)
+    elif x.shape[-1] % per_vector == 0:
         # The channels of x fill vectors and those of y do not: compute wᵀ = Σ yᵀ x instead.
-        transposed = _correlate(y, x, *swapped(*spans(flat, stride, x.shape[1:], y.shape[1:])))
+        transposed = np.zeros((len(taps), channels_out, x.shape[-1]), x.dtype)
+        _correlate(transposed, y, x, *swapped(*geometry))
         # Packing it as a single block transposes it in registers.
-        return pack(transposed.swapaxes(1, 2), channels_out).reshape(len(taps), -1, channels_out)
-    if missing := -channels_out % per_vector:
+        w[...] = pack(transposed.swapaxes(1, 2), channels_out).reshape(w.shape)
+    else:
+        padded = np.zeros((*w.shape[:2], channels_out + missing), x.dtype)
         y = np.concatenate([y, np.zeros((*y.shape[:3], missing), y.dtype)], axis=3)
-    w = _correlate(x, y, *spans(flat, stride, x.shape[1:], y.shape[1:]))
-    return np.ascontiguousarray(w[:, :, :channels_out])
+        _correlate(padded, x, y, *spans(taps, stride, x.shape[1:], y.shape[1:]))
+        w[...] = padded[:, :, :channels_out]
 
 
 def convolve_into(
@@ -149,8 +160,8 @@ def convolve_into(
     run_parts(convolve, size, 1 + GRAIN // work, p.pixels, p.vectors, *arguments)
 
 
-def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
-    """w[t] = Σ aᵀ b over the pixels in tap t's span; the channels of b fill vectors.
+def _correlate(w: Array, a: Array, b: Array, table: Array, strides: Strides) -> None:
+    """w[t] += Σ aᵀ b over the pixels in tap t's span; the channels of b fill vectors.
 
     A small w has few tiles to share out, and every thread would read all of a and b. Its sum is therefore split into
     chunks of pixels. Their number depends on the shapes only, so the result does not depend on the number of threads.
@@ -160,16 +171,15 @@ def _correlate(a: Array, b: Array, table: Array, strides: Strides) -> Array:
     pixels = len(a) * strides.rows * strides.columns
     small = taps * channels_a * channels_b <= _SMALL
     chunks = max(1, min(_MAX_CHUNKS, pixels // _CHUNK)) if small else 1
-    w = aligned_empty((chunks, taps, channels_a, channels_b), a.dtype)
-    w[...] = 0
+    sums = w[None] if chunks == 1 else np.zeros((chunks, *w.shape), w.dtype)
     arrays, first = (a.reshape(-1), b.reshape(-1), table, strides, len(a)), 0
     work = 1 + pixels * MOVE * channels_b // chunks  # reading b takes longer than the arithmetic of a tile
     for height, groups in _tile_heights(channels_a):
-        rest = first, groups, w
+        rest = first, groups, sums
         run_parts(correlate, chunks * taps * groups, 1 + GRAIN // work, (0,) * height, vectors, *arrays, *rest)
         first += height * groups
-    total: Array = w[0] if chunks == 1 else np.add.reduce(w)
-    return total
+    if chunks > 1:
+        np.add.reduce(sums, out=w)
 
 
 @cache

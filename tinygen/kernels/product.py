@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arguments import explained
 from . import activation, reference
-from .convolution import conv_weight, convolve_into, flat_terms
+from .convolution import convolve_into, correlate_into, flat_terms
 from .runtime.arrays import Array, as_contiguous, check_shape
 from .runtime.pool import parallel_for, split
 
@@ -36,7 +36,8 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False, r
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and _worth_a_kernel(a, b):
         same = all(term is None or term.dtype == a.dtype for term in (bias, residual))
         if a.flags.f_contiguous and not a.flags.c_contiguous:  # xᵀ y, the gradient of a weight
-            y, same = conv_weight(a.T[None, None], b[None, None], _POINT, 1)[0], False
+            y, same = np.zeros((len(a), b.shape[1]), a.dtype), False
+            correlate_into(y[None], a.T[None, None], as_contiguous(b)[None, None], _POINT, 1)
         else:
             y = np.empty((len(a), b.shape[1]), a.dtype)
             terms = flat_terms(*((residual, bias) if same else (None, None)), y.shape, y.dtype)

@@ -129,12 +129,8 @@ class CachedUnits:
 
     def __init__(self, kernel: Callable[..., Any], cache: ActivationCache, *groups: Any) -> None:
         """Take the layers of all units, kind by kind, each with its mask: first the convolutions."""
-        require(
-            not cache.known and not cache.is_row,
-            "position",
-            "one pixel or time step, outside `filling`",
-            cache.position,
-        )
+        is_single = not cache.known and not cache.is_row
+        require(is_single, "position", "one pixel or time step, outside `filling`", cache.position)
         for conv, _ in groups[0]:
             check_taps(cache, conv)
         self.convs = [CachedConv(conv, mask, cache) for conv, mask in groups[0]]
@@ -146,6 +142,7 @@ class CachedUnits:
             tables.append(first + np.column_stack([conv.starts, conv.slots * cache.n]))
             conv.rows = self.inputs[first : first + len(conv.rows)]  # the same memory
             conv.buffer = conv.rows.reshape(conv.buffer.shape)
+            conv.starts.clear()
             first += len(conv.rows)
         self.table, self.periods = np.concatenate(tables), np.array([len(each) for each in tables])
         self.offsets = np.cumsum(self.periods) - self.periods

@@ -29,7 +29,7 @@ from ...autograd import Array, Tensor, TensorLike, broadcast_to, logsumexp, no_g
 from ...autograd.tensor import array_of
 from ...bijections import Bijection
 from ...bijections.bijection import Context
-from ...checks import as_finite, as_levels, at_least, check_context, check_event, require
+from ...checks import as_finite, as_integers, at_least, check_context, check_event, require
 from ...distributions import Distribution, Likelihood, StandardNormal, event_log_prob
 from ...distributions.distribution import mean_loss
 from ...nn import Module
@@ -89,7 +89,7 @@ class VAE(Module):
         v = as_finite("x", x, self.shape, self.dtype)
         levels = getattr(self.output, "levels", None)
         if levels is not None:
-            as_levels(x, self.shape, levels)
+            as_integers("x", x, (len(x), *self.shape), levels)
         code, d = self.encoder(v, *self._checked(context, len(x))), self.latent  # (N, 2d + C)
         fits = code.ndim == 2 and code.shape[0] == len(x) and code.shape[1] >= 2 * d
         require(fits, "encoder", f"output ({len(x)}, {2 * d} or more)", code.shape)
