@@ -1,4 +1,4 @@
-"""The machine's limits, measured: multiply-adds in registers, and copying memory. Errors of kernels.
+"""The machine's limits, measured: multiply-adds in registers, and copying memory; and the errors of kernels in ulps.
 
 python -m benchmarks.peak [--threads 2] [--quick] [--save]
 """

@@ -152,12 +152,12 @@ def report(name: str, rows: Iterable[Row], args: argparse.Namespace) -> None:
     facts["other processes"] = share_of_others(before, cpu_times())
     if 0 < cpus.longest < math.inf:
         facts["round trip, ns"] = rounded(1e9 * cpus.longest)
-    if cpus.longest > cpus.LIMIT:
-        print(f"warning: the threads shared a CPU or had no cache in common (see {cpus.__name__})", file=sys.stderr)
     if not args.save or args.quick:
         return
     if facts["other processes"] > MAX_OTHERS:
         sys.exit(f"not saved: other processes took {facts['other processes']:.0%} of the CPU time")
+    if cpus.changed() or cpus.longest == math.inf:
+        sys.exit("not saved: two threads shared a CPU, or had a cache in common at some times only (benchmarks.cpus)")
     merge(args.save / file_name(), name, facts, done)
 
 

@@ -36,7 +36,7 @@ def situations(step: Step, cpus: int, seconds: float, quick: bool) -> dict[str, 
     counts = thread_counts(cpus)
     rates = {}
     for n in counts:
-        wait_for_cpus(1 if quick else n)
+        wait_for_cpus(1 if quick else 2)  # also for one thread, so that all are measured in the same state
         rates[n] = steps_per_second([step], n, seconds, quick)[0]
     values: dict[str, float | str] = {f"{n} thread{'s' * (n > 1)}": 1e3 / rate for n, rate in rates.items()}
     with busy_process():

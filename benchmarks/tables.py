@@ -121,7 +121,7 @@ LOWER = {"Gated PixelCNN, 8 layers of 32, 64 images of 28×28": 0.75}
 
 
 def above(found: list[Column]) -> Iterator[str]:
-    """The training steps and samplers above their limits, with their rates and the share of the machine's limit."""
+    """The training steps and samplers above their limits in one of the columns, with their rates."""
     measured = [column for column in found if column.values("training step, ms", MODULES)]
     heads = ("÷ PyTorch", "GFLOP/s: tinygen / PyTorch", "share of the limit")
     yield from heading("", (f"{column.name}: {h}" if not i else h for column in measured for i, h in enumerate(heads)))
@@ -245,10 +245,12 @@ def conditions(found: list[Column]) -> Iterator[str]:
         versions = dict.fromkeys(f"{k} {v}" for run in runs for k, v in run["versions"].items() if k != "tinygen")
         threads = " and ".join(str(n) for n in sorted({run["threads"] for run in runs}))
         others = max(run["other processes"] for run in runs)
+        longest = max(run.get("round trip, ns", 0) for run in runs)
+        trip = f"; round trips between two threads took up to {shown(longest)} ns" if longest else ""
         yield (
             f"- {column.name}: {column.cpu}, {threads} threads; {', '.join(versions)}; commit {', '.join(commits)}, "
             f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}; "
-            f"up to {others:.0%} of the CPU time went to other processes"
+            f"up to {others:.0%} of the CPU time went to other processes{trip}"
         )
 
 

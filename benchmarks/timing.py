@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks import record
+from benchmarks import cpus, record
 from benchmarks.cpus import wait_for_cpus
 from benchmarks.operations import operations
 from benchmarks.record import Row
@@ -63,6 +63,7 @@ def parse_arguments(doc: str | None, **options: str) -> argparse.Namespace:
         parser.add_argument(f"--{name}", default="", help=text)
     args = parser.parse_args()
     use_threads(args.threads)
+    cpus.PATIENCE = 0.0 if args.quick else cpus.PATIENCE
     keep_freed_memory()  # as in `fit`; affects the whole process, including PyTorch
     if not jax_is_installed():
         print("JAX is not installed: its columns are left out (pip install jax)", file=sys.stderr)
@@ -212,7 +213,7 @@ def median_milliseconds(
     for i in range(rounds):
         for name in list(calls) if i % 2 == 0 else reversed(list(calls)):
             time.sleep(min(0.06, seconds))
-            wait_for_cpus(torch.get_num_threads() if seconds else 1)
+            wait_for_cpus(torch.get_num_threads())
             medians[name].append(_median_of_one_round(calls[name], seconds))
     return {name: statistics.median(times) * 1e3 for name, times in medians.items()}
 

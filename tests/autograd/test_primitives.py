@@ -125,6 +125,14 @@ def test_astype_casts_the_cotangent_back() -> None:
     assert grad(y.sum(), [x])[0].dtype == np.float32
 
 
+@pytest.mark.parametrize("n", [2, 300])  # by NumPy, and by a kernel
+def test_a_python_float_as_residual_keeps_float32(n: int) -> None:
+    x = np.ones((n, n), np.float32)
+    y = ag.linear(x, x, x[0], residual=0.5)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y.value, n + 1.5)
+
+
 def test_derivatives_at_kinks() -> None:
     np.testing.assert_array_equal(derivative(ag.relu, [-1, 0, 1]), [0, 0, 1])
     np.testing.assert_array_equal(derivative(lambda x: ag.leaky_relu(x, 0.2), [-1, 0, 1]), [0.2, 0.2, 1])

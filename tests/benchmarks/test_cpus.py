@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numba
 import pytest
 
 from benchmarks import cpus
+from tinygen.kernels.runtime.pool import available_cpus
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpus, "waited", 0.0)
+    monkeypatch.setattr(cpus, "shortest", float("inf"))
     monkeypatch.setattr(cpus, "longest", 0.0)
 
 
@@ -22,8 +25,12 @@ def measuring(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> Iterator[floa
     return values
 
 
-def test_a_round_trip_is_measured() -> None:
-    assert cpus.round_trip() > 1e-9  # infinity where the test has one CPU
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs threads in native code")
+
+
+def test_a_round_trip_takes_less_than_a_system_call_that_switches_threads() -> None:
+    longest = 1e-5 if available_cpus() > 1 else float("inf")
+    assert 1e-9 < cpus.round_trip(2.0) <= longest
 
 
 def test_the_wait_ends_with_the_first_short_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +49,14 @@ def test_the_wait_ends_when_patience_is_exhausted(monkeypatch: pytest.MonkeyPatc
     before = cpus.waited
     cpus.wait_for_cpus(2)  # does not wait again
     assert cpus.waited - before < 0.05
+
+
+def test_a_change_of_the_cpus_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpus, "PATIENCE", 0.0)
+    for seconds, changed in ((7e-8, False), (1.5e-7, False), (4e-7, True)):
+        measuring(monkeypatch, seconds)
+        cpus.wait_for_cpus(2)
+        assert cpus.changed() == changed
 
 
 def test_one_thread_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,9 +74,9 @@ def test_bias_relu_and_residual_equal_the_reference(dtype: Any, m: int, k: int, 
     residual: Array = (20 * rng.standard_normal((m, n))).astype(dtype)
     for c in (None, bias[:n]):
         for r in (residual, residual[::-1], np.broadcast_to(bias[:n], (m, n)), residual.astype(np.float64)):
-            y, expected = product(a, b, c, relu, r), reference.product(a, b, c) + r
+            y, expected = product(a, b, c, relu, r), reference.product(a, b, c, relu, r)
             assert y.dtype == expected.dtype
-            np.testing.assert_allclose(y, np.maximum(expected, 0) if relu else expected, rtol=0, atol=bound)
+            np.testing.assert_allclose(y, expected, rtol=0, atol=bound)
     bias[0] = np.nan
     assert np.isnan(product(a, b, bias[:n], relu)[:, 0]).all()  # relu does not hide NaN
 
@@ -122,6 +122,8 @@ def test_rejects_a_residual_of_another_shape() -> None:
         for shape in ((n,), (1, n), (n, n + 1), (1, n, n)):
             with pytest.raises(ValueError, match="residual: expected shape"):
                 product(a, a, residual=np.ones(shape, np.float32))
+    with pytest.raises(ValueError, match="residual: expected shape"):  # for matrices only
+        product(np.ones((2, 2, 3)), np.ones((2, 3, 4)), residual=np.ones((2, 4)))
 
 
 @pytest.mark.parametrize("n", [4, 300])

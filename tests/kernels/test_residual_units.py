@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.kernels import AtPosition, BottleneckBlocks, GatedUnits, residual_units
-from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
+from tinygen.kernels.runtime.pool import count_parts, get_num_threads, set_num_threads
 
 Array = np.ndarray[Any, Any]
 # Up to three units, each with two sums of up to 4 · 40 products in another order; fast tanh has errors below 3e-7.
@@ -119,8 +119,10 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", ["gated", "bottleneck"])
 @pytest.mark.parametrize("n", [2, 16, 25, 40])
-def test_images_split_over_threads_match_the_equations(three_threads: None, kind: str, n: int) -> None:
-    case = Case(kind, n, 3, 2, (20, 24, 40), np.float32, n)
+@pytest.mark.parametrize("per_image", [False, True])
+def test_images_split_over_threads_match_the_equations(three_threads: None, kind: str, n: int, per_image: bool) -> None:
+    case = Case(kind, n, 3, 2, (20, 24, 40), np.float32, n, last=n == 25, per_image=per_image)
+    assert count_parts(n, case.kernel.grain) == {2: 1, 16: 2, 25: 3, 40: 3}[n]
     for result, value in zip(case.call(), case.expected(), strict=True):
         np.testing.assert_allclose(result, value, **TOLERANCE[np.float32])
 
@@ -152,9 +154,14 @@ def test_arguments_that_do_not_fit_raise(kind: str, dtype: Any) -> None:
         if name != "inputs":  # which may have more rows
             with pytest.raises(ValueError, match=f"{name}: expected shape"):
                 call(name, np.concatenate([right, right]))
-    with pytest.raises(ValueError, match="inputs: expected a contiguous, writeable array"):
+    with pytest.raises(ValueError, match="inputs: expected a C-contiguous, aligned and writeable array"):
         call("inputs", np.asfortranarray(case.inputs))
-    for wrong in (case.places - 100, case.places + 100):
+    for shift in (1 + case.places.min(), 3 + case.places.min(), 100):
+        wrong = case.places - shift
+        assert wrong.min() < 0
+        with pytest.raises(ValueError, match=r"places: expected rows 0…12 of inputs"):
+            call("places", wrong)
+    for wrong in (case.places + 1, case.places + 100):
         with pytest.raises(ValueError, match=r"places: expected rows 0…12 of inputs"):
             call("places", wrong)
 
@@ -165,17 +172,22 @@ def test_layers_that_do_not_fit_raise() -> None:
 
     gate, residual, skip = layer(4, 10), layer(5, 4), layer(5, 6)
     empty: list[AtPosition] = []
-    for gates, residuals, skips in (([gate], empty, empty), ([gate] * 2, empty, [skip] * 2), (empty, empty, empty)):
-        with pytest.raises(ValueError, match="gates and skips and residuals: expected one layer per unit"):
-            GatedUnits(gates, residuals, skips, 1)
-    with pytest.raises(ValueError, match="residuals: expected 5 inputs, 4 outputs and float32"):
+    for gates, skips in (([gate], empty), (empty, empty)):
+        with pytest.raises(ValueError, match="gates and skips: expected one layer per unit"):
+            GatedUnits(gates, empty, skips, 1)
+    for count in (0, 3):
+        with pytest.raises(ValueError, match=f"residuals: expected 2, or one less, got {count}"):
+            GatedUnits([gate] * 2, [residual] * count, [skip] * 2, 1)
+    with pytest.raises(ValueError, match="residuals: expected layers with 5 inputs, 4 outputs, relu=False in float32"):
         GatedUnits([gate], [layer(5, 5)], [skip], 1)
-    with pytest.raises(ValueError, match="skips: expected 5 inputs, 6 outputs and float32"):
+    with pytest.raises(ValueError, match="skips: expected layers with 5 inputs, 6 outputs, relu=False in float32"):
         GatedUnits([gate], [residual], [layer(5, 6, np.float64)], 1)
-    with pytest.raises(ValueError, match="gates: expected 3 inputs, 10 outputs"):
+    with pytest.raises(ValueError, match="gates: expected layers with 3 inputs, 10 outputs"):
         GatedUnits([gate], [residual], [skip], 3)
     reduce, conv, expand = layer(4, 6, relu=True), layer(6, 5, relu=True), layer(5, 4)
-    with pytest.raises(ValueError, match="expands: expected 5 inputs, 4 outputs"):
+    with pytest.raises(ValueError, match="expands: expected layers with 5 inputs, 4 outputs"):
         BottleneckBlocks([conv] * 2, [reduce] * 2, [expand, layer(6, 4)], 1)
-    with pytest.raises(ValueError, match="expected layers with relu"):
+    with pytest.raises(ValueError, match="convs: expected layers with 6 inputs, 5 outputs, relu=True"):
         BottleneckBlocks([layer(6, 5)], [reduce], [expand], 1)
+    with pytest.raises(ValueError, match="expands: expected layers with 5 inputs, 4 outputs, relu=False"):
+        BottleneckBlocks([conv], [reduce], [layer(5, 4, relu=True)], 1)

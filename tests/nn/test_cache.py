@@ -105,11 +105,12 @@ def test_positions_after_filling(size: Any, known: int, sequence: bool, seed: in
     known=st.integers(0, 25),
     overwrite=st.booleans(),
     with_terms=st.booleans(),
+    n=st.sampled_from([1, 2, 9]),
     dtype=st.sampled_from([np.float32, np.float64]),
     seed=st.integers(0, 2**32),
 )
 def test_gated_units_equal_their_layers_one_by_one(
-    size: Any, count: int, last: bool, known: int, overwrite: bool, with_terms: bool, dtype: Any, seed: int
+    size: Any, count: int, last: bool, known: int, overwrite: bool, with_terms: bool, n: int, dtype: Any, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     offsets = [taps.dilated(3, 2**u) for u in range(count)] if len(size) == 1 else [taps.horizontal(5)] * count
@@ -122,8 +123,8 @@ def test_gated_units_equal_their_layers_one_by_one(
         )
         for u, offset in enumerate(offsets)
     ]
-    x = rng.normal(size=(2, *size, 3)).astype(dtype)
-    total, context = (rng.normal(size=(2, *size, n)).astype(dtype) for n in (5, 8))
+    x = rng.normal(size=(n, *size, 3)).astype(dtype)
+    total, context = (rng.normal(size=(n, *size, width)).astype(dtype) for width in (5, 8))
     # A context per image, one for all images, and none.
     contexts = [(context, context[:1] + 0 * context, 0.0)[u] if with_terms else 0.0 for u in range(count)]
     at = [(slice(None), slice(None, 1), slice(None))[u] for u in range(count)]
@@ -137,7 +138,7 @@ def test_gated_units_equal_their_layers_one_by_one(
         return array_of(h), sum_.value
 
     expected_h, expected_total = one_by_one(None)
-    cache, known = ActivationCache(2, size, overwrite), min(known, math.prod(size))
+    cache, known = ActivationCache(n, size, overwrite), min(known, math.prod(size))
     if known:
         with cache.filling(known):
             one_by_one(known if len(size) == 1 else -(-known // size[1]), cache)
@@ -147,7 +148,7 @@ def test_gated_units_equal_their_layers_one_by_one(
         before = total[:, *position] if with_terms else 0.0
         here = [c if isinstance(c, float) else c[rows, *position] for c, rows in zip(contexts, at, strict=True)]
         if overwrite:
-            cache.gated_units(units, rng.normal(size=(2, 3)), before, here)
+            cache.gated_units(units, rng.normal(size=(n, 3)), before, here)
         h, after = cache.gated_units(units, x[:, *position], before, here)
         assert h.dtype == after.dtype == dtype
         np.testing.assert_allclose(h.value, expected_h[:, *position], **tolerance)
@@ -160,11 +161,12 @@ def test_gated_units_equal_their_layers_one_by_one(
     known=st.integers(0, 25),
     masked=st.booleans(),
     with_context=st.booleans(),
+    overwrite=st.booleans(),
     dtype=st.sampled_from([np.float32, np.float64]),
     seed=st.integers(0, 2**32),
 )
 def test_bottleneck_blocks_equal_their_layers_one_by_one(
-    size: Any, count: int, known: int, masked: bool, with_context: bool, dtype: Any, seed: int
+    size: Any, count: int, known: int, masked: bool, with_context: bool, overwrite: bool, dtype: Any, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     blocks = [
@@ -187,13 +189,15 @@ def test_bottleneck_blocks_equal_their_layers_one_by_one(
         return h.value
 
     expected = one_by_one(None)
-    cache, known = ActivationCache(2, size), min(known, math.prod(size))
+    cache, known = ActivationCache(2, size, overwrite), min(known, math.prod(size))
     if known:
         with cache.filling(known):
             one_by_one(-(-known // size[1]), cache)
     for position in list(np.ndindex(size))[known:]:
         cache.position = position
         here: Any = [context[:, *position] if with_context else 0.0] * count
+        if overwrite:
+            cache.bottleneck_blocks(blocks, masks, rng.normal(size=(2, 4)), here)
         h = cache.bottleneck_blocks(blocks, masks, x[:, *position], here)
         assert h.dtype == dtype
         tolerance = TOLERANCE if dtype == np.float64 else {"rtol": 1e-4, "atol": 1e-4}
@@ -201,35 +205,81 @@ def test_bottleneck_blocks_equal_their_layers_one_by_one(
 
 
 def test_gated_units_check_their_use(rng: np.random.Generator) -> None:
-    gate, layer, x = Conv(3, 8, taps.dilated(2), rng), Conv(4, 3, taps.point(1), rng), np.zeros((2, 3))
-    units, cache = [(gate, layer, layer)], ActivationCache(2, (5,))
+    gates = [Conv(3, 8, taps.dilated(2, 2**u), rng) for u in range(2)]
+    layer, x, cache = Conv(4, 3, taps.point(1), rng), np.zeros((2, 3)), ActivationCache(2, (5,))
+    units, none = [(gate, layer, layer) for gate in gates], [0.0, 0.0]
     cache.position = (0,)
-    with pytest.raises(ValueError, match=r"context: expected one per unit"):
-        cache.gated_units(units, x, 0.0, [0.0, 0.0])
-    with pytest.raises(ValueError, match=r"h: expected shape \(2, 3\) at position \(0,\), got \(1, 3\)"):
-        cache.gated_units(units, x[:1], 0.0, [0.0])
-    with pytest.raises(ValueError, match=r"context: expected a shape that broadcasts to \(2, 8\), got \(3, 8\)"):
-        cache.gated_units(units, x, 0.0, [np.zeros((3, 8))])
-    with pytest.raises(ValueError, match=r"total: expected a shape that broadcasts to \(2, 3\), got \(2, 4\)"):
-        cache.gated_units(units, x, np.zeros((2, 4)), [0.0])
-    cache.gated_units(units, x, 0.0, [0.0])  # the failed calls have stored nothing
-    with pytest.raises(ValueError, match=r"second input at \(0,\)"):
-        cache.gated_units(units, x, 0.0, [0.0])
-    with pytest.raises(ValueError, match="layer: expected one that is used once in a network"):
-        gate(x, cache)
+
+    def fails(message: str, units: Any = units, h: Any = x, total: Any = 0.0, context: Any = none) -> None:
+        with pytest.raises(ValueError, match=message):
+            cache.gated_units(units, h, total, context)
+
+    fails("units: expected one or more tuples of three layers, got 0 of other kinds", units=[])
+    fails("units: expected a residual layer in all but the last", units=[(gates[0], None, layer), units[1]])
+    fails("units: residuals: expected layers with 4 inputs", units=[(gates[0], Conv(5, 3, taps.point(1), rng), layer)])
+    fails(
+        "units: expected pointwise layers", units=[(gates[0], Conv(2, 3, taps.dilated(2), rng), layer)], context=[0.0]
+    )
+    fails("expected a layer of stride 1 whose taps", units=[(Conv(3, 8, ((1,),), rng), layer, layer)])
+    fails("context: expected one per unit", context=[0.0])
+    fails(r"h: expected shape \(2, 3\) at position \(0,\), got \(1, 3\)", h=x[:1])
+    fails(r"context: expected a shape that broadcasts to \(2, 8\), got \(3, 8\)", context=[np.zeros((3, 8)), 0.0])
+    fails(r"total: expected a shape that broadcasts to \(2, 3\), got \(2, 4\)", total=np.zeros((2, 4)))
+    with cache.filling(1):  # the failed calls have stored nothing
+        fails("outside `filling`")
+    cache.gated_units(units, x, 0.0, none)
+    fails(r"second input at \(0,\)")
+    for gate in gates:
+        with pytest.raises(ValueError, match="layer: expected one that is used once in a network"):
+            gate(x, cache)
+    cache.position = (1,)
+    fails("units: expected the same layers at every position", units=units[:1], context=[0.0])
     cache.position = (2,)
-    with pytest.raises(ValueError, match="visit every position"):
-        cache.gated_units(units, x, 0.0, [0.0])
-    with pytest.raises(ValueError, match="expected a layer of stride 1 whose taps"):
-        cache.gated_units([(Conv(3, 8, ((1,),), rng), layer, layer)], x, 0.0, [0.0])
-    image = ActivationCache(2, (3, 3))
-    image.position = (0, slice(None))
-    with pytest.raises(ValueError, match="position: expected one pixel or time step"):
-        image.gated_units([(Conv(3, 8, taps.causal(3), rng), layer, layer)], x, 0.0, [0.0])
-    with image.filling(3), pytest.raises(ValueError, match="outside `filling`"):
-        image.gated_units([(Conv(3, 8, taps.causal(3), rng), layer, layer)], x, 0.0, [0.0])
-    with pytest.raises(ValueError, match="units: expected one or more tuples"):
-        cache.gated_units([], x, 0.0, [])
+    fails("visit every position")
+
+
+def test_a_failed_call_of_units_changes_nothing(rng: np.random.Generator) -> None:
+    gates = [randomised(Conv(3, 8, taps.horizontal(3, centre=True), rng), rng) for _ in range(2)]
+    layer, x = randomised(Conv(4, 3, taps.point(), rng), rng), rng.normal(size=(2, 3, 4, 3))
+    units: Any = [(gate, layer, layer) for gate in gates]
+
+    def evaluate(cache: ActivationCache, failing: bool) -> np.ndarray[Any, Any]:
+        with cache.filling(5):
+            for gate in gates:
+                gate(x[:, :2], cache)
+        wrong = [(gates[0], layer, Conv(5, 3, taps.point(), rng)), units[1]]
+        for i, j in list(np.ndindex(3, 4))[5:]:
+            if failing:
+                cache.position = i, slice(None)
+                with pytest.raises(ValueError, match=r"position: expected one pixel|missing"):
+                    cache.gated_units(units, x[:, i], 0.0, [0.0, 0.0])
+            cache.position = i, j
+            if failing and (i, j) == (1, 1):
+                with pytest.raises(ValueError, match="units: skips: expected layers"):
+                    cache.gated_units(wrong, x[:, i, j], 0.0, [0.0, 0.0])
+            h, _ = cache.gated_units(units, x[:, i, j], 0.0, [0.0, 0.0])
+        return h.value
+
+    expected, result = (evaluate(ActivationCache(2, (3, 4)), failing) for failing in (False, True))
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_units_need_the_inputs_of_all_known_positions(rng: np.random.Generator) -> None:
+    gates = [Conv(3, 8, taps.dilated(2), rng) for _ in range(2)]
+    layer, x, cache = Conv(4, 3, taps.point(1), rng), np.zeros((2, 5, 3)), ActivationCache(2, (5,))
+    with cache.filling(3):
+        gates[0](x[:, :3], cache)
+    cache.position = (3,)
+    with pytest.raises(ValueError, match=r"filling: expected inputs of all units, got \[3, 0\]"):
+        cache.gated_units([(gate, layer, layer) for gate in gates], x[:, 3], 0.0, [0.0, 0.0])
+
+
+def test_bottleneck_blocks_check_their_masks(rng: np.random.Generator) -> None:
+    ends = MaskedLinear(4, 3, rng, relu=True), MaskedLinear(5, 4, rng)
+    blocks, cache = [(ends[0], MaskedConv(3, 5, taps.causal(3), rng), ends[1])], ActivationCache(2, (3, 3))
+    cache.position = (0, 0)
+    with pytest.raises(ValueError, match="masks: expected one for each layer of a block, 3, got 2"):
+        cache.bottleneck_blocks(blocks, [None, None], np.zeros((2, 4)), [0.0])
 
 
 def test_filling_is_required_to_come_first_and_to_reach_the_position(rng: np.random.Generator) -> None:
@@ -405,7 +455,7 @@ def test_ring_buffer_does_not_grow_with_the_length(rng: np.random.Generator) -> 
         layer(np.zeros((3, 2)), cache)
         (cached,) = cache._layers.values()
         assert isinstance(cached, CachedConv)
-        sizes.append(cached.buffer.size)
+        sizes.append(cached.stored.buffer.size)
     assert sizes == [5 * 3 * 2] * 2
 
 

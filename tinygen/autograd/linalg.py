@@ -40,7 +40,7 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
 def linear(
     x: TensorLike, w: TensorLike, b: TensorLike, relu: bool = False, residual: TensorLike | None = None
 ) -> Tensor:
-    """Affine map y = residual + x w + b; with `relu`, max(y, 0). One pass over memory.
+    """Affine map y = residual + x w + b; with `relu`, max(y, 0). One pass over memory, if the residual has y's shape.
 
     Shapes: x (…, n), w (n, m), b (m,), y (…, m); residual broadcasts to y.
 
@@ -55,11 +55,12 @@ def linear(
         raise ValueError(f"linear: {wrong}: expected shapes (…, n), (n, m) and (m,) of x, w and b, got {got}")
     rows, n, m = math.prod(u.shape[:-1]), *v.shape
     shape = (*u.shape[:-1], m)
-    if residual is None:
-        added = None
-    else:
-        added = apply_numpy(np.broadcast_to, [real("linear: residual", residual)], shape, op="linear: residual")
-        added = added.reshape(rows, m)
+    added = None
+    if residual is not None:
+        r = real("linear: residual", residual)
+        # A Python float does not take part in promotion (NEP 50).
+        r = r.astype(np.result_type(u, v, c, residual)) if type(residual) is float else r
+        added = apply_numpy(np.broadcast_to, [r], shape, op="linear: residual").reshape(rows, m)
     y = node(
         "linear",
         product(u.reshape(rows, n), v, c, relu, added).reshape(shape),

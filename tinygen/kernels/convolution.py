@@ -127,14 +127,13 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
 def correlate_into(w: Array, x: Array, y: Array, taps: Taps, stride: int) -> None:
     """wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) for images x, y (N, H, W, C), neither empty. w (taps, C_in, C_out) is all zeros."""
     per_vector, channels_out = lanes(x.dtype), y.shape[-1]
-    geometry = spans(taps, stride, x.shape[1:], y.shape[1:])
     missing = -channels_out % per_vector
     if not missing:
-        _correlate(w, x, y, *geometry)
+        _correlate(w, x, y, *spans(taps, stride, x.shape[1:], y.shape[1:]))
     elif x.shape[-1] % per_vector == 0:
         # The channels of x fill vectors and those of y do not: compute wᵀ = Σ yᵀ x instead.
         transposed = np.zeros((len(taps), channels_out, x.shape[-1]), x.dtype)
-        _correlate(transposed, y, x, *swapped(*geometry))
+        _correlate(transposed, y, x, *swapped(*spans(taps, stride, x.shape[1:], y.shape[1:])))
         # Packing it as a single block transposes it in registers.
         w[...] = pack(transposed.swapaxes(1, 2), channels_out).reshape(w.shape)
     else:
@@ -161,7 +160,7 @@ def convolve_into(
 
 
 def _correlate(w: Array, a: Array, b: Array, table: Array, strides: Strides) -> None:
-    """w[t] += Σ aᵀ b over the pixels in tap t's span; the channels of b fill vectors.
+    """w[t] = Σ aᵀ b over the pixels in tap t's span; w is all zeros before, and the channels of b fill vectors.
 
     A small w has few tiles to share out, and every thread would read all of a and b. Its sum is therefore split into
     chunks of pixels. Their number depends on the shapes only, so the result does not depend on the number of threads.

@@ -89,10 +89,11 @@ def matmul(a: Array, b: Array) -> Array:
         return np.asarray(a @ b)
 
 
-def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
-    """y = a b + bias; with `relu`, max(y, 0)."""
+def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False, residual: Array | None = None) -> Array:
+    """y = residual + a b + bias; with `relu`, max(y, 0)."""
     y = matmul(a, b)
     y = y if bias is None else y + bias
+    y = y if residual is None else y + residual
     return np.maximum(y, 0) if relu else y
 
 

@@ -6,7 +6,8 @@
     bottleneck blocks, of the PixelCNN: f = relu(relu(h) W_reduce + b_reduce)
         z = relu(context + b + Σₜ f(p + oₜ) Wₜ)                   h ← h + b_expand + z W_expand
 
-For a few images, the overhead of calling a kernel exceeds its arithmetic, so one kernel computes all units.
+For a few images, the overhead of calling a kernel exceeds its arithmetic, so one kernel computes all units, in float32.
+For other dtypes the layers are evaluated one by one.
 
 Checked by: tests/kernels/test_residual_units.py
 """
@@ -22,7 +23,7 @@ from ..arguments import explained
 from .activation import gate_rows, gated_activation, relu
 from .convolution import GRAIN
 from .position import AtPosition, evaluate_rows, relu_rows, tile_rows
-from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
+from .runtime.arrays import Array, aligned_empty, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
 from .runtime.parts import part
 from .runtime.team import run_parts
@@ -90,26 +91,23 @@ def _bottleneck_blocks(
 
 
 class _Units:
-    """What gated units and bottleneck blocks have in common: convolutions, whose inputs f are all in one array.
+    """Base class of GatedUnits and BottleneckBlocks: the layers of all units, one group for each kind of layer."""
 
-    Shapes: inputs (rows, C_f), C-contiguous; places (units, taps + 1), int64: the first of the n rows of `inputs` that
-    each tap reads, then the first that f is written to; context (units, n or 1, C); h (n, C_h).
-    Raises: TypeError or ValueError if shapes or dtypes do not match, or if a place is not in `inputs`.
-    """
-
-    def __init__(self, taps: int, *groups: tuple[str, Sequence[AtPosition], int, int]) -> None:
-        """Take for each kind of layer, first the convolutions: a name, the layers, numbers of inputs and outputs."""
-        layers = [layer for _, group, _, _ in groups for layer in group]
+    def __init__(self, taps: int, *groups: tuple[str, Sequence[AtPosition], int, int, bool]) -> None:
+        """Check the groups, convolutions first: (name, layers, number of inputs, number of outputs, relu)."""
+        layers = [layer for _, group, *_ in groups for layer in group]
         self.taps, self.convs, self.dtype = index(taps), groups[0][1], layers[0].dtype
-        for name, group, n_in, n_out in groups:
+        for name, group, *expected in groups:
             for layer in group:
-                if (got := (len(layer.w) - 1, layer.channels, layer.dtype)) != (n_in, n_out, self.dtype):
-                    raise ValueError(f"{name}: expected {n_in} inputs, {n_out} outputs and {self.dtype}, got {got}")
+                got = [len(layer.w) - 1, layer.channels, layer.relu, layer.dtype]
+                if got != [*expected, self.dtype]:
+                    wanted = "{} inputs, {} outputs, relu={}".format(*expected)
+                    raise ValueError(f"{name}: expected layers with {wanted} in {self.dtype}, got {got}")
         self.grain = max(TILE_ROWS[0], GRAIN // sum(layer.w.size for layer in layers))
         self.is_fused = self.dtype == np.float32 and not numba.config.DISABLE_JIT
         if self.is_fused:  # without layers of a kind, an empty array of the same type
             self.packed = [
-                np.stack([each.packed for each in group or self.convs])[: len(group)] for _, group, _, _ in groups
+                _stacked([layer.packed for layer in group or self.convs])[: len(group)] for _, group, *_ in groups
             ]
 
     def check(self, places: Array, n: int, context: Array, **arrays: tuple[Array, tuple[int, ...]]) -> None:
@@ -123,31 +121,36 @@ class _Units:
             check_shape(name, x, shape)
         inputs, rows = arrays["inputs"][0], len(arrays["inputs"][0])
         if not inputs.flags.carray:
-            raise ValueError(f"inputs: expected a contiguous, writeable array, got strides {inputs.strides}")
-        if places.astype(np.uint64).max() + n > rows:  # as uint64, negative numbers are the largest
+            raise ValueError("inputs: expected a C-contiguous, aligned and writeable array")
+        if places.min() < 0 or places.max() > rows - n:
             raise ValueError(f"places: expected rows 0…{rows - n} of inputs, got {places}")
 
 
 class GatedUnits(_Units):
-    """Gated units: layers from `taps` · C_h to 2C channels, from C to C_h and from C to C_skip.
+    """Gated units: gates from `taps` · C_h to 2C channels, residuals from C to C_h and skips from C to C_skip.
 
-    The last unit may have no residual layer; its h is then not computed.
+    The last unit may have no residual layer; it then returns h unchanged.
 
-    Shapes and Raises: as for `_Units`, with C_f = C_h and C_out = 2C; skip (n, C_skip).
+    Shapes: inputs (rows, C_h), C-contiguous, with the inputs of all gates; places (units, taps + 1), int64, with the
+    first of the n rows of `inputs` that each tap reads, then the first that h is written to; rows that are read and
+    rows that are written are the same or do not overlap; context (units, n or 1, 2C); h (n, C_h), skip (n, C_skip).
+    Raises: TypeError or ValueError if shapes, dtypes or layers do not match, or if a place is not in `inputs`.
     """
 
     @explained
     def __init__(
         self, gates: Sequence[AtPosition], residuals: Sequence[AtPosition], skips: Sequence[AtPosition], taps: int
     ) -> None:
-        _check_counts(taps, gates=gates, skips=skips, residuals=[*residuals, None][: len(gates)])
+        _check_counts(taps, gates=gates, skips=skips)
+        if len(residuals) not in (len(gates) - 1, len(gates)):
+            raise ValueError(f"residuals: expected {len(gates)}, or one less, got {len(residuals)}")
         half, self.width = gates[0].channels // 2, (len(gates[0].w) - 1) // taps
         self.residuals, self.skips = residuals, skips
         super().__init__(
             taps,
-            ("gates", gates, taps * self.width, 2 * half),
-            ("residuals", residuals, half, self.width),
-            ("skips", skips, half, skips[0].channels),
+            ("gates", gates, taps * self.width, 2 * half, False),
+            ("residuals", residuals, half, self.width, False),
+            ("skips", skips, half, skips[0].channels, False),
         )
 
     @explained
@@ -176,9 +179,12 @@ class GatedUnits(_Units):
 
 
 class BottleneckBlocks(_Units):
-    """Bottleneck blocks: layers with relu from C_h to C_f and from `taps` · C_f to C channels, and from C to C_h.
+    """Bottleneck blocks: reduces from C_h to C_f, convs from `taps` · C_f to C and expands from C to C_h channels.
 
-    Shapes and Raises: as for `_Units`.
+    The layers `reduces` and `convs` end with relu.
+
+    Shapes: inputs (rows, C_f) and context (units, n or 1, C), else as for GatedUnits.
+    Raises: as GatedUnits.
     """
 
     @explained
@@ -189,12 +195,10 @@ class BottleneckBlocks(_Units):
         self.reduces, self.expands, self.width = reduces, expands, expands[0].channels
         super().__init__(
             taps,
-            ("convs", convs, taps * reduces[0].channels, convs[0].channels),
-            ("reduces", reduces, self.width, reduces[0].channels),
-            ("expands", expands, convs[0].channels, self.width),
+            ("convs", convs, taps * reduces[0].channels, convs[0].channels, True),
+            ("reduces", reduces, self.width, reduces[0].channels, True),
+            ("expands", expands, convs[0].channels, self.width, False),
         )
-        if not all(layer.relu for layer in (*reduces, *convs)):
-            raise ValueError("reduces and convs: expected layers with relu")
 
     @explained
     def __call__(self, inputs: Array, places: Array, n: int, context: Array, h: Array) -> Array:
@@ -214,6 +218,10 @@ class BottleneckBlocks(_Units):
             z = conv(inputs, places[u, :-1], n, np.broadcast_to(context[u], (n, conv.channels)))
             h = expand(z, _FIRST, n, h)
         return h
+
+
+def _stacked(arrays: Sequence[Array]) -> Array:
+    return np.stack(arrays, out=aligned_empty((len(arrays), *arrays[0].shape), arrays[0].dtype))
 
 
 def _check_counts(taps: int, **layers: Sequence[Any]) -> None:

@@ -114,6 +114,7 @@ class ActivationCache:
             if self.known:
                 return self._fill(layer, x, residual, mask)
             cached = self._layers[id(layer)] = self._add(layer, mask)
+            self.filled.pop(id(layer), None)
         if isinstance(cached, CachedUnits):
             raise ValueError("layer: expected one that is used once in a network, got one of the residual units")
         return cached.evaluate(self, x, residual)
@@ -135,15 +136,16 @@ class ActivationCache:
         Shapes: h (n, C), total (n, C_skip) or 0; context, for each unit, (n or 1, 2C) or 0.
         """
         _check_units("units", units)
+        absent = [unit for unit in units[:-1] if unit[1] is None]
+        require(not absent, "units", "a residual layer in all but the last", f"{len(absent)} without one")
         cached = self._layers.get(id(units[0][0]))
         if not isinstance(cached, CachedUnits):
-            groups = ([(layer, None) for layer in group if layer] for group in zip(*units, strict=True))
-            cached = self._layers[id(units[0][0])] = CachedUnits(GatedUnits, self, *groups)
-        shape, dtype = (self.n, units[0][2].w.shape[-1]), cached.inputs.dtype
-        before = as_residual("total", total, shape, dtype)
-        h, total = cached.kernel(
-            *cached.advance(self, h, context), np.zeros(shape, dtype) if before is None else before
-        )
+            groups = ([(layer, None) for layer in group if layer is not None] for group in zip(*units, strict=True))
+            cached = CachedUnits("units", GatedUnits, self, *groups)
+        shape = self.n, units[0][2].w.shape[-1]
+        before = as_residual("total", total, shape, cached.dtype)
+        before = np.zeros(shape, cached.dtype) if before is None else before
+        h, total = self._evaluated("units", cached, [unit[0] for unit in units], h, context, before)
         return node("gated_units", h), node("gated_units", total)
 
     @explained
@@ -163,13 +165,27 @@ class ActivationCache:
         Shapes: h (n, C_h); context, for each block, (n or 1, C) or 0.
         """
         _check_units("blocks", blocks)
+        require(len(masks) == 3, "masks", "one for each layer of a block, 3", len(masks))
         cached = self._layers.get(id(blocks[0][1]))
         if not isinstance(cached, CachedUnits):
             reduces, convs, expands = (
                 [(layer, mask) for layer in group] for group, mask in zip(zip(*blocks, strict=True), masks, strict=True)
             )
-            cached = self._layers[id(blocks[0][1])] = CachedUnits(BottleneckBlocks, self, convs, reduces, expands)
-        return node("bottleneck_blocks", cached.kernel(*cached.advance(self, h, context)))
+            cached = CachedUnits("blocks", BottleneckBlocks, self, convs, reduces, expands)
+        return node("bottleneck_blocks", self._evaluated("blocks", cached, [each[1] for each in blocks], h, context))
+
+    def _evaluated(self, name: str, units: CachedUnits, convs: list[Any], h: Any, context: Any, *others: Array) -> Any:
+        """Evaluate units, and keep them once they have been evaluated."""
+        same = len(convs) == len(units.layers) and all(a is b for a, b in zip(convs, units.layers, strict=True))
+        require(same, name, "the same layers at every position", "others")
+        results = units.evaluate(self, h, context, *others)
+        if self._layers.get(id(convs[0])) is not units:
+            for layer in convs:
+                require(id(layer) not in self._layers, name, "layers that are used once in a network", "a layer twice")
+            for layer in convs:
+                self._layers[id(layer)] = units
+                self.filled.pop(id(layer), None)
+        return results
 
     @contextmanager
     def filling(self, known: int) -> Iterator[None]:
@@ -206,11 +222,12 @@ class ActivationCache:
         require(known, "layer", "a Conv, MaskedConv or MaskedLinear", type(layer).__name__)
         if not hasattr(layer, "taps"):  # a linear layer
             return CachedLayer(layer, mask)
-        check_taps(self, layer)
+        check_taps(self, layer)  # also of pointwise layers
         is_pointwise = layer.taps == ((0,) * len(self.size),)
         return CachedLayer(layer, mask) if is_pointwise else CachedConv(layer, mask, self)
 
 
 def _check_units(name: str, units: Any) -> None:
     fits = isinstance(units, list | tuple) and all(isinstance(each, list | tuple) and len(each) == 3 for each in units)
-    require(bool(fits and units), name, "one or more tuples of three layers", type(units).__name__)
+    got = f"{len(units)} of other kinds" if isinstance(units, list | tuple) else type(units).__name__
+    require(bool(fits and units), name, "one or more tuples of three layers", got)

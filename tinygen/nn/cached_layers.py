@@ -64,23 +64,12 @@ class CachedLayer:
 
 
 class CachedConv(CachedLayer):
-    """A convolution with packed weights and a buffer of its inputs at earlier positions.
-
-    `slots[p]` is the slot of position p in raster order; `starts[p]` holds, for each tap, the first row of `rows` that
-    it reads for p.
-    """
+    """A convolution with packed weights and its inputs at earlier positions."""
 
     def __init__(self, layer: Conv | MaskedConv, mask: Array | None, cache: ActivationCache) -> None:
         super().__init__(layer, mask)
-        count, self.slots, tap_slots = (ring_buffer if len(cache.size) == 1 else padded_image)(layer.taps, cache.size)
-        self.buffer = np.zeros((count, cache.n, self.n_in), self.dtype)
-        self.rows, self.starts = self.buffer.reshape(-1, self.n_in), list(tap_slots * cache.n)
-        self.taps, self.written = layer.taps, 0  # written: number of positions stored so far
-        if id(layer) in cache.filled:
-            known = cache.filled.pop(id(layer))[1]
-            self.written = known.shape[1]
-            kept = np.arange(max(0, self.written - len(self.slots)), self.written)
-            self.buffer[self.slots[kept % len(self.slots)]] = known[:, kept].swapaxes(0, 1)
+        self.stored = StoredInputs(layer, self.n_in, self.dtype, cache)
+        self.rows = self.stored.buffer.reshape(-1, self.n_in)
         self.reads_current = any(not any(tap[: len(tap) - cache.is_row]) for tap in layer.taps)
         self.reads_image = False  # whether its inputs arrive by `ActivationCache.write`
 
@@ -89,31 +78,51 @@ class CachedConv(CachedLayer):
             self.reads_image = True
         else:
             self.write(cache, "x", array_of(x))
-        if not (cache.stop if self.reads_current else cache.start) <= self.written <= cache.stop:
-            raise self._missing_input(cache)
-        return self.rows, self.starts[cache.start % len(self.starts)]
+        if not (cache.stop if self.reads_current else cache.start) <= self.stored.written <= cache.stop:
+            raise self.stored.missing(cache)
+        return self.rows, self.stored.starts[cache.start % len(self.stored.starts)]
 
     def write(self, cache: ActivationCache, name: str, x: Array) -> None:
         """Store x at the current position."""
         check_input(cache, name, x, self.n_in)
-        self.advance(cache)
+        stored = self.stored
+        stored.check_order(cache)
         if cache.is_row:
-            self.buffer[self.slots[cache.start : cache.stop]] = x.swapaxes(0, 1)
+            stored.buffer[stored.slots[cache.start : cache.stop]] = x.swapaxes(0, 1)
         else:
-            self.buffer[self.slots[cache.start % len(self.slots)]] = x
+            stored.buffer[stored.slots[cache.start % len(stored.slots)]] = x
+        stored.written = cache.stop
 
-    def advance(self, cache: ActivationCache) -> None:
-        """Go to the current position: the one after the last, or with `overwrite` the last one again."""
+
+class StoredInputs:
+    """The inputs of a convolution: `buffer` (slots, n, C_in), with those at the first `written` positions.
+
+    `slots[p]` is the slot of position p in raster order; `starts[p]` holds, for each tap, the first row of the buffer
+    that it reads for p, where each slot has n rows.
+    """
+
+    def __init__(self, layer: Any, n_in: int, dtype: Any, cache: ActivationCache) -> None:
+        check_taps(cache, layer)
+        count, self.slots, tap_slots = (ring_buffer if len(cache.size) == 1 else padded_image)(layer.taps, cache.size)
+        self.buffer, self.starts = np.zeros((count, cache.n, n_in), dtype), list(tap_slots * cache.n)
+        self.taps, self.written = layer.taps, 0
+        if id(layer) in cache.filled:
+            known = cache.filled[id(layer)][1]
+            self.written = known.shape[1]
+            kept = np.arange(max(0, self.written - len(self.slots)), self.written)
+            self.buffer[self.slots[kept % len(self.slots)]] = known[:, kept].swapaxes(0, 1)
+
+    def check_order(self, cache: ActivationCache) -> None:
+        """Raise unless the current position is the one after the last or, with `overwrite`, the last one."""
         if cache.start != self.written and not (cache.overwrite and cache.stop == self.written):
             if cache.start > self.written:
-                raise self._missing_input(cache)
+                raise self.missing(cache)
             raise ValueError(
                 f"ActivationCache: expected one input per position, got a second input at {cache.position} for taps "
                 f"{self.taps}; use a layer only once in a network, and a new cache for each sampling run"
             )
-        self.written = cache.stop
 
-    def _missing_input(self, cache: ActivationCache) -> ValueError:
+    def missing(self, cache: ActivationCache) -> ValueError:
         return ValueError(
             f"ActivationCache: expected inputs at all positions that taps {self.taps} read for {cache.position}, got "
             f"{self.written} inputs in raster order; visit every position, and pass every sampled pixel to `write`"
@@ -127,40 +136,47 @@ class CachedUnits:
     the first row of the slot itself.
     """
 
-    def __init__(self, kernel: Callable[..., Any], cache: ActivationCache, *groups: Any) -> None:
-        """Take the layers of all units, kind by kind, each with its mask: first the convolutions."""
-        is_single = not cache.known and not cache.is_row
-        require(is_single, "position", "one pixel or time step, outside `filling`", cache.position)
-        for conv, _ in groups[0]:
-            check_taps(cache, conv)
-        self.convs = [CachedConv(conv, mask, cache) for conv, mask in groups[0]]
-        others = [[CachedLayer(layer, mask).kernel for layer, mask in group] for group in groups[1:]]
-        self.kernel = kernel([conv.kernel for conv in self.convs], *others, len(self.convs[0].taps))
-        self.inputs = np.concatenate([conv.rows for conv in self.convs])
-        tables, first = [], 0
-        for conv in self.convs:
-            tables.append(first + np.column_stack([conv.starts, conv.slots * cache.n]))
-            conv.rows = self.inputs[first : first + len(conv.rows)]  # the same memory
-            conv.buffer = conv.rows.reshape(conv.buffer.shape)
-            conv.starts.clear()
-            first += len(conv.rows)
-        self.table, self.periods = np.concatenate(tables), np.array([len(each) for each in tables])
+    def __init__(self, name: str, kernel: Callable[..., Any], cache: ActivationCache, *groups: Any) -> None:
+        """Take the layers of all units with their masks, kind by kind, convolutions first."""
+        convs, *others = [[CachedLayer(layer, mask) for layer, mask in group] for group in groups]
+        pointwise: list[Any] = [each.layer for group in others for each in group]
+        for layer in pointwise:
+            fits = not hasattr(layer, "taps") or (layer.taps == ((0,) * len(cache.size),) and layer.stride == 1)
+            require(fits, name, "pointwise layers beside the convolutions", f"taps {getattr(layer, 'taps', ())}")
+        try:
+            kernels = [[each.kernel for each in group] for group in (convs, *others)]
+            self.kernel = kernel(*kernels, len(groups[0][0][0].taps))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        stored = [StoredInputs(each.layer, each.n_in, each.dtype, cache) for each in convs]
+        written = [each.written for each in stored]
+        require(len(set(written)) == 1, "filling", f"inputs of all {name}", f"{written} of them")
+        self.layers, self.order, self.dtype = [each.layer for each in convs], stored[0], convs[0].dtype
+        self.inputs = np.concatenate([each.buffer.reshape(-1, each.buffer.shape[2]) for each in stored])
+        firsts = np.cumsum([0, *(each.buffer.shape[0] * cache.n for each in stored)])
+        tables = [np.column_stack([each.starts, each.slots * cache.n]) for each in stored]
+        self.table = np.concatenate([first + table for first, table in zip(firsts, tables, strict=False)])
+        self.periods = np.array([len(each) for each in tables])
         self.offsets = np.cumsum(self.periods) - self.periods
 
-    def advance(self, cache: ActivationCache, h: TensorLike, context: Sequence[TensorLike]) -> tuple[Any, ...]:
-        """Go to the current position; return the kernel's arguments inputs, places, n, context and h."""
-        v, conv = array_of(h), self.convs[0]
+    def evaluate(self, cache: ActivationCache, h: TensorLike, context: Sequence[TensorLike], *others: Array) -> Any:
+        """Return the results of the kernel at the current position."""
+        is_single = not cache.known and not cache.is_row
+        require(is_single, "position", "one pixel or time step, outside `filling`", cache.position)
+        v, count, shape = array_of(h), len(self.layers), (cache.n, self.kernel.convs[0].channels)
         check_input(cache, "h", v, self.kernel.width)
-        require(len(context) == len(self.convs), "context", f"one per unit, {len(self.convs)}", len(context))
-        terms = [as_residual("context", c, (cache.n, conv.n_out), conv.dtype) for c in context]
+        require(len(context) == count, "context", f"one per unit, {count}", len(context))
+        terms = [as_residual("context", c, shape, self.dtype) for c in context]
         is_zero = all(term is None for term in terms)
-        added = np.zeros((len(terms), 1 if is_zero else cache.n, conv.n_out), conv.dtype)
+        added = np.zeros((count, 1 if is_zero else cache.n, shape[1]), self.dtype)
         for u, term in enumerate(terms):
             if term is not None:
                 added[u] = term
-        conv.advance(cache)
+        self.order.check_order(cache)
         places = self.table[self.offsets + cache.start % self.periods]
-        return self.inputs, places, cache.n, added, np.asarray(v, conv.dtype)
+        results = self.kernel(self.inputs, places, cache.n, added, np.asarray(v, self.dtype), *others)
+        self.order.written = cache.stop
+        return results
 
 
 def check_taps(cache: ActivationCache, layer: Any) -> None:

@@ -57,7 +57,10 @@ class Block(Module):
     def __call__(
         self, h: Tensor, skip: TensorLike, context: TensorLike, cache: ActivationCache | None
     ) -> tuple[Tensor, Tensor]:
-        """Return h for the next block and the sum of the skip connections so far, both (N, T, C)."""
+        """Return h for the next block and the sum of the skip connections so far, both (N, T, C).
+
+        A cache stores the inputs of known positions; in sampling, `WaveNet._network` evaluates all blocks at once.
+        """
         z = gated_activation(self.dilated(h, cache, residual=context))  # (N, T, 2C) → (N, T, C)
         return (h if self.residual is None else self.residual(z, residual=h)), self.skip(z, residual=skip)
 
