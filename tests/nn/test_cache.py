@@ -234,6 +234,9 @@ def test_gated_units_check_their_use(rng: np.random.Generator) -> None:
             gate(x, cache)
     cache.position = (1,)
     fails("units: expected the same layers at every position", units=units[:1], context=[0.0])
+    fails(
+        "units: expected the same layers at every position", units=[(*units[0][:2], Conv(4, 3, taps.point(1), rng))] * 2
+    )
     cache.position = (2,)
     fails("visit every position")
 

@@ -122,7 +122,7 @@ class _Units:
         inputs, rows = arrays["inputs"][0], len(arrays["inputs"][0])
         if not inputs.flags.carray:
             raise ValueError("inputs: expected a C-contiguous, aligned and writeable array")
-        if places.min() < 0 or places.max() > rows - n:
+        if int(places.view(np.uint64).max()) > rows - n:  # as uint64, negative numbers are the largest
             raise ValueError(f"places: expected rows 0…{rows - n} of inputs, got {places}")
 
 

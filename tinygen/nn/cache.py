@@ -74,6 +74,7 @@ class ActivationCache:
         self.n, self.size, self.overwrite = n, size, overwrite
         self._position: Position | None = None
         self._layers: dict[int, CachedLayer | CachedUnits] = {}
+        self._units: list[CachedUnits] = []
         self.known = 0  # within `filling`, the number of known positions
         self.filled: dict[int, tuple[Layer, Array]] = {}  # the inputs (n, positions, C_in) of layers in `filling`
         # The current position as a range in raster order, and the shape of activations there, without channels.
@@ -135,17 +136,18 @@ class ActivationCache:
 
         Shapes: h (n, C), total (n, C_skip) or 0; context, for each unit, (n or 1, 2C) or 0.
         """
-        _check_units("units", units)
-        absent = [unit for unit in units[:-1] if unit[1] is None]
-        require(not absent, "units", "a residual layer in all but the last", f"{len(absent)} without one")
-        cached = self._layers.get(id(units[0][0]))
-        if not isinstance(cached, CachedUnits):
+        cached = self._find(units)
+        if cached is None:
+            _check_units("units", units)
+            absent = sum(unit[1] is None for unit in units[:-1])
+            require(not absent, "units", "a residual layer in all but the last", f"{absent} without one")
             groups = ([(layer, None) for layer in group if layer is not None] for group in zip(*units, strict=True))
-            cached = CachedUnits("units", GatedUnits, self, *groups)
+            cached = self._new_units("units", GatedUnits, units, *groups)
         shape = self.n, units[0][2].w.shape[-1]
         before = as_residual("total", total, shape, cached.dtype)
         before = np.zeros(shape, cached.dtype) if before is None else before
-        h, total = self._evaluated("units", cached, [unit[0] for unit in units], h, context, before)
+        h, total = cached.evaluate(self, h, context, before)
+        self._keep(cached)
         return node("gated_units", h), node("gated_units", total)
 
     @explained
@@ -164,28 +166,36 @@ class ActivationCache:
 
         Shapes: h (n, C_h); context, for each block, (n or 1, C) or 0.
         """
-        _check_units("blocks", blocks)
-        require(len(masks) == 3, "masks", "one for each layer of a block, 3", len(masks))
-        cached = self._layers.get(id(blocks[0][1]))
-        if not isinstance(cached, CachedUnits):
+        cached = self._find(blocks)
+        if cached is None:
+            _check_units("blocks", blocks)
+            require(len(masks) == 3, "masks", "one for each layer of a block, 3", len(masks))
             reduces, convs, expands = (
                 [(layer, mask) for layer in group] for group, mask in zip(zip(*blocks, strict=True), masks, strict=True)
             )
-            cached = CachedUnits("blocks", BottleneckBlocks, self, convs, reduces, expands)
-        return node("bottleneck_blocks", self._evaluated("blocks", cached, [each[1] for each in blocks], h, context))
+            cached = self._new_units("blocks", BottleneckBlocks, blocks, convs, reduces, expands)
+        y = cached.evaluate(self, h, context)
+        self._keep(cached)
+        return node("bottleneck_blocks", y)
 
-    def _evaluated(self, name: str, units: CachedUnits, convs: list[Any], h: Any, context: Any, *others: Array) -> Any:
-        """Evaluate units, and keep them once they have been evaluated."""
-        same = len(convs) == len(units.layers) and all(a is b for a, b in zip(convs, units.layers, strict=True))
-        require(same, name, "the same layers at every position", "others")
-        results = units.evaluate(self, h, context, *others)
-        if self._layers.get(id(convs[0])) is not units:
-            for layer in convs:
-                require(id(layer) not in self._layers, name, "layers that are used once in a network", "a layer twice")
-            for layer in convs:
-                self._layers[id(layer)] = units
-                self.filled.pop(id(layer), None)
-        return results
+    def _find(self, units: Any) -> CachedUnits | None:
+        """Return the units that have been evaluated before."""
+        given = list(units) if isinstance(units, list | tuple) else None
+        return next((each for each in self._units if each.units == given), None)
+
+    def _new_units(self, name: str, kernel: Any, units: Sequence[Any], *groups: Any) -> CachedUnits:
+        cached = CachedUnits(name, kernel, self, units, *groups)
+        used = sum(id(conv) in self._layers for conv in cached.convs)
+        require(not used, name, "the same layers at every position, each used once", f"{used} used otherwise")
+        return cached
+
+    def _keep(self, units: CachedUnits) -> None:
+        """Keep new units, once they have been evaluated."""
+        if units not in self._units:
+            self._units.append(units)
+            for conv in units.convs:
+                self._layers[id(conv)] = units
+                self.filled.pop(id(conv), None)
 
     @contextmanager
     def filling(self, known: int) -> Iterator[None]:

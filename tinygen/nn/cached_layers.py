@@ -136,8 +136,10 @@ class CachedUnits:
     the first row of the slot itself.
     """
 
-    def __init__(self, name: str, kernel: Callable[..., Any], cache: ActivationCache, *groups: Any) -> None:
-        """Take the layers of all units with their masks, kind by kind, convolutions first."""
+    def __init__(
+        self, name: str, kernel: Callable[..., Any], cache: ActivationCache, units: Sequence[Any], *groups: Any
+    ) -> None:
+        """Take the units, and their layers with a mask each, kind by kind, convolutions first."""
         convs, *others = [[CachedLayer(layer, mask) for layer, mask in group] for group in groups]
         pointwise: list[Any] = [each.layer for group in others for each in group]
         for layer in pointwise:
@@ -151,7 +153,8 @@ class CachedUnits:
         stored = [StoredInputs(each.layer, each.n_in, each.dtype, cache) for each in convs]
         written = [each.written for each in stored]
         require(len(set(written)) == 1, "filling", f"inputs of all {name}", f"{written} of them")
-        self.layers, self.order, self.dtype = [each.layer for each in convs], stored[0], convs[0].dtype
+        self.units, self.convs = list(units), [each.layer for each in convs]
+        self.order, self.dtype = stored[0], convs[0].dtype
         self.inputs = np.concatenate([each.buffer.reshape(-1, each.buffer.shape[2]) for each in stored])
         firsts = np.cumsum([0, *(each.buffer.shape[0] * cache.n for each in stored)])
         tables = [np.column_stack([each.starts, each.slots * cache.n]) for each in stored]
@@ -163,15 +166,13 @@ class CachedUnits:
         """Return the results of the kernel at the current position."""
         is_single = not cache.known and not cache.is_row
         require(is_single, "position", "one pixel or time step, outside `filling`", cache.position)
-        v, count, shape = array_of(h), len(self.layers), (cache.n, self.kernel.convs[0].channels)
+        v, count, shape = array_of(h), len(self.convs), (cache.n, self.kernel.convs[0].channels)
         check_input(cache, "h", v, self.kernel.width)
         require(len(context) == count, "context", f"one per unit, {count}", len(context))
-        terms = [as_residual("context", c, shape, self.dtype) for c in context]
-        is_zero = all(term is None for term in terms)
-        added = np.zeros((count, 1 if is_zero else cache.n, shape[1]), self.dtype)
-        for u, term in enumerate(terms):
-            if term is not None:
-                added[u] = term
+        terms = [(u, c) for u, c in enumerate(context) if not (type(c) is float and c == 0)]
+        added = np.zeros((count, cache.n if terms else 1, shape[1]), self.dtype)
+        for u, c in terms:
+            added[u] = as_residual("context", c, shape, self.dtype)
         self.order.check_order(cache)
         places = self.table[self.offsets + cache.start % self.periods]
         results = self.kernel(self.inputs, places, cache.n, added, np.asarray(v, self.dtype), *others)
