@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import numba
+import numpy as np
 import pytest
 
 from benchmarks import cpus
-from tinygen.kernels.runtime.pool import available_cpus
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +29,20 @@ def measuring(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> Iterator[floa
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs threads in native code")
 
 
-def test_a_round_trip_takes_less_than_a_system_call_that_switches_threads() -> None:
-    longest = 1e-5 if available_cpus() > 1 else float("inf")
-    assert 1e-9 < cpus.round_trip(2.0) <= longest
+def test_two_threads_take_turns() -> None:
+    words = np.zeros(8, np.int64)
+    other = threading.Thread(target=cpus._bounce, args=(words, 1, 50, 1 << 40))
+    other.start()
+    assert cpus._bounce(words, 0, 50, 1 << 40)
+    other.join()
+    assert words[0] == 100
+    assert cpus.round_trip() > 1e-9
+
+
+def test_a_thread_does_not_wait_for_ever() -> None:
+    words = np.zeros(8, np.int64)
+    assert not cpus._bounce(words, 0, 2, 1000)  # the second time, nobody answers
+    assert words[0] == 1
 
 
 def test_the_wait_ends_with_the_first_short_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
