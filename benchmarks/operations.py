@@ -37,7 +37,7 @@ def operations(call: Callable[[], object]) -> float:
     def counted(function: Callable[..., Any], formula: Callable[..., int]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             nonlocal total, inside
-            outer, inside = inside, True  # a product may call a convolution, which is not counted again
+            outer, inside = inside, True  # a stack of products calls `product` again, for each of them
             try:
                 result = function(*args, **kwargs)
             finally:

@@ -41,7 +41,7 @@ def test_two_threads_take_turns() -> None:
 
 def test_a_thread_does_not_wait_for_ever() -> None:
     words = np.zeros(8, np.int64)
-    assert not cpus._bounce(words, 0, 2, 1000)  # the second time, nobody answers
+    assert not cpus._bounce(words, 0, 2, 1000)  # the second time, no thread answers
     assert words[0] == 1
 
 

@@ -26,10 +26,12 @@ def test_products_and_their_derivatives() -> None:
     assert operations(lambda: kernels.product(ones(2, 3), ones(3, 4), relu=True)) == 2 * 2 * 3 * 4
 
 
-def test_a_convolution_within_a_product_is_counted_once() -> None:
-    x, y = ones(700, 60), ones(700, 50)  # large enough for the convolution kernels
+def test_large_products_are_counted_once() -> None:
+    x, y = ones(700, 60), ones(700, 50)  # by the convolution kernels
     assert operations(lambda: kernels.product(x.T, y)) == 2 * 700 * 60 * 50
     assert operations(lambda: kernels.product(y, ones(50, 60))) == 2 * 700 * 60 * 50
+    stack = ones(3, 70, 70)  # which calls `product` for each matrix
+    assert operations(lambda: kernels.product(stack, stack)) == 3 * 2 * 70**3
 
 
 def test_convolutions_count_every_tap_at_every_pixel() -> None:

@@ -17,7 +17,7 @@ TOLERANCE: dict[Any, Any] = {np.float32: {"rtol": 1e-4, "atol": 1e-4}, np.float6
 
 
 class Case:
-    """Weights of order 1/√n, and the arguments of a call. Every unit writes to rows of its own."""
+    """Weights of order 1/√n, and the arguments of a call. The rows that units write to do not overlap."""
 
     def __init__(
         self, kind: str, n: int, units: int, taps: int, sizes: tuple[int, int, int], dtype: Any, seed: int,

@@ -214,7 +214,7 @@ def test_gated_units_check_their_use(rng: np.random.Generator) -> None:
         with pytest.raises(ValueError, match=message):
             cache.gated_units(units, h, total, context)
 
-    fails("units: expected one or more tuples of three layers, got 0 of other kinds", units=[])
+    fails("units: expected one or more tuples of three layers, got 0 elements", units=[])
     fails("units: expected a residual layer in all but the last", units=[(gates[0], None, layer), units[1]])
     fails("units: residuals: expected layers with 4 inputs", units=[(gates[0], Conv(5, 3, taps.point(1), rng), layer)])
     fails(
