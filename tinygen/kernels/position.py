@@ -23,6 +23,7 @@ from .runtime.tile import TILE_ROWS, add, fma, lanes, store, zeros
 
 # The lengths are the shapes of tiles: one image or several, two vectors. Fewer shapes compile faster.
 _ONE, _TWO, _TALL = (0,), (0,) * 2, (0,) * TILE_ROWS[0]
+FIRST_ROW = np.zeros(1, np.int64)  # `starts` of a pointwise layer
 
 
 @compiled

@@ -44,9 +44,8 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False, r
             convolve_into(y[None, None], as_contiguous(a)[None, None], b[None], _POINT, 1, terms, relu and same)
         return y if same else _finish(y, bias, relu, residual)
     if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == b.shape[-2] == 1:
-        return _finish(
-            np.asarray(a * b), bias, relu, residual
-        )  # an outer product, for which BLAS takes five times as long
+        # An outer product, for which BLAS takes longer.
+        return _finish(np.asarray(a * b), bias, relu, residual)
     try:
         y = _matmul(a, b)
     except ValueError as error:

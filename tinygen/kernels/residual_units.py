@@ -22,19 +22,17 @@ import numpy as np
 from ..arguments import explained
 from .activation import gate_rows, gated_activation, relu
 from .convolution import GRAIN
-from .position import AtPosition, evaluate_rows, relu_rows, tile_rows
+from .position import FIRST_ROW, AtPosition, evaluate_rows, relu_rows, tile_rows
 from .runtime.arrays import Array, aligned_empty, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
 from .runtime.parts import part
 from .runtime.team import run_parts
 from .runtime.tile import TILE_ROWS
 
-_FIRST = np.zeros(1, np.int64)
-
 
 @compiled
 def _copy(x: Array, y: Array, row: int) -> None:
-    """y[row + i] = x[i]. Numba compiles this loop in a tenth of the time of a slice assignment, which may broadcast."""
+    """y[row + i] = x[i]. Numba compiles this loop faster than a slice assignment, which may broadcast."""
     source, target, first = x.reshape(-1), y.reshape(-1), row * x.shape[1]
     for k in range(source.size):
         target[first + k] = source[k]
@@ -172,9 +170,9 @@ class GatedUnits(_Units):
             inputs[places[u, -1] :][:n] = h
             added = np.broadcast_to(context[u], (n, gate.channels))
             z = gated_activation(gate(inputs, places[u, :-1], n, added))
-            skip = last(z, _FIRST, n, skip)
+            skip = last(z, FIRST_ROW, n, skip)
             if u < len(self.residuals):
-                h = self.residuals[u](z, _FIRST, n, h)
+                h = self.residuals[u](z, FIRST_ROW, n, h)
         return h, skip
 
 
@@ -214,9 +212,9 @@ class BottleneckBlocks(_Units):
     def plain(self, inputs: Array, places: Array, n: int, context: Array, h: Array) -> Array:
         """Compute the same layer by layer."""
         for u, (reduce, conv, expand) in enumerate(zip(self.reduces, self.convs, self.expands, strict=True)):
-            inputs[places[u, -1] :][:n] = reduce(relu(h), _FIRST, n)
+            inputs[places[u, -1] :][:n] = reduce(relu(h), FIRST_ROW, n)
             z = conv(inputs, places[u, :-1], n, np.broadcast_to(context[u], (n, conv.channels)))
-            h = expand(z, _FIRST, n, h)
+            h = expand(z, FIRST_ROW, n, h)
         return h
 
 

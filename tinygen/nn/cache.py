@@ -40,9 +40,8 @@ from .cached_layers import CachedConv, CachedLayer, CachedUnits, as_residual, ch
 from .layers import Conv
 
 if TYPE_CHECKING:
+    from .cached_layers import Layer
     from .masked import MaskedConv, MaskedLinear
-
-    Layer: TypeAlias = Conv | MaskedConv | MaskedLinear
 
 Position: TypeAlias = tuple[int | slice, ...]
 
@@ -239,5 +238,5 @@ class ActivationCache:
 
 def _check_units(name: str, units: Any) -> None:
     fits = isinstance(units, list | tuple) and all(isinstance(each, list | tuple) and len(each) == 3 for each in units)
-    got = f"{len(units)} of other kinds" if isinstance(units, list | tuple) else type(units).__name__
+    got = f"{len(units)} elements" if isinstance(units, list | tuple) else type(units).__name__
     require(bool(fits and units), name, "one or more tuples of three layers", got)

@@ -16,7 +16,7 @@ import numpy as np
 from ..autograd import Array, Tensor, TensorLike
 from ..autograd.tensor import array_of, node
 from ..checks import broadcasts, require
-from ..kernels import AtPosition
+from ..kernels.position import FIRST_ROW, AtPosition
 from .cache_slots import padded_image, ring_buffer
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .masked import MaskedConv, MaskedLinear
 
     Layer: TypeAlias = Conv | MaskedConv | MaskedLinear
-
-_FIRST_ROW = np.zeros(1, np.int64)
 
 
 class CachedLayer:
@@ -60,7 +58,7 @@ class CachedLayer:
         check_input(cache, "x", v, self.n_in)
         if cache.is_row:
             v = v.swapaxes(0, 1).reshape(-1, self.n_in)
-        return np.ascontiguousarray(v, self.dtype), _FIRST_ROW
+        return np.ascontiguousarray(v, self.dtype), FIRST_ROW
 
 
 class CachedConv(CachedLayer):

@@ -1,6 +1,7 @@
 """The number of threads, and the worker pool: it runs Python functions that spend their time without the GIL.
 
-Such functions are the shards of a batch (training/shards.py). Most kernels run their parts on the team (team.py).
+Such functions are the shards of a batch (training/shards.py) and pieces of NumPy's products (product.py). Kernels run
+their parts on the team (team.py).
 `parallel_for` submits every part but the first to a `ThreadPoolExecutor`, runs the first in the calling thread, and
 then every part that no worker has started. So the caller never waits for a worker that is asleep or busy.
 
