@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Array, Tensor, sin
@@ -74,6 +74,7 @@ def test_quadrature_order_conditions_hold_exactly() -> None:
 
 
 @given(st.integers(1, 4), st.integers(0, 2**32 - 1), st.booleans())
+@example(1, 299595992, True)  # a = −3.6, for which 200 steps of RK4 are too few
 def test_linear_system_matches_matrix_exponential(size: int, seed: int, backwards: bool) -> None:
     rng = np.random.default_rng(seed)
     a = rng.normal(size=(size, size)) / math.sqrt(size)
@@ -81,7 +82,7 @@ def test_linear_system_matches_matrix_exponential(size: int, seed: int, backward
     values, vectors = np.linalg.eig(a)
     exact = (start @ vectors * np.exp(values * (t1 - t0)) @ np.linalg.inv(vectors)).real
     tolerance = 1e-7 * np.linalg.cond(vectors)  # both the reference and the solver have errors
-    for solver in (Adaptive(1e-9, 1e-9), FixedStep(200)):
+    for solver in (Adaptive(1e-9, 1e-9), FixedStep(400)):
         y = solver(lambda t, y: (y[0] @ a,), (start,), t0, t1).y[0]
         assert np.abs(y - exact).max() < tolerance * max(1, np.abs(exact).max())
 
