@@ -77,18 +77,27 @@ def add(typing: Any, team: Any, index: Any, n: Any) -> Any:
     return None
 
 
+def _without_count(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Return an argument whose arrays have no reference count, as the caller may free it before a part ends."""
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo, array.parent = array.meminfo.type(None), array.parent.type(None)
+        return array._getvalue()
+    if isinstance(kind, types.UniTuple):  # type: ignore[attr-defined]
+        items = cgutils.unpack_tuple(builder, value, kind.count)
+        items = [_without_count(context, builder, kind.dtype, item) for item in items]
+        return context.make_tuple(builder, kind, items)
+    if context.data_model_manager[kind].contains_nrt_meminfo():
+        raise NotImplementedError(f"{builder.function.name}: expected arrays, numbers or tuples of them, got {kind}")
+    return value
+
+
 def _publish(context: Any, builder: Any, words: Any) -> None:
     """Write to `team` the arguments of the calling kernel and a function that calls it with them."""
     kernel, kinds, int32 = builder.function, context.fndesc.argtypes, ir.IntType(32)
     kernel.attributes.add("noinline")  # compiled once
     given = context.call_conv.decode_arguments(builder, kinds, kernel)
-    for i, kind in enumerate(kinds):
-        if isinstance(kind, types.Array):  # the caller may free its reference count before a part ends
-            array = context.make_array(kind)(context, builder, given[i])
-            array.meminfo, array.parent = array.meminfo.type(None), array.parent.type(None)
-            given[i] = array._getvalue()
-        elif context.data_model_manager[kind].contains_nrt_meminfo():
-            raise NotImplementedError(f"{kernel.name}: expected arrays, numbers or tuples of numbers, got {kind}")
+    given = [_without_count(context, builder, kind, value) for kind, value in zip(kinds, given, strict=True)]
     flat = context.get_arg_packer(kinds).as_arguments(builder, given)
     packed = ir.LiteralStructType([value.type for value in flat])
     if context.get_abi_sizeof(packed) > 8 * (WORDS - ARGUMENTS):
