@@ -16,7 +16,8 @@ from benchmarks.record import report
 from benchmarks.twins.layers import linear
 from tinygen import Tensor
 from tinygen.autograd import relu, tanh
-from tinygen.nn import Linear, Module
+from tinygen.nn import MLP, Module
+from tinygen.nn.init import glorot_uniform
 
 ACTIVATIONS = {"tanh": (tanh, nn.Tanh()), "relu": (relu, nn.ReLU())}
 
@@ -25,12 +26,10 @@ class Regression(Module):
     """Three linear layers and the mean squared error."""
 
     def __init__(self, width: int, activation: str, rng: np.random.Generator) -> None:
-        self.layers, self.activation = [Linear(width, width, rng) for _ in range(3)], activation
+        self.net = MLP(width, (width, width), width, rng, activation=ACTIVATIONS[activation][0], init=glorot_uniform)
 
     def loss(self, x: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Tensor:
-        activation = ACTIVATIONS[self.activation][0]
-        first, middle, last = self.layers
-        error = last(middle(first(x, activation), activation)) - target
+        error = self.net(x) - target
         return (error * error).mean()
 
 
@@ -39,9 +38,11 @@ def steps(activation: str, width: int, batch: int) -> timing.Steps:
     model = Regression(width, activation, rng)
     x, target = rng.standard_normal((2, batch, width), dtype=np.float32)
 
+    layers = [*model.net.layers, model.net.last]
+
     def in_torch() -> timing.Step:
         parts: list[nn.Module] = []
-        for layer in model.layers:
+        for layer in layers:
             parts += [linear(layer), ACTIVATIONS[activation][1]]
         twin, torch_x, torch_target = nn.Sequential(*parts[:-1]), torch.from_numpy(x), torch.from_numpy(target)
         return timing.torch_step(lambda: nn.functional.mse_loss(twin(torch_x), torch_target), twin)
@@ -51,7 +52,7 @@ def steps(activation: str, width: int, batch: int) -> timing.Steps:
 
         from benchmarks.twins import jax_models as twins
 
-        parameters, apply = twins.mlp(model.layers, {"tanh": jax.numpy.tanh, "relu": jax.nn.relu}[activation])
+        parameters, apply = twins.mlp(layers, {"tanh": jax.numpy.tanh, "relu": jax.nn.relu}[activation])
         loss = lambda p, key, x, target: ((apply(p, x) - target) ** 2).mean()
         return twins.training_step(loss, parameters, lambda: (x, target))
 

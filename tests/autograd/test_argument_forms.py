@@ -135,6 +135,12 @@ FORMS: dict[str, Sequence[str]] = {
         "{}([1, 2], v)",
         "!{}(x, m)", "!{}(x, 0.5)", "!{}(v, z[..., :3])",
     ],
+    "mlp": [
+        "{}(x, [m, s], [u[0, :2], v[:2]])", "{}(x, (m,), (u[0, :2],))", "{}(v, [m], [u[0, :2]])",
+        "{}(z, [w[0], s], [v[:2], [0.5, 1]])", "{}([[1, 2, 4]], [m, s], [v[:2], v[1:]])", "{}(x, [m], iter([v[:2]]))",
+        "!{}(x, [m, s], [v[:2]])", "!{}(x, [], [])", "!{}(x, [m, m], [v[:2], v[:2]])", "!{}(x, [m], [v])",
+        "!{}(x, [v], [v])", "!{}(0.5, [m], [v[:2]])", "!{}(x, m, v[:2])",
+    ],
     "multiply": [*BINARY, "x * v", "2 * x", "x * 0.5"],
     "negative": [*ELEMENTWISE, "-x"],
     "pad": [
@@ -314,6 +320,13 @@ def np_mixture_cdf(x: Any, parameters: Any) -> Array:
     return np.stack([logit, np.log(density)])
 
 
+def np_mlp(x: Any, weights: Any, biases: Any) -> Array:
+    *hidden, (w, b) = zip(weights, biases, strict=True)
+    for v, c in hidden:
+        x = np.tanh(x @ v + c)
+    return np.asarray(x @ w + b)
+
+
 def reduction(f: Any) -> Any:
     return lambda x, axis=None, keepdims=False: f(np.asarray(x), axis=axis, keepdims=keepdims)
 
@@ -346,6 +359,7 @@ NUMPY: dict[str, Any] = {
     "lstm": np_lstm,
     "lstm_cell": np_lstm_cell,
     "mixture_cdf": np_mixture_cdf,
+    "mlp": np_mlp,
     "cholesky": lambda x, upper=False: np.linalg.cholesky(x).mT if upper else np.linalg.cholesky(x),
     "erf": of_array(np.vectorize(math.erf, otypes=[float])),
     "norm": lambda x, *arguments, **named: np.linalg.norm(np.asarray(x), *arguments, **named),

@@ -429,6 +429,16 @@ ERRORS: dict[str, Callable[[], object]] = {
         Tensor(ZEROS((2, 3))), ZEROS(3)
     ),
     "gated_activation: expected an even last axis, got shape (3,)": lambda: ag.gated_activation(Tensor(ZEROS(3))),
+    "mlp: x: expected shape (…, 4) for weights (4, 5), got (2, 3)": lambda: ag.mlp(
+        Tensor(ZEROS((2, 3))), [ZEROS((4, 5))], [ZEROS(5)]
+    ),
+    "mlp: weights[1]: expected shape (5, m), got (4, 3)": lambda: ag.mlp(
+        ZEROS((2, 4)), [ZEROS((4, 5)), ZEROS((4, 3))], [ZEROS(5), ZEROS(3)]
+    ),
+    "mlp: biases[0]: expected shape (5,), got (4,)": lambda: ag.mlp(ZEROS((2, 4)), [ZEROS((4, 5))], [ZEROS(4)]),
+    "mlp: weights and biases: expected the same number, at least one, got 1 and 0": lambda: ag.mlp(
+        ZEROS((2, 4)), [ZEROS((4, 5))], []
+    ),
     "lstm: expected x (N, T, 4H) and u (H, 4H), got (2, 3, 4) and (2, 8)": lambda: ag.lstm(
         ZEROS((2, 3, 4)), ZEROS((2, 8))
     ),

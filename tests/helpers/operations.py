@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any
 
@@ -379,6 +380,22 @@ def _(draw: DrawFn, sides: Sides) -> Example:
         return hs
 
     return Example(ag.lstm, numpy, (draw(draws.arrays((n, length, 4 * size))), draw(draws.arrays((size, 4 * size)))))
+
+
+@case("mlp")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    sizes = [draw(sides) for _ in range(draw(st.integers(2, 4)))]
+    weights = [draw(draws.arrays(shape)) for shape in pairwise(sizes)]
+    biases = [draw(draws.arrays((n,))) for n in sizes[1:]]
+    n = len(weights)
+
+    def numpy(x: Array, *parameters: Array) -> Array:
+        for w, b in zip(parameters[: n - 1], parameters[n:-1], strict=True):
+            x = np.tanh(x @ w + b)
+        return np.asarray(x @ parameters[n - 1] + parameters[-1])
+
+    x = draw(draws.arrays((*draw(draws.shapes(0, 2, sides)), sizes[0])))
+    return Example(lambda x, *ts: ag.mlp(x, ts[:n], ts[n:]), numpy, (x, *weights, *biases))
 
 
 @case("linear")

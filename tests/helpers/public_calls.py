@@ -111,6 +111,7 @@ WITH_OPTIONS: dict[str, Arguments] = {
     "log_softmax": {"x": X, "axis": 0},
     "logabsdet": {"x": SQUARE},
     "lstm": {"x": np.ones((2, 3, 8)), "u": np.ones((2, 8))},
+    "mlp": {"x": X, "weights": [np.ones((4, 2))], "biases": [np.ones(2)], "activation": ag.relu},
     "lstm_cell": {"a": np.ones((2, 8)), "c": np.ones((2, 2))},
     "matmul": {"a": X, "b": X.T},
     "mixture_cdf": {"x": X, "parameters": np.ones(6)},

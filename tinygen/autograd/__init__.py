@@ -14,6 +14,7 @@ from .elementwise import (
 from .fused import bernoulli_log_prob, gated_activation, lstm, lstm_cell, mixture_cdf
 from .graph import to_dot
 from .linalg import cholesky, inv, linear, logabsdet, matmul, solve
+from .mlp import mlp
 from .special import erf, log_ndtr, log_normal, ndtri_sigmoid
 from .parameter import Parameter
 from .reduce import log_softmax, logsumexp, max, mean, min, norm, prod, softmax, std, sum, var
@@ -30,7 +31,7 @@ __all__ = [
     "cumsum", "divide", "einsum", "erf", "exp", "expm1", "gated_activation", "grad", "hessian", "hvp", "index",
     "inv", "jacobian", "jvp", "leaky_relu", "linear", "log", "log1p", "log_ndtr", "log_normal", "log_sigmoid",
     "log_softmax", "logabsdet", "logsumexp", "lstm", "lstm_cell", "matmul", "max", "maximum", "mean", "min",
-    "minimum", "mixture_cdf", "multiply", "ndtri_sigmoid", "negative", "no_grad", "node", "norm",
+    "minimum", "mixture_cdf", "mlp", "multiply", "ndtri_sigmoid", "negative", "no_grad", "node", "norm",
     "one_minus_square", "pad", "power", "primitive", "prod", "put_along_axis", "relu", "repeat", "reshape",
     "scatter_add", "sigmoid", "sin", "softmax", "softplus", "solve", "sort", "split", "sqrt", "squeeze", "stack",
     "std", "subtract", "sum", "sum_to", "take_along_axis", "tanh", "taps", "to_dot", "transpose", "value_and_grad",

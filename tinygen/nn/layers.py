@@ -47,8 +47,7 @@ class Linear(Module):
         self.b = Parameter(np.zeros(n_out)) if bias else None
 
     def __call__(self, x: TensorLike, activation: Activation | None = None) -> Tensor:
-        if array_of(x).dtype.kind in "iub":  # NumPy would promote int64 and float32 to float64
-            x = array_of(x).astype(self.w.dtype)
+        x = as_floating(x, self.w.dtype)
         if self.b is not None:
             return linear_with_activation(x, self.w, self.b, activation)
         return matmul(x, self.w) if activation is None else activation(matmul(x, self.w))
@@ -180,6 +179,11 @@ class Embedding(Module):
         if k.dtype.kind not in "iu" or (k.size and (k.min() < 0 or k.max() >= n)):
             raise ValueError(f"Embedding k: expected integers 0…{n - 1}, got {k.dtype} of shape {k.shape}")
         return self.w[k]
+
+
+def as_floating(x: TensorLike, dtype: np.dtype[Any]) -> TensorLike:
+    """Return x; cast to `dtype` if it is integer or boolean, as NumPy would promote int64 and float32 to float64."""
+    return array_of(x).astype(dtype) if array_of(x).dtype.kind in "iub" else x
 
 
 def masked(w: Parameter, mask: Array | None) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, conv, linear, matmul, relu
+from ..autograd import Array, Parameter, Tensor, TensorLike, concatenate, conv, linear, matmul, mlp, relu
 from ..autograd.taps import Taps
 from ..autograd.tensor import array_of
 from ..checks import at_least, broadcasts, check_array, check_context, check_counts, check_event, require
@@ -179,18 +179,20 @@ class MaskedMLP(Module):
         weights = self.weights(order_index) if weights is None else weights
         count = len(self.layers) + (self.direct is not None)
         require(len(weights) == count, "weights", f"{count} tensors, as `weights` returns", len(weights))
-        contexts = [None if context is None else layer(context) for layer in self.context_layers]
-        contexts = contexts or [None] * len(self.layers)
-        *hidden, last = zip(weights[: len(self.layers)], [layer.b for layer in self.layers], contexts, strict=True)
-        h: Any = x
-        for w, b, c in hidden:
-            h = self._layer(h, w, b, c)
 
         def select(outputs: Any) -> Any:
             return outputs if variable is None else outputs[..., variable * self.width : (variable + 1) * self.width]
 
-        w, b, c = last
-        y = linear(h, select(w), select(b), residual=None if c is None else select(c))
+        n, biases = len(self.layers) - 1, [layer.b for layer in self.layers]
+        ws, bs = [*weights[:n], select(weights[n])], [*biases[:n], select(biases[n])]
+        if context is None:
+            y = mlp(x, ws, bs, self.activation)
+        else:
+            *added, last = [layer(context) for layer in self.context_layers]
+            h: Any = x
+            for w, b, c in zip(ws[:-1], bs[:-1], added, strict=True):
+                h = self._layer(h, w, b, c)
+            y = linear(h, ws[-1], bs[-1], residual=select(last))
         if self.direct is not None:
             y = y + matmul(x, select(weights[-1]))
         return y if variable is not None else y.reshape(-1, self.variables, self.width)

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..autograd import Tensor, TensorLike, relu
+from ..autograd import Tensor, TensorLike, mlp, relu
 from ..checks import check_counts
 from .init import Initialiser, he_normal
-from .layers import Activation, Linear
+from .layers import Activation, Linear, as_floating
 from .module import Module
 
 
@@ -49,6 +49,10 @@ class MLP(Module):
         self.last = Linear(sizes[-1], n_out, rng)
 
     def __call__(self, x: TensorLike) -> Tensor:
-        for layer in self.layers:
-            x = layer(x, self.activation)
-        return self.last(x)
+        return perceptron(x, [*self.layers, self.last], self.activation)
+
+
+def perceptron(x: TensorLike, layers: Sequence[Linear], activation: Activation) -> Tensor:
+    """Return the output of a multilayer perceptron with these layers, which have biases."""
+    biases = [layer.b for layer in layers if layer.b is not None]
+    return mlp(as_floating(x, layers[0].w.dtype), [layer.w for layer in layers], biases, activation)

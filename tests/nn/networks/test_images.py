@@ -188,7 +188,7 @@ def test_init_does_not_apply_to_the_last_layer(rng: np.random.Generator) -> None
         (lambda rng: MLPEncoder((4, 4, 1), 2, rng)(np.zeros((2, 4, 5, 1))), "x: expected shape"),
         (lambda rng: ConvEncoder((4, 4, 1), 2, rng)(np.zeros((2, 4, 5, 1))), "x: expected shape"),
         (lambda rng: ImageCritic((8, 8, 1), rng)(np.zeros((2, 8, 4, 1))), "x: expected shape"),
-        (lambda rng: MLPDecoder(2, (4, 1), rng)(np.zeros((2, 3))), "linear: x: expected"),
+        (lambda rng: MLPDecoder(2, (4, 1), rng)(np.zeros((2, 3))), "mlp: x: expected"),
         (lambda rng: ImageCritic((8, 8), rng), r"shape: expected \(height, width, channels\), got \(8, 8\)"),
         (lambda rng: ConvDecoder(2, (8, 8), rng), "shape: expected"),
         (lambda rng: ImageGenerator((8, 8, 0), 2, rng), "shape: expected"),

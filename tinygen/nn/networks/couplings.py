@@ -16,6 +16,7 @@ from ...autograd import Parameter, Tensor, TensorLike, relu, taps
 from ...checks import at_least, check_context
 from ..init import he_normal, hyperplane_bias, zeros
 from ..layers import Activation, Conv, Linear
+from ..mlp import perceptron
 from ..module import Module
 
 Rng = np.random.Generator
@@ -59,11 +60,10 @@ class CouplingMLP(CouplingNetwork):
 
     def __call__(self, a: Tensor, context: TensorLike | None = None) -> Tensor:
         added = self._context(context, a)
-        first, *others = self.layers
-        h = first(a, self.activation) if self.context_layer is None else self.activation(first(a) + added)
-        for layer in others:
-            h = layer(h, self.activation)
-        return self.last(h)
+        if self.context_layer is None:
+            return perceptron(a, [*self.layers, self.last], self.activation)
+        h = self.activation(self.layers[0](a) + added)
+        return perceptron(h, [*self.layers[1:], self.last], self.activation)
 
 
 class ResidualNet(CouplingNetwork):

@@ -1,0 +1,184 @@
+"""Multilayer perceptrons: all layers in one kernel, for a few hundred examples at a time.
+
+    forward     hₗ = f(hₗ₋₁ wₗ + bₗ), without f in the last layer
+    backward    cₗ₋₁ = f′(hₗ₋₁) ⊙ (cₗ wₗᵀ), the cotangent of what f is applied to; without f′ for the input h₀
+
+A thread computes all layers of its examples, whose activations stay in its cache. It copies a block of weights at a
+time, which then lies in its cache in the order in which the register tile reads it.
+
+Checked by: tests/kernels/test_mlp.py
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import activation as elementwise
+from .activation import ONE, ZERO, fast_tanh
+from .convolution import GRAIN
+from .product import product
+from .runtime.arrays import Array, as_contiguous, check_shape, compiles
+from .runtime.compilation import compiled
+from .runtime.parts import part
+from .runtime.team import run_parts
+from .runtime.tile import CACHE_LINE, SQUARE_BYTES, TILE_ROWS, VECTOR_BYTES, add, fma, lanes, store, transpose, zeros
+
+_TALL, _ONE, _TWO = (0,) * TILE_ROWS[0], (0,), (0,) * 2  # the tile has many rows and two vectors
+_CHUNK = 1 << 17  # activations of a layer that pass on to the next together, so that they stay in the L2 cache
+_MOST = 1 << 20  # activations of a layer; beyond, products of the whole batch read every weight less often
+_LAYERS = 8  # at most: the kernel is compiled for every number of layers
+_RELU, _TANH = 0, 1
+_FUNCTIONS = {"relu": _RELU, "tanh": _TANH}
+
+
+@compiled
+def _copy_block(one: Any, vectors: Any, w: Array, transposed: bool, block: int, flat: Array, q: int) -> None:
+    """flat[q + k · width + c] = w[k, block + c], or w[block + c, k] if `transposed`; c is below the width of a tile."""
+    values, n, width = w.reshape(-1), SQUARE_BYTES // w.itemsize, len(vectors) * VECTOR_BYTES // w.itemsize
+    if not transposed:
+        depth, columns = w.shape
+        for k in range(depth):
+            row = add(zeros(one, vectors, w), values, k * columns + block, 0, columns - block)
+            store(flat, q + k * width, 0, width, row)
+        return
+    columns, depth = w.shape
+    count = min(width, columns - block)
+    for k in range(0, depth, n):
+        for c in range(0, count, n):
+            if k + n <= depth and c + n <= count:
+                transpose(flat, q + k * width + c, width, values, (block + c) * depth + k, depth)
+            else:
+                for j in range(k, min(k + n, depth)):
+                    for i in range(c, min(c + n, count)):
+                        flat[q + j * width + i] = values[(block + i) * depth + j]
+
+
+@compiled
+def _multiply(
+    rows: Any, one: Any, vectors: Any, x: Array, w: Array, transposed: bool, bias: Array, y: Array,
+    first: int, last: int, flat: Array, q: int,
+) -> None:  # fmt: skip
+    """y = x w + bias, or x wᵀ + bias if `transposed`, for rows first … last, at least as many as a tile has."""
+    depth, columns, height = x.shape[1], y.shape[1], len(rows)
+    width, flat_x, flat_y = len(vectors) * VECTOR_BYTES // x.itemsize, x.reshape(-1), y.reshape(-1)
+    for block in range(0, columns, width):
+        _copy_block(one, vectors, w, transposed, block, flat, q)
+        for row in range(first, last, height):
+            i = min(row, last - height)  # the last tile may overlap the one before
+            acc = zeros(rows, vectors, y)
+            for k in range(depth):
+                acc = fma(acc, flat_x, i * depth + k, depth, flat, q + k * width)
+            acc = add(acc, bias, block, 0, columns - block)
+            store(flat_y, i * columns + block, columns, columns - block, acc)
+
+
+@compiled
+def _apply(function: int, is_vjp: bool, y: Array, h: Array) -> None:
+    """y ← f(y), or f′ ⊙ y if `is_vjp`, where f′ is computed from the output h of f."""
+    for k in range(y.size):
+        if is_vjp and function == _TANH:
+            y[k] *= ONE - h[k] * h[k]
+        elif is_vjp:
+            y[k] = ZERO if h[k] <= 0 else y[k]  # the cotangent of NaN reaches it
+        elif function == _TANH:
+            y[k] = fast_tanh(y[k])
+        else:
+            y[k] = ZERO if y[k] <= 0 else y[k]  # NaN propagates
+
+
+@compiled
+def _chain(
+    rows: Any, one: Any, vectors: Any, x: Array, ws: Any, biases: Any, ys: Any, hs: Any, function: int,
+    is_vjp: bool, count: int, chunk: int, scratch: int, team: Array, size: int,
+) -> None:  # fmt: skip
+    """Compute the outputs ys of the first `count` layers, for a part of the rows, about `chunk` rows at a time.
+
+    For `forward`, hs is not used. For `backward`, the layers come from last to first, hs[i] is the input of layer i and
+    ys[i] its cotangent. A block of weights has at most `scratch` elements.
+    """
+    start, stop = part(team, size)
+    if start == stop:
+        return
+    block = np.empty(scratch + CACHE_LINE, x.dtype)
+    q = -(block.ctypes.data // x.itemsize) % CACHE_LINE
+    chunks = 1 + (stop - start) // chunk
+    for c in range(chunks):
+        first, last = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
+        for i in range(count):
+            source, y = x if i == 0 else ys[i - 1], ys[i]
+            _multiply(rows, one, vectors, source, ws[i], is_vjp, biases[i], y, first, last, block, q)
+            if i + 1 < len(ws):
+                _apply(function, is_vjp, y[first:last].reshape(-1), hs[i][first:last].reshape(-1))
+
+
+def forward(x: Array, ws: Sequence[Array], bs: Sequence[Array], activation: str) -> list[Array]:
+    """Return h₁ … hₙ of a multilayer perceptron with relu or tanh, the last without it.
+
+    In float32, tanh has an error of at most 5 units in the last place.
+
+    Shapes: x (N, n₀); wₗ (nₗ₋₁, nₗ); bₗ (nₗ,); hₗ (N, nₗ).
+    Raises: ValueError if the shapes do not match.
+    """
+    sizes = [x.shape[-1], *(len(b) for b in bs)]
+    for i, w in enumerate(ws):
+        check_shape(f"ws[{i}]", w, (sizes[i], sizes[i + 1]))
+    if not _applies(sizes, x, *ws, *bs):
+        return _plain_forward(x, ws, bs, activation)
+    hs = tuple(np.empty((len(x), n), x.dtype) for n in sizes[1:])
+    _run(x, ws, bs, hs, hs, activation, False, len(ws))
+    return list(hs)
+
+
+def backward(g: Array, hs: Sequence[Array], ws: Sequence[Array], activation: str, lowest: int = 0) -> list[Array]:
+    """Return the cotangents of the outputs of layers `lowest`, … n − 1, from that of the last layer, g = cₙ₋₁.
+
+    With lowest = −1, that of the input comes first. Layer l has the input hs[l] and the weights ws[l].
+
+    Shapes: g (N, nₙ); hs[l] and the cotangent of layer l − 1 (N, nₗ); ws[l] (nₗ, nₗ₊₁).
+    Raises: ValueError if the shapes do not match.
+    """
+    sizes = [*map(len, ws), ws[-1].shape[1]]
+    check_shape("g", g, (len(hs[0]), sizes[-1]))
+    for i, (h, w) in enumerate(zip(hs, ws, strict=True)):
+        check_shape(f"hs[{i}]", h, (len(g), sizes[i]))
+        check_shape(f"ws[{i}]", w, (sizes[i], sizes[i + 1]))
+    if not _applies(sizes, g, *ws, *hs):
+        return _plain_backward(g, hs, ws, activation, lowest)
+    cs = tuple(np.empty((len(g), n), g.dtype) for n in sizes[-2::-1])  # from the last layer to the first
+    zeros = [np.zeros(n, g.dtype) for n in sizes[-2::-1]]
+    _run(g, ws[::-1], zeros, cs, hs[::-1], activation, True, len(ws) - lowest - 1)
+    return [*cs[: len(ws) - lowest - 1][::-1], g]
+
+
+def _run(
+    x: Array, ws: Sequence[Array], biases: Sequence[Array], ys: tuple[Array, ...], hs: Sequence[Array],
+    activation: str, is_vjp: bool, count: int,
+) -> None:  # fmt: skip
+    widest, grain = max(x.shape[1], *(y.shape[1] for y in ys)), max(len(_TALL), GRAIN // sum(w.size for w in ws))
+    chunk = max(2 * len(_TALL), _CHUNK // widest)  # so that chunks of nearly equal length are no shorter than a tile
+    arrays = as_contiguous(x), *(tuple(map(as_contiguous, each)) for each in (ws, biases, ys, hs))
+    options = _FUNCTIONS[activation], is_vjp, count, chunk, widest * len(_TWO) * lanes(x.dtype)
+    run_parts(_chain, len(x), grain, _TALL, _ONE, _TWO, *arrays, *options)
+
+
+def _applies(sizes: list[int], x: Array, *others: Array) -> bool:
+    return compiles(x, *others) and len(_TALL) <= len(x) <= _MOST // max(sizes) and len(sizes) <= _LAYERS + 1
+
+
+def _plain_forward(x: Array, ws: Sequence[Array], bs: Sequence[Array], activation: str) -> list[Array]:
+    """Compute the same layer by layer."""
+    hs = [x]
+    for w, b in zip(ws, bs, strict=True):
+        h = product(hs[-1], w, b, relu=activation == "relu" and len(hs) < len(ws))
+        hs.append(np.tanh(h) if activation == "tanh" and len(hs) < len(ws) else h)
+    return hs[1:]
+
+
+def _plain_backward(g: Array, hs: Sequence[Array], ws: Sequence[Array], activation: str, lowest: int) -> list[Array]:
+    vjp = elementwise.tanh_vjp if activation == "tanh" else elementwise.relu_vjp
+    cs = [g]
+    for i in range(len(ws) - 1, lowest, -1):
+        c = product(cs[0], ws[i].T)
+        cs.insert(0, vjp(hs[i], c) if i else c)
+    return cs
