@@ -1,8 +1,9 @@
 """Floating-point operations of a call, to compare its rate with the machine's limit.
 
-These are the multiply-adds, two operations each, of the matrix products, convolutions and LSTMs in tinygen; the same
-number is used for PyTorch. Elementwise functions are left out: where they take most of the time, such as in a flow of
-two dimensions, the rate of both libraries is low. The kernels that evaluate a single position are not counted.
+These are the multiply-adds, two operations each, of the matrix products, perceptrons, convolutions and LSTMs in
+tinygen; the same number is used for PyTorch. Elementwise functions are left out: where they take most of the time, such
+as in a flow of two dimensions, the rate of both libraries is low. The kernels that evaluate a single position are not
+counted.
 
 Checked by: tests/benchmarks/test_operations.py
 """
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.kernels import convolution, lstm
+from tinygen.kernels import convolution, lstm, mlp
 from tinygen.kernels.product import product
 
 Array = np.ndarray[Any, Any]
@@ -25,6 +26,8 @@ _FORMULAS: dict[Callable[..., Any], Callable[..., int]] = {
     convolution.conv: lambda y, x, w, *_, **__: w.size * y[..., 0].size,
     convolution.conv_transpose: lambda x, y, w, *_, **__: w.size * y[..., 0].size,
     convolution.conv_weight: lambda w, x, y, *_: w.size * y[..., 0].size,
+    mlp.forward: lambda hs, x, ws, *_: len(x) * sum(w.size for w in ws),
+    mlp.backward: lambda cs, g, hs, ws, activation, lowest=0: len(g) * sum(w.size for w in ws[lowest + 1 :]),
     lstm.lstm: lambda results, x, u: u.size * len(x) * (x.shape[1] - 1),
     lstm.lstm_vjp: lambda dx, g, u, *_: u.size * len(g) * (g.shape[1] - 1),
 }

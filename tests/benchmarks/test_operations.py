@@ -34,6 +34,17 @@ def test_large_products_are_counted_once() -> None:
     assert operations(lambda: kernels.product(stack, stack)) == 3 * 2 * 70**3
 
 
+@pytest.mark.parametrize("rows", [3, 30])  # layer by layer, and in the kernel of all layers
+def test_perceptrons_and_their_derivatives(rows: int) -> None:
+    ws, bs = [Tensor(ones(5, 6)), Tensor(ones(6, 7))], [ones(6), ones(7)]
+    forward = 2 * rows * (5 * 6 + 6 * 7)
+    assert operations(lambda: ag.mlp(ones(rows, 5), ws, bs)) == forward
+    by_weights = value_and_grad(lambda: ag.mlp(ones(rows, 5), ws, bs).sum(), ws)
+    assert operations(by_weights) == 2 * forward + 2 * rows * 6 * 7
+    by_input = value_and_grad(lambda x: ag.mlp(x, ws, bs).sum())
+    assert operations(lambda: by_input(Tensor(ones(rows, 5)))) == 2 * forward
+
+
 def test_convolutions_count_every_tap_at_every_pixel() -> None:
     x, w, window = ones(2, 8, 6, 3), Tensor(ones(9, 3, 5)), taps.square(3)
     each = 2 * (2 * 4 * 3) * (9 * 3 * 5)
