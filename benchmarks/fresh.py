@@ -4,15 +4,16 @@
 """
 
 import argparse
+import ctypes
+import gc
 import importlib
 import json
-import resource
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
-
-# PyTorch is not imported here: on Linux, the largest resident set of a new process includes that of its parent.
 
 
 class Step(NamedTuple):
@@ -29,7 +30,7 @@ def libraries(module: str, quick: bool) -> list[tuple[str, list[str]]]:
 
 
 def mebibytes(step: Step, threads: int, quick: bool) -> float:
-    """Return how far a process grows in three steps, after three steps of a batch of two, which load the code."""
+    """Return how far a process grows in three steps, once three earlier ones have loaded the code. Linux only."""
     return _result(_start(*map(str, step), f"--threads={threads}", *["--quick"] * quick))
 
 
@@ -60,13 +61,25 @@ def _result(process: subprocess.Popen[str]) -> float:
 
 
 def _measure_memory(step: Step, quick: bool) -> float:
-    case, before = list(importlib.import_module(f"benchmarks.{step.module}").cases(quick))[step.case], 0
-    for batch in (2, case.batch):
-        before, take = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, case.build(batch)[step.library]()
+    case = list(importlib.import_module(f"benchmarks.{step.module}").cases(quick))[step.case]
+    peaks = []
+    for _ in range(2):
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # return all freed memory to the system
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now what is in use
+        before, take = _peak(), case.build(case.batch)[step.library]()
         for _ in range(3):
             take()
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return kibibytes / (1024 if sys.platform != "darwin" else 1024**2)
+        peaks.append(_peak() - before)
+        del take
+    return peaks[1] / 1024
+
+
+def _peak() -> int:
+    """Return the largest resident set so far, in KiB."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
+    assert found
+    return int(found[1])
 
 
 def _measure_rate(step: Step, seconds: float, quick: bool) -> float:
