@@ -11,6 +11,7 @@ from . import reference
 from .activation import HALF, ONE, fast_tanh
 from .runtime.arrays import Array, as_contiguous, check_dtype, compiles
 from .runtime.compilation import compiled
+from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
 from .runtime.team import run_parts
 
@@ -42,10 +43,12 @@ def _bernoulli(x: Array, k: Array, y: Array, team: Array, size: int) -> None:
 def _bernoulli_vjp(x: Array, k: Array, g: Array, dx: Array, team: Array, size: int) -> None:
     """dx[i, j] = g[i] (k[i, j] − σ(x[i, j]))"""
     start, stop = part(team, size)
+    state = flush_denormals()
     for i in range(start, stop):
         row, bits, out, cotangent = x[i], k[i], dx[i], g[i]
         for j in range(row.size):
             out[j] = cotangent * (f32(bits[j]) - (HALF + HALF * fast_tanh(HALF * row[j])))
+    restore(state)
 
 
 def bernoulli(x: Array, k: Array) -> Array:

@@ -21,6 +21,7 @@ from .activation import HALF, ONE, fast_tanh
 from .packing import pack
 from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
+from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
 from .runtime.team import run_parts
 from .runtime.tile import TILE_ROWS, fma, lanes, store, zeros
@@ -92,6 +93,7 @@ def _backward(
     size = dy.shape[2]
     n = (stop - start + len(examples) - 1) // len(examples) * len(examples)
     dh, dc, da = np.zeros((n, size), dy.dtype), np.zeros((n, size), dy.dtype), np.zeros((n, 4 * size), dy.dtype)
+    state = flush_denormals()  # a cotangent that vanishes over time becomes denormal
     for t in range(dy.shape[1] - 1, -1, -1):
         for row in range(stop - start):
             gate, da_row = gates[start + row, t], da[row]
@@ -118,6 +120,7 @@ def _backward(
                 here[j] = da_row[j]
         if t:
             _product(examples, vectors, da, u, dh)
+    restore(state)
 
 
 def lstm(x: Array, u: Array) -> tuple[Array, Array, Array]:

@@ -20,6 +20,7 @@ from .convolution import GRAIN
 from .product import product
 from .runtime.arrays import Array, as_contiguous, check_shape, compiles
 from .runtime.compilation import compiled
+from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
 from .runtime.team import run_parts
 from .runtime.tile import CACHE_LINE, SQUARE_BYTES, TILE_ROWS, VECTOR_BYTES, add, fma, lanes, store, transpose, zeros
@@ -102,7 +103,7 @@ def _chain(
         return
     block = np.empty(scratch + CACHE_LINE, x.dtype)
     q = -(block.ctypes.data // x.itemsize) % CACHE_LINE
-    chunks = 1 + (stop - start) // chunk
+    chunks, state = 1 + (stop - start) // chunk, flush_denormals()
     for c in range(chunks):
         first, last = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
         for i in range(count):
@@ -110,6 +111,7 @@ def _chain(
             _multiply(rows, one, vectors, source, ws[i], is_vjp, biases[i], y, first, last, block, q)
             if i + 1 < len(ws):
                 _apply(function, is_vjp, y[first:last].reshape(-1), hs[i][first:last].reshape(-1))
+    restore(state)
 
 
 def forward(x: Array, ws: Sequence[Array], bs: Sequence[Array], activation: str) -> list[Array]:

@@ -17,6 +17,7 @@ import numpy as np
 from .plans import Layout, Strides
 from .runtime.arrays import Array
 from .runtime.compilation import compiled
+from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
 from .runtime.tile import CACHE_LINE, VECTOR_BYTES, add, fma, prefetch, relu, store, zeros
 
@@ -61,6 +62,7 @@ def convolve(
     source, x_row = x, z.x_row
     if z.padded_row:
         source, x_row = np.zeros(z.x_rows * z.padded_row, x.dtype), z.padded_row
+    state = flush_denormals()
     for image in range(start // per_image, (stop + per_image - 1) // per_image):
         first, last = max(start - image * per_image, 0), min(stop - image * per_image, per_image)
         base = image * z.x_rows * z.x_row
@@ -90,6 +92,7 @@ def convolve(
                     if apply_relu:
                         acc = relu(acc)
                     store(y, at + channel, z.y_pixel, width, acc)
+    restore(state)
 
 
 @compiled
@@ -112,6 +115,7 @@ def correlate(
     block_rows = max(1, 128 // block_columns)
     across, down = (z.columns + block_columns - 1) // block_columns, (z.rows + block_rows - 1) // block_rows
     blocks = images * down * across
+    state = flush_denormals()
     for chunk in range(start // tiles, (stop + tiles - 1) // tiles):
         first, last = max(start - chunk * tiles, 0), min(stop - chunk * tiles, tiles)
         for block in range(chunk * blocks // chunks, (chunk + 1) * blocks // chunks):
@@ -144,6 +148,7 @@ def correlate(
                                 acc = fma(acc, a, p + j * z.a_pixel, 1, b, q + j * z.b_pixel)
                         acc = add(acc, flat_w, at, channels_b, lanes)
                         store(flat_w, at, channels_b, lanes, acc)
+    restore(state)
 
 
 @compiled

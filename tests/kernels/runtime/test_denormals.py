@@ -1,0 +1,56 @@
+"""Kernels treat denormal numbers as zeros, and leave the mode of the calling thread as it was."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygen.kernels import conv, conv_transpose, conv_weight, lstm, mlp, product
+from tinygen.kernels.likelihood import bernoulli_vjp
+from tinygen.kernels.runtime.denormals import HAS_MODE
+from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
+
+POINT = ((0,),)
+
+
+def filled(value: float, *shape: int) -> Any:
+    return np.full(shape, value, np.float32)
+
+
+def lstm_vjp() -> Any:
+    _, cells, gates = lstm.lstm(filled(0.5, 9, 20, 32), filled(0.1, 8, 32))
+    g = filled(0, 9, 20, 8)
+    g[:, -1] = 1e-34  # the cotangent falls below 1e-38 within the 20 steps
+    return lstm.lstm_vjp(g, filled(1e-3, 8, 32), cells, gates)
+
+
+# Each kernel with factors that are normal and whose products are not: 1e-30 · 1e-10 = 1e-40
+CALLS: dict[str, Callable[[], Any]] = {
+    "product": lambda: product(filled(1e-30, 300, 64), filled(1e-10, 64, 64)),
+    "conv": lambda: conv(filled(1e-30, 2, 40, 16), filled(1e-10, 1, 16, 16), POINT, 1, (40,)),
+    "conv_transpose": lambda: conv_transpose(filled(1e-30, 2, 40, 16), filled(1e-10, 1, 16, 16), POINT, 1, (40,)),
+    "conv_weight": lambda: conv_weight(filled(1e-30, 2, 40, 16), filled(1e-10, 2, 40, 16), POINT, 1),
+    "mlp.forward": lambda: mlp.forward(filled(1e-30, 30, 8), [filled(1e-10, 8, 5)], [filled(0, 5)], "tanh")[0],
+    "mlp.backward": lambda: mlp.backward(filled(1e-30, 30, 5), [filled(1, 30, 8)], [filled(1e-10, 8, 5)], "tanh", -1)[
+        0
+    ],
+    "lstm_vjp": lstm_vjp,
+    "bernoulli_vjp": lambda: bernoulli_vjp(filled(14, 9, 8), np.ones((9, 8), np.uint8), filled(1e-33, 9)),
+}
+
+
+@pytest.mark.skipif(not HAS_MODE, reason="the mode exists on x86 only")
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_denormal_products_are_zeros_in_kernels_and_only_there(name: str, threads: int) -> None:
+    tiny, before = filled(1e-40, 1000), get_num_threads()
+    assert (tiny * np.float32(1) == tiny).all()
+    set_num_threads(threads)
+    try:
+        result = CALLS[name]()
+    finally:
+        set_num_threads(before)
+    assert not ((np.abs(result) < np.finfo(np.float32).tiny) & (result != 0)).any()
+    assert (result == 0).any()
+    assert (tiny * np.float32(1) == tiny).all()  # NumPy still has them
