@@ -1,8 +1,9 @@
-"""Render the tables of docs/RESULTS.md, docs/distributed.md and README.md from the JSON files in `benchmarks/results/`.
+"""Render the tables of the documents from the JSON files in `benchmarks/results/`.
 
     python -m benchmarks.tables
 
-Each table is between the markers `<!-- table: NAME -->` and `<!-- /table -->`, and NAME is a function of this file. A
+Each table is between the markers `<!-- table: NAME -->` and `<!-- /table -->`, and NAME is a function of this file. It
+has columns for every CPU, except for those whose tables are on a page of their own: `<!-- table: NAME of CPU -->`. A
 ratio below 1 means that tinygen is faster. A number that has not been measured is a dash.
 
 Checked by: tests/benchmarks/test_tables.py
@@ -21,8 +22,8 @@ from benchmarks.record import RESULTS, line, shown
 from tinygen.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "docs" / "RESULTS.md", ROOT / "docs" / "distributed.md", ROOT / "README.md"]
-MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- /table -->)", flags=re.DOTALL)
+DOCUMENTS = [*(ROOT / "docs" / name for name in ("RESULTS.md", "intel.md", "distributed.md")), ROOT / "README.md"]
+MARKED = re.compile(r"(<!-- table: (\w+)(?: of ([^\n]+))? -->\n)(.*?)(<!-- /table -->)", flags=re.DOTALL)
 MODULES = ("mlp", "made", "pixel_rnn", "pixelcnn", "wavenet", "flows", "vae", "gan")
 
 Values = dict[str, Any]
@@ -183,16 +184,6 @@ def growth(found: list[Column]) -> Iterator[str]:
         "expected": lambda v: number(v, "expected"),
     }
     yield from table("exponent of the time", found, "growth", ["growth"], cells)
-    if found and found[0].values("growth", ["growth"]):
-        yield from ("", "![Time against size, measured and expected](growth.png)")
-
-
-def threads(found: list[Column]) -> Iterator[str]:
-    """Training steps by the number of threads, and next to other processes."""
-    name = "step by threads, ms"
-    yield from verbatim("training step, ms", name, "scaling")(found)
-    if found and found[0].values(name, ["scaling"]):
-        yield from ("", "![Time of a training step against the number of threads](scaling.png)")
 
 
 def verbatim(title: str, name: str, module: str) -> Callable[[list[Column]], Iterator[str]]:
@@ -263,7 +254,7 @@ TABLES: dict[str, Callable[[list[Column]], Iterator[str]]] = {
     "summary": summary,
     "conditions": conditions,
     "libraries": verbatim("library", "library", "instruction_sets"),
-    "scaling": threads,
+    "scaling": verbatim("training step, ms", "step by threads, ms", "scaling"),
     "growth": growth,
     "allocator": verbatim("forward and backward, ms", "forward and backward, ms", "allocator"),
     "imports": verbatim("import, s", "import, s", "first_run"),
@@ -280,10 +271,13 @@ FIGURES = [("growth", "growth", growth_of_time.figure), ("step by threads, ms", 
 
 def render(text: str, found: list[Column]) -> str:
     """Replace what is between the markers of each table. Raises KeyError if there is no table of that name."""
+    texts = [path.read_text(encoding="utf-8") for path in DOCUMENTS]
+    apart = {match[3] for text in texts for match in MARKED.finditer(text)}
 
     def replace(match: re.Match[str]) -> str:
-        lines = "".join(f"{text}\n" for text in TABLES[match[2]](found))
-        return f"{match[1]}\n{lines}\n{match[4]}"
+        shown = [column for column in found if (column.cpu == match[3] if match[3] else column.cpu not in apart)]
+        lines = "".join(f"{text}\n" for text in TABLES[match[2]](shown))
+        return f"{match[1]}\n{lines}\n{match[5]}"
 
     return MARKED.sub(replace, text)
 
