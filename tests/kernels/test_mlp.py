@@ -14,6 +14,8 @@ from tinygen.kernels import mlp
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 from tinygen.kernels.runtime.tile import TILE_ROWS
 
+pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="there is no kernel")
+
 # Sums of up to 100 products of order 1, in another order, and tanh with an error of 5 units in the last place
 BOUND: Any = {"rtol": 1e-4, "atol": 1e-4}
 
@@ -54,40 +56,37 @@ def reference(x: Any, ws: Any, bs: Any, g: Any, activation: str, kept: Any) -> t
 
 @pytest.mark.usefixtures("three_threads")
 @given(
-    sizes=st.lists(st.sampled_from([1, 2, 3, 8, 15, 16, 17, 33, 70, 100]), min_size=2, max_size=5),
-    n=st.integers(1, 70),
+    sizes=st.lists(st.sampled_from([1, 2, 3, 8, 15, 16, 17, 33, 70, 100]), min_size=3, max_size=5),
+    n=st.integers(TILE_ROWS[0], 70),
     activation=st.sampled_from(["tanh", "relu"]),
-    lowest=st.sampled_from([-1, 0]),
+    lowest=st.integers(-1, 3),
     chunk=st.sampled_from([1 << 10, 1 << 17]),
     seed=st.integers(0, 2**32),
 )
-def test_kernel_and_plain_form_match_numpy(
-    sizes: list[int], n: int, activation: str, lowest: int, chunk: int, seed: int
-) -> None:
+def test_kernel_matches_numpy(sizes: list[int], n: int, activation: str, lowest: int, chunk: int, seed: int) -> None:
     x, ws, bs, g = case(sizes, n, seed)
-    for applies in (mlp._applies, lambda *_: False):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mlp, "_applies", applies)
-            patch.setattr(mlp, "_CHUNK", chunk)
-            hs = mlp.forward(x, ws, bs, activation)
-            cs = mlp.backward(g, [x, *hs[:-1]], ws, activation, lowest)
-        expected_hs, expected_cs = reference(x, ws, bs, g, activation, hs)
-        assert len(hs) == len(ws)
-        assert len(cs) == len(ws) - lowest
-        for ours, theirs in zip([*hs, *cs], [*expected_hs, *expected_cs[lowest + 1 :]], strict=True):
-            assert ours.dtype == np.float32
-            np.testing.assert_allclose(ours, theirs, **BOUND)
+    assert mlp.applies(x, ws, bs)
+    lowest = min(lowest, len(ws) - 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlp, "_CHUNK", chunk)
+        hs = mlp.forward(x, ws, bs, activation)
+        cs = mlp.backward(g, [x, *hs[:-1]], ws, activation, lowest)
+    expected_hs, expected_cs = reference(x, ws, bs, g, activation, hs)
+    for ours, theirs in zip([*hs, *cs], [*expected_hs, *expected_cs[lowest + 1 :]], strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, theirs, **BOUND)
 
 
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="there is no kernel")
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_a_row_depends_neither_on_the_others_nor_on_the_threads(activation: str) -> None:
+def test_a_row_depends_neither_on_the_others_nor_on_the_threads(
+    activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x, ws, bs, g = case([40, 33, 100, 5], 400, 0)
     before, results = get_num_threads(), []
+    monkeypatch.setattr(mlp, "GRAIN", 1)
     try:
         for threads, rows in ((1, 400), (2, 400), (3, 400), (1, 37)):
             set_num_threads(threads)
-            assert mlp._applies([100], x[:rows])
             hs = mlp.forward(x[:rows], ws, bs, activation)
             results.append([*hs, *mlp.backward(g[:rows], [x[:rows], *hs[:-1]], ws, activation, -1)])
     finally:
@@ -97,19 +96,34 @@ def test_a_row_depends_neither_on_the_others_nor_on_the_threads(activation: str)
             np.testing.assert_array_equal(a[: len(b)], b)
 
 
-def test_few_rows_large_batches_other_dtypes_and_deep_networks_are_computed_layer_by_layer() -> None:
-    x, w = np.zeros((64, 4), np.float32), np.zeros((4, 4), np.float32)
-    assert mlp._applies([4, 4], x, w) is not bool(numba.config.DISABLE_JIT)
-    few, large, double = x[: TILE_ROWS[0] - 1], np.zeros((1 << 19, 1), np.float32), x.astype(np.float64)
-    cases: list[Any] = [([4, 4], (few, w)), ([4, 4], (large, w)), ([4, 4], (double, w)), ([4] * 10, (x, w))]
-    for sizes, arrays in cases:
-        assert not mlp._applies(sizes, *arrays)
+def test_eight_layers_and_arrays_of_any_layout() -> None:
+    x, ws, bs, g = case([5, 6, 7, 8, 9, 8, 7, 6, 5], 30, 1)
+    x, g = np.repeat(x, 2, 0)[::2], np.broadcast_to(g[:1], g.shape)
+    ws = [np.asfortranarray(w) for w in ws]
+    hs = mlp.forward(x, ws, bs, "tanh")
+    cs = mlp.backward(g, [x, *hs[:-1]], ws, "tanh", -1)
+    expected_hs, expected_cs = reference(x, ws, bs, g, "tanh", hs)
+    for ours, theirs in zip([*hs, *cs], [*expected_hs, *expected_cs], strict=True):
+        np.testing.assert_allclose(ours, theirs, **BOUND)
+
+
+def test_the_kernel_is_for_some_rows_of_float32_and_two_to_eight_layers() -> None:
+    x, ws, bs, _ = case([4] * 4, 64, 0)
+    assert mlp.applies(x, ws, bs)
+    assert mlp.applies(x[: TILE_ROWS[0]], ws, bs)
+    few, large, double = x[: TILE_ROWS[0] - 1], np.zeros((1 << 19, 4), np.float32), x.astype(np.float64)
+    assert not any(mlp.applies(other, ws, bs) for other in (few, large, double, x[0], x[None]))
+    assert not mlp.applies(x, ws[:1], bs[:1])
+    assert mlp.applies(x, ws[:1] * 8, bs[:1] * 8)
+    assert not mlp.applies(x, ws[:1] * 9, bs[:1] * 9)
 
 
 def test_rejects_shapes_that_do_not_match() -> None:
     x, ws, bs, g = case([3, 4, 2], 9, 0)
-    with pytest.raises(ValueError, match=r"ws\[1\]: expected shape \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"ws\[1\]: expected shape \(4, 4\), got \(3, 4\)"):
         mlp.forward(x, [ws[0], ws[0]], bs, "tanh")
+    with pytest.raises(ValueError, match=r"bs\[1\]: expected shape \(2,\)"):
+        mlp.forward(x, ws, [bs[0], bs[0]], "tanh")
     with pytest.raises(ValueError, match=r"g: expected shape \(9, 2\)"):
         mlp.backward(g[:, :1], [x, x], ws, "tanh")
     with pytest.raises(ValueError, match=r"hs\[1\]: expected shape \(9, 4\)"):

@@ -19,7 +19,7 @@ import numpy as np
 from ..arguments import explained
 from .grad_mode import is_grad_enabled, set_grad_enabled
 from .parameter import Parameter
-from .tensor import PRIMITIVES, VJP, Tensor, TensorLike
+from .tensor import PRIMITIVES, VJP, Tensor, TensorLike, node
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,15 @@ def _as_parent(cotangent: Tensor, parent: Tensor) -> Tensor:
     if cotangent.value.dtype != parent.value.dtype:
         cotangent = PRIMITIVES["astype"](cotangent, parent.value.dtype)
     return cotangent
+
+
+def independent(tensors: Iterable[TensorLike]) -> list[Any]:
+    """Return a new node with the value of each tensor, so that none is computed from another; constants unchanged.
+
+    A VJP may be the gradient of a composition. It is taken with respect to these nodes: with respect to the tensors
+    themselves it would include the paths from one to another, which the backward pass adds again.
+    """
+    return [node("operand", x.value, (x, lambda g, y: g)) if isinstance(x, Tensor) else x for x in tensors]
 
 
 def check_inputs(inputs: Iterable[Tensor]) -> list[Tensor]:

@@ -15,7 +15,7 @@ import numpy as np
 from ..arguments import explained
 from ..kernels import activation, likelihood, mixture
 from ..kernels import lstm as recurrent
-from .backward import grad
+from .backward import grad, independent
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
 from .grad_mode import is_grad_enabled
 from .linalg import matmul
@@ -30,7 +30,8 @@ def _vjp(op: str, x: TensorLike, composed: Callable[[TensorLike], Tensor], kerne
 
     def vjp(g: Tensor, y: Tensor) -> Tensor:
         if is_grad_enabled():
-            return grad(composed(x), [x], g, create_graph=True)[0]  # type: ignore[list-item]  # an edge has a tensor
+            own = independent([x])
+            return grad(composed(*own), own, g, create_graph=True)[0]
         return node(op, kernel(g.value))
 
     return vjp
@@ -98,7 +99,8 @@ def mixture_cdf(x: TensorLike, parameters: TensorLike) -> Tensor:
     def vjp(g: Tensor, y: Tensor) -> Tensor:
         if is_grad_enabled():
             rows = broadcast_to(parameters, (*v.shape, width))
-            by_x, by_rows = grad(_composed_mixture_cdf(x, rows), [x, rows], g, create_graph=True)
+            own = independent([x, rows])
+            by_x, by_rows = grad(_composed_mixture_cdf(*own), own, g, create_graph=True)
             return concatenate([reshape(by_x, (*v.shape, 1)), by_rows], -1)
         return node("mixture_cdf_vjp", mixture.mixture_vjp(v, theta, g.value))
 

@@ -42,6 +42,7 @@ from ..autograd import (
     take_along_axis,
     where,
 )
+from ..autograd.backward import independent
 from ..autograd.grad_mode import is_grad_enabled
 from ..autograd.operands import floating
 from ..autograd.tensor import VJP, array_of
@@ -168,8 +169,9 @@ def _fused(x: TensorLike, knots: Tensor, inverse: bool) -> tuple[Tensor, Tensor]
     def vjp(g: Tensor, y: Tensor) -> Tensor:
         if not is_grad_enabled():
             return node("spline_vjp", spline_vjp(x.value, knots.value, inverse, g.value))
-        composed = stack((_inverse if inverse else _forward)(x, knots))
-        by_x, by_knots = grad(composed, [x, knots], g, create_graph=True)
+        own = independent([x, knots])
+        composed = stack((_inverse if inverse else _forward)(*own))
+        by_x, by_knots = grad(composed, own, g, create_graph=True)
         return concatenate([reshape(by_x, (*x.shape, 1)), reshape(by_knots, (*x.shape, size))], -1)
 
     # One pass computes the cotangents of x and of the knots together, as the cotangent of an intermediate node whose

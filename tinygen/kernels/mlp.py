@@ -1,10 +1,10 @@
 """Multilayer perceptrons: all layers in one kernel, for a few hundred examples at a time.
 
     forward     hₗ = f(hₗ₋₁ wₗ + bₗ), without f in the last layer
-    backward    cₗ₋₁ = f′(hₗ₋₁) ⊙ (cₗ wₗᵀ), the cotangent of what f is applied to; without f′ for the input h₀
+    backward    cₗ₋₁ = f′(hₗ₋₁) ⊙ (cₗ wₗᵀ), the cotangent of hₗ₋₂ wₗ₋₁ + bₗ₋₁; without f′ for the input h₀
 
 A thread computes all layers of its examples, whose activations stay in its cache. It copies a block of weights at a
-time, which then lies in its cache in the order in which the register tile reads it.
+time, in the order in which the register tile reads it.
 
 Checked by: tests/kernels/test_mlp.py
 """
@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from . import activation as elementwise
 from .activation import ONE, ZERO, fast_tanh
 from .convolution import GRAIN
-from .product import product
 from .runtime.arrays import Array, as_contiguous, check_shape, compiles
 from .runtime.compilation import compiled
 from .runtime.denormals import flush_denormals, restore
@@ -35,7 +33,10 @@ _FUNCTIONS = {"relu": _RELU, "tanh": _TANH}
 
 @compiled
 def _copy_block(one: Any, vectors: Any, w: Array, transposed: bool, block: int, flat: Array, q: int) -> None:
-    """flat[q + k · width + c] = w[k, block + c], or w[block + c, k] if `transposed`; c is below the width of a tile."""
+    """flat[q + k · width + c] = w[k, block + c], or w[block + c, k] if `transposed`, for c below the width of a tile.
+
+    What is beyond the last column of w is not defined.
+    """
     values, n, width = w.reshape(-1), SQUARE_BYTES // w.itemsize, len(vectors) * VECTOR_BYTES // w.itemsize
     if not transposed:
         depth, columns = w.shape
@@ -101,8 +102,9 @@ def _chain(
     start, stop = part(team, size)
     if start == stop:
         return
-    block = np.empty(scratch + CACHE_LINE, x.dtype)
-    q = -(block.ctypes.data // x.itemsize) % CACHE_LINE
+    line = CACHE_LINE // x.itemsize
+    block = np.empty(scratch + line, x.dtype)
+    q = -(block.ctypes.data // x.itemsize) % line  # the block starts on a cache line
     chunks, state = 1 + (stop - start) // chunk, flush_denormals()
     for c in range(chunks):
         first, last = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
@@ -114,47 +116,59 @@ def _chain(
     restore(state)
 
 
-def forward(x: Array, ws: Sequence[Array], bs: Sequence[Array], activation: str) -> list[Array]:
-    """Return h₁ … hₙ of a multilayer perceptron with relu or tanh, the last without it.
+def applies(x: Array, ws: Sequence[Array], bs: Sequence[Array]) -> bool:
+    """Return whether the kernel computes these layers: two to eight of them, and a few hundred rows of float32."""
+    n, widest = len(x), max([x.shape[-1], *(w.shape[-1] for w in ws)])
+    fits = x.ndim == 2 and 2 <= len(ws) <= _LAYERS and len(_TALL) <= n <= _MOST // max(widest, 1)
+    return fits and compiles(x, *ws, *bs)
 
-    In float32, tanh has an error of at most 5 units in the last place.
+
+def forward(x: Array, ws: Sequence[Array], bs: Sequence[Array], activation: str) -> list[Array]:
+    """Return h₁ … hₙ of a multilayer perceptron with "relu" or "tanh", the last without it. The kernel must apply.
+
+    tanh has an error of at most 5 units in the last place, and is 0 for |x| below 2.4e-36.
 
     Shapes: x (N, n₀); wₗ (nₗ₋₁, nₗ); bₗ (nₗ,); hₗ (N, nₗ).
     Raises: ValueError if the shapes do not match.
     """
-    sizes = [x.shape[-1], *(len(b) for b in bs)]
-    for i, w in enumerate(ws):
-        check_shape(f"ws[{i}]", w, (sizes[i], sizes[i + 1]))
-    if not _applies(sizes, x, *ws, *bs):
-        return _plain_forward(x, ws, bs, activation)
-    hs = tuple(np.empty((len(x), n), x.dtype) for n in sizes[1:])
+    sizes = _check([x.shape[1], *(w.shape[-1] for w in ws)], ws)
+    for i, b in enumerate(bs):
+        check_shape(f"bs[{i}]", b, (sizes[i + 1],))
+    hs = [np.empty((len(x), n), x.dtype) for n in sizes[1:]]
     _run(x, ws, bs, hs, hs, activation, False, len(ws))
-    return list(hs)
+    return hs
 
 
 def backward(g: Array, hs: Sequence[Array], ws: Sequence[Array], activation: str, lowest: int = 0) -> list[Array]:
-    """Return the cotangents of the outputs of layers `lowest`, … n − 1, from that of the last layer, g = cₙ₋₁.
+    """Return the cotangents of the outputs of layers `lowest` and above, before their activations; the last one is g.
 
-    With lowest = −1, that of the input comes first. Layer l has the input hs[l] and the weights ws[l].
+    Layers count from 0, and layer i has the input hs[i] and the weights ws[i]. With lowest = −1, the cotangent of the
+    input hs[0] comes first. The kernel must apply.
 
-    Shapes: g (N, nₙ); hs[l] and the cotangent of layer l − 1 (N, nₗ); ws[l] (nₗ, nₗ₊₁).
+    Shapes: g (N, nₙ); hs[i] and its cotangent (N, nᵢ); ws[i] (nᵢ, nᵢ₊₁).
     Raises: ValueError if the shapes do not match.
     """
-    sizes = [*map(len, ws), ws[-1].shape[1]]
+    sizes, count = _check([*map(len, ws), ws[-1].shape[-1]], ws), len(ws) - lowest - 1
     check_shape("g", g, (len(hs[0]), sizes[-1]))
-    for i, (h, w) in enumerate(zip(hs, ws, strict=True)):
+    for i, h in enumerate(hs):
         check_shape(f"hs[{i}]", h, (len(g), sizes[i]))
+    if count == 0:
+        return [g]
+    # From the last layer to the first; those that are not computed have no rows.
+    cs = [np.empty((len(g) if i < count else 0, n), g.dtype) for i, n in enumerate(sizes[-2::-1])]
+    _run(g, ws[::-1], [np.zeros(n, g.dtype) for n in sizes[-2::-1]], cs, hs[::-1], activation, True, count)
+    return [*cs[:count][::-1], g]
+
+
+def _check(sizes: list[int], ws: Sequence[Array]) -> list[int]:
+    """Return the sizes. Raises ValueError unless they are those of the weights."""
+    for i, w in enumerate(ws):
         check_shape(f"ws[{i}]", w, (sizes[i], sizes[i + 1]))
-    if not _applies(sizes, g, *ws, *hs):
-        return _plain_backward(g, hs, ws, activation, lowest)
-    cs = tuple(np.empty((len(g), n), g.dtype) for n in sizes[-2::-1])  # from the last layer to the first
-    zeros = [np.zeros(n, g.dtype) for n in sizes[-2::-1]]
-    _run(g, ws[::-1], zeros, cs, hs[::-1], activation, True, len(ws) - lowest - 1)
-    return [*cs[: len(ws) - lowest - 1][::-1], g]
+    return sizes
 
 
 def _run(
-    x: Array, ws: Sequence[Array], biases: Sequence[Array], ys: tuple[Array, ...], hs: Sequence[Array],
+    x: Array, ws: Sequence[Array], biases: Sequence[Array], ys: Sequence[Array], hs: Sequence[Array],
     activation: str, is_vjp: bool, count: int,
 ) -> None:  # fmt: skip
     widest, grain = max(x.shape[1], *(y.shape[1] for y in ys)), max(len(_TALL), GRAIN // sum(w.size for w in ws))
@@ -162,25 +176,3 @@ def _run(
     arrays = as_contiguous(x), *(tuple(map(as_contiguous, each)) for each in (ws, biases, ys, hs))
     options = _FUNCTIONS[activation], is_vjp, count, chunk, widest * len(_TWO) * lanes(x.dtype)
     run_parts(_chain, len(x), grain, _TALL, _ONE, _TWO, *arrays, *options)
-
-
-def _applies(sizes: list[int], x: Array, *others: Array) -> bool:
-    return compiles(x, *others) and len(_TALL) <= len(x) <= _MOST // max(sizes) and len(sizes) <= _LAYERS + 1
-
-
-def _plain_forward(x: Array, ws: Sequence[Array], bs: Sequence[Array], activation: str) -> list[Array]:
-    """Compute the same layer by layer."""
-    hs = [x]
-    for w, b in zip(ws, bs, strict=True):
-        h = product(hs[-1], w, b, relu=activation == "relu" and len(hs) < len(ws))
-        hs.append(np.tanh(h) if activation == "tanh" and len(hs) < len(ws) else h)
-    return hs[1:]
-
-
-def _plain_backward(g: Array, hs: Sequence[Array], ws: Sequence[Array], activation: str, lowest: int) -> list[Array]:
-    vjp = elementwise.tanh_vjp if activation == "tanh" else elementwise.relu_vjp
-    cs = [g]
-    for i in range(len(ws) - 1, lowest, -1):
-        c = product(cs[0], ws[i].T)
-        cs.insert(0, vjp(hs[i], c) if i else c)
-    return cs

@@ -47,7 +47,7 @@ class Linear(Module):
         self.b = Parameter(np.zeros(n_out)) if bias else None
 
     def __call__(self, x: TensorLike, activation: Activation | None = None) -> Tensor:
-        x = as_floating(x, self.w.dtype)
+        x = cast_integers(x, self.w.dtype)
         if self.b is not None:
             return linear_with_activation(x, self.w, self.b, activation)
         return matmul(x, self.w) if activation is None else activation(matmul(x, self.w))
@@ -181,7 +181,7 @@ class Embedding(Module):
         return self.w[k]
 
 
-def as_floating(x: TensorLike, dtype: np.dtype[Any]) -> TensorLike:
+def cast_integers(x: TensorLike, dtype: np.dtype[Any]) -> TensorLike:
     """Return x; cast to `dtype` if it is integer or boolean, as NumPy would promote int64 and float32 to float64."""
     return array_of(x).astype(dtype) if array_of(x).dtype.kind in "iub" else x
 

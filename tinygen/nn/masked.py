@@ -19,7 +19,7 @@ from ..checks import at_least, broadcasts, check_array, check_context, check_cou
 from ..kernels import product
 from .cache import ActivationCache
 from .init import glorot_uniform
-from .layers import Activation, Conv, Linear, linear_with_activation, masked
+from .layers import Activation, Conv, Linear, cast_integers, linear_with_activation, masked
 from .made_masks import Order, made_degrees, made_masks
 from .module import Module
 
@@ -186,7 +186,7 @@ class MaskedMLP(Module):
         n, biases = len(self.layers) - 1, [layer.b for layer in self.layers]
         ws, bs = [*weights[:n], select(weights[n])], [*biases[:n], select(biases[n])]
         if context is None:
-            y = mlp(x, ws, bs, self.activation)
+            y = mlp(cast_integers(x, self.layers[0].w.dtype), ws, bs, self.activation)
         else:
             *added, last = [layer(context) for layer in self.context_layers]
             h: Any = x

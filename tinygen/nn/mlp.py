@@ -5,13 +5,14 @@ Checked by: tests/nn/test_mlp.py
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from ..autograd import Tensor, TensorLike, mlp, relu
 from ..checks import check_counts
 from .init import Initialiser, he_normal
-from .layers import Activation, Linear, as_floating
+from .layers import Activation, Linear, cast_integers
 from .module import Module
 
 
@@ -53,6 +54,6 @@ class MLP(Module):
 
 
 def perceptron(x: TensorLike, layers: Sequence[Linear], activation: Activation) -> Tensor:
-    """Return the output of a multilayer perceptron with these layers, which have biases."""
-    biases = [layer.b for layer in layers if layer.b is not None]
-    return mlp(as_floating(x, layers[0].w.dtype), [layer.w for layer in layers], biases, activation)
+    """Return the output of a multilayer perceptron with these layers. All must have biases."""
+    biases: list[Any] = [layer.b for layer in layers]
+    return mlp(cast_integers(x, layers[0].w.dtype), [layer.w for layer in layers], biases, activation)
