@@ -62,7 +62,7 @@ def _result(process: subprocess.Popen[str]) -> float:
 
 def _measure_memory(step: Step, quick: bool) -> float:
     case = list(importlib.import_module(f"benchmarks.{step.module}").cases(quick))[step.case]
-    peaks = []
+    grown = 0
     for _ in range(2):
         gc.collect()
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # return all freed memory to the system
@@ -70,9 +70,9 @@ def _measure_memory(step: Step, quick: bool) -> float:
         before, take = _peak(), case.build(case.batch)[step.library]()
         for _ in range(3):
             take()
-        peaks.append(_peak() - before)
+        grown = _peak() - before
         del take
-    return peaks[1] / 1024
+    return grown / 1024
 
 
 def _peak() -> int:

@@ -270,12 +270,14 @@ FIGURES = [("growth", "growth", growth_of_time.figure), ("step by threads, ms", 
 
 
 def render(text: str, found: list[Column]) -> str:
-    """Replace what is between the markers of each table. Raises KeyError if there is no table of that name."""
+    """Replace what is between the markers of each table. Raises KeyError if there is no table or CPU of that name."""
     texts = [path.read_text(encoding="utf-8") for path in DOCUMENTS]
     apart = {match[3] for text in texts for match in MARKED.finditer(text)}
 
     def replace(match: re.Match[str]) -> str:
         shown = [column for column in found if (column.cpu == match[3] if match[3] else column.cpu not in apart)]
+        if match[3] and not shown:
+            raise KeyError(match[3])
         lines = "".join(f"{text}\n" for text in TABLES[match[2]](shown))
         return f"{match[1]}\n{lines}\n{match[5]}"
 

@@ -50,6 +50,17 @@ def test_a_changed_number_in_a_document_is_replaced(tmp_path: Path) -> None:
 def test_unknown_tables_are_reported(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="nothing"):
         tables.render("<!-- table: nothing -->\n<!-- /table -->", results(tmp_path, mlp=[STEP]))
+    with pytest.raises(KeyError, match="no CPU"):
+        tables.render("<!-- table: steps of no CPU -->\n<!-- /table -->", results(tmp_path, mlp=[STEP]))
+
+
+def test_a_cpu_with_tables_apart_is_only_in_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table: steps of CPU -->\n<!-- /table -->\n", encoding="utf-8")
+    monkeypatch.setattr(tables, "DOCUMENTS", [page])
+    found = results(tmp_path, mlp=[STEP])
+    assert "| MLP | 1.00 |" in tables.render(page.read_text(encoding="utf-8"), found)
+    assert "Not measured." in tables.render("<!-- table: steps -->\n<!-- /table -->\n", found)
 
 
 @pytest.mark.parametrize("name", tables.TABLES)

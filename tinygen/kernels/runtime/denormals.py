@@ -4,9 +4,9 @@
     …
     restore(state)
 
-Numbers below 1.2e-38 in float32 (2.2e-308 in float64) have no leading 1. On Intel's CPUs, an operation that reads or
-returns one takes more than 100 cycles. They occur in training: in an IWAE, the cotangents of samples with small weights
-are such numbers. As zeros, they change a product by less than the smallest normal number times max(1, |other factor|).
+Denormal numbers are below 1.2e-38 in float32, and below 2.2e-308 in float64. Intel's CPUs compute with them in
+microcode, many times as slowly. They occur in training: in an IWAE, the cotangents of samples with small weights are
+denormal. Replacing one by zero changes a product by less than the smallest normal number times max(1, |other factor|).
 
 The mode belongs to the thread, so a kernel restores it before it returns. It exists on x86; elsewhere nothing changes.
 
