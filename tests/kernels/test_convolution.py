@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numba
@@ -65,6 +65,8 @@ def cases(draw: Callable[..., Any]) -> Case:
     axes = draw(st.integers(1, 2))
     size = st.lists(st.integers(1, 10), min_size=axes, max_size=axes)
     offset = st.tuples(*[st.integers(-4, 4) | st.sampled_from([-100, 100])] * axes)
+    # Neighbours in a row: the kernels read their inputs as one longer sequence.
+    rows = st.builds(lambda first, n: [(*first[:-1], first[-1] + k) for k in range(n)], offset, st.integers(1, 4))
     channels = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 35])
     return Case(
         draw(st.integers(0, 2**32 - 1)),
@@ -72,7 +74,7 @@ def cases(draw: Callable[..., Any]) -> Case:
         draw(size),
         draw(size),
         (draw(channels), draw(channels)),
-        tuple(draw(st.lists(offset, max_size=5))),
+        tuple(chain.from_iterable(draw(st.lists(rows, max_size=3)))),
         draw(st.integers(1, 3) | st.sampled_from([4, 7, 1000])),
         draw(st.sampled_from([np.float64, np.float64, np.float32])),
     )

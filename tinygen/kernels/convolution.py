@@ -19,7 +19,7 @@ import numpy as np
 from ..arguments import explained
 from . import reference
 from .packing import pack
-from .plans import MOVE, Phase, Strides, phases, plan, planar, spans, swapped
+from .plans import MOVE, Phase, Strides, join_taps, phases, plan, planar, spans, swapped
 from .reference import Size, Taps, Term
 from .runtime.arrays import Array, as_contiguous
 from .runtime.team import run_parts
@@ -108,6 +108,8 @@ def conv_transpose(
 def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     """Correlation of x and y at each tap, the adjoint of `conv` in w: wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) over all images.
 
+    Where taps of few channels cross the left or right end of a row, zeros are multiplied by y: inf gives NaN there.
+
     Shapes: x (N, H, W, C_in) or (N, T, C_in); y (N, H′, W′, C_out) or (N, T′, C_out); w (taps, C_in, C_out).
     Raises: TypeError unless x and y are both float32 or both float64; ValueError if shapes do not match.
     """
@@ -129,18 +131,35 @@ def correlate_into(w: Array, x: Array, y: Array, taps: Taps, stride: int) -> Non
     per_vector, channels_out = lanes(x.dtype), y.shape[-1]
     missing = -channels_out % per_vector
     if not missing:
-        _correlate(w, x, y, *spans(taps, stride, x.shape[1:], y.shape[1:]))
+        _correlate_taps(w, x, y, taps, stride)
     elif x.shape[-1] % per_vector == 0:
         # The channels of x fill vectors and those of y do not: compute wᵀ = Σ yᵀ x instead.
         transposed = np.zeros((len(taps), channels_out, x.shape[-1]), x.dtype)
-        _correlate(transposed, y, x, *swapped(*spans(taps, stride, x.shape[1:], y.shape[1:])))
+        if stride == 1:
+            _correlate_taps(transposed, y, x, tuple((-dy, -dx) for dy, dx in taps), 1)
+        else:
+            _correlate(transposed, y, x, *swapped(*spans(taps, stride, x.shape[1:], y.shape[1:])))
         # Packing it as a single block transposes it in registers.
         w[...] = pack(transposed.swapaxes(1, 2), channels_out).reshape(w.shape)
     else:
         padded = np.zeros((*w.shape[:2], channels_out + missing), x.dtype)
         y = np.concatenate([y, np.zeros((*y.shape[:3], missing), y.dtype)], axis=3)
-        _correlate(padded, x, y, *spans(taps, stride, x.shape[1:], y.shape[1:]))
+        _correlate_taps(padded, x, y, taps, stride)
         w[...] = padded[:, :, :channels_out]
+
+
+def _correlate_taps(w: Array, x: Array, y: Array, taps: Taps, stride: int) -> None:
+    """Compute the same where the channels of y fill vectors. Taps with few channels are joined, to fill tiles."""
+    few = x.shape[3] < _FEW and _tile_heights(x.shape[3])[-1][0] == 1
+    runs = join_taps(taps, stride, x.shape[1:], y.shape[1:]) if few else None
+    if runs is None:
+        _correlate(w, x, y, *spans(taps, stride, x.shape[1:], y.shape[1:]))
+        return
+    padded = np.zeros((*x.shape[:2], runs.columns, x.shape[3]), x.dtype)
+    padded[:, :, runs.left : runs.left + x.shape[2]] = x
+    wide = np.zeros((len(runs.taps), runs.width, y.shape[3]), x.dtype)
+    _correlate(wide, padded, y, *spans(runs.taps, stride, padded.shape[1:], y.shape[1:]))
+    w[runs.order] = wide.reshape(-1, y.shape[3])[runs.channels].reshape(-1, *w.shape[1:])
 
 
 def convolve_into(
@@ -165,7 +184,7 @@ def _correlate(w: Array, a: Array, b: Array, table: Array, strides: Strides) -> 
     A small w has few tiles to share out, and every thread would read all of a and b. Its sum is therefore split into
     chunks of pixels. Their number depends on the shapes only, so the result does not depend on the number of threads.
     """
-    taps, channels_a, channels_b, per_vector = len(table), a.shape[-1], b.shape[-1], lanes(a.dtype)
+    (taps, channels_a, channels_b), per_vector = w.shape, lanes(a.dtype)
     vectors = (0,) * (1 if channels_b % (2 * per_vector) else 2)
     pixels = len(a) * strides.rows * strides.columns
     small = taps * channels_a * channels_b <= _SMALL

@@ -145,6 +145,45 @@ def swapped(table: Array, strides: Strides) -> tuple[Array, Strides]:
     return np.ascontiguousarray(table[:, [0, 1, 2, 3, 5, 4]]), Strides(rows, columns, *rest[3:], *rest[:3])
 
 
+class Runs(NamedTuple):
+    """Taps that are neighbours in a row of x, joined to one tap with the channels of all, on rows padded with zeros."""
+
+    taps: Taps  # the first of each run, as an offset on the padded rows
+    order: Array  # the taps in the order of the runs, without those that miss the image
+    channels: Array  # per channel of these taps, its number among the channels of all runs
+    width: int  # channels of a run: it may read more than its taps have
+    left: int  # zeros in front of a row
+    columns: int  # pixels in a row with its zeros
+
+
+@lru_cache(maxsize=4096)
+def join_taps(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape) -> Runs | None:
+    """Join taps, so that few channels fill the tiles of a correlation; None if all taps miss the image."""
+    (height, columns, channels), size_y = shape_x, shape_y[:2]
+    found: list[tuple[int, int, list[int]]] = []  # row and column offset of the first tap, and all taps
+    for (dy, dx), t in sorted((offset, t) for t, offset in enumerate(taps)):
+        (i, j), _ = overlap((dy, dx), stride, (height, columns), size_y)
+        if i.stop and j.stop:
+            if not found or (dy, dx) != (found[-1][0], found[-1][1] + len(found[-1][2])):
+                found.append((dy, dx, []))
+            found[-1][2].append(t)
+    if not found:
+        return None
+    width = -(-max(len(run) for *_, run in found) * channels // TILE_ROWS[0]) * TILE_ROWS[0]
+    left = max(0, *(-dx for _, dx, _ in found), 0)
+    # The last pixel of a row, too, is followed by as many elements as a run reads.
+    last = max(stride * (size_y[1] - 1) + dx for _, dx, _ in found)
+    numbers = [np.arange(len(run) * channels) + r * width for r, (*_, run) in enumerate(found)]
+    return Runs(
+        tuple((dy, left + dx) for dy, dx, _ in found),
+        np.array([t for *_, run in found for t in run]),
+        np.concatenate(numbers),
+        width,
+        left,
+        left + max(columns, last - -width // channels),
+    )
+
+
 @lru_cache(maxsize=4096)
 def phases(taps: Taps, stride: int) -> tuple[tuple[Phase, tuple[int, ...], Taps], ...]:
     """Split a transposed convolution by phase: return the taps of each phase φ and their offsets on the coarse grid.
