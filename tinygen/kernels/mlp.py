@@ -16,14 +16,15 @@ import numpy as np
 
 from .activation import ONE, ZERO, fast_tanh
 from .convolution import GRAIN
+from .packing import copy_block
 from .runtime.arrays import Array, as_contiguous, check_shape, compiles
-from .runtime.compilation import compiled
+from .runtime.compilation import compiled, inlined
 from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
 from .runtime.team import run_parts
-from .runtime.tile import CACHE_LINE, SQUARE_BYTES, TILE_ROWS, VECTOR_BYTES, add, fma, lanes, store, transpose, zeros
+from .runtime.tile import CACHE_LINE, TILE_ROWS, VECTOR_BYTES, add, fma, lanes, store, zeros
 
-_TALL, _ONE, _TWO = (0,) * TILE_ROWS[0], (0,), (0,) * 2  # the tile has many rows and two vectors
+_TALL, _TWO = (0,) * TILE_ROWS[0], (0,) * 2  # the tile has many rows and two vectors
 _CHUNK = 1 << 17  # activations of a layer that pass on to the next together, so that they stay in the L2 cache
 _MOST = 1 << 20  # activations of a layer; beyond, products of the whole batch read every weight less often
 _LAYERS = 8  # at most: the kernel is compiled for every number of layers
@@ -31,41 +32,16 @@ _RELU, _TANH = 0, 1
 _FUNCTIONS = {"relu": _RELU, "tanh": _TANH}
 
 
-@compiled
-def _copy_block(one: Any, vectors: Any, w: Array, transposed: bool, block: int, flat: Array, q: int) -> None:
-    """flat[q + k · width + c] = w[k, block + c], or w[block + c, k] if `transposed`, for c below the width of a tile.
-
-    What is beyond the last column of w is not defined.
-    """
-    values, n, width = w.reshape(-1), SQUARE_BYTES // w.itemsize, len(vectors) * VECTOR_BYTES // w.itemsize
-    if not transposed:
-        depth, columns = w.shape
-        for k in range(depth):
-            row = add(zeros(one, vectors, w), values, k * columns + block, 0, columns - block)
-            store(flat, q + k * width, 0, width, row)
-        return
-    columns, depth = w.shape
-    count = min(width, columns - block)
-    for k in range(0, depth, n):
-        for c in range(0, count, n):
-            if k + n <= depth and c + n <= count:
-                transpose(flat, q + k * width + c, width, values, (block + c) * depth + k, depth)
-            else:
-                for j in range(k, min(k + n, depth)):
-                    for i in range(c, min(c + n, count)):
-                        flat[q + j * width + i] = values[(block + i) * depth + j]
-
-
-@compiled
+@inlined
 def _multiply(
-    rows: Any, one: Any, vectors: Any, x: Array, w: Array, transposed: bool, bias: Array, y: Array,
+    rows: Any, vectors: Any, x: Array, w: Array, transposed: bool, bias: Array, y: Array,
     first: int, last: int, flat: Array, q: int,
 ) -> None:  # fmt: skip
     """y = x w + bias, or x wᵀ + bias if `transposed`, for rows first … last, at least as many as a tile has."""
     depth, columns, height = x.shape[1], y.shape[1], len(rows)
     width, flat_x, flat_y = len(vectors) * VECTOR_BYTES // x.itemsize, x.reshape(-1), y.reshape(-1)
     for block in range(0, columns, width):
-        _copy_block(one, vectors, w, transposed, block, flat, q)
+        copy_block(w, transposed, block, width, flat, q)
         for row in range(first, last, height):
             i = min(row, last - height)  # the last tile may overlap the one before
             acc = zeros(rows, vectors, y)
@@ -75,7 +51,7 @@ def _multiply(
             store(flat_y, i * columns + block, columns, columns - block, acc)
 
 
-@compiled
+@inlined
 def _apply(function: int, is_vjp: bool, y: Array, h: Array) -> None:
     """y ← f(y), or f′ ⊙ y if `is_vjp`, where f′ is computed from the output h of f."""
     for k in range(y.size):
@@ -91,7 +67,7 @@ def _apply(function: int, is_vjp: bool, y: Array, h: Array) -> None:
 
 @compiled
 def _chain(
-    rows: Any, one: Any, vectors: Any, x: Array, ws: Any, biases: Any, ys: Any, hs: Any, function: int,
+    rows: Any, vectors: Any, x: Array, ws: Any, biases: Any, ys: Any, hs: Any, function: int,
     is_vjp: bool, count: int, chunk: int, scratch: int, team: Array, size: int,
 ) -> None:  # fmt: skip
     """Compute the outputs ys of the first `count` layers, for a part of the rows, about `chunk` rows at a time.
@@ -110,7 +86,7 @@ def _chain(
         first, last = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
         for i in range(count):
             source, y = x if i == 0 else ys[i - 1], ys[i]
-            _multiply(rows, one, vectors, source, ws[i], is_vjp, biases[i], y, first, last, block, q)
+            _multiply(rows, vectors, source, ws[i], is_vjp, biases[i], y, first, last, block, q)
             if i + 1 < len(ws):
                 _apply(function, is_vjp, y[first:last].reshape(-1), hs[i][first:last].reshape(-1))
     restore(state)
@@ -175,4 +151,4 @@ def _run(
     chunk = max(2 * len(_TALL), _CHUNK // widest)  # so that chunks of nearly equal length are no shorter than a tile
     arrays = as_contiguous(x), *(tuple(map(as_contiguous, each)) for each in (ws, biases, ys, hs))
     options = _FUNCTIONS[activation], is_vjp, count, chunk, widest * len(_TWO) * lanes(x.dtype)
-    run_parts(_chain, len(x), grain, _TALL, _ONE, _TWO, *arrays, *options)
+    run_parts(_chain, len(x), grain, _TALL, _TWO, *arrays, *options)

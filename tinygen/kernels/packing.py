@@ -8,13 +8,11 @@ transposed.
 Checked by: tests/kernels/test_packing.py
 """
 
-import numba
-
 from .runtime.arrays import Array, aligned_empty, as_contiguous
-from .runtime.compilation import compiled
+from .runtime.compilation import compiled, inlined
 from .runtime.parts import part
 from .runtime.team import run_parts
-from .runtime.tile import SQUARE_BYTES, transpose
+from .runtime.tile import ONE, SQUARE_BYTES, VECTOR_BYTES, add, store, transpose, zeros
 
 _GRAIN = 1 << 16  # weights in a part of about 10 µs
 
@@ -25,40 +23,44 @@ def pack(w: Array, width: int) -> Array:
     packed = aligned_empty((-(-channels // width), taps * channels_in, width), w.dtype)
     if channels % width:
         packed[-1] = 0
-    transposed = w.swapaxes(1, 2)
-    by_square = transposed.flags.c_contiguous and not w.flags.c_contiguous and not numba.config.DISABLE_JIT
-    kernel, source = (_transpose, transposed) if by_square else (_copy, w)
-    run_parts(kernel, len(packed), 1 + _GRAIN // (1 + taps * channels_in * width), packed, as_contiguous(source))
+    swapped = w.swapaxes(1, 2)
+    transposed = swapped.flags.c_contiguous
+    grain = 1 + _GRAIN // (1 + taps * channels_in * width)
+    run_parts(_pack, len(packed), grain, packed, as_contiguous(swapped if transposed else w), transposed)
     return packed
 
 
-@compiled
-def _copy(packed: Array, w: Array, team: Array, size: int) -> None:
-    first, last = part(team, size)
-    taps, depth, channels = w.shape
-    for block in range(first, last):
-        channel = block * packed.shape[2]
-        for t in range(taps):
-            for k in range(depth):
-                row, values = packed[block, t * depth + k], w[t, k, channel:]
-                for i in range(min(packed.shape[2], channels - channel)):
-                    row[i] = values[i]
+@inlined
+def copy_block(w: Array, transposed: bool, block: int, width: int, flat: Array, q: int) -> None:
+    """flat[q + k · width + c] = w[k, block + c], or w[block + c, k] if `transposed`, for c below the width of a block.
+
+    What is beyond the last column of w is not defined.
+    """
+    values, n, lanes = w.reshape(-1), SQUARE_BYTES // w.itemsize, VECTOR_BYTES // w.itemsize
+    if transposed:
+        columns, depth = w.shape
+        count = min(width, columns - block)
+        for k in range(0, depth, n):
+            for c in range(0, count, n):
+                if k + n <= depth and c + n <= count:
+                    transpose(flat, q + k * width + c, width, values, (block + c) * depth + k, depth)
+                else:
+                    for j in range(k, min(k + n, depth)):
+                        for i in range(c, min(c + n, count)):
+                            flat[q + j * width + i] = values[(block + i) * depth + j]
+    else:
+        depth, columns = w.shape
+        for k in range(depth):
+            for c in range(0, width, lanes):
+                row = add(zeros(ONE, ONE, w), values, k * columns + block + c, 0, columns - block - c)
+                store(flat, q + k * width + c, 0, width - c, row)
 
 
 @compiled
-def _transpose(packed: Array, w: Array, team: Array, size: int) -> None:
+def _pack(packed: Array, w: Array, transposed: bool, team: Array, size: int) -> None:
     first, last = part(team, size)
-    taps, channels, depth = w.shape
-    flat, source, width, n = packed.reshape(-1), w.reshape(-1), packed.shape[2], SQUARE_BYTES // w.itemsize
+    taps, width, flat = w.shape[0], packed.shape[2], packed.reshape(-1)
+    depth = packed.shape[1] // taps
     for block in range(first, last):
-        count = min(width, channels - block * width)
         for t in range(taps):
-            q, p = (block * taps + t) * depth * width, (t * channels + block * width) * depth
-            for k in range(0, depth, n):
-                for i in range(0, count, n):
-                    if k + n <= depth and i + n <= count:
-                        transpose(flat, q + k * width + i, width, source, p + i * depth + k, depth)
-                    else:
-                        for j in range(k, min(k + n, depth)):
-                            for c in range(i, min(i + n, count)):
-                                flat[q + j * width + c] = source[p + c * depth + j]
+            copy_block(w[t], transposed, block * width, width, flat, (block * taps + t) * depth * width)

@@ -19,10 +19,10 @@ from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
 from .runtime.parts import part
 from .runtime.team import run_parts
-from .runtime.tile import TILE_ROWS, add, fma, lanes, store, zeros
+from .runtime.tile import ONE, TILE_ROWS, add, fma, lanes, store, zeros
 
 # The lengths are the shapes of tiles: one image or several, two vectors. Fewer shapes compile faster.
-_ONE, _TWO, _TALL = (0,), (0,) * 2, (0,) * TILE_ROWS[0]
+_TWO, _TALL = (0,) * 2, (0,) * TILE_ROWS[0]
 FIRST_ROW = np.zeros(1, np.int64)  # `starts` of a pointwise layer
 
 
@@ -76,7 +76,7 @@ def _evaluate(
 
 def tile_rows(n: int) -> tuple[int, ...]:
     """Return a tuple whose length is the number of images in a tile."""
-    return _ONE if n < len(_TALL) else _TALL
+    return ONE if n < len(_TALL) else _TALL
 
 
 class AtPosition:

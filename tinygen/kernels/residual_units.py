@@ -40,12 +40,12 @@ def _copy(x: Array, y: Array, row: int) -> None:
 
 @compiled
 def _gated_units(
-    rows: Any, inputs: Array, places: Array, context: Array, w_gate: Array, w_h: Array, w_skip: Array,
+    rows: Any, first: Array, inputs: Array, places: Array, context: Array, w_gate: Array, w_h: Array, w_skip: Array,
     h: Array, skip: Array, team: Array, size: int,
 ) -> None:  # fmt: skip
-    """Replace h and skip by their values after the last unit."""
+    """Replace h and skip by their values after the last unit. `first` is FIRST_ROW, for the pointwise layers."""
     start, stop = part(team, size)
-    n, channels, first = stop - start, w_skip.shape[2] - 1, np.zeros(1, np.int64)
+    n, channels = stop - start, w_skip.shape[2] - 1
     zero = first[0]  # for a literal, Numba would compile the functions once more
     gates, z = np.empty((n, 2 * channels), h.dtype), np.empty((n, channels), h.dtype)
     before, after = h[start:stop], np.empty((n, h.shape[1]), h.dtype)
@@ -66,12 +66,12 @@ def _gated_units(
 
 @compiled
 def _bottleneck_blocks(
-    rows: Any, inputs: Array, places: Array, context: Array, w: Array, w_reduce: Array, w_expand: Array,
+    rows: Any, first: Array, inputs: Array, places: Array, context: Array, w: Array, w_reduce: Array, w_expand: Array,
     h: Array, team: Array, size: int,
 ) -> None:  # fmt: skip
-    """Replace h by its value after the last block."""
+    """Replace h by its value after the last block. `first` is FIRST_ROW."""
     start, stop = part(team, size)
-    n, first, nothing = stop - start, np.zeros(1, np.int64), np.zeros((1, inputs.shape[1]), h.dtype)
+    n, nothing = stop - start, np.zeros((1, inputs.shape[1]), h.dtype)
     zero = first[0]  # see above
     f, z = np.empty((n, inputs.shape[1]), h.dtype), np.empty((n, w_expand.shape[2] - 1), h.dtype)
     before, after, positive = h[start:stop], np.empty((n, h.shape[1]), h.dtype), np.empty((n, h.shape[1]), h.dtype)
@@ -161,7 +161,7 @@ class GatedUnits(_Units):
         places, context, h, skip = as_contiguous(places), as_contiguous(context), h.copy(), skip.copy()
         if not self.is_fused:
             return self.plain(inputs, places, n, context, h, skip)
-        run_parts(_gated_units, n, self.grain, tile_rows(n), inputs, places, context, *self.packed, h, skip)
+        run_parts(_gated_units, n, self.grain, tile_rows(n), FIRST_ROW, inputs, places, context, *self.packed, h, skip)
         return h, skip
 
     def plain(self, inputs: Array, places: Array, n: int, context: Array, h: Array, skip: Array) -> tuple[Array, Array]:
@@ -206,7 +206,7 @@ class BottleneckBlocks(_Units):
         places, context, h = as_contiguous(places), as_contiguous(context), h.copy()
         if not self.is_fused:
             return self.plain(inputs, places, n, context, h)
-        run_parts(_bottleneck_blocks, n, self.grain, tile_rows(n), inputs, places, context, *self.packed, h)
+        run_parts(_bottleneck_blocks, n, self.grain, tile_rows(n), FIRST_ROW, inputs, places, context, *self.packed, h)
         return h
 
     def plain(self, inputs: Array, places: Array, n: int, context: Array, h: Array) -> Array:

@@ -9,8 +9,9 @@ Checked by: tests/kernels/runtime/test_compilation.py
 import warnings
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numba
 from numba.core.caching import FunctionCache, NullCache
@@ -24,17 +25,25 @@ _has_warned = False
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiled(function: Function, fastmath: frozenset[str] = frozenset(("reassoc", "contract", "nsz"))) -> Function:
+def compiled(
+    function: Function,
+    fastmath: frozenset[str] = frozenset(("reassoc", "contract", "nsz")),
+    inline: Literal["never", "always"] = "never",
+) -> Function:
     """Compile a serial kernel that releases the GIL and is cached on disk.
 
     error_model="numpy", because a check for division by zero prevents vectorisation (ten times slower). The fastmath
     flags allow reordering and contraction only, so NaN and inf propagate.
     """
     function.__qualname__ += _SOURCE
-    kernel = numba.njit(nogil=True, error_model="numpy", fastmath=set(fastmath))(function)
+    kernel = numba.njit(nogil=True, error_model="numpy", fastmath=set(fastmath), inline=inline)(function)
     if not numba.config.DISABLE_JIT:
         kernel._cache = _Cache(function)
     return cast(Function, kernel)
+
+
+# For a part of one kernel: compiled with the kernel, in less time than a function of its own takes.
+inlined = partial(compiled, inline="always")
 
 
 class _Cache(NullCache):  # type: ignore[misc]  # numba is not typed

@@ -40,7 +40,7 @@ def new_team(count: int = 0) -> Array:
 
 
 def _data(context: Any, builder: Any, team: Any, words: Any) -> Any:
-    return context.make_array(team)(context, builder, words).data
+    return context.data_model_manager[team].get(builder, words, "data")
 
 
 def _word(builder: Any, data: Any, index: int) -> Any:

@@ -46,6 +46,7 @@ VECTOR_BYTES = _bytes_per_vector()
 # Rows of a tile of two vectors, largest first. It needs 2 registers per row, 2 for the operand vectors and 1 for the
 # broadcast scalar: 8 rows fit into 32 registers (AVX-512, AArch64) and 6 into 16 (AVX2, SSE). More would be spilled.
 TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 5, 4, 1)
+ONE = (0,)  # the length of a tile with one row, or with one vector
 # Size of a row of the n × n square that `transpose` transposes. Shuffles of wider registers are slower on AVX-512.
 SQUARE_BYTES = min(VECTOR_BYTES, 32)
 CACHE_LINE = 64  # bytes
@@ -90,7 +91,8 @@ class TileModel(models.PrimitiveModel):  # type: ignore[misc]  # numba is not ty
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+    # Not context.make_array: it copies the array's header to the stack, for every register again.
+    return builder.gep(context.data_model_manager[array_type].get(builder, array, "data"), [index])
 
 
 def _register_address(context: Any, builder: Any, tile: Tile, array_type: Any, array: Any, index: Any) -> Any:
