@@ -118,13 +118,19 @@ def test_convolutions_are_adjoint(case: Case) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("channels", [(32, 19), (19, 32), (19, 21), (32, 48)], ids=str)
-def test_weights_whether_or_not_channels_fill_vectors(channels: tuple[int, int], dtype: Any) -> None:
-    rng, taps = np.random.default_rng(0), ((0, 0), (1, -1))
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    "channels", [(32, 19), (19, 32), (19, 21), (32, 48), (1, 32), (3, 19), (32, 1), (32, 3)], ids=str
+)
+def test_weights_whether_or_not_channels_fill_vectors_or_tiles(
+    channels: tuple[int, int], stride: int, dtype: Any
+) -> None:
+    rng, taps = np.random.default_rng(0), ((1, 1), (0, -2), (0, -1), (0, 0), (-1, 2), (0, 1), (0, 9), (1, -1))
     x, y = (rng.normal(size=(3, 5, 4, n)).astype(dtype) for n in channels)
     # Sums of at most 60 products of order 1, in another order.
     tolerance = 200 * np.finfo(dtype).eps
-    np.testing.assert_allclose(conv_weight(x, y, taps, 1), reference.conv_weight(x, y, taps, 1), atol=tolerance)
+    expected = reference.conv_weight(x, y, taps, stride)
+    np.testing.assert_allclose(conv_weight(x, y, taps, stride), expected, atol=tolerance)
 
 
 def test_phases_without_taps_are_left_out() -> None:
