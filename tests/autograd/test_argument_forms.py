@@ -75,6 +75,11 @@ FORMS: dict[str, Sequence[str]] = {
         "{}(v, (2, 3))", "{}(v, [2, 3])", "{}(v, 3)", "{}(x, (4, 2, 3))", "{}(x[:, :1], np.array([2, 3]))",
         "{}(v[0], ())", "{}(2.0, np.int64(3))", "!{}(v, 2)", "!{}(v, (3, -1))", "!{}(v, 3.0)",
     ],
+    "categorical_log_prob": [
+        "{}(x, bits[:, 0])", "{}(x, [2, 0])", "{}(x, bits[:, 0].astype('u1'))", "{}(x, bits[:, 0] == 1)",
+        "!{}(x, bits[:, 0] * 1.0)", "!{}(x, [0, -1])", "!{}(x, [0, 3])", "!{}(x, bits[0])", "!{}(v, bits[0])",
+        "!{}(x, x[:, 0])",
+    ],
     "clip": [
         "{}(x, -0.5, 1)", "{}(x, None, 1.6)", "{}(x, -0.5, None)", "{}(x, v, None)", "{}(x, p[:, 1:2], 3)",
         "{}(x, [-1, 0, 1], 1.75)", "{}(x, 2 * x, 2 * p)", "{}(x, np.float32(0), np.int64(1))", "!{}(x, 0, [1, 2])",
@@ -339,6 +344,7 @@ NUMPY: dict[str, Any] = {
     **{name: getattr(np, name) for name in FORMS if hasattr(np, name)},
     **{name: reduction(getattr(np, name)) for name in ("max", "mean", "min", "sum")},
     "bernoulli_log_prob": lambda x, k: np.log(np_sigmoid(np.where(k, x, -x))).sum(1),
+    "categorical_log_prob": lambda x, k: np.log(np_softmax(x, 1))[np.arange(len(x)), np.asarray(k, int)],
     "concatenate": lambda parts, axis=0: np.concatenate(list(parts), axis),
     "stack": lambda parts, axis=0: np.stack(list(parts), axis),
     "astype": of_array(lambda x, dtype: x.astype(np.dtype(dtype).newbyteorder("="))),

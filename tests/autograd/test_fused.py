@@ -11,6 +11,7 @@ from tinygen import Tensor, grad
 from tinygen.autograd import (
     Array,
     bernoulli_log_prob,
+    categorical_log_prob,
     exp,
     gated_activation,
     log_sigmoid,
@@ -23,6 +24,7 @@ from tinygen.autograd import (
     sigmoid,
     split,
     stack,
+    take_along_axis,
     tanh,
 )
 
@@ -69,6 +71,24 @@ def test_bernoulli_log_prob_equals_its_composition(
     x, k = Tensor(rng.normal(size=shape).astype(dtype) * 5), rng.integers(0, 2, shape)
     g = rng.normal(size=shape[0]).astype(dtype)
     fused, composed = bernoulli_log_prob(x, k), log_sigmoid(x * np.where(k, 1, -1).astype(dtype)).sum(1)
+    assert fused.dtype == dtype
+    np.testing.assert_allclose(fused.value, composed.value, rtol=tolerance, atol=tolerance)
+    expected = grad(composed, [x], g)[0].value
+    for with_graph in (False, True):
+        ours = grad(fused, [x], g, create_graph=with_graph)[0]
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours.value, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 4e-6)])  # sums of 256 terms
+@given(n=st.integers(0, 5), levels=st.sampled_from([1, 2, 17, 256]), seed=st.integers(0, 2**32))
+def test_categorical_log_prob_equals_its_composition(
+    dtype: Any, tolerance: float, n: int, levels: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    x, k = Tensor((rng.normal(size=(n, levels)) * 5).astype(dtype)), rng.integers(0, levels, n)
+    g = rng.normal(size=n).astype(dtype)
+    fused, composed = categorical_log_prob(x, k), take_along_axis(log_softmax(x), k[:, None], 1).reshape(n)
     assert fused.dtype == dtype
     np.testing.assert_allclose(fused.value, composed.value, rtol=tolerance, atol=tolerance)
     expected = grad(composed, [x], g)[0].value

@@ -428,6 +428,12 @@ ERRORS: dict[str, Callable[[], object]] = {
     "bernoulli_log_prob: expected logits (N, D) and k (N, D), got (2, 3) and (3,)": lambda: ag.bernoulli_log_prob(
         Tensor(ZEROS((2, 3))), ZEROS(3)
     ),
+    "categorical_log_prob: expected logits (N, K) and k (N,), got (2, 3) and (3,)": lambda: ag.categorical_log_prob(
+        Tensor(ZEROS((2, 3))), ZEROS(3)
+    ),
+    "categorical_log_prob: k: expected integers 0…2, got int64 from 1 to 3": lambda: ag.categorical_log_prob(
+        Tensor(ZEROS((2, 3))), np.array([1, 3])
+    ),
     "gated_activation: expected an even last axis, got shape (3,)": lambda: ag.gated_activation(Tensor(ZEROS(3))),
     "mlp: x: expected shape (…, 4) for weights (4, 5), got (2, 3)": lambda: ag.mlp(
         Tensor(ZEROS((2, 3))), [ZEROS((4, 5))], [ZEROS(5)]

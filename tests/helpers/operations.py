@@ -334,6 +334,17 @@ def _(draw: DrawFn, sides: Sides) -> Example:
     )
 
 
+@case("categorical_log_prob")
+def _(draw: DrawFn, sides: Sides) -> Example:
+    n, levels = draw(sides), draw(st.integers(1, 5))
+    k = np.array(draw(st.lists(st.integers(0, levels - 1), min_size=n, max_size=n)), np.int64)
+    return Example(
+        lambda x: ag.categorical_log_prob(x, k),
+        lambda x: np.log(np_softmax(x, -1))[np.arange(n), k],
+        (draw(draws.arrays((n, levels))),),
+    )
+
+
 @case("mixture_cdf")
 def _(draw: DrawFn, sides: Sides) -> Example:
     size = draw(st.integers(1, 3))

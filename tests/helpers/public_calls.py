@@ -89,6 +89,7 @@ WITH_OPTIONS: dict[str, Arguments] = {
     "astype": {"x": X, "dtype": np.float32},
     "bernoulli_log_prob": {"logits": X, "k": np.array([[0, 1, 0, 1], [1, 1, 0, 0]])},
     "broadcast_to": {"x": X, "shape": (3, 2, 4)},
+    "categorical_log_prob": {"logits": X, "k": np.array([3, 0])},
     "cholesky": {"x": SQUARE @ SQUARE.T, "upper": True},
     "clip": {"x": X, "low": -1.0, "high": 1.0},
     "concatenate": {"tensors": [X, X], "axis": 0},

@@ -77,6 +77,10 @@ def cases() -> Iterator[Case]:
     )
     bits = (draw(13, 67) > 0).astype(np.uint8)
     yield Case("bernoulli", likelihood.bernoulli, {"x": draw(13, 67), "k": bits})
+    classes, sums = rng.integers(0, 67, 13), {"tops": draw(13), "logs": draw(13)}
+    yield Case("categorical", likelihood.categorical, {"x": draw(13, 67), "k": classes}, free="x1")
+    arguments = {"x": draw(13, 67), "k": classes, **sums, "g": draw(13)}
+    yield Case("categorical_vjp", likelihood.categorical_vjp, arguments, free="x1")
     yield Case("bernoulli_vjp", likelihood.bernoulli_vjp, {"x": draw(13, 67), "k": bits, "g": draw(13)})
     yield Case("lstm", lstm.lstm, {"x": draw(11, 3, 28), "u": draw(7, 28)}, free="x0 x1")
     _, c, gates = lstm.lstm(draw(11, 3, 28), draw(7, 28))

@@ -2,7 +2,7 @@
 
 Each is also implemented here as a composition of simple operations. The kernel computes the value and the first
 derivative; with create_graph, the derivative is that of the composition. tinygen/kernels/reference.py defines the gated
-activation and the Bernoulli likelihood in NumPy.
+activation and the likelihoods in NumPy.
 
 Checked by: tests/autograd/test_fused.py
 """
@@ -15,6 +15,7 @@ import numpy as np
 from ..arguments import explained
 from ..kernels import activation, likelihood, mixture
 from ..kernels import lstm as recurrent
+from .along_axis import take_along_axis
 from .backward import grad, independent
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
 from .grad_mode import is_grad_enabled
@@ -79,6 +80,27 @@ def bernoulli_log_prob(logits: TensorLike, k: Array) -> Tensor:
     return node(
         "bernoulli_log_prob", likelihood.bernoulli(v, bits), (logits, _vjp("bernoulli_vjp", logits, composed, kernel))
     )
+
+
+@primitive
+def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:
+    """y = ln softmax(logits)ₖ: the log-probability of each class k given its row of logits, in nats.
+
+    Shapes: logits (N, K), k (N,) of integers 0…K−1, y (N,).
+    Raises: ValueError if the shapes do not match, or unless k are integers 0…K−1; TypeError if k is a Tensor.
+    """
+    check_constant("categorical_log_prob", k=k)
+    v, k = floating("categorical_log_prob", logits), np.asarray(k)
+    if v.ndim != 2 or k.shape != v.shape[:1]:
+        raise ValueError(f"categorical_log_prob: expected logits (N, K) and k (N,), got {v.shape} and {k.shape}")
+    if k.dtype.kind not in "iub" or not 0 <= k.min(initial=0) <= k.max(initial=0) < v.shape[1]:
+        got = f"{k.dtype} from {k.min()} to {k.max()}" if k.size else f"{k.dtype} and no logits"
+        raise ValueError(f"categorical_log_prob: k: expected integers 0…{v.shape[1] - 1}, got {got}")
+    classes = k.astype(np.int64, copy=False)
+    y, tops, logs = likelihood.categorical(v, classes)
+    composed = lambda logits: reshape(take_along_axis(log_softmax(logits), classes[:, None], 1), len(v))
+    kernel = lambda g: likelihood.categorical_vjp(v, classes, tops, logs, g)
+    return node("categorical_log_prob", y, (logits, _vjp("categorical_vjp", logits, composed, kernel)))
 
 
 @primitive

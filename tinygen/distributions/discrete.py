@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from ..arguments import explained
-from ..autograd import Array, Tensor, TensorLike, bernoulli_log_prob, log_softmax, reshape, take_along_axis
+from ..autograd import Array, Tensor, TensorLike, bernoulli_log_prob, categorical_log_prob, reshape
 from ..autograd.elementwise import log_sigmoid, sigmoid
 from ..autograd.operands import floating
 from ..autograd.tensor import array_of
@@ -35,7 +35,7 @@ class Categorical(Recorded):
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
         k = as_integers("k", k, array_of(check_width(self.width, parameters)).shape[:-1], self.levels)
-        return take_along_axis(log_softmax(parameters), k[..., None], axis=-1).reshape(*k.shape)
+        return reshape(categorical_log_prob(reshape(parameters, (-1, self.levels)), k.reshape(-1)), k.shape)
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         return sample_categorical(check_width(self.width, parameters), rng)

@@ -144,3 +144,21 @@ def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
     """x̄ᵢⱼ = gᵢ (kᵢⱼ − σ(xᵢⱼ))."""
     x = as_floating(x)
     return np.asarray(g[:, None] * np.where(k, sigmoid(-x), -sigmoid(x)))
+
+
+def categorical(x: Array, k: Array) -> tuple[Array, Array, Array]:
+    """Return y, m, l: yᵢ = xᵢₖ − mᵢ − lᵢ with mᵢ = maxⱼ xᵢⱼ, or 0 if it is infinite, and lᵢ = ln Σⱼ exp(xᵢⱼ − mᵢ)."""
+    x = as_floating(x)
+    tops = x.max(1)
+    tops[np.isinf(tops)] = 0
+    with np.errstate(divide="ignore"):  # ln 0, where all logits are −∞
+        logs = np.log(np.exp(x - tops[:, None]).sum(1))
+    return x[np.arange(len(x)), k] - tops - logs, tops, logs
+
+
+def categorical_vjp(x: Array, k: Array, tops: Array, logs: Array, g: Array) -> Array:
+    """x̄ᵢⱼ = gᵢ ([j = kᵢ] − exp(xᵢⱼ − mᵢ − lᵢ))."""
+    with np.errstate(invalid="ignore"):  # ∞ − ∞
+        dx = np.asarray(-g[:, None] * np.exp(as_floating(x) - tops[:, None] - logs[:, None]))
+    dx[np.arange(len(x)), k] += g
+    return dx
