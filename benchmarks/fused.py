@@ -114,13 +114,13 @@ def cases(quick: bool) -> Iterator[Kernel]:
         "Bernoulli log-likelihood, 1600×784", (logits, bits), likelihood.bernoulli, torch_log_likelihood, bernoulli_vjp
     )
     levels, classes = normal(16384 // shrink, 256), np.arange(16384 // shrink) % 256
-    _, *sums = likelihood.categorical(levels, classes)
+    _, tops, logs = likelihood.categorical(levels, classes)
     yield Kernel(
         "categorical log-likelihood, 16384×256",
         (levels, classes),
         lambda x, k: likelihood.categorical(x, k)[0],
         lambda x, k: -F.cross_entropy(x, k, reduction="none"),
-        lambda g: likelihood.categorical_vjp(levels, classes, *sums, g),
+        lambda g: likelihood.categorical_vjp(levels, classes, tops, logs, g),
     )
     yield recurrence(normal(32, 64, 64), normal(64, 512) * np.float32(0.1), normal(128, 512) * np.float32(0.1))
     points, parameters = normal(4096 // shrink), normal(4096 // shrink, 30)
