@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, product
@@ -341,3 +342,18 @@ def test_taps_far_outside_the_image_add_nothing() -> None:
     np.testing.assert_array_equal(conv(x, w, taps, 1, (3, 3)), conv(x, w[:1], taps[:1], 1, (3, 3)))
     np.testing.assert_array_equal(conv_transpose(x, w, taps, 1, (3, 3)), 9)
     np.testing.assert_array_equal(conv_weight(x, x, taps, 1)[1], 0)
+
+
+@pytest.mark.parametrize(("offset", "stride"), [(0, (1 << 31) - 1), (-10_000, 10_000)])
+def test_zeros_beside_few_channels_do_not_grow_with_strides_and_offsets(offset: int, stride: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y, taps = rng.normal(size=(2, 3, 1)), rng.normal(size=(2, 2, 16)), ((offset,),)
+    conv_weight(x, y, taps, stride)  # fills caches
+    tracemalloc.start()
+    try:
+        w = conv_weight(x, y, taps, stride)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(w, reference.conv_weight(x, y, taps, stride), atol=1e-13)
+    assert peak < 20_000

@@ -158,7 +158,10 @@ class Runs(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def join_taps(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape) -> Runs | None:
-    """Join taps, so that few channels fill the tiles of a correlation; None if all taps miss the image."""
+    """Join taps, so that few channels fill the tiles of a correlation.
+
+    Return None if all taps miss the image, or if strides or offsets are so large that the rows would be mostly zeros.
+    """
     (height, columns, channels), size_y = shape_x, shape_y[:2]
     found: list[tuple[int, int, list[int]]] = []  # row and column offset of the first tap, and all taps
     for (dy, dx), t in sorted((offset, t) for t, offset in enumerate(taps)):
@@ -173,15 +176,12 @@ def join_taps(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape) -> Runs |
     left = max(0, *(-dx for _, dx, _ in found), 0)
     # The last pixel of a row, too, is followed by as many elements as a run reads.
     last = max(stride * (size_y[1] - 1) + dx for _, dx, _ in found)
+    padded = left + max(columns, last - -width // channels)
+    if padded > 2 * columns + 64:
+        return None
     numbers = [np.arange(len(run) * channels) + r * width for r, (*_, run) in enumerate(found)]
-    return Runs(
-        tuple((dy, left + dx) for dy, dx, _ in found),
-        np.array([t for *_, run in found for t in run]),
-        np.concatenate(numbers),
-        width,
-        left,
-        left + max(columns, last - -width // channels),
-    )
+    first = tuple((dy, left + dx) for dy, dx, _ in found)
+    return Runs(first, np.array([t for *_, run in found for t in run]), np.concatenate(numbers), width, left, padded)
 
 
 @lru_cache(maxsize=4096)

@@ -152,7 +152,7 @@ def categorical(x: Array, k: Array) -> tuple[Array, Array, Array]:
     tops = x.max(1)
     tops[np.isinf(tops)] = 0
     with np.errstate(divide="ignore"):  # ln 0, where all logits are −∞
-        logs = np.log(np.exp(x - tops[:, None]).sum(1))
+        logs = np.log(np.exp(x - tops[:, None]).sum(1, np.result_type(x, np.float32))).astype(x.dtype)
     return x[np.arange(len(x)), k] - tops - logs, tops, logs
 
 
