@@ -194,3 +194,12 @@ def test_nan_propagates(activation: Any) -> None:
     y = mlp(x, weights, biases, activation)
     np.testing.assert_array_equal(np.isnan(y.value).any(1), np.arange(9) == 2)
     assert np.isnan(grad(y, [weights[0]], g)[0].value).any()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_operands_of_other_dtypes_are_numbers_as_tensors_and_as_arrays(layers: int, dtype: Any) -> None:
+    x, ws, bs = np.ones((3, 2), dtype), [np.ones((2, 2), dtype)] * layers, [np.ones(2, dtype)] * layers
+    y = mlp(Tensor(x), [Tensor(w) for w in ws], [Tensor(b) for b in bs], relu).value
+    np.testing.assert_array_equal(y, mlp(x, ws, bs, relu).value)
+    np.testing.assert_array_equal(y, {1: 3, 2: 7}[layers])
