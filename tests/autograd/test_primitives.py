@@ -428,8 +428,11 @@ ERRORS: dict[str, Callable[[], object]] = {
     "bernoulli_log_prob: expected logits (N, D) and k (N, D), got (2, 3) and (3,)": lambda: ag.bernoulli_log_prob(
         Tensor(ZEROS((2, 3))), ZEROS(3)
     ),
-    "categorical_log_prob: expected logits (N, K) and k (N,), got (2, 3) and (3,)": lambda: ag.categorical_log_prob(
-        Tensor(ZEROS((2, 3))), ZEROS(3)
+    "categorical_log_prob: expected logits (N, K), K ≥ 1, and k (N,), got (2, 3) and (3,)": lambda: (
+        ag.categorical_log_prob(Tensor(ZEROS((2, 3))), ZEROS(3))
+    ),
+    "categorical_log_prob: expected logits (N, K), K ≥ 1, and k (N,), got (0, 0) and (0,)": lambda: (
+        ag.categorical_log_prob(ZEROS((0, 0)), ZEROS(0))
     ),
     "categorical_log_prob: k: expected integers 0…2, got int64 from 1 to 3": lambda: ag.categorical_log_prob(
         Tensor(ZEROS((2, 3))), np.array([1, 3])

@@ -91,10 +91,11 @@ def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:
     """
     check_constant("categorical_log_prob", k=k)
     v, k = floating("categorical_log_prob", logits), np.asarray(k)
-    if v.ndim != 2 or k.shape != v.shape[:1]:
-        raise ValueError(f"categorical_log_prob: expected logits (N, K) and k (N,), got {v.shape} and {k.shape}")
+    if v.ndim != 2 or not v.shape[1] or k.shape != v.shape[:1]:
+        got = f"{v.shape} and {k.shape}"
+        raise ValueError(f"categorical_log_prob: expected logits (N, K), K ≥ 1, and k (N,), got {got}")
     if k.dtype.kind not in "iub" or not 0 <= k.min(initial=0) <= k.max(initial=0) < v.shape[1]:
-        got = f"{k.dtype} from {k.min()} to {k.max()}" if k.size else f"{k.dtype} and no logits"
+        got = f"{k.dtype} from {k.min()} to {k.max()}" if k.size else str(k.dtype)
         raise ValueError(f"categorical_log_prob: k: expected integers 0…{v.shape[1] - 1}, got {got}")
     classes = k.astype(np.int64, copy=False)
     y, tops, logs = likelihood.categorical(v, classes)
