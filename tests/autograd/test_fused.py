@@ -61,6 +61,17 @@ def test_gated_activation_rejects_odd_sizes() -> None:
         gated_activation(np.zeros((2, 3)))
 
 
+def check_equal(fused: Tensor, composed: Tensor, x: Tensor, g: Array, tolerance: float) -> None:
+    """Compare values and gradients in x, without and with create_graph."""
+    assert fused.dtype == x.dtype
+    np.testing.assert_allclose(fused.value, composed.value, rtol=tolerance, atol=tolerance)
+    expected = grad(composed, [x], g)[0].value
+    for with_graph in (False, True):
+        ours = grad(fused, [x], g, create_graph=with_graph)[0]
+        assert ours.dtype == x.dtype
+        np.testing.assert_allclose(ours.value, expected, rtol=tolerance, atol=tolerance)
+
+
 # 2e-5: float32 sums of up to 200 terms of magnitude 10.
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 2e-5)])
 @given(shape=st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 64, 200])), seed=st.integers(0, 2**32))
@@ -71,13 +82,7 @@ def test_bernoulli_log_prob_equals_its_composition(
     x, k = Tensor(rng.normal(size=shape).astype(dtype) * 5), rng.integers(0, 2, shape)
     g = rng.normal(size=shape[0]).astype(dtype)
     fused, composed = bernoulli_log_prob(x, k), log_sigmoid(x * np.where(k, 1, -1).astype(dtype)).sum(1)
-    assert fused.dtype == dtype
-    np.testing.assert_allclose(fused.value, composed.value, rtol=tolerance, atol=tolerance)
-    expected = grad(composed, [x], g)[0].value
-    for with_graph in (False, True):
-        ours = grad(fused, [x], g, create_graph=with_graph)[0]
-        assert ours.dtype == dtype
-        np.testing.assert_allclose(ours.value, expected, rtol=tolerance, atol=tolerance)
+    check_equal(fused, composed, x, g, tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 4e-6)])  # sums of 256 terms
@@ -89,13 +94,7 @@ def test_categorical_log_prob_equals_its_composition(
     x, k = Tensor((rng.normal(size=(n, levels)) * 5).astype(dtype)), rng.integers(0, levels, n)
     g = rng.normal(size=n).astype(dtype)
     fused, composed = categorical_log_prob(x, k), take_along_axis(log_softmax(x), k[:, None], 1).reshape(n)
-    assert fused.dtype == dtype
-    np.testing.assert_allclose(fused.value, composed.value, rtol=tolerance, atol=tolerance)
-    expected = grad(composed, [x], g)[0].value
-    for with_graph in (False, True):
-        ours = grad(fused, [x], g, create_graph=with_graph)[0]
-        assert ours.dtype == dtype
-        np.testing.assert_allclose(ours.value, expected, rtol=tolerance, atol=tolerance)
+    check_equal(fused, composed, x, g, tolerance)
 
 
 def composed_lstm(x: Tensor, u: Tensor) -> Tensor:

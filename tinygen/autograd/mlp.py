@@ -43,7 +43,7 @@ def mlp(
     weights, biases = list(weights), list(biases)
     v, ws, bs = floating("mlp", x), [floating("mlp", w) for w in weights], [floating("mlp", b) for b in biases]
     _check_shapes(v, ws, bs)
-    given = zip((x, *weights, *biases), (v, *ws, *bs), strict=True)  # those that are not of floats are constants
+    given = zip((x, *weights, *biases), (v, *ws, *bs), strict=True)  # booleans and integers are constants
     operands = [t if isinstance(t, Tensor) and t.dtype.kind == "f" else a for t, a in given]
     if v.ndim > 2:
         rows = mlp(reshape(operands[0], (math.prod(v.shape[:-1]), v.shape[-1])), weights, biases, activation)

@@ -1,4 +1,4 @@
-"""The Bernoulli and the categorical log-likelihood and their VJPs, in one pass over the logits.
+"""The Bernoulli and categorical log-likelihoods and their VJPs, without intermediate arrays.
 
 The kernels are for float32; other dtypes are computed by reference.py.
 
@@ -87,14 +87,14 @@ def bernoulli_vjp(x: Array, k: Array, g: Array) -> Array:
     return dx
 
 
-@partial(compiled, fastmath=frozenset())  # top + log, computed first, would round away log
+@partial(compiled, fastmath=frozenset())  # with "reassoc", top + log may come first, and log is rounded away
 def _log_softmax(x: Any, top: Any, log: Any) -> Any:
     return x - top - log
 
 
 @inlined
 def _greatest(row: Array) -> Any:
-    """The greatest number of a row, by four comparisons that do not wait for each other; NaN is skipped."""
+    """The maximum of a row, with four independent accumulators. A NaN may be skipped or returned."""
     a = b = c = d = row[0]
     for j in range(0, row.size - 3, 4):
         a = row[j] if row[j] > a else a
@@ -108,12 +108,12 @@ def _greatest(row: Array) -> Any:
 
 @compiled
 def _categorical(x: Array, k: Array, y: Array, tops: Array, logs: Array, team: Array, size: int) -> None:
-    """y[i] = x[i, k[i]] − top − ln Σⱼ exp(x[i, j] − top) for rows start … stop; top is their finite maximum, or 0."""
+    """y[i] = x[i, k[i]] − top − ln Σⱼ exp(x[i, j] − top) for rows start … stop; top is the row's maximum, or 0."""
     start, stop = part(team, size)
     for i in range(start, stop):
         row, total = x[i], ZERO
         top = _greatest(row)
-        top = top if abs(top) < np.inf else ZERO  # also if it is NaN, which then propagates by the sum
+        top = top if abs(top) < np.inf else ZERO  # also for NaN, which the sum propagates
         for j in range(row.size):
             total += fast_exp(row[j] - top)
         tops[i], logs[i] = top, np.log(total)

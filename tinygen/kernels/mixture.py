@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .runtime.arrays import Array, as_contiguous, check_shape
-from .runtime.compilation import compiled, inlined
+from .runtime.compilation import compiled
 from .runtime.parts import part
 from .runtime.team import run_parts
 
@@ -134,7 +134,7 @@ def _quantiles(logit: Array, rows: Array, x: Array, team: Array, count: int) -> 
         x[i] = _quantile(logit[i], row, t)
 
 
-@inlined
+@compiled
 def _quantile(logit: float, row: Array, t: Array) -> float:
     """Solve logit F(x) = logit for x by Newton's method in a bracket, with bisection as the fallback.
 

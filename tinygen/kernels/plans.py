@@ -146,14 +146,14 @@ def swapped(table: Array, strides: Strides) -> tuple[Array, Strides]:
 
 
 class Runs(NamedTuple):
-    """Taps that are neighbours in a row of x, joined to one tap with the channels of all, on rows padded with zeros."""
+    """Runs of taps that are neighbours in a row of x. Each is one tap with the channels of all, on zero-padded rows."""
 
-    taps: Taps  # the first of each run, as an offset on the padded rows
-    order: Array  # the taps in the order of the runs, without those that miss the image
-    channels: Array  # per channel of these taps, its number among the channels of all runs
-    width: int  # channels of a run: it may read more than its taps have
-    left: int  # zeros in front of a row
-    columns: int  # pixels in a row with its zeros
+    taps: Taps  # per run, the offset of its first tap on the padded rows
+    order: Array  # the indices of the taps, run by run; taps that miss the image are left out
+    channels: Array  # per channel of these taps, its index among the channels of all runs
+    width: int  # channels in each run, rounded up to fill tiles
+    left: int  # zero pixels in front of a row
+    columns: int  # pixels in a padded row
 
 
 @lru_cache(maxsize=4096)
@@ -173,7 +173,7 @@ def join_taps(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape) -> Runs |
     if not found:
         return None
     width = -(-max(len(run) for *_, run in found) * channels // TILE_ROWS[0]) * TILE_ROWS[0]
-    left = max(0, *(-dx for _, dx, _ in found), 0)
+    left = max(0, *(-dx for _, dx, _ in found))
     # The last pixel of a row, too, is followed by as many elements as a run reads.
     last = max(stride * (size_y[1] - 1) + dx for _, dx, _ in found)
     padded = left + max(columns, last - -width // channels)

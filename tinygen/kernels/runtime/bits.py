@@ -1,6 +1,6 @@
-"""Numbers by their bits: an intrinsic for kernels.
+"""An intrinsic for kernels that reads a float32 as its bits.
 
-Checked by: tests/kernels/test_activation.py
+Checked by: tests/kernels/test_likelihood.py
 """
 
 from collections.abc import Callable

@@ -42,7 +42,7 @@ def compiled(
     return cast(Function, kernel)
 
 
-# For a part of one kernel: compiled with the kernel, in less time than a function of its own takes.
+# For helpers with one call site in a kernel: Numba copies them into it, which compiles faster than a separate function.
 inlined = partial(compiled, inline="always")
 
 

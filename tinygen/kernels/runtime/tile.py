@@ -91,7 +91,7 @@ class TileModel(models.PrimitiveModel):  # type: ignore[misc]  # numba is not ty
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    # Not context.make_array: it copies the array's header to the stack, for every register again.
+    # context.make_array would copy the array struct to the stack once per register, and LLVM would have to remove it.
     return builder.gep(context.data_model_manager[array_type].get(builder, array, "data"), [index])
 
 
