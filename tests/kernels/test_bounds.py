@@ -133,6 +133,11 @@ def cases() -> Iterator[Case]:
             yield from residual_unit_cases(n, dtype, draw)
         for function in special.log_ndtr, special.ndtr_slope, special.ndtri_sigmoid:
             yield Case(function.__name__, function, {"x": draw(7, 5, dtype=dtype)})
+    large, weights, below = draw(5, 15, 14, 50), draw(9, 50, 70), draw(5, 15, 14, 70)  # by Winograd's algorithm
+    dense = lambda x, w, residual: convolution.conv(x, w, TAPS, 1, (15, 14), residual)
+    yield Case("conv", dense, {"x": large, "w": weights, "residual": below}, free="x1 x2")
+    correlate = lambda x, y: convolution.conv_weight(x, y, TAPS, 1)
+    yield Case("conv_weight", correlate, {"x": large, "y": below}, free="x1 x2 x3 y1 y2 y3")
     yield Case("total", lambda x: reductions.total(x, (0, 1)), {"x": draw(71, 3, 19)})
     yield Case("total", lambda x: reductions.total(x, (1,)), {"x": draw(3, 71, 19)})
 

@@ -4,7 +4,8 @@
 
 A mask, a causal shift or a dilation only changes the offsets, so a masked tap costs nothing. reference.py defines the
 three in NumPy; plans.py computes addresses; tile_loops.py has the loops. Direct loops over taps are 1.3–3 times as fast
-as im2col and BLAS: they read every element once and write nothing but the result.
+as im2col and BLAS: they read every element once and write nothing but the result. Dense 3×3 convolutions of many
+channels take fewer multiplications by winograd.py.
 
 Checked by: tests/kernels/test_convolution.py
 """
@@ -17,17 +18,15 @@ import numba
 import numpy as np
 
 from ..arguments import explained
-from . import reference
+from . import reference, winograd
 from .packing import pack
-from .plans import MOVE, Phase, Strides, join_taps, phases, plan, planar, spans, swapped
+from .plans import GRAIN, MOVE, Phase, Strides, join_taps, phases, plan, planar, spans, swapped
 from .reference import Size, Taps, Term
 from .runtime.arrays import Array, as_contiguous
 from .runtime.team import run_parts
 from .runtime.tile import TILE_ROWS, lanes
 from .tile_loops import convolve, correlate, fold
 
-# Multiply-adds in a part of about 40 µs (one core of an AMD EPYC with AVX-512 at 100 GFLOP/s: benchmarks/layers.py).
-GRAIN = 1 << 21
 _SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least; chunks
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
@@ -48,6 +47,8 @@ def conv(
     """Convolution: y(p) = residual + bias + Σₜ x(s·p + oₜ) wₜ; with `relu`, max(y, 0).
 
     Where taps cross the left or right end of a row, zeros are multiplied by weights: a weight of inf gives NaN there.
+    In float32, dense 3×3 convolutions of at least 48 channels may be computed by winograd.py: inf and NaN in x then also
+    reach outputs one pixel further away.
 
     Args:
         size: the spatial size of y.
@@ -128,6 +129,9 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
 
 def correlate_into(w: Array, x: Array, y: Array, taps: Taps, stride: int) -> None:
     """wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) for images x, y (N, H, W, C), neither empty. w (taps, C_in, C_out) is all zeros."""
+    if stride == 1 and (tiles := winograd.faster(x, y, taps)):
+        winograd.correlate_into(w, x, y, taps, tiles)
+        return
     per_vector, channels_out = lanes(x.dtype), y.shape[-1]
     missing = -channels_out % per_vector
     if not missing:
@@ -167,6 +171,9 @@ def convolve_into(
     phase: Phase = (0, 0), step: int = 1,
 ) -> None:  # fmt: skip
     """y(step·p + phase) = residual + bias + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
+    if stride == step == 1 and (tiles := winograd.faster(x, y, taps)):
+        winograd.convolve_into(y, x, w, taps, tiles, terms, relu)
+        return
     p = plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype))
     if p is None:
         return

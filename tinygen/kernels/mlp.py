@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from .activation import ONE, ZERO, fast_tanh
-from .convolution import GRAIN
 from .packing import copy_block
+from .plans import GRAIN
 from .runtime.arrays import Array, as_contiguous, check_shape, compiles
 from .runtime.compilation import compiled, inlined
 from .runtime.denormals import flush_denormals, restore

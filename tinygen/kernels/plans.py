@@ -16,6 +16,8 @@ from .reference import Taps, overlap
 from .runtime.arrays import Array
 from .runtime.tile import TILE_ROWS
 
+# Multiply-adds in a part of about 40 µs (one core of an AMD EPYC with AVX-512 at 100 GFLOP/s: benchmarks/layers.py).
+GRAIN = 1 << 21
 # Multiply-adds in the time in which one core moves an element to or from memory: 58 and 5 per nanosecond on an AMD EPYC
 # with AVX-512, the limits of one thread in `benchmarks.layers`
 MOVE = 12

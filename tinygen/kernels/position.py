@@ -12,8 +12,8 @@ import numba
 import numpy as np
 
 from ..arguments import explained
-from .convolution import GRAIN
 from .packing import pack
+from .plans import GRAIN
 from .reference import matmul
 from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled

@@ -14,10 +14,10 @@ import numpy as np
 from ..arguments import explained
 from . import activation, reference
 from .convolution import convolve_into, correlate_into, flat_terms
+from .reference import SERIAL_BLAS
 from .runtime.arrays import Array, as_contiguous, check_shape
 from .runtime.pool import parallel_for, split
 
-_SERIAL_BLAS = 1 << 18  # multiply-adds up to which OpenBLAS uses one thread (its GEMM_MULTITHREAD_THRESHOLD is 4)
 _FEW = 4  # columns below which most lanes of a tile would be idle, unless the inner dimension is as small
 _POINT = ((0, 0),)
 
@@ -59,13 +59,13 @@ def _matmul(a: Array, b: Array) -> Array:
     if a.ndim < 2 or b.ndim < 2 or dtype.kind != "f" or a.shape[-1] != b.shape[-2]:
         return reference.matmul(a, b)
     (n, k), m = a.shape[-2:], b.shape[-1]
-    if n * k * m <= _SERIAL_BLAS:
+    if n * k * m <= SERIAL_BLAS:
         return reference.matmul(a, b)
     a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = np.empty((*batch, n, m), dtype)
     if a.ndim == b.ndim == 2:
-        rows = max(1, _SERIAL_BLAS // (k * m))
+        rows = max(1, SERIAL_BLAS // (k * m))
 
         def multiply(start: int, stop: int) -> None:
             for i in range(start, stop, rows):
@@ -82,7 +82,7 @@ def _matmul(a: Array, b: Array) -> Array:
 def _worth_a_kernel(a: Array, b: Array) -> bool:
     work = len(a) * a.shape[1] * b.shape[1]
     return (
-        work > _SERIAL_BLAS
+        work > SERIAL_BLAS
         and (b.shape[1] >= _FEW or a.shape[1] < _FEW)
         and a.dtype == b.dtype
         and a.dtype in (np.float32, np.float64)

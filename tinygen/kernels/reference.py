@@ -81,6 +81,9 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     return w
 
 
+SERIAL_BLAS = 1 << 18  # multiply-adds up to which OpenBLAS uses one thread (its GEMM_MULTITHREAD_THRESHOLD is 4)
+
+
 def matmul(a: Array, b: Array) -> Array:
     """y = a b. Ignores invalid-value warnings for inner dimension 5, where OpenBLAS on AVX-512 reads unused lanes."""
     if a.shape[-1:] != (5,):

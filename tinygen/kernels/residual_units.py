@@ -21,7 +21,7 @@ import numpy as np
 
 from ..arguments import explained
 from .activation import gate_rows, gated_activation, relu
-from .convolution import GRAIN
+from .plans import GRAIN
 from .position import FIRST_ROW, AtPosition, evaluate_rows, relu_rows, tile_rows
 from .runtime.arrays import Array, aligned_empty, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
