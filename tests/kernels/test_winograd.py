@@ -100,16 +100,33 @@ def test_large_convolutions_use_it_and_equal_the_tile_loops(name: str, monkeypat
         (SQUARE[:8], 16, 64, np.float32),
         (tuple((2 * i, 2 * j) for i, j in SQUARE), 16, 64, np.float32),
         ((*SQUARE[:8], SQUARE[0]), 16, 64, np.float32),
+        ((*SQUARE, SQUARE[0]), 16, 64, np.float32),
         (SQUARE, 16, 47, np.float32),
         (SQUARE, 2, 64, np.float32),
         (SQUARE, 7, 64, np.float32),
         (SQUARE, 16, 64, np.float64),
     ],
-    ids=["masked", "dilated", "a tap twice", "few channels", "few tiles", "many outputs outside", "float64"],
+    ids=[
+        "masked",
+        "dilated",
+        "eight taps, one twice",
+        "nine taps, one twice",
+        "few channels",
+        "few tiles",
+        "many outputs outside",
+        "float64",
+    ],
 )
 def test_other_convolutions_do_not_use_it(taps: Any, size: int, channels: int, dtype: Any) -> None:
-    x, y = np.zeros((8, size, size, 64), dtype), np.zeros((8, size, size, channels), dtype)
+    x, y = np.zeros((32, size, size, 64), dtype), np.zeros((32, size, size, channels), dtype)
     assert winograd.faster(x, y, taps) is None
+
+
+def test_uses_it_from_48_channels_and_256_tiles_on() -> None:
+    x, y = np.zeros((4, 16, 16, 48), np.float32), np.zeros((4, 16, 16, 64), np.float32)
+    assert winograd.faster(x, y, SQUARE) is not None
+    assert winograd.faster(y, x, SQUARE) is not None
+    assert winograd.faster(x[:3], y[:3], SQUARE) is None
 
 
 def test_strided_convolutions_equal_the_definition() -> None:

@@ -47,8 +47,8 @@ def conv(
     """Convolution: y(p) = residual + bias + Σₜ x(s·p + oₜ) wₜ; with `relu`, max(y, 0).
 
     Where taps cross the left or right end of a row, zeros are multiplied by weights: a weight of inf gives NaN there.
-    In float32, dense 3×3 convolutions of at least 48 channels may be computed by winograd.py: inf and NaN in x then also
-    reach outputs one pixel further away.
+    In float32, dense 3×3 convolutions of at least 48 channels may be computed by winograd.py: inf and NaN in x then
+    also reach outputs one pixel further away.
 
     Args:
         size: the spatial size of y.

@@ -62,7 +62,7 @@ class Grid(NamedTuple):
 def grid(taps: Taps, shape_x: tuple[int, ...], shape_y: tuple[int, ...]) -> Grid | None:
     """Return the tiles for images x and y (H, W, C), or None unless the taps are a 3×3 square that reaches x."""
     top, left = min(taps)
-    if len(taps) != 9 or {*taps} != {(top + i, left + j) for i in range(3) for j in range(3)}:
+    if {*taps} != {(top + i, left + j) for i in range(3) for j in range(3)}:
         return None
     if not (-3 < top < shape_x[0] and -3 < left < shape_x[1]):
         return None
