@@ -53,7 +53,7 @@ class InvertibleConv(Bijection):
         s = self.sign * exp(self.log_s)
         if not np.all((s.value != 0) & np.isfinite(s.value)):
             raise ValueError(f"w: expected an invertible matrix, got diagonal {s.value}; has training diverged?")
-        lower, upper = where(below, self.lower, 0) + eye, where(below.T, self.upper, 0) + s * eye
+        lower, upper = where(below, self.lower, eye), where(below.T, self.upper, s * eye)
         return matmul(lower[self.order], upper)
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
