@@ -109,22 +109,22 @@ def accumulate(
 ) -> None:
     """Add the contribution of the edge tensor → parent to the parent's adjoint.
 
-    The first contribution is stored without a copy: it may be the cotangent itself, or a view of it. The second is
-    added to it in a new array, which is `owned` by this backward pass, so later ones are added in place.
+    The first contribution is stored without a copy: it may be the cotangent itself, or a view of it, so the second is
+    added to it in a new array. That array, or a first contribution from an `IndexVJP`, is `owned` by this backward
+    pass, so later ones are added in place.
     """
     key = id(parent)
     if key in owned and isinstance(vjp, IndexVJP):
         adjoints[key].value[vjp.key] += adjoint.value
         return
     contribution = _call_vjp(vjp, adjoint, tensor, parent)
-    if key not in adjoints:
-        adjoints[key] = contribution
-    elif key in owned:
+    if key in owned:
         adjoints[key].value += contribution.value
-    else:
-        adjoints[key] = adjoints[key] + contribution
-        if not is_grad_enabled():
-            owned.add(key)
+        return
+    is_new = key in adjoints or isinstance(vjp, IndexVJP)
+    adjoints[key] = adjoints[key] + contribution if key in adjoints else contribution
+    if is_new and not is_grad_enabled():
+        owned.add(key)
 
 
 def _call_vjp(vjp: VJP, adjoint: Tensor, tensor: Tensor, parent: Tensor) -> Tensor:
