@@ -254,10 +254,10 @@ def _correlate(x: Array, y: Array, z: Grid, images: int, u: Array, team: Array, 
     t, s = np.zeros((2 * z.columns + 2) * z.x_channels, x.dtype), np.zeros(2 * z.columns * z.channels, x.dtype)
     v, g = np.zeros(4 * tiles * depth, x.dtype), np.zeros(4 * tiles * channels, x.dtype)
     state = flush_denormals()
-    for a in range(start // blocks, (stop + blocks - 1) // blocks):
-        first_block, last_block = max(start - a * blocks, 0), min(stop - a * blocks, blocks)
-        for first in range(0, images * z.rows, rows):
-            last = min(first + rows, images * z.rows)
+    for first in range(0, images * z.rows, rows):
+        last = min(first + rows, images * z.rows)
+        for a in range(start // blocks, (stop + blocks - 1) // blocks):  # their inputs stay in the L2 cache
+            first_block, last_block = max(start - a * blocks, 0), min(stop - a * blocks, blocks)
             for row in range(first, last):
                 i, tile = row % z.rows, (row - first) * z.columns
                 _input_rows(a, x, row, z, t)
