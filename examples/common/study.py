@@ -4,7 +4,8 @@
     out/NAME/runs/KEY.checkpoint.npz  state of an unfinished one, written by `fit`
 
 KEY has the setting, the seed, the steps and a hash of the code that trains, so results of an older version of the
-example are not reused. After every training the pictures, the table and metrics.json are written again.
+example are not reused. After every training, but at the end with --quick, the pictures, the table and metrics.json are
+written again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def study(
     seeds: int = 5,
     optional: Sequence[str] = (),
 ) -> None:
-    """Train every setting with every seed, and call `show` after each training.
+    """Train every setting with every seed, and call `show` after each training; with --quick, only after the last.
 
     Args:
         train: returns numbers, which become rows of the table, and arrays, which are kept for the pictures.
@@ -74,7 +75,8 @@ def study(
             for checkpoint in training.checkpoints():
                 checkpoint.unlink()
             report.add(training.setting, training.seed, load(training.results))
-            if time.perf_counter() - written > 5 * duration:  # pictures that are slow to draw take a sixth of the time
+            # Pictures that are slow to draw take a sixth of the time.
+            if not args.quick and time.perf_counter() - written > 5 * duration:
                 start = time.perf_counter()
                 report.write(show)
                 written = time.perf_counter()
