@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, product
 from typing import Any
+from unittest.mock import patch
 
 import numba
 import numpy as np
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from tinygen.kernels import convolution, reference
 from tinygen.kernels.convolution import conv, conv_transpose, conv_weight
-from tinygen.kernels.plans import phases, plan
+from tinygen.kernels.plans import phases, plan, plans_across_images
 from tinygen.kernels.product import product as matrix_product
 from tinygen.kernels.reference import Taps
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
@@ -103,6 +104,38 @@ def test_kernels_and_references_equal_the_literal_loop(case: Case) -> None:
         case.close(reference.conv_transpose(case.y, case.w, *args, case.size_x, *terms_x), x)
     case.close(conv_weight(case.x, case.y, *args), w)
     case.close(reference.conv_weight(case.x, case.y, *args), w)
+
+
+@given(
+    images=st.integers(1, 20),
+    size_y=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    size_x=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    channels=st.tuples(*[st.sampled_from([1, 3, 17, 35])] * 2),
+    taps=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=9),
+    stride=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_narrow_images_equal_the_definition(
+    images: int, size_y: Any, size_x: Any, channels: Any, taps: Any, stride: int, seed: int
+) -> None:
+    """If the work is large, they are computed one pixel of all images after another."""
+    case = Case(seed, images, size_x, size_y, channels, tuple(taps), stride, np.float32)
+    x, y, w = case.x.astype(float), case.y.astype(float), case.w
+    terms_y, terms_x = (case.residual_y, case.bias_y, True), (case.residual_x, case.bias_x)
+    with patch.object(convolution, "_LARGE", 0), patch.object(convolution, "GRAIN", 1):
+        ours = conv(case.x, w, case.taps, stride, case.size_y, *terms_y)
+        adjoint = conv_transpose(case.y, w, case.taps, stride, case.size_x, *terms_x)
+    case.close(ours, reference.conv(x, w, case.taps, stride, case.size_y, *terms_y))
+    case.close(adjoint, reference.conv_transpose(y, w, case.taps, stride, case.size_x, *terms_x))
+
+
+def test_large_work_on_narrow_images_is_planned_across_them() -> None:
+    case = Case(0, 33, (4, 4), (2, 2), (32, 64), tuple(product(range(-1, 3), repeat=2)), 2, np.float32)
+    with patch.object(convolution, "plans_across_images", wraps=plans_across_images) as planned:
+        ours = conv(case.x, case.w, case.taps, 2, case.size_y)
+        conv(case.x[:3], case.w, case.taps, 2, case.size_y)
+    assert planned.call_count == 1 - bool(numba.config.DISABLE_JIT)
+    case.close(ours, reference.conv(case.x.astype(float), case.w, case.taps, 2, case.size_y))
 
 
 @given(cases())

@@ -20,7 +20,7 @@ import numpy as np
 from ..arguments import explained
 from . import reference, winograd
 from .packing import pack
-from .plans import GRAIN, MOVE, Phase, Strides, join_taps, phases, plan, planar, spans, swapped
+from .plans import GRAIN, MOVE, Phase, Strides, join_taps, phases, plan, planar, plans_across_images, spans, swapped
 from .reference import Size, Taps, Term
 from .runtime.arrays import Array, as_contiguous
 from .runtime.team import run_parts
@@ -30,6 +30,9 @@ from .tile_loops import convolve, correlate, fold
 _SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least; chunks
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
+# Images y with fewer columns and at most this many pixels are computed one pixel after another, if the product of the
+# numbers of images and weights is large (chosen by timing 11 shapes on an Intel Xeon).
+_NARROW, _PIXELS, _LARGE = 4, 9, 1 << 19
 _INTEGERS = {int, *(np.dtype(code).type for code in np.typecodes["AllInteger"])}
 
 
@@ -174,15 +177,20 @@ def convolve_into(
     if stride == step == 1 and (tiles := winograd.faster(x, y, taps)):
         winograd.convolve_into(y, x, w, taps, tiles, terms, relu)
         return
-    p = plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype))
-    if p is None:
+    geometry = x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype)
+    rows = plan(taps, stride, *geometry)
+    if rows is None:
         return
-    packed = pack(w, lanes(y.dtype) * len(p.vectors))
-    strips, blocks = len(y) * p.layout.rows * p.layout.strips, len(packed)
-    by_block = strips < 2 * (1 + GRAIN // p.work)  # few pixels: split the output channels instead
-    size, work = (blocks, max(1, p.work * strips // blocks)) if by_block else (strips, p.work)
-    arguments = x.reshape(-1), packed, p.runs, *terms, relu, y.reshape(-1), p.layout, strips, by_block
-    run_parts(convolve, size, 1 + GRAIN // work, p.pixels, p.vectors, *arguments)
+    packed, (height, width) = pack(w, lanes(y.dtype) * len(rows.vectors)), rows.layout[:2]
+    images, plans = len(y), [rows]
+    if width < _NARROW and height * width <= _PIXELS and images * w.size >= _LARGE:
+        images, plans = 1, plans_across_images(taps, stride, images, *geometry)
+    for p in plans:
+        strips, blocks = images * p.layout.rows * p.layout.strips, len(packed)
+        by_block = strips < 2 * (1 + GRAIN // p.work)  # few pixels: split the output channels instead
+        size, work = (blocks, max(1, p.work * strips // blocks)) if by_block else (strips, p.work)
+        arguments = x.reshape(-1), packed, p.runs, *terms, relu, y.reshape(-1), p.layout, strips, by_block
+        run_parts(convolve, size, 1 + GRAIN // work, p.pixels, p.vectors, *arguments)
 
 
 def _correlate(w: Array, a: Array, b: Array, table: Array, strides: Strides) -> None:

@@ -89,25 +89,47 @@ def plan(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, 
         else:
             runs.append([dy, (left + dx) * channels_in, channels_in, t * channels_in])
         following = (t + 1, dy, dx + 1)
+    padded_row = (left + x_columns + right) * channels_in if left or right else 0
+    row_offsets = [dy for _, dy, _ in live] or [0]
+    x = x_rows, x_columns * channels_in, channels_in, left * channels_in, padded_row, min(row_offsets), max(row_offsets)
+    y = (phase[0] * y_columns + phase[1]) * channels, math.prod(shape_y), step * y_columns * channels, step * channels
+    return _plan_rows(runs, lanes, (rows, columns, channels, stride), x, y)
+
+
+@lru_cache(maxsize=4096)
+def plans_across_images(
+    taps: Taps, stride: int, images: int, shape_x: Shape, shape_y: Shape, phase: Phase, step: int, lanes: int
+) -> list[Plan]:
+    """Plan the same, one pixel p of all images after another: the row of each plan has this pixel of every image.
+
+    In a narrow image a tile has few pixels. Here it has many, and taps that miss the image cost nothing.
+    """
+    (height, width, channels_in), (y_rows, y_columns, channels) = shape_x, shape_y
+    found = []
+    for i in range(-((phase[0] - y_rows) // step)):
+        for j in range(-((phase[1] - y_columns) // step)):
+            runs = []
+            for t, (dy, dx) in enumerate(taps):
+                row, column = stride * i + dy, stride * j + dx
+                if 0 <= row < height and 0 <= column < width:
+                    runs.append([0, (row * width + column) * channels_in, channels_in, t * channels_in])
+            first = ((step * i + phase[0]) * y_columns + step * j + phase[1]) * channels
+            x, y = (1, 0, math.prod(shape_x), 0, 0, 0, 0), (first, 0, 0, math.prod(shape_y))
+            found.append(_plan_rows(runs, lanes, (1, images, channels, 1), x, y))
+    return found
+
+
+def _plan_rows(
+    runs: list[list[int]], lanes: int, sizes: tuple[int, ...], x: tuple[int, ...], y: tuple[int, ...]
+) -> Plan:
+    """Divide rows into strips and tiles; sizes, x and y are the fields of `Layout` before and after the strips."""
+    _, columns, channels, _ = sizes
     pixels = _tile_pixels(columns)
     strips = -(-columns // (8 * pixels))
     strip = -(-columns // (strips * pixels)) * pixels  # of nearly equal length, for threads to share
-    padded_row = (left + x_columns + right) * channels_in if left or right else 0
-    row_offsets = [dy for _, dy, _ in live] or [0]
-    x = (
-        x_rows,
-        x_columns * channels_in,
-        channels_in,
-        left * channels_in,
-        padded_row,
-        min(row_offsets),
-        max(row_offsets),
-    )
-    y = ((phase[0] * y_columns + phase[1]) * channels, math.prod(shape_y), step * y_columns * channels, step * channels)
-    layout = Layout(rows, columns, channels, stride, strips, strip, *x, *y)
-    work = 1 + min(columns, strip) * (len(live) * channels_in + MOVE) * channels
-    vectors = 1 if channels <= lanes else 2
-    return Plan((0,) * pixels, (0,) * vectors, np.array(runs, np.int64).reshape(-1, 4), layout, work)
+    work = 1 + min(columns, strip) * (sum(run[2] for run in runs) + MOVE) * channels
+    table, vectors = np.array(runs, np.int64).reshape(-1, 4), 1 if channels <= lanes else 2
+    return Plan((0,) * pixels, (0,) * vectors, table, Layout._make((*sizes, strips, strip, *x, *y)), work)
 
 
 class Strides(NamedTuple):
