@@ -24,7 +24,7 @@ from .tensor import PRIMITIVES, VJP, Tensor, TensorLike, node
 
 @dataclass(frozen=True)
 class IndexVJP:
-    """The VJP of x[key]: zero outside `key`, which selects no element twice.
+    """The VJP of x[key]: a new array, zero outside `key`, which selects no element twice.
 
     If x already has an adjoint, `accumulate` adds the cotangent at `key` in place. The gradient of n slices then takes
     time proportional to the size of x; with a full array of zeros for each slice it would take n times as long.
@@ -110,8 +110,8 @@ def accumulate(
     """Add the contribution of the edge tensor → parent to the parent's adjoint.
 
     The first contribution is stored without a copy: it may be the cotangent itself, or a view of it, so the second is
-    added to it in a new array. That array, or a first contribution from an `IndexVJP`, is `owned` by this backward
-    pass, so later ones are added in place.
+    added to it in a new array. This backward pass owns that array, and a first contribution from an `IndexVJP`, and
+    adds later contributions to it in place.
     """
     key = id(parent)
     if key in owned and isinstance(vjp, IndexVJP):
@@ -121,9 +121,9 @@ def accumulate(
     if key in owned:
         adjoints[key].value += contribution.value
         return
-    is_new = key in adjoints or isinstance(vjp, IndexVJP)
+    allocated = key in adjoints or isinstance(vjp, IndexVJP)
     adjoints[key] = adjoints[key] + contribution if key in adjoints else contribution
-    if is_new and not is_grad_enabled():
+    if allocated and not is_grad_enabled():
         owned.add(key)
 
 
