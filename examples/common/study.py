@@ -4,8 +4,8 @@
     out/NAME/runs/KEY.checkpoint.npz  state of an unfinished one, written by `fit`
 
 KEY has the setting, the seed, the steps and a hash of the code that trains, so results of an older version of the
-example are not reused. After every training, but at the end with --quick, the pictures, the table and metrics.json are
-written again.
+example are not reused. The pictures, the table and metrics.json are written again after each training, or once at the
+end with --quick.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def study(
             for checkpoint in training.checkpoints():
                 checkpoint.unlink()
             report.add(training.setting, training.seed, load(training.results))
-            # Pictures that are slow to draw take a sixth of the time.
+            # Spend at most about a sixth of the time on drawing.
             if not args.quick and time.perf_counter() - written > 5 * duration:
                 start = time.perf_counter()
                 report.write(show)

@@ -91,6 +91,12 @@ def test_interrupted_run_goes_on_and_ends_like_an_uninterrupted_one(script: Path
     assert not list((script.parent / "parts" / "runs").glob("*checkpoint*"))
 
 
+def test_quick_draws_once_at_the_end(script: Path) -> None:
+    script.write_text(EXAMPLE.replace("def show(report):", "def show(report):\n    print('drawn')"), "utf-8")
+    assert run(script, "quick", "--quick").stdout.count("drawn") == 1
+    assert run(script, "whole").stdout.count("drawn") >= 2  # after the first training and at the end
+
+
 def test_other_code_or_steps_train_again_but_other_text_does_not(script: Path) -> None:
     before = fingerprint(script)
     script.write_text(EXAMPLE.replace("def show(report):", "def show(report):  # a comment\n    print()"), "utf-8")
