@@ -133,7 +133,9 @@ def test_large_work_on_narrow_images_is_planned_across_them() -> None:
     case = Case(0, 33, (4, 4), (2, 2), (32, 64), tuple(product(range(-1, 3), repeat=2)), 2, np.float32)
     with patch.object(convolution, "plans_across_images", wraps=plans_across_images) as planned:
         ours = conv(case.x, case.w, case.taps, 2, case.size_y)
-        conv(case.x[:3], case.w, case.taps, 2, case.size_y)
+        conv(case.x[:8], case.w, case.taps, 2, case.size_y)  # little work
+        conv(case.x, case.w, case.taps, 1, (4, 4))  # four columns
+        matrix_product(np.zeros((2, 1024), np.float32), np.zeros((1024, 1024), np.float32))  # two rows of one image
     assert planned.call_count == 1 - bool(numba.config.DISABLE_JIT)
     case.close(ours, reference.conv(case.x.astype(float), case.w, case.taps, 2, case.size_y))
 

@@ -85,8 +85,8 @@ SHAPES = (8, 13, 12, 50), (8, 13, 12, 70), (9, 50, 70)
 def test_large_convolutions_use_it_and_equal_the_tile_loops(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y, w = normal(0, *SHAPES)
     fast = CALLS[name](x, y, w)
-    grids, faster = [], winograd.faster
-    monkeypatch.setattr(winograd, "faster", lambda *arguments: grids.append(faster(*arguments)))
+    grids, choose = [], winograd.grid_if_faster
+    monkeypatch.setattr(winograd, "grid_if_faster", lambda *arguments: grids.append(choose(*arguments)))
     plain = CALLS[name](x, y, w)  # append returns None
     assert [z and (z.rows, z.columns) for z in grids] == [(7, 6)]
     assert not np.array_equal(fast, plain)  # another algorithm rounds in another way
@@ -119,20 +119,24 @@ def test_large_convolutions_use_it_and_equal_the_tile_loops(name: str, monkeypat
 )
 def test_other_convolutions_do_not_use_it(taps: Any, size: int, channels: int, dtype: Any) -> None:
     x, y = np.zeros((32, size, size, 64), dtype), np.zeros((32, size, size, channels), dtype)
-    assert winograd.faster(x, y, taps) is None
+    assert winograd.grid_if_faster(x, y, taps) is None
 
 
 def test_uses_it_from_48_channels_and_256_tiles_on() -> None:
     x, y = np.zeros((4, 16, 16, 48), np.float32), np.zeros((4, 16, 16, 64), np.float32)
-    assert winograd.faster(x, y, SQUARE) is not None
-    assert winograd.faster(y, x, SQUARE) is not None
-    assert winograd.faster(x[:3], y[:3], SQUARE) is None
+    assert winograd.grid_if_faster(x, y, SQUARE) is not None
+    assert winograd.grid_if_faster(y, x, SQUARE) is not None
+    assert winograd.grid_if_faster(x[:3], y[:3], SQUARE) is None
 
 
 def test_strided_convolutions_equal_the_definition() -> None:
     x, y, w = normal(1, (8, 26, 26, 64), (8, 13, 13, 64), (9, 64, 64))
     np.testing.assert_allclose(conv(x, w, SQUARE, 2, (13, 13)), reference.conv(x, w, SQUARE, 2, (13, 13)), **BOUND)
     np.testing.assert_allclose(conv_weight(x, y, SQUARE, 2), reference.conv_weight(x, y, SQUARE, 2), **BOUND)
+    # Each of the four phases of a transposed 6×6 convolution of stride 2 has the taps of a dense 3×3 one.
+    taps, (w,) = tuple(product(range(-2, 4), repeat=2)), normal(2, (36, 64, 64))
+    ours, exact = (f(y, w, taps, 2, (26, 26)) for f in (conv_transpose, reference.conv_transpose))
+    np.testing.assert_allclose(ours, exact, **BOUND)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -150,14 +154,30 @@ def test_results_do_not_depend_on_threads(name: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nan_and_inf_reach_every_output_that_reads_them_and_only_their_tiles(value: float) -> None:
+def test_nan_and_inf_reach_exactly_the_outputs_that_read_them(value: float) -> None:
     x, w = normal(3, (4, 16, 16, 64), (9, 64, 64))
     x[1, 6, 9] = value
-    z = winograd.grid(SQUARE, x.shape[1:], x.shape[1:])
+    finite = np.isfinite(conv(x, w, SQUARE, 1, (16, 16)))
+    expected = np.ones_like(finite)
+    expected[1, 5:8, 8:11] = False
+    np.testing.assert_array_equal(finite, expected)
+    assert not np.isfinite(conv_weight(x, x, SQUARE, 1)).any()
+
+
+def test_inf_and_overflow_are_silent_as_in_other_kernels() -> None:
+    with np.errstate(all="raise"):
+        for value in np.inf, 3e38:
+            x, w = normal(4, (4, 16, 16, 64), (9, 64, 64))
+            w[4, 0], x[0, 0, 0] = value, value
+            assert not np.isfinite(conv(x, w, SQUARE, 1, (16, 16))).all()
+            assert not np.isfinite(conv_weight(x, x, SQUARE, 1)).all()
+
+
+def test_offsets_of_other_integer_types() -> None:
+    x, w = normal(5, (4, 16, 16, 64), (9, 64, 64))
+    taps: Any = tuple((np.int8(i), np.int8(j)) for i, j in SQUARE)
+    winograd.grid.cache_clear()  # equal tuples of another type have the same hash
+    np.testing.assert_array_equal(conv(x, w, taps, 1, (16, 16)), conv(x, w, SQUARE, 1, (16, 16)))
+    z = winograd.grid_if_faster(x, x, taps)
     assert z is not None
-    y = np.empty_like(x)
-    winograd.convolve_into(y, x, w, SQUARE, z, flat_terms(None, None, y.shape, y.dtype), False)
-    finite: Array = np.asarray(np.isfinite(y).all(3))
-    assert not finite[1, 5:8, 8:11].any()
-    finite[1, 4:8, 8:12] = True  # the tiles that read the pixel start at even rows and columns
-    assert finite.all()
+    assert {*map(type, z)} == {int}

@@ -4,8 +4,8 @@
 
 A mask, a causal shift or a dilation only changes the offsets, so a masked tap costs nothing. reference.py defines the
 three in NumPy; plans.py computes addresses; tile_loops.py has the loops. Direct loops over taps are 1.3–3 times as fast
-as im2col and BLAS: they read every element once and write nothing but the result. Dense 3×3 convolutions of many
-channels take fewer multiplications by winograd.py.
+as im2col and BLAS: they read every element once and write nothing but the result. winograd.py computes dense 3×3
+convolutions of many channels in fewer multiplications.
 
 Checked by: tests/kernels/test_convolution.py
 """
@@ -30,8 +30,8 @@ from .tile_loops import convolve, correlate, fold
 _SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least; chunks
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
-# Images y with fewer columns and at most this many pixels are computed one pixel after another, if the product of the
-# numbers of images and weights is large (chosen by timing 11 shapes on an Intel Xeon).
+# At least _NARROW images y of fewer columns than this and at most _PIXELS pixels are computed one pixel at a time,
+# across the batch, if images · weights ≥ _LARGE (Intel Xeon: python -m benchmarks.algorithms).
 _NARROW, _PIXELS, _LARGE = 4, 9, 1 << 19
 _INTEGERS = {int, *(np.dtype(code).type for code in np.typecodes["AllInteger"])}
 
@@ -50,8 +50,7 @@ def conv(
     """Convolution: y(p) = residual + bias + Σₜ x(s·p + oₜ) wₜ; with `relu`, max(y, 0).
 
     Where taps cross the left or right end of a row, zeros are multiplied by weights: a weight of inf gives NaN there.
-    In float32, dense 3×3 convolutions of at least 48 channels may be computed by winograd.py: inf and NaN in x then
-    also reach outputs one pixel further away.
+    Large dense 3×3 convolutions in float32 use Winograd's algorithm (winograd.py): inf may then give NaN.
 
     Args:
         size: the spatial size of y.
@@ -113,6 +112,7 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     """Correlation of x and y at each tap, the adjoint of `conv` in w: wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) over all images.
 
     Where taps of few channels cross the left or right end of a row, zeros are multiplied by y: inf gives NaN there.
+    Large dense 3×3 ones in float32 use Winograd's algorithm (winograd.py): inf and NaN then reach all nine taps.
 
     Shapes: x (N, H, W, C_in) or (N, T, C_in); y (N, H′, W′, C_out) or (N, T′, C_out); w (taps, C_in, C_out).
     Raises: TypeError unless x and y are both float32 or both float64; ValueError if shapes do not match.
@@ -132,7 +132,7 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
 
 def correlate_into(w: Array, x: Array, y: Array, taps: Taps, stride: int) -> None:
     """wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) for images x, y (N, H, W, C), neither empty. w (taps, C_in, C_out) is all zeros."""
-    if stride == 1 and (tiles := winograd.faster(x, y, taps)):
+    if stride == 1 and (tiles := winograd.grid_if_faster(x, y, taps)):
         winograd.correlate_into(w, x, y, taps, tiles)
         return
     per_vector, channels_out = lanes(x.dtype), y.shape[-1]
@@ -174,7 +174,7 @@ def convolve_into(
     phase: Phase = (0, 0), step: int = 1,
 ) -> None:  # fmt: skip
     """y(step·p + phase) = residual + bias + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
-    if stride == step == 1 and (tiles := winograd.faster(x, y, taps)):
+    if stride == step == 1 and (tiles := winograd.grid_if_faster(x, y, taps)):
         winograd.convolve_into(y, x, w, taps, tiles, terms, relu)
         return
     geometry = x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype)
@@ -183,7 +183,7 @@ def convolve_into(
         return
     packed, (height, width) = pack(w, lanes(y.dtype) * len(rows.vectors)), rows.layout[:2]
     images, plans = len(y), [rows]
-    if width < _NARROW and height * width <= _PIXELS and images * w.size >= _LARGE:
+    if width < _NARROW <= images and height * width <= _PIXELS and images * w.size >= _LARGE:
         images, plans = 1, plans_across_images(taps, stride, images, *geometry)
     for p in plans:
         strips, blocks = images * p.layout.rows * p.layout.strips, len(packed)

@@ -100,9 +100,9 @@ def plan(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, 
 def plans_across_images(
     taps: Taps, stride: int, images: int, shape_x: Shape, shape_y: Shape, phase: Phase, step: int, lanes: int
 ) -> list[Plan]:
-    """Plan the same, one pixel p of all images after another: the row of each plan has this pixel of every image.
+    """Plan the same convolution with one plan per pixel p, in which the images are the columns of a single row.
 
-    In a narrow image a tile has few pixels. Here it has many, and taps that miss the image cost nothing.
+    Tiles are then filled where the rows of y are too short, and taps that miss the image are skipped.
     """
     (height, width, channels_in), (y_rows, y_columns, channels) = shape_x, shape_y
     found = []
@@ -114,6 +114,7 @@ def plans_across_images(
                 if 0 <= row < height and 0 <= column < width:
                     runs.append([0, (row * width + column) * channels_in, channels_in, t * channels_in])
             first = ((step * i + phase[0]) * y_columns + step * j + phase[1]) * channels
+            # One row, read in place; from one pixel of it to the next is a whole image.
             x, y = (1, 0, math.prod(shape_x), 0, 0, 0, 0), (first, 0, 0, math.prod(shape_y))
             found.append(_plan_rows(runs, lanes, (1, images, channels, 1), x, y))
     return found

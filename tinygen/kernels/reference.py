@@ -18,6 +18,7 @@ Taps = tuple[tuple[int, ...], ...]
 Size = tuple[int, ...]
 Slices = tuple[slice, ...]
 Term = Array | None  # added to the output
+SERIAL_BLAS = 1 << 18  # multiply-adds up to which OpenBLAS uses one thread (its GEMM_MULTITHREAD_THRESHOLD is 4)
 
 
 def overlap(offset: tuple[int, ...], stride: int, size_x: Size, size_y: Size) -> tuple[Slices, Slices]:
@@ -79,9 +80,6 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
         at, source = overlap(offset, stride, x.shape[1:-1], y.shape[1:-1])
         matrix += np.tensordot(x[:, *source], y[:, *at], axes=(pixels, pixels))
     return w
-
-
-SERIAL_BLAS = 1 << 18  # multiply-adds up to which OpenBLAS uses one thread (its GEMM_MULTITHREAD_THRESHOLD is 4)
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -10,9 +10,10 @@ Two outputs y of a filter g with three taps, from four inputs d, take four multi
 In two dimensions, a tile of 2×2 outputs is Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ D B)] A, where D are 4×4 inputs. With channels, each
 of the 16 products is a matrix product over the input channels, for many tiles at once. The adjoint in g is
 
-    ḡ = Gᵀ [Σ (Bᵀ D B)ᵀ (A Ȳ Aᵀ)] G, summed over all tiles
+    ḡ = Gᵀ [Σ (Bᵀ D B) ⊙ (A Ȳ Aᵀ)] G, where the sum is over all tiles
 
-An input of inf or NaN gives NaN in all outputs of the tiles that read it, up to two pixels away.
+Rounding errors are relative to the largest of a tile's 16 inputs. NaN propagates as in the definition, but inf may give
+NaN, and in ḡ an inf or NaN of D or Ȳ reaches all nine taps.
 
 Source: Lavin & Gray, "Fast algorithms for convolutional neural networks", 2016, section 4.1.
 Checked by: tests/kernels/test_winograd.py
@@ -38,8 +39,9 @@ _GG = np.kron(_G, _G)  # (16, 9): maps a flattened g to G g Gᵀ
 _FIRST, _SECOND = (0, 1, 2, 1), (2, 2, 1, 3)  # row a of Bᵀ d is d[_FIRST[a]] ± d[_SECOND[a]], with + for a = 1
 _TALL, _TWO = (0,) * TILE_ROWS[0], (0,) * 2  # register tiles have many rows and two vectors
 _HEIGHT, _WIDTH = len(_TALL), len(_TWO) * lanes(np.dtype(np.float32))
-_CHUNK = 64  # tiles that are transformed together, so that they stay in the L2 cache
-# With fewer channels or tiles, or if many outputs of the tiles are outside of y, the transforms take too long.
+_CHUNK = 64  # tiles that are transformed together; with 64 channels, their two arrays of 256 KiB stay in the L2 cache
+# Minimum numbers of channels and tiles, and maximum ratio of the tiles' outputs to those of y: beyond these, the
+# transforms cost more than they save (Intel Xeon, AVX-512 and AVX2: python -m benchmarks.algorithms).
 _CHANNELS, _TILES, _WASTE = 48, 256, 1.2
 
 
@@ -61,7 +63,7 @@ class Grid(NamedTuple):
 @lru_cache(maxsize=4096)
 def grid(taps: Taps, shape_x: tuple[int, ...], shape_y: tuple[int, ...]) -> Grid | None:
     """Return the tiles for images x and y (H, W, C), or None unless the taps are a 3×3 square that reaches x."""
-    top, left = min(taps)
+    top, left = map(int, min(taps))
     if {*taps} != {(top + i, left + j) for i in range(3) for j in range(3)}:
         return None
     if not (-3 < top < shape_x[0] and -3 < left < shape_x[1]):
@@ -69,11 +71,8 @@ def grid(taps: Taps, shape_x: tuple[int, ...], shape_y: tuple[int, ...]) -> Grid
     return Grid(-(-shape_y[0] // 2), -(-shape_y[1] // 2), top, left, *shape_y, *shape_x)
 
 
-def faster(x: Array, y: Array, taps: Taps) -> Grid | None:
-    """Return the tiles if this is faster than the tile loops for images x and y (N, H, W, C), else None.
-
-    The limits were chosen on an Intel Xeon by timing 22 shapes, with AVX-512 and with AVX2.
-    """
+def grid_if_faster(x: Array, y: Array, taps: Taps) -> Grid | None:
+    """Return the tiles of images y (N, H, W, C) if this algorithm is faster than the tile loops, else None."""
     if len(taps) != 9 or min(x.shape[3], y.shape[3]) < _CHANNELS or not x.dtype == y.dtype == np.float32:
         return None
     z = grid(taps, x.shape[1:], y.shape[1:])
@@ -85,8 +84,7 @@ def faster(x: Array, y: Array, taps: Taps) -> Grid | None:
 def convolve_into(y: Array, x: Array, w: Array, taps: Taps, z: Grid, terms: tuple[Array, Array], relu: bool) -> None:
     """y(p) = residual + bias + Σₜ x(p + oₜ) wₜ for images x, y (N, H, W, C); with `relu`, max(y, 0). All float32."""
     transposed = w.swapaxes(1, 2).flags.c_contiguous
-    g = (w.swapaxes(1, 2) if transposed else w)[np.argsort(_order(taps))]
-    u = _multiply(_GG, g)
+    u = _multiply(_GG, (w.swapaxes(1, 2) if transposed else w)[_raster(taps)])
     packed = pack(u.swapaxes(1, 2) if transposed else u, _WIDTH)
     work = 16 * z.columns * z.channels * z.x_channels
     run_parts(_convolve, len(y) * z.rows, 1 + GRAIN // work, x.reshape(-1), packed, *terms, relu, y.reshape(-1), z)
@@ -98,22 +96,22 @@ def correlate_into(w: Array, x: Array, y: Array, taps: Taps, z: Grid) -> None:
     u = np.zeros((16, depth, blocks * _WIDTH), x.dtype)
     work = 4 * len(x) * z.rows * z.columns * depth * _WIDTH
     run_parts(_correlate, 4 * blocks, 1 + GRAIN // work, x.reshape(-1), y.reshape(-1), z, len(x), u)
-    w[...] = _multiply(_GG.T, u)[_order(taps), : z.x_channels, : z.channels]
+    w[_raster(taps)] = _multiply(_GG.T, u)[:, : z.x_channels, : z.channels]
 
 
 @lru_cache(maxsize=4096)
-def _order(taps: Taps) -> list[int]:
-    """Return the position of each tap in raster order."""
-    raster = sorted(taps)
-    return [raster.index(tap) for tap in taps]
+def _raster(taps: Taps) -> Array:
+    """Return the indices of the taps in raster order."""
+    return np.array(sorted(range(9), key=taps.__getitem__))
 
 
 def _multiply(matrix: Array, g: Array) -> Array:
     """Multiply the first axis of g by a matrix, in pieces for which OpenBLAS uses one thread."""
     flat, step = g.reshape(len(g), -1), SERIAL_BLAS // matrix.size
     y = np.empty((len(matrix), flat.shape[1]), g.dtype)
-    for i in range(0, flat.shape[1], step):
-        np.matmul(matrix, flat[:, i : i + step], out=y[:, i : i + step])
+    with np.errstate(over="ignore", invalid="ignore"):  # as in the kernels
+        for i in range(0, flat.shape[1], step):
+            np.matmul(matrix, flat[:, i : i + step], out=y[:, i : i + step])
     return y.reshape(len(matrix), *g.shape[1:])
 
 
@@ -241,7 +239,7 @@ def _cotangent_columns(s: Array, z: Grid, g: Array, at: int, pitch: int, section
 
 @compiled
 def _correlate(x: Array, y: Array, z: Grid, images: int, u: Array, team: Array, size: int) -> None:
-    """u = Σ (Bᵀ D B)ᵀ (A Y Aᵀ) over the tiles of all images, for a part of the rows a and blocks of channels of y.
+    """u = Σ (Bᵀ D B) ⊙ (A Y Aᵀ) over the tiles of all images, for a part of the rows a and blocks of channels of y.
 
     x, y: flat images.  u: (16, channels_in, channels_out), multiples of a register tile; all zeros before.
     """

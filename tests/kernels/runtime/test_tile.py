@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-# One image and one dtype, so that few kernels are compiled; 35 and 20 channels leave the last vector partly empty.
+# One dtype, so that few kernels are compiled; 35 and 20 channels leave the last vector partly empty.
 PROGRAM = """
 from itertools import product
 import numpy as np
 from tinygen import kernels
-from tinygen.kernels import reference, tile_loops
+from tinygen.kernels import reference, tile_loops, winograd
 from tinygen.kernels.runtime import tile
 
 rng, taps, size = np.random.default_rng(0), tuple(product((-1, 0, 1), repeat=2)), (7, 7)
@@ -25,7 +25,11 @@ for name, args in (
 ):
     # Sums of up to 320 products of order 1, in float32 and in another order.
     np.testing.assert_allclose(getattr(kernels, name)(*args), getattr(reference, name)(*args), rtol=1e-5, atol=1e-4)
-hits = sum(sum(kernel.stats.cache_hits.values()) for kernel in (tile_loops.convolve, tile_loops.correlate))
+x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 16, 16, 64), (9, 64, 64)))
+for name, args in ("conv", (x, w, taps, 1, (16, 16))), ("conv_weight", (x, x, taps, 1)):  # by Winograd's algorithm
+    np.testing.assert_allclose(getattr(kernels, name)(*args), getattr(reference, name)(*args), rtol=1e-4, atol=1e-3)
+compiled = tile_loops.convolve, tile_loops.correlate, winograd._convolve, winograd._correlate
+hits = min(sum(kernel.stats.cache_hits.values()) for kernel in compiled)
 print(tile.VECTOR_BYTES, "hits" if hits else "misses")
 """
 

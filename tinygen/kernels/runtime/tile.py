@@ -17,7 +17,7 @@ GFLOP/s on a core that reaches 100 with tiles).
 Numba's cache finds them; a kernel that closes over an intrinsic would be compiled again in every process. Arrays are
 flat and C-contiguous, float32 or float64; addresses count elements and are not checked.
 
-Checked by: tests/kernels/runtime/test_tile.py, tests/kernels/test_convolution.py, tests/kernels/test_packing.py
+Checked by: tests/kernels/runtime/test_tile.py and the tests of convolution, winograd and packing in tests/kernels
 """
 
 import os
@@ -140,7 +140,7 @@ def zeros(typing: Any, rows: Any, vectors: Any, like: Any) -> Any:
 
 
 def _accumulate(tile: Any, y: Any, combine: str) -> tuple[Any, Callable[..., Any]]:
-    """Return the signature and the code generator of an operation with a tile in memory: fadd or fsub."""
+    """Return the signature and the code generator of `add` ("fadd") or `subtract` ("fsub")."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         acc, array, q, stride, width = arguments

@@ -1,0 +1,61 @@
+"""Convolutions with and without the algorithm for their shape: Winograd's, or one pixel at a time across the batch.
+
+    python -m benchmarks.algorithms [--threads N]
+
+The limits from which on each is used, in kernels/winograd.py and kernels/convolution.py, follow from these tables. A
+cell has the time of the tile loops, that of the algorithm, and their ratio: below 1, the algorithm is faster.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
+
+import numpy as np
+
+from benchmarks.timing import median_milliseconds, parse_arguments
+from tinygen.kernels import conv, conv_transpose, conv_weight, convolution, winograd
+from tinygen.kernels.runtime.arrays import Array
+
+SQUARE = tuple(product((-1, 0, 1), repeat=2))
+# Images, side, channels of x and of y
+DENSE = [
+    *((n, 8, 64, 64) for n in (4, 8, 16, 64)), *((64, side, 64, 64) for side in (3, 4, 5, 6, 7, 9, 13, 28)),
+    *((64, 8, n, n) for n in (32, 48)), (64, 8, 32, 64), (64, 8, 64, 32), (4, 16, 128, 128), (16, 8, 256, 256),
+]  # fmt: skip
+NARROW = [*((64, 2, n, n) for n in (16, 32, 64)), (16, 2, 64, 64), (64, 3, 64, 64), (64, 3, 16, 16), (64, 1, 64, 64)]
+Shape = tuple[int, int, int, int]
+NEVER = 1 << 62
+
+
+def cells(shape: Shape, tiles: int, work: int) -> Iterator[str]:
+    """Yield the times of the three convolutions without an algorithm and with those that these limits allow."""
+    (n, side, n_in, n_out), rng = shape, np.random.default_rng(0)
+    x, y = (rng.standard_normal((n, side, side, channels), np.float32) for channels in (n_in, n_out))
+    w = rng.standard_normal((9, n_in, n_out), np.float32)
+
+    def limited(call: Callable[[], Array], tiles: int, work: int) -> Array:
+        winograd._TILES, convolution._LARGE = tiles, work
+        return call()
+
+    for call in (
+        partial(conv, x, w, SQUARE, 1, (side, side)),
+        partial(conv_transpose, y, w, SQUARE, 1, (side, side)),
+        partial(conv_weight, x, y, SQUARE, 1),
+    ):
+        calls = {"loops": partial(limited, call, NEVER, NEVER), "algorithm": partial(limited, call, tiles, work)}
+        times = median_milliseconds(calls)
+        yield f"{times['loops']:.3f} → {times['algorithm']:.3f}, {times['algorithm'] / times['loops']:.2f}"
+
+
+def main() -> None:
+    parse_arguments(__doc__)
+    winograd._CHANNELS, winograd._WASTE = 1, np.inf
+    for title, shapes, tiles, work in ("Winograd", DENSE, 0, NEVER), ("across images", NARROW, NEVER, 0):
+        print(f"\n| {title}, ms | forward | adjoint in x | adjoint in w |\n|---|---|---|---|")
+        for shape in shapes:
+            n, side, n_in, n_out = shape
+            print(f"| {n} × {side}², {n_in}→{n_out} |", " | ".join(cells(shape, tiles, work)), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
