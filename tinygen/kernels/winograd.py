@@ -42,7 +42,7 @@ _HEIGHT, _WIDTH = len(_TALL), len(_TWO) * lanes(np.dtype(np.float32))
 _CHUNK = 64  # tiles that are transformed together; with 64 channels, their two arrays of 256 KiB stay in the L2 cache
 # Minimum numbers of channels and tiles, and maximum ratio of the tiles' outputs to those of y: beyond these, the
 # transforms cost more than they save (Intel Xeon, AVX-512 and AVX2: python -m benchmarks.algorithms).
-_CHANNELS, _TILES, _WASTE = 48, 256, 1.2
+_CHANNELS, _TILES, _WASTE = 48, 256, 1.25
 
 
 class Grid(NamedTuple):
