@@ -24,7 +24,7 @@ from .tensor import PRIMITIVES, VJP, Tensor, TensorLike, node
 
 @dataclass(frozen=True)
 class IndexVJP:
-    """The VJP of x[key]: a new array, zero outside `key`, which selects no element twice.
+    """The VJP of x[key]: zero outside `key`, which selects no element twice.
 
     If x already has an adjoint, `accumulate` adds the cotangent at `key` in place. The gradient of n slices then takes
     time proportional to the size of x; with a full array of zeros for each slice it would take n times as long.
@@ -109,22 +109,22 @@ def accumulate(
 ) -> None:
     """Add the contribution of the edge tensor → parent to the parent's adjoint.
 
-    The first contribution is stored without a copy: it may be the cotangent itself, or a view of it, so the second is
-    added to it in a new array. This backward pass owns that array, and a first contribution from an `IndexVJP`, and
-    adds later contributions to it in place.
+    The first contribution is stored without a copy: it may be the cotangent itself, or a view of it. The second is
+    added to it in a new array, which is `owned` by this backward pass, so later ones are added in place.
     """
     key = id(parent)
     if key in owned and isinstance(vjp, IndexVJP):
         adjoints[key].value[vjp.key] += adjoint.value
         return
     contribution = _call_vjp(vjp, adjoint, tensor, parent)
-    if key in owned:
+    if key not in adjoints:
+        adjoints[key] = contribution
+    elif key in owned:
         adjoints[key].value += contribution.value
-        return
-    allocated = key in adjoints or isinstance(vjp, IndexVJP)
-    adjoints[key] = adjoints[key] + contribution if key in adjoints else contribution
-    if allocated and not is_grad_enabled():
-        owned.add(key)
+    else:
+        adjoints[key] = adjoints[key] + contribution
+        if not is_grad_enabled():
+            owned.add(key)
 
 
 def _call_vjp(vjp: VJP, adjoint: Tensor, tensor: Tensor, parent: Tensor) -> Tensor:
