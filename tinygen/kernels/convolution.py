@@ -50,7 +50,8 @@ def conv(
     """Convolution: y(p) = residual + bias + Σₜ x(s·p + oₜ) wₜ; with `relu`, max(y, 0).
 
     Where taps cross the left or right end of a row, zeros are multiplied by weights: a weight of inf gives NaN there.
-    Large dense 3×3 convolutions in float32 use Winograd's algorithm (winograd.py): inf may then give NaN.
+    Large dense 3×3 convolutions in float32 use Winograd's algorithm (winograd.py): inf may then give NaN, and the last
+    bits of an example depend on whether the batch is large.
 
     Args:
         size: the spatial size of y.
