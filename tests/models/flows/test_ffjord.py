@@ -17,7 +17,7 @@ from tinygen.autograd import Array, Tensor, TensorLike, grad, no_grad
 from tinygen.bijections import ContinuousFlow, Flow
 from tinygen.models import FFJORD
 from tinygen.models.flows.ffjord import MLPAtTime, Noise, TimeDependentLinear, TimeDependentMLP, hutchinson_noise
-from tinygen.ode import Adaptive, FixedStep, Solution, Solver
+from tinygen.ode import DORMAND_PRINCE, Adaptive, FixedStep, Solution, Solver
 from tinygen.testing import check_invertible, check_log_det, check_normalised_density, check_parameter_grads
 
 TIGHT = Adaptive(1e-9, 1e-9)
@@ -31,13 +31,14 @@ def small(dim: int = 2, seed: int = 0, scale: float = 0.7, **settings: Any) -> F
     return randomised(FFJORD(dim, rng, **{"hidden": 6, "training": FINE, "solver": FINE, **settings}), rng, scale)
 
 
-@settings(max_examples=settings().max_examples // 16)  # each example takes seconds, because of the tight tolerance
+@settings(max_examples=settings().max_examples // 16)  # each example takes seconds
 @given(size=st.sampled_from([(1, 2), (4, 0)]), seed=st.integers(0, 2**32))
 def test_inverse_and_log_det(size: tuple[int, int], seed: int) -> None:
     (dim, context), rng = size, np.random.default_rng(seed)
-    flow = small(dim, seed, context=context, solver=Adaptive(1e-11, 1e-11))
+    # Fixed steps, as adaptive ones would not be smooth in x. At this scale the error of 30 is at most 3e-9.
+    flow = small(dim, seed, scale=0.4, context=context, solver=FixedStep(30, DORMAND_PRINCE))
     x, c = rng.normal(size=(2, dim)), random_context(rng, 2, context)
-    check_invertible(flow.bijection, x, context=c, rng=rng, tolerance=1e-8)  # solver errors of 1e-11 can grow to this
+    check_invertible(flow.bijection, x, context=c, rng=rng, tolerance=1e-8)
     check_log_det(flow.bijection, x, context=c, rng=rng, tolerance=1e-6)
 
 
