@@ -1,6 +1,8 @@
 """Shared argument checks: valid arguments pass, and each error message names the argument."""
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from tinygen.checks import (
     check_event,
     check_integers,
     check_labels,
+    check_nonnegative,
     check_odd,
     check_rate,
     check_rng,
@@ -30,6 +33,7 @@ from tinygen.checks import (
         lambda: require(np.bool_(True), "x", "this", "that"),
         lambda: at_least(1, layers=1, width=np.int64(2)),  # type: ignore[arg-type]
         lambda: check_odd(3, size=3),
+        lambda: check_nonnegative(penalty=0, kinetic=np.float32(0.5)),  # type: ignore[arg-type]
         lambda: check_rate("dropout", 0.0),
         lambda: check_counts("shape", (3, 1)),
         lambda: check_array("x", np.zeros((0, 3))),
@@ -56,6 +60,11 @@ def test_accepts_valid_arguments(call: Callable[[], Any]) -> None:
         (lambda: at_least(1, layers=1, width=0), "width: expected at least 1, got 0"),
         (lambda: at_least(0, n=2.5), r"n: expected an integer, got 2\.5"),  # type: ignore[arg-type]
         (lambda: at_least(0, n="2"), "n: expected an integer, got '2'"),  # type: ignore[arg-type]
+        *[
+            (partial(check_nonnegative, first=1.0, second=value), f"second: expected a finite number .*, got {got}")
+            for value, got in ((-0.1, "-0.1"), (math.inf, "inf"), (math.nan, "nan"))
+        ],
+        (lambda: check_nonnegative(x="1"), "x: expected a finite number .*, got '1'"),  # type: ignore[arg-type]
         (lambda: check_odd(3, first_size=5, size=4), "size: expected an odd integer of at least 3, got 4"),
         (lambda: check_odd(3, size=1), "size: expected an odd integer of at least 3, got 1"),
         (lambda: check_odd(3, size=3.5), "size: expected an odd integer of at least 3, got 3.5"),  # type: ignore[arg-type]

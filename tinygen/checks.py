@@ -43,6 +43,13 @@ def check_positive(**values: float) -> None:
         require(number and 0 < value < math.inf, name, "a positive number", repr(value))
 
 
+def check_nonnegative(**values: float) -> None:
+    """Raise ValueError unless every value is a finite number of at least 0. The keywords are the names."""
+    for name, value in values.items():
+        number = isinstance(value, float | int | np.floating | np.integer)
+        require(number and 0 <= value < math.inf, name, "a finite number of at least 0", repr(value))
+
+
 def check_rate(name: str, rate: float) -> None:
     """Raise ValueError unless 0 ≤ rate < 1."""
     number = isinstance(rate, float | int | np.floating | np.integer)

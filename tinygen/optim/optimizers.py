@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arguments import checked, explained
 from ..autograd import Array, Parameter, Tensor
-from ..checks import check_positive, check_rate, require
+from ..checks import check_nonnegative, check_positive, check_rate, require
 from ..kernels.adam import adam
 from ..nn.module import State, check_fit
 from .clipping import NonFiniteGradientError, finite_norm
@@ -53,7 +53,7 @@ class Optimizer:
         self._match_dtypes()
         arrays = self._check(gradients)
         lr = float(self.lr(self.steps))
-        require(0 <= lr < math.inf, f"lr at step {self.steps}", "a finite number of at least 0", lr)
+        check_nonnegative(**{f"lr at step {self.steps}": lr})
         self.steps += 1
         for i, value in enumerate(self._new_values(arrays, lr)):
             self.parameters[i].assign(value)
@@ -205,7 +205,7 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        require(0 <= weight_decay < math.inf, "weight_decay", "at least 0", weight_decay)
+        check_nonnegative(weight_decay=weight_decay)
         super().__init__(parameters, lr, betas, eps)
         self.settings["weight_decay"] = float(weight_decay)
 

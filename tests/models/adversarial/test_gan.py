@@ -213,8 +213,9 @@ def test_training_fits_a_normal_distribution(objective: str) -> None:
 
 BAD_INPUT: list[tuple[Any, str]] = [
     (lambda gan, rng: small_gan("hinge", rng), "objective: expected one of minimax"),
-    (lambda gan, rng: small_gan("minimax", rng, -1.0), "penalty: expected at least 0"),
-    (lambda gan, rng: small_gan("minimax", rng, float("nan")), "penalty: expected at least 0"),
+    (lambda gan, rng: small_gan("minimax", rng, -1.0), "penalty: expected a finite number of at least 0"),
+    (lambda gan, rng: small_gan("minimax", rng, float("nan")), "penalty: expected a finite number of at least 0"),
+    (lambda gan, rng: small_gan("minimax", rng, float("inf")), "penalty: expected a finite number of at least 0"),
     (lambda gan, rng: GAN((3,), 0, gan.generator, gan.critic), "latent: expected at least 1"),
     (lambda gan, rng: gan.critic_loss(np.zeros((2, 4)), rng=rng), "x: expected shape"),
     (lambda gan, rng: gan.critic_loss(np.zeros((0, 3)), rng=rng), "x: expected one or more"),

@@ -26,7 +26,7 @@ import numpy as np
 from ...autograd import Array, Tensor, TensorLike, grad, no_grad, softplus, sqrt
 from ...autograd.tensor import array_of
 from ...bijections.bijection import sum_event
-from ...checks import as_finite, at_least, check_array, check_event, require
+from ...checks import as_finite, at_least, check_array, check_event, check_nonnegative, require
 from ...distributions import StandardNormal
 from ...distributions.distribution import check_samples, mean_loss
 from ...nn import Module
@@ -88,7 +88,7 @@ class GAN(Module):
         require(objective in OBJECTIVES, "objective", f"one of {', '.join(OBJECTIVES)}", repr(objective))
         at_least(1, latent=latent)
         self.penalty = (10.0 if objective == "wasserstein" else 0.0) if penalty is None else penalty
-        require(self.penalty >= 0, "penalty", "at least 0", self.penalty)
+        check_nonnegative(penalty=self.penalty)
         self.shape, self.latent, self.objective = tuple(shape), latent, objective
         self.generator, self.critic = generator, critic
         self.noise = StandardNormal((latent,))

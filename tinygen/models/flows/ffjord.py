@@ -24,7 +24,7 @@ from ...autograd import Array, Parameter, Tensor, TensorLike, concatenate, linea
 from ...autograd.tensor import array_of
 from ...bijections import ContinuousFlow, Flow
 from ...bijections.bijection import Context
-from ...checks import at_least, check_positive, require
+from ...checks import at_least, check_nonnegative, check_positive, require
 from ...distributions import StandardNormal
 from ...distributions.distribution import mean_loss
 from ...nn import Module
@@ -163,8 +163,7 @@ class FFJORD(Flow):
         at_least(0, context=context)
         require(noise in (None, "rademacher", "gaussian"), "noise", "'rademacher', 'gaussian' or None", repr(noise))
         check_positive(steepness=steepness)
-        number = isinstance(kinetic, float | int | np.floating | np.integer)
-        require(number and 0 <= kinetic < math.inf, "kinetic", "a finite number of at least 0", repr(kinetic))
+        check_nonnegative(kinetic=kinetic)
         velocity = TimeDependentMLP(dim, rng, hidden, context, steepness)
         super().__init__(ContinuousFlow(velocity, solver or Adaptive(), adjoint=adjoint), StandardNormal((dim,)))
         self.kinetic, self.noise, self.training = float(kinetic), noise, training or Adaptive(1e-3, 1e-3)
