@@ -54,6 +54,18 @@ def test_rejects_classes_that_are_ignored(rng: np.random.Generator) -> None:
         check_conditional(lambda x, k: x * (1 + (k == 5)[:, None]), X, LABELS, rng=rng)
 
 
+@pytest.mark.parametrize("one_hot", [False, True], ids=["labels", "one-hot"])
+@pytest.mark.parametrize("pair", [(0, 1), (1, 2), (2, 0)])
+def test_rejects_classes_that_are_treated_alike(pair: tuple[int, int], one_hot: bool, rng: np.random.Generator) -> None:
+    merged = W.copy()
+    merged[pair[1]] = merged[pair[0]]
+    context, wrong = (
+        (np.eye(3)[LABELS], lambda x, c: x * (c @ merged)) if one_hot else (LABELS, lambda x, k: x * merged[k])
+    )
+    with pytest.raises(AssertionError, match="give the same results; are classes merged"):
+        check_conditional(wrong, X, context, rng=rng)
+
+
 def test_rejects_unsuitable_contexts(rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="context: expected 6 rows, one per example of x, got 5"):
         check_conditional(f, X, C[:5], rng=rng)

@@ -18,8 +18,9 @@ def check_conditional(
     """Check that f(x, context) depends, in each example, on all of its own context and on that of no other example.
 
     The context of one example at a time is replaced by that of another example, so labels and one-hot vectors stay
-    valid. The result must change for this example only. Then each entry of the context vectors is exchanged on its own
-    (in a one-hot context, each class): every one must matter.
+    valid. The result must change for this example only. Then, if the contexts are labels or one-hot vectors, all
+    examples are evaluated in each class that occurs, and no two classes may give the same results. Otherwise, each
+    entry of the context vectors is exchanged on its own, and must change a result.
 
     Args:
         f: called as f(x, context), such as a conditional log_prob, a decoder or the forward method of a flow; the first
@@ -56,18 +57,26 @@ def check_conditional(
         swapped = context.copy()
         swapped[j] = context[partner]
         depends[:, j] = _changed(_result(function, x, swapped), y, near)
-    _report(depends)
+    _check_independence(depends)
+    labels = context.ndim == 1 and context.dtype.kind != "f"
     one_hot = rows.shape[1] > 1 and bool(np.all(np.isin(rows, (0, 1))) and np.all(rows.sum(1) == 1))
-    ignored = [] if one_hot else _ignored_entries(function, x, context, y, near)
-    if ignored:
+    if labels or one_hot:
+        _check_classes(function, x, context, near)
+    elif ignored := _ignored_entries(function, x, context, y, near):
         raise AssertionError(
             f"check_conditional: entries {', '.join(map(str, ignored[:8]))} of the context change nothing; is a part "
             f"of the context cut off, or are the weights of these entries zero?"
         )
+    if len(unchanged := np.flatnonzero(~np.diag(depends))):
+        raise AssertionError(
+            f"check_conditional: the results of examples {', '.join(map(str, unchanged[:8]))} ignore their context; "
+            f"does it apply to a part of the batch only?"
+        )
     record(f"every context changes its own result only; {rows.shape[1]} entries per context")
 
 
-def _report(depends: Array) -> None:
+def _check_independence(depends: Array) -> None:
+    """Raise AssertionError if no result depends on a context, or one on the context of another example."""
     n, own = len(depends), np.diag(depends)
     others = depends & ~np.eye(n, dtype=bool)
     if not depends.any():
@@ -87,12 +96,19 @@ def _report(depends: Array) -> None:
         raise AssertionError(
             f"check_conditional: the context of example {j} changes the results of other examples: {named}. {cause}"
         )
-    if not own.all():
-        named = ", ".join(map(str, np.flatnonzero(~own)[:8]))
-        raise AssertionError(
-            f"check_conditional: the results of examples {named} ignore their context; does it apply to a part of the "
-            f"batch or of the classes only?"
-        )
+
+
+def _check_classes(f: Function, x: Array, context: Array, near: float) -> None:
+    """Raise AssertionError if two of the classes that occur give the same result for every example."""
+    classes = np.unique(context, axis=0)
+    results = [_result(f, x, np.repeat(c[None], len(x), axis=0)) for c in classes]
+    for j, y in enumerate(results):
+        for i in range(j):
+            if not _changed(y, results[i], near).any():
+                raise AssertionError(
+                    f"check_conditional: the contexts {classes[i]} and {classes[j]} give the same results; are classes "
+                    f"merged, or are the weights of some of them equal?"
+                )
 
 
 def _ignored_entries(f: Function, x: Array, context: Array, y: Array, near: float) -> list[int]:

@@ -73,11 +73,18 @@ def shifted(xp: Any) -> dict[str, Any]:
     return {"f": lambda x, c: xp.tanh(x + c @ of(xp, TO_X)).sum(1), "x": X, "context": CONTEXT}
 
 
+def merged(xp: Any, a: Any) -> dict[str, Any]:
+    """Treat two of three classes alike."""
+    f, to_two = a.f, of(xp, np.eye(2)[[0, 1, 1]])
+    return {"f": lambda x, c: f(x, c @ to_two), "context": np.eye(3)[[0, 1, 2, 0, 1, 2]]}
+
+
 CONDITIONAL = Table(
     check_conditional,
     (scaled, shifted),
     {
         "of the context change nothing": lambda xp, a: before("f", lambda x, c: (x, c * of(xp, np.eye(2)[0])))(xp, a),
+        "give the same results; are classes merged": merged,
         "f ignores its context": before("f", lambda x, c: (x, 0 * c)),
         "Each context reaches another example": lambda xp, a: before("f", lambda x, c: (x, xp.roll(c, 1, 0)))(xp, a),
         "Is there a mean or a normalisation over the batch": before("f", lambda x, c: (x, c - c.mean(0))),
