@@ -1,6 +1,7 @@
 """One training step of a comparison in a fresh process: its peak memory, or its steps per second.
 
-`Step` names the step; the functions start `python -m benchmarks.fresh`, which builds it and prints a number.
+`Step` names the step; the functions start `python -m benchmarks.fresh`, which builds it and prints a number, or for
+`libraries` the names that it found, as JSON.
 """
 
 import argparse

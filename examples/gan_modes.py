@@ -14,8 +14,8 @@ Source:   Goodfellow et al., "Generative adversarial nets", 2014; Gulrajani et a
 
 Settings were tuned for WGAN-GP on the grid with seeds 100 to 102. The two GANs without a penalty were no better with a
 lower learning rate or β₁ = ½. λ is 1 instead of the usual 10: the data are scaled to standard deviation 1, so a
-mode's σ is 0.02, across which a critic of slope 1 rises by only 0.02. In a run with smaller batches, 19 modes were
-covered with λ = 1 and one with λ = 10.
+mode of the grid has σ = 0.02, across which a critic of slope 1 rises by only 0.02. In a run with smaller batches, 19
+modes were covered with λ = 1 and one with λ = 10.
 """
 
 import numpy as np

@@ -47,7 +47,7 @@ def grad(
 ) -> list[Tensor]:
     """Reverse-mode derivative of `output` with respect to each of `inputs`: x̄ᵢ = gᵀ ∂output/∂xᵢ.
 
-    Only tensors that are on a path from an input to the output are visited. The graph is not freed, so a second call
+    VJPs are called only on paths from an input to the output. The graph is not freed, so a second call
     gives the same result.
 
     Args:
@@ -58,7 +58,7 @@ def grad(
     Shapes: cotangent as output; results as inputs.
     Raises: ValueError if the output has several elements and no cotangent is given, if the shapes differ, or if there
         are no inputs or one does not reach the output; TypeError if the output or an input is not a floating-point
-        Tensor; RuntimeError if a parameter on the path was assigned a new value after the forward pass used it.
+        Tensor; RuntimeError if a parameter was assigned a new value after an operation on the path used it.
 
     Example:
         >>> x = Tensor(3.0)

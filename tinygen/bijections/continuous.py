@@ -91,7 +91,7 @@ class ContinuousFlow(Bijection):
         if self.noise is not None:
             require(self.noise.shape == x.shape, "noise", f"the shape of x, {x.shape}", self.noise.shape)
         at = self.velocity.at
-        if not self.adjoint:  # stages share times; keyed by mode too, as a field made under no_grad has no graph
+        if not self.adjoint:  # stages share times; one entry per grad mode, as no_grad records no graph
             cached = cache(lambda t, recording: self.velocity.at(t))
             at = lambda t: cached(t, is_grad_enabled())
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class DataFileError(OSError):
-    """A data file is missing, unreadable or not the published one. The message has its name, folder, URL and hash."""
+    """Error for a data file that is missing, unreadable or modified. The message has its name, folder, URL and hash."""
 
 
 def data_folder() -> Path:

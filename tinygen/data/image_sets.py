@@ -235,7 +235,7 @@ def _decode_idx(content: bytes) -> NDArray[np.uint8]:
         shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
         size = math.prod(shape)
         require(size <= MNIST_SIZE, "IDX file", f"at most {MNIST_SIZE:,} values", f"{size:,}")
-        raw = file.read(size + 1)  # a few megabytes can claim, and fill, any amount of memory
+        raw = file.read(size + 1)  # MD5 can be forged, and a few megabytes can fill any amount of memory
     require(len(raw) == size, "IDX file", f"{size:,} values", "more" if len(raw) > size else f"{len(raw):,}")
     return np.frombuffer(raw, np.uint8).reshape(shape).copy()
 

@@ -108,7 +108,7 @@ def _greatest(row: Array) -> Any:
 
 @compiled
 def _categorical(x: Array, k: Array, y: Array, tops: Array, logs: Array, team: Array, size: int) -> None:
-    """y[i] = x[i, k[i]] − top − ln Σⱼ exp(x[i, j] − top) for rows start … stop; top is the row's maximum, or 0."""
+    """y[i] = x[i, k[i]] − top − ln Σⱼ exp(x[i, j] − top) for some rows; top is a row's maximum, or 0 if infinite."""
     start, stop = part(team, size)
     for i in range(start, stop):
         row, total = x[i], ZERO

@@ -18,8 +18,8 @@ from .runtime.tile import TILE_ROWS
 
 # Multiply-adds in a part of about 40 µs (one core of an AMD EPYC with AVX-512 at 100 GFLOP/s: benchmarks/layers.py).
 GRAIN = 1 << 21
-# Multiply-adds in the time in which one core moves an element to or from memory: 58 and 5 per nanosecond on an AMD EPYC
-# with AVX-512, the limits of one thread in `benchmarks.layers`
+# Multiply-adds in the time in which one core moves an element to or from memory: in a nanosecond, an AMD EPYC with
+# AVX-512 does 58 multiply-adds and moves 5 to 7 elements (docs/RESULTS.md has the limits of one thread).
 MOVE = 12
 Shape = tuple[int, ...]
 Phase = tuple[int, int]
@@ -114,7 +114,7 @@ def plans_across_images(
                 if 0 <= row < height and 0 <= column < width:
                     runs.append([0, (row * width + column) * channels_in, channels_in, t * channels_in])
             first = ((step * i + phase[0]) * y_columns + step * j + phase[1]) * channels
-            # One row, read in place; from one pixel of it to the next is a whole image.
+            # One row, read in place, whose pixel stride is a whole image.
             x, y = (1, 0, math.prod(shape_x), 0, 0, 0, 0), (first, 0, 0, math.prod(shape_y))
             found.append(_plan_rows(runs, lanes, (1, images, channels, 1), x, y))
     return found

@@ -3,7 +3,7 @@
 A matrix product is a convolution with one tap, so the tile loops compute it too, as fast as OpenBLAS on one core. This
 avoids the threads of OpenBLAS, which spin: next to one busy process, a 512 × 512 product takes 4.9 ms on two of them on
 average, but 2.7 ms on one thread (AMD EPYC with AVX-512, `python -m benchmarks.threads`). Products with fewer than four
-columns, which would leave most lanes of a tile idle, are computed by NumPy in pieces too small for these threads.
+columns, which fill few lanes of a tile, are computed by NumPy in pieces too small for these threads.
 
 Checked by: tests/kernels/test_product.py
 """
@@ -18,7 +18,7 @@ from .reference import SERIAL_BLAS
 from .runtime.arrays import Array, as_contiguous, check_shape
 from .runtime.pool import parallel_for, split
 
-_FEW = 4  # columns below which most lanes of a tile would be idle, unless the inner dimension is as small
+_FEW = 4  # columns below which NumPy is faster, unless the inner dimension is as small
 _POINT = ((0, 0),)
 
 

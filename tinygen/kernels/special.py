@@ -95,7 +95,7 @@ def erf(x: Array) -> Array:
 
 
 def log_ndtr(x: Array) -> Array:
-    """ln Φ(x), with a relative error below 3·10⁻¹³ in both tails. Shapes: x, y (…)."""
+    """ln Φ(x), with a relative error below 3·10⁻¹³ in float64, in both tails. Shapes: x, y (…)."""
     return _elementwise(_LOG_NDTR, x)
 
 

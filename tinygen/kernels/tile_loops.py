@@ -124,7 +124,7 @@ def correlate(
                 block // across % down * block_rows,
                 block % across * block_columns,
             )
-            # Every tile reads two cache lines of each pixel: too few to be loaded ahead by the CPU itself.
+            # A tile reads two or three cache lines of each pixel: too few for the hardware prefetcher.
             for i in range(top, min(top + block_rows, z.rows)):
                 for j in range(left, min(left + block_columns, z.columns)):
                     for c in range(0, channels_a, line):

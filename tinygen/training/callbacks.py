@@ -27,7 +27,7 @@ from .run import Run
 
 @dataclass(frozen=True)
 class Event:
-    """A record, and what it belongs to. Its parameters are the averages if the run has an `ema`."""
+    """A record and its run. The parameters of the module are averages if the run has an `ema`."""
 
     record: Record
     history: History

@@ -1,4 +1,4 @@
-"""What a loss uses besides a minibatch: settings such as β that change a run, so that a resumed one must have the same.
+"""The settings of a loss, such as β, which must be the same in a resumed run.
 
     partial(vae.loss, beta=0.5)                              an argument of functools.partial
     lambda x, rng, beta=0.5: vae.loss(x, rng=rng, beta=beta) a default

@@ -10,13 +10,13 @@ from typing import Any
 
 
 class Progress:
-    """Shows nothing. Subclasses show the current step, records, and messages such as that of a resumed run."""
+    """A display that shows nothing. Subclasses show the step, records, and messages such as that of a resumed run."""
 
     def __call__(self, step: int, text: str) -> None:
         """Show the number of steps so far, and a text that the next call replaces."""
 
     def record(self, text: str) -> None:
-        """Show a record. A bar shows it already, in the text of the last call."""
+        """Show a record. A bar shows only its training loss, which is in the text of the last step."""
 
     def message(self, text: str) -> None:
         """Show a text that stays."""

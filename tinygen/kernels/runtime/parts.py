@@ -1,4 +1,4 @@
-"""The parts of a kernel: it opens them to other threads, which call it with the same arguments, in native code.
+"""Parts of a kernel: worker threads call the kernel again, with the same arguments, in native code.
 
     @compiled
     def _double(x, y, team, size):

@@ -41,7 +41,7 @@ def available_cpus() -> int:
 
 
 _num_threads = _default_num_threads()
-_executor: ThreadPoolExecutor | None = None  # created by the first operation that is large enough
+_executor: ThreadPoolExecutor | None = None  # created by the first parallel `parallel_for`
 _workers = 0  # of _executor
 _local = threading.local()  # _local.inside: this thread is running a part, so a nested parallel_for is serial
 

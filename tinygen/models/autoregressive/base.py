@@ -80,8 +80,9 @@ class Autoregressive(Module):
         """Draw n examples, (n, *shape); a model with classes needs their labels (n,).
 
         Args:
-            temperature: T > 0 draws each variable with probability ∝ p(xᵢ | x₍<ᵢ₎, label)^(1/T), for a categorical
-                distribution softmax(logits / T). T < 1 gives more probable values; as T → 0, always the most probable.
+            temperature: T > 0. Each variable is drawn with probability ∝ p(xᵢ | x₍<ᵢ₎, label)^(1/T), which for a
+                categorical distribution is softmax(logits / T). T < 1 gives more probable values, T → 0 the most
+                probable one.
         """
         at_least(0, n=n)
         x = np.zeros((n, *self.shape), np.int64)
