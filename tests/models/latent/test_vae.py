@@ -294,6 +294,17 @@ def test_samples_have_the_covariance_of_the_marginal(known: LinearGaussian, rng:
     assert np.all(np.abs(x.mean(0) - known.b) < 5 * np.sqrt(variance / n))
 
 
+@pytest.mark.parametrize("output", [Bernoulli(), Categorical(300)], ids=["bits", "300 levels"])
+def test_likelihood_is_that_of_the_output_for_every_integer_type(output: Any, rng: np.random.Generator) -> None:
+    model = small_vae(output, rng).astype(np.float64)
+    x, z = rng.integers(0, output.levels, (4, *model.shape)), Tensor(rng.normal(size=(3, 4, model.latent)))
+    x[0] = output.levels - 1  # does not fit into uint8 if there are 300 levels
+    parameters = model.decoder(z.reshape(12, -1))
+    each = output.log_prob(parameters, np.concatenate([x, x, x])).value.reshape(3, 4, -1)
+    for dtype in [int, np.uint8, np.int8, bool] if output.levels == 2 else [int, np.uint16, np.int32]:
+        np.testing.assert_allclose(model.log_likelihood(x.astype(dtype), z).value, each.sum(-1), rtol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_decoder_computes_in_the_dtype_of_the_model(dtype: Any, rng: np.random.Generator) -> None:
     model, seen = small_vae(Bernoulli(), rng).astype(dtype), []
