@@ -43,9 +43,6 @@ def test_notebooks_run(site: Path) -> None:
     books = {path: nbformat.read(site / file_of(path), 4) for path in pages()}
     assert len(books) >= 5
 
-    async def run(book: Any) -> None:
-        await nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(DOCS)}}).async_execute()
-
     async def run_all() -> None:
         await asyncio.gather(*map(run, books.values()))
 
@@ -57,4 +54,8 @@ def test_notebooks_run(site: Path) -> None:
 def test_failing_cells_are_reported() -> None:
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
     with pytest.raises(nbclient.exceptions.CellExecutionError, match="ZeroDivisionError"):
-        nbclient.NotebookClient(book, timeout=60).execute()
+        asyncio.run(run(book))
+
+
+async def run(book: Any) -> None:
+    await nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(DOCS)}}).async_execute()

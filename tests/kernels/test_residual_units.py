@@ -189,5 +189,9 @@ def test_layers_that_do_not_fit_raise() -> None:
         BottleneckBlocks([conv] * 2, [reduce] * 2, [expand, layer(6, 4)], 1)
     with pytest.raises(ValueError, match="convs: expected layers with 6 inputs, 5 outputs, relu=True"):
         BottleneckBlocks([layer(6, 5)], [reduce], [expand], 1)
+    with pytest.raises(ValueError, match="reduces: expected layers with 4 inputs, 6 outputs, relu=True"):
+        BottleneckBlocks([conv], [layer(4, 6)], [expand], 1)
+    with pytest.raises(ValueError, match="convs and reduces and expands: expected one layer per unit"):
+        BottleneckBlocks([conv], [reduce], [expand] * 2, 1)
     with pytest.raises(ValueError, match="expands: expected layers with 5 inputs, 4 outputs, relu=False"):
         BottleneckBlocks([conv], [reduce], [layer(5, 4, relu=True)], 1)

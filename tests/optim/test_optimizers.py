@@ -181,13 +181,24 @@ def test_resuming_from_a_state_is_bitwise_exact(make: Callable[..., Optimizer], 
             for p, value in zip(ps, values, strict=True):
                 p.assign(value)
             for array in state.values():
-                array[...] = 3  # neither `state` nor `load` may share memory with the optimiser
+                array[...] = 3  # `load` may not share memory with the optimiser
         optimizer.step(gradients(step))
     uninterrupted = parameters()
     optimizer = make(uninterrupted)
     for step in range(4):
         optimizer.step(gradients(step))
     assert all(np.array_equal(p.value, q.value) for p, q in zip(ps, uninterrupted, strict=True))
+
+
+@pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1, 0.9), Adam, AdamW])
+def test_state_does_not_change_with_later_steps(make: Callable[..., Optimizer]) -> None:
+    optimizer = make(parameters())
+    optimizer.step(gradients(0))
+    state = optimizer.state()
+    expected = {name: value.copy() for name, value in state.items()}
+    optimizer.step(gradients(1))
+    assert any(np.any(value != expected[name]) for name, value in optimizer.state().items() if name != "steps")
+    assert all(np.array_equal(value, expected[name]) for name, value in state.items())
 
 
 def test_load_rejects_an_incompatible_state_and_changes_nothing() -> None:
