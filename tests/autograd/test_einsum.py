@@ -90,3 +90,21 @@ def test_integers_keep_their_dtype() -> None:
     y = ag.einsum("ij->i", x)
     assert y.dtype == np.int8
     np.testing.assert_array_equal(y.value, np.einsum("ij->i", x))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int64, np.float16])
+@pytest.mark.parametrize("subscripts", ["ij,ik->", "ij,ik->i", "ik,ij->j", "ij,k->i"])
+def test_gradients_beside_operands_of_other_dtypes(subscripts: str, dtype: Any, rng: np.random.Generator) -> None:
+    """A label of integers that is summed alone gives int64, so the product is computed in float64."""
+    shapes = [tuple({"i": 2, "j": 3, "k": 4}[a] for a in term) for term in subscripts.split("->")[0].split(",")]
+    ones = [np.ones(shape, dtype) for shape in shapes]
+    place = subscripts.split("->")[0].split(",").index("ij")
+    x = ag.Tensor(rng.normal(size=(2, 3)).astype(np.float32))
+    operands = [x if i == place else one for i, one in enumerate(ones)]
+    y = ag.einsum(subscripts, *operands)
+    assert y.dtype == np.result_type(np.float32, dtype)
+    expected = ag.einsum(subscripts, *[np.float64(1) * getattr(each, "value", each) for each in operands])
+    np.testing.assert_allclose(y.value, expected.value, rtol=1e-5, atol=1e-6)
+    gradient = ag.grad(y.sum(), [x])[0]
+    assert gradient.dtype == np.float32
+    np.testing.assert_allclose(gradient.value, np.full((2, 3), 4.0))

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .elementwise import astype
 from .linalg import matmul
 from .operands import real
 from .reduce import sum
@@ -68,7 +69,9 @@ def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
     x, labels = _summed(*terms[0], output)
     y = transpose(x, [labels.index(label) for label in output])
     dtype = np.result_type(*values)  # sums of integers are int64; NumPy's einsum keeps the dtype
-    return y if y.dtype == dtype else node("einsum", y.value.astype(dtype))
+    if dtype.kind != "f" or y.dtype == dtype:
+        return y if y.dtype == dtype else node("einsum", y.value.astype(dtype))
+    return astype(y, dtype)
 
 
 @lru_cache(maxsize=1024)
