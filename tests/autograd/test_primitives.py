@@ -279,6 +279,16 @@ def test_power_and_its_derivatives(a: float, b: float, y: float, by_a: float, by
         assert_near([(a**exponent).item(), derivative(lambda x: a**x, b)], [y, by_b], rtol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", "u8", "i8", "f4"])
+def test_power_with_exponents_of_any_dtype(dtype: str) -> None:
+    a, b = Tensor(np.array([3, 0, -2, 0.5], np.float32)), np.array([0, 0, 1, 1], dtype)
+    first = grad((a**b).sum(), [a], create_graph=True)[0]
+    np.testing.assert_array_equal(first.value, [0, 0, 1, 1])
+    np.testing.assert_array_equal(grad(first.sum(), [a])[0].value, 0)
+    for zero in (b[0], b[:1]):
+        np.testing.assert_array_equal(grad((a**zero).sum(), [a])[0].value, 0)
+
+
 def test_power_of_negative_base() -> None:
     np.testing.assert_array_equal(derivative(lambda x: x**2, [-3, 0, 3]), [-6, 0, 6])
     np.testing.assert_array_equal(derivative(lambda x: x**3, [-2]), [12])

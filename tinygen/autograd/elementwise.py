@@ -62,6 +62,8 @@ def _one_less(a: TensorLike, b: TensorLike) -> TensorLike:
     """Return b − 1, but 0 where a = b = 0: there the derivative b · aᵇ⁻¹ = 0 · 0⁻¹ would be NaN."""
     if isinstance(b, int | float):
         return (b or 1) - 1
+    if array_of(b).dtype.kind in "bui":  # in which 0 − 1 may wrap around
+        b = array_of(b).astype(np.result_type(value_of(a), array_of(b), np.float16))
     return where((value_of(a) == 0) & (value_of(b) == 0), 1, b) - 1
 
 
