@@ -47,6 +47,41 @@ def test_gradients_match_those_through_the_solver(
         np.testing.assert_allclose(a.value, b.value, rtol=1e-7, atol=1e-7)
 
 
+def test_inputs_are_counted_once() -> None:
+    y, rate, solver = (Tensor(np.ones(2)),), Tensor(0.5), FixedStep(20)
+    twice = rate * 2
+
+    def field(t: float, y: State) -> State:
+        return (y[0] * twice * rate,)
+
+    expected = grad(solver(field, y, 0.0, 1.0).y[0].sum(), [rate])[0].value
+    for inputs in ([rate], [rate, rate], (each for each in [rate])):
+        adjoint = solve_with_adjoint(field, y, 0.0, 1.0, solver=solver, inputs=inputs)
+        np.testing.assert_allclose(grad(adjoint.y[0].sum(), [rate])[0].value, expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"inputs\[1\]: expected a tensor that is not computed from another input"):
+        solve_with_adjoint(field, y, 0.0, 1.0, solver=solver, inputs=[rate, twice])
+
+
+def test_slopes_may_be_arrays() -> None:
+    """For example that of the time, as a part of y."""
+    start, rate, solver = Tensor(np.ones(2)), Tensor(0.5), FixedStep(20)
+
+    def field(t: float, y: State) -> State:
+        return y[0] * rate, np.ones(1)
+
+    def end(adjoint: bool) -> Tensor:
+        y = start, Tensor(np.zeros(1))
+        solution = (
+            solve_with_adjoint(field, y, 0.0, 1.0, solver=solver, inputs=[rate])
+            if adjoint
+            else solver(field, y, 0.0, 1.0)
+        )
+        return (solution.y[0] * solution.y[1]).sum()  # type: ignore[no-any-return]
+
+    for a, b in zip(grad(end(True), [start, rate]), grad(end(False), [start, rate]), strict=True):
+        np.testing.assert_allclose(a.value, b.value, rtol=1e-6)
+
+
 def test_gradients_match_finite_differences(rng: np.random.Generator) -> None:
     def end(x: Tensor, w: Tensor) -> Tensor:
         solution = solve_with_adjoint(lambda t, y: (sin(y[0] * w + t),), (x,), 0.0, 1.0, solver=TIGHT, inputs=[w])

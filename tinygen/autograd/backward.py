@@ -209,6 +209,11 @@ def _path(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     return path if output in reached else []
 
 
+def depends_on(output: Tensor, inputs: Sequence[Tensor]) -> bool:
+    """Return whether the output is computed from one of the inputs."""
+    return bool(inputs and output.edges and _path(output, inputs))
+
+
 def _check_current(tensor: Tensor, parents: list[Tensor]) -> None:
     """Raise if a parent was assigned a new value after the tensor was computed: the VJPs may read it."""
     for parent in parents:

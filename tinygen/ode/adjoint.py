@@ -9,13 +9,14 @@ Source: Chen, Rubanova, Bettencourt & Duvenaud, "Neural ordinary differential eq
 Checked by: tests/ode/test_adjoint.py
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..arguments import explained
-from ..autograd import Array, Tensor, concatenate, grad, no_grad, node, reshape
+from ..autograd import Array, Tensor, concatenate, grad, multiply, no_grad, node, reshape
+from ..autograd.backward import depends_on
 from ..autograd.grad_mode import is_grad_enabled, set_grad_enabled
 from ..autograd.tensor import array_of
 from ..checks import require
@@ -24,16 +25,18 @@ from .solvers import Solution, Solver, State, VectorField
 
 @explained
 def solve_with_adjoint(
-    f: VectorField, y: State, t0: float, t1: float, *, solver: Solver, inputs: Sequence[Tensor]
+    f: VectorField, y: State, t0: float, t1: float, *, solver: Solver, inputs: Iterable[Tensor]
 ) -> Solution:
     """Return solver(f, y, t0, t1), with gradients with respect to y and `inputs` by the adjoint method.
 
     `inputs` are the other tensors that f depends on, such as parameters; tensors that are not listed get no gradient.
     All parts of y must have the same dtype.
 
-    Raises: what the solver raises, here and in the backward pass; RuntimeError for second derivatives.
+    Raises: what the solver raises, here and in the backward pass; ValueError if one of the inputs is computed from
+    another; RuntimeError for second derivatives.
     """
     require(isinstance(y, tuple | list) and len(y) > 0, "y", "a tuple of arrays or tensors", y)
+    inputs = _independent(inputs)
     with no_grad():
         solution = solver(f, tuple(Tensor(array_of(part)) for part in y), t0, t1)
     require(isinstance(solution, Solution), "solver", "a function that returns a Solution", type(solution).__name__)
@@ -49,9 +52,10 @@ def solve_with_adjoint(
             y, adjoint = [Tensor(part) for part in state[: len(end)]], state[len(end) : 2 * len(end)]
             with set_grad_enabled(True):
                 k = f(t, tuple(y))
-                product = sum((part * a).sum() for part, a in zip(k, adjoint, strict=True))  # aᵀ f
+                first, *rest = (multiply(part, a).sum() for part, a in zip(k, adjoint, strict=True))
+                product = sum(rest, first)  # aᵀ f
             gradients = grad(product, [*y, *inputs], allow_unreached=True)
-            return (*(part.value for part in k), *(-gradient.value for gradient in gradients))
+            return (*map(array_of, k), *(-gradient.value for gradient in gradients))
 
         start = (*end, *_unpack(g.value, end), *(np.zeros_like(x.value) for x in inputs))
         gradients = solver(backward_field, start, t1, t0).y[len(end) :]
@@ -59,6 +63,18 @@ def solve_with_adjoint(
 
     flat = node("solve_with_adjoint", np.concatenate([part.ravel() for part in end]), (packed, vjp))
     return replace(solution, y=tuple(_unpack(flat, end)))
+
+
+def _independent(inputs: Iterable[Tensor]) -> list[Tensor]:
+    """Return the inputs, each once. Raises ValueError if one is computed from another: paths would count twice."""
+    distinct = list(dict.fromkeys(inputs))
+    for i, x in enumerate(distinct):
+        if depends_on(x, distinct[:i] + distinct[i + 1 :]):
+            raise ValueError(
+                f"inputs[{i}]: expected a tensor that is not computed from another input, got {x!r}; leave it out, as "
+                f"its gradient is part of those of the others"
+            )
+    return distinct
 
 
 def _unpack(flat: Tensor | Array, like: Sequence[Array]) -> list[Tensor | Array]:
