@@ -8,7 +8,7 @@ from helpers.midpoints import MidpointRule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd import Tensor, grad
+from tinygen.autograd import Parameter, Tensor, grad
 from tinygen.distributions import (
     Bernoulli,
     Categorical,
@@ -222,6 +222,22 @@ def test_gaussian_log_prob_is_differentiable_in_its_scale(x: np.float64, rng: np
 def test_gaussian_rejects_other_scales(scale: Any) -> None:
     with pytest.raises(ValueError, match=r"^scale: expected a positive number or None"):
         Gaussian(scale)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "i8", "f2", "f4"])
+def test_gaussian_of_integers_does_not_wrap_around(dtype: str) -> None:
+    parameters, k = np.array([[100]], dtype), np.array([101], dtype)
+    np.testing.assert_allclose(Gaussian(1.0).log_prob(parameters, k).value, -0.5 - 0.5 * np.log(2 * np.pi), rtol=1e-3)
+    log_prob = Gaussian(1.0).log_prob(Tensor(np.array([[100]], np.float32)), np.array([101], dtype))
+    assert log_prob.dtype == np.float32  # integers do not promote a network
+
+
+def test_scale_that_becomes_negative_raises() -> None:
+    scale = Parameter(1.0)
+    gaussian = Gaussian(scale)
+    scale.assign(np.array(-1.0))
+    with pytest.raises(ValueError, match=r"^scale: expected a positive number, got Parameter\(-1\."):
+        gaussian.log_prob(np.zeros((1, 1)), np.zeros(1))
 
 
 @pytest.mark.parametrize(

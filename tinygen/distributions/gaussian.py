@@ -7,19 +7,20 @@ import math
 
 import numpy as np
 
-from ..autograd import Array, Tensor, TensorLike, exp, index, log, log_normal, node, reshape
+from ..autograd import Array, Parameter, Tensor, TensorLike, exp, index, log, log_normal, node, reshape
 from ..autograd.operands import floating
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_event, require
+from ..nn.module import Module
 from ..recorded import Recorded
 from .distribution import check_samples, check_width
 
 
-class Gaussian(Recorded):
+class Gaussian(Module):
     """Gaussian likelihood: ln p(x) = −½ ((x − μ)/σ)² − ln σ − ½ ln 2π.
 
-    Shapes: parameters (μ, ln σ) (…, 2), or only μ (…, 1) with a `scale` σ, a number or a scalar Tensor; x, log_prob and
-    samples (…).
+    Shapes: parameters (μ, ln σ) (…, 2), or only μ (…, 1) with a `scale` σ: a number, a scalar Tensor, or a Parameter,
+    which is then learned; x, log_prob and samples (…).
     Raises: ValueError if the scale is not positive or a shape is wrong; when sampling, if a sample is not finite.
 
     Example:
@@ -30,13 +31,16 @@ class Gaussian(Recorded):
     def __init__(self, scale: float | Tensor | None = None) -> None:
         if scale is not None:
             v = array_of(scale)
-            valid = v.shape == () and v.dtype.kind in "fiu" and bool(0 < v < math.inf)
+            valid = v.shape == () and v.dtype.kind in "fiu"
+            valid = valid and (isinstance(scale, Parameter) or bool(0 < v < math.inf))  # `load` builds it from zero
             require(valid, "scale", "a positive number or None", repr(scale))
+            scale = scale if isinstance(scale, Tensor) else float(scale)
         self.scale, self.width = scale, 2 if scale is None else 1
 
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
         mean, log_scale = self._mean_and_log_scale(parameters)
         require(np.shape(k) == mean.shape, "k", f"numbers of shape {mean.shape}", np.shape(k))
+        k = np.asarray(k, mean.dtype if np.asarray(k).dtype.kind in "bui" else None)
         return log_normal((mean - k) * exp(-log_scale)) - log_scale
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
@@ -45,13 +49,15 @@ class Gaussian(Recorded):
             return check_samples(mean.value + np.exp(log_scale.value) * rng.standard_normal(mean.shape))
 
     def _mean_and_log_scale(self, parameters: TensorLike) -> tuple[Tensor, Tensor]:
-        v = array_of(check_width(self.width, parameters))
+        v = floating("parameters", check_width(self.width, parameters))
+        parameters = parameters if array_of(parameters).dtype == v.dtype else v  # integers have no derivative
         if self.scale is None:
             return index(parameters, (..., 0)), index(parameters, (..., 1))
         mean = reshape(parameters, v.shape[:-1])
         if isinstance(self.scale, Tensor):
+            require(bool(0 < self.scale.value < math.inf), "scale", "a positive number", repr(self.scale))
             return mean, log(self.scale)
-        return mean, Tensor(np.asarray(math.log(self.scale), floating("parameters", parameters).dtype))
+        return mean, Tensor(np.asarray(math.log(self.scale), v.dtype))
 
 
 class StandardNormal(Recorded):

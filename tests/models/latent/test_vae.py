@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.models import randomise, small_vae
 
-from tinygen.autograd import Array, Tensor, TensorLike, tanh
+import tinygen
+from tinygen.autograd import Array, Parameter, Tensor, TensorLike, grad, tanh
 from tinygen.autograd.tensor import array_of
 from tinygen.bijections import Affine, Bijection, Chain, Flow, Inverse
 from tinygen.distributions import Bernoulli, Categorical, Gaussian, StandardNormal
 from tinygen.models import IAF, MAF, VAE
 from tinygen.nn import Linear, Module, Sequential
 from tinygen.nn.networks.images import MLPDecoder, MLPEncoder
+from tinygen.optim import Adam
 from tinygen.testing import check_conditional, check_grads, check_parameter_grads
 
 D, LATENT, SIGMA = 4, 2, 0.7
@@ -292,6 +295,19 @@ def test_samples_have_the_covariance_of_the_marginal(known: LinearGaussian, rng:
     error = np.sqrt((np.outer(variance, variance) + covariance**2) / n)
     assert np.all(np.abs(np.cov(x.T) - covariance) < 5 * error)
     assert np.all(np.abs(x.mean(0) - known.b) < 5 * np.sqrt(variance / n))
+
+
+def test_scale_of_the_output_is_learned_and_saved(tmp_path: Path) -> None:
+    rng, scale = np.random.default_rng(0), Parameter(1.0)
+    encoder, decoder = MLPEncoder((3,), 4, rng, hidden=(8,)), MLPDecoder(2, (3, 1), rng, hidden=(8,))
+    model = VAE((3,), 2, encoder, decoder, Gaussian(scale))
+    x, adam = 0.1 * rng.normal(size=(64, 3)), Adam(model.parameters(), 0.03)
+    for _ in range(100):
+        adam.step(grad(model.loss(x, rng=rng), model.parameters()))
+    assert 0.05 < scale.item() < 0.2
+    tinygen.save(model, tmp_path / "model.npz")
+    again = tinygen.load(tmp_path / "model.npz")
+    assert again.output.scale.item() == scale.item()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("output", [Bernoulli(), Categorical(300)], ids=["bits", "300 levels"])
