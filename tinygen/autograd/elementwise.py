@@ -177,7 +177,7 @@ def relu_vjp(g: Tensor, y: Tensor) -> Tensor:
 def leaky_relu(x: TensorLike, slope: float = 0.01) -> Tensor:
     """y = x where x > 0, else slope · x; the derivative at 0 is `slope`"""
     check_constant("leaky_relu", slope=slope)
-    v = floating("leaky_relu", x)
+    v, slope = floating("leaky_relu", x), float(slope)
     factor = np.where(v > 0, *np.array([1, slope], np.result_type(v, slope)))
     return node("leaky_relu", v * factor, (x, lambda g, y: g * factor))
 

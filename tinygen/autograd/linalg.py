@@ -58,8 +58,8 @@ def linear(
     added = None
     if residual is not None:
         r = real("linear: residual", residual)
-        # A Python float does not take part in promotion (NEP 50).
-        r = r.astype(np.result_type(u, v, c, residual)) if type(residual) is float else r
+        # A Python number does not take part in promotion (NEP 50).
+        r = r.astype(np.result_type(u, v, c, residual)) if type(residual) in (float, int) else r
         added = apply_numpy(np.broadcast_to, [r], shape, op="linear: residual").reshape(rows, m)
     y = node(
         "linear",

@@ -75,7 +75,7 @@ def var(x: TensorLike, axis: Axis = None, ddof: float = 0, keepdims: bool = Fals
     """
     axes, n = _axes_and_count("var", x, axis, ddof)
     centred = _centre(x, axes)
-    return mean(centred * centred, axes, keepdims) * (n / (n - ddof))
+    return mean(centred * centred, axes, keepdims) * (n / (n - float(ddof)))
 
 
 @primitive

@@ -63,7 +63,7 @@ class Logit(Bijection):
 
     def __init__(self, margin: float = 0.0) -> None:
         require(0 <= margin < 0.5, "margin", "at least 0 and below 0.5", margin)
-        self.margin = margin
+        self.margin = float(margin)
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         u = add(multiply(x, 1 - 2 * self.margin), self.margin)

@@ -78,7 +78,7 @@ class RationalQuadraticSpline(Recorded):
         at_least(2, bins=bins)
         check_positive(bound=bound, minimum=minimum)
         require(bins * minimum < 1, "minimum", f"a number below 1/bins = {1 / bins:.3g}", minimum)
-        self.bins, self.bound, self.minimum, self.width = bins, bound, minimum, 3 * bins - 1
+        self.bins, self.bound, self.minimum, self.width = bins, float(bound), float(minimum), 3 * bins - 1
 
     def start(self) -> Array:
         return np.zeros(self.width)

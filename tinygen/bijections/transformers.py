@@ -38,7 +38,7 @@ from ..autograd import (
 )
 from ..autograd.grad_mode import is_grad_enabled, set_grad_enabled
 from ..autograd.tensor import array_of
-from ..checks import at_least, broadcasts, require
+from ..checks import at_least, broadcasts, check_positive, require
 from ..kernels.mixture import mixture_quantile
 from ..kernels.special import log_ndtr
 from ..recorded import Recorded
@@ -68,8 +68,8 @@ class AffineTransformer(Recorded):
     width = 2
 
     def __init__(self, bound: float = 5.0) -> None:
-        require(bound > 0, "bound", "a positive number", bound)
-        self.bound = bound
+        check_positive(bound=bound)
+        self.bound = float(bound)
 
     def start(self) -> Array:
         return np.zeros(2)
@@ -115,8 +115,8 @@ class MixtureCDF(Recorded):
     def __init__(self, components: int, noise: str = "normal", bound: float | None = 5.0) -> None:
         at_least(1, components=components)
         require(noise in ("uniform", "normal"), "noise", "'uniform' or 'normal'", repr(noise))
-        require(bound is None or bound > 0, "bound", "a positive number or None", bound)
-        self.width, self.noise, self.bound = 3 * components, noise, bound
+        require(bound is None or 0 < bound < math.inf, "bound", "a positive number or None", bound)
+        self.width, self.noise, self.bound = 3 * components, noise, None if bound is None else float(bound)
 
     def start(self, low: float = -3.0, high: float = 3.0) -> Array:
         """Return π, μ and ln s (3K,) of equal weights and scales, with means evenly spaced between low and high.

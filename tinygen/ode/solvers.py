@@ -98,7 +98,7 @@ class FixedStep(Recorded):
         at_least(1, steps=self.steps)
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
-        _check(y, t0=t0, t1=t1)
+        t0, t1 = _check(y, t0=t0, t1=t1)
         f, h, start = _CheckedField(f), (t1 - t0) / self.steps, y
         with np.errstate(all="ignore"):  # the solution is checked instead
             for step in range(self.steps):
@@ -145,7 +145,7 @@ class Adaptive(Recorded):
         require(len(self.tableau.error) > 0, "tableau", "an embedded method for the error estimate", "none")
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
-        _check(y, t0=t0, t1=t1)
+        t0, t1 = _check(y, t0=t0, t1=t1)
         if t0 == t1:
             return Solution(y, 0, 0)
         f, tableau, t, accepted, rejected, previous_error = _CheckedField(f), self.tableau, t0, 0, 0, 1.0
@@ -235,12 +235,16 @@ class _CheckedField:
         return k
 
 
-def _check(y: State, **times: float) -> None:
-    """Raise ValueError unless y is a tuple of arrays of real numbers, and all times are finite."""
+def _check(y: State, **times: float) -> list[float]:
+    """Return the times as Python floats, so that they have no dtype.
+
+    Raises: ValueError unless y is a tuple of arrays of real numbers, and all times are finite.
+    """
     real = isinstance(y, tuple | list) and all(array_of(part).dtype.kind in "fiub" for part in y)
     require(real, "y", "a tuple of arrays of real numbers", type(y).__name__)
     for name, t in times.items():
         require(math.isfinite(t), name, "a finite number", t)
+    return [float(t) for t in times.values()]
 
 
 def _check_start(solver: str, t: float, y: State, k: State) -> None:

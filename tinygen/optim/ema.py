@@ -38,7 +38,7 @@ class EMA:
     def __init__(self, parameters: Iterable[Parameter], decay: float) -> None:
         check_rate("decay", decay)
         self.parameters = distinct_parameters("EMA", parameters)
-        self.decay = decay
+        self.decay = float(decay)
         self.averages = [p.value.copy() for p in self.parameters]
 
     def update(self) -> None:

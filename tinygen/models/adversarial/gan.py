@@ -87,8 +87,9 @@ class GAN(Module):
     ) -> None:
         require(objective in OBJECTIVES, "objective", f"one of {', '.join(OBJECTIVES)}", repr(objective))
         at_least(1, latent=latent)
-        self.penalty = (10.0 if objective == "wasserstein" else 0.0) if penalty is None else penalty
-        check_nonnegative(penalty=self.penalty)
+        penalty = (10.0 if objective == "wasserstein" else 0.0) if penalty is None else penalty
+        check_nonnegative(penalty=penalty)
+        self.penalty = float(penalty)
         self.shape, self.latent, self.objective = tuple(shape), latent, objective
         self.generator, self.critic = generator, critic
         self.noise = StandardNormal((latent,))

@@ -135,6 +135,7 @@ class VAE(Module):
         """
         require(kl in (None, "analytic", "monte_carlo"), "kl", "'analytic', 'monte_carlo' or None", repr(kl))
         require(math.isfinite(beta), "beta", "a finite number", beta)
+        beta = float(beta)
         q = self.posterior(x, context)
         z, log_q = self.sample_posterior(q, k, rng)
         analytic = self._has_closed_kl() if kl is None else kl == "analytic"
