@@ -121,6 +121,21 @@ def test_bootstrap_interval_width_depends_on_the_coverage(rng: np.random.Generat
     assert widths[0] / widths[1] == pytest.approx(0.6745 / 1.96, rel=0.1)
 
 
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", "f2", "f4"])
+def test_bootstrap_computes_in_double_precision(dtype: str, rng: np.random.Generator) -> None:
+    x = (np.arange(100) > 20).astype(dtype) * np.ones((), dtype)
+    first, second = (bootstrap(lambda x: x.max(), each, rng=np.random.default_rng(0)) for each in (x, x.astype(float)))
+    assert first == second
+    constant = np.full(100, 40_000, np.float16)  # twice the largest would be inf
+    assert bootstrap(lambda x: x[0], constant, rng=rng) == (40_000, 40_000, 40_000)
+
+
+def test_frechet_distance_accepts_covariances_in_single_precision(rng: np.random.Generator) -> None:
+    root = rng.normal(size=(30, 30)).astype(np.float32)
+    cov = root @ np.diag(np.arange(30, dtype=np.float32)) @ root.T  # symmetric up to rounding
+    assert frechet_distance(np.zeros(30), cov, np.ones(30), cov) == pytest.approx(30, abs=0.1)
+
+
 def test_bootstrap_corrects_the_bias_of_fid(rng: np.random.Generator) -> None:
     d, sigma = 8, 1.3
     truth, plain, corrected, basic, percentile = d * (1 - sigma) ** 2, [], [], 0, 0
@@ -150,6 +165,12 @@ INVALID: list[tuple[Any, str]] = [
     (lambda: frechet_distance([0, 0], np.eye(2), [0, 0], np.triu(np.ones((2, 2)))), "cov_b: expected a symmetric"),
     (lambda: frechet_distance([0, 0], np.eye(2), [0], np.eye(2)), "mean_b"),
     (lambda: frechet_distance([0, 0], [[1, 5], [5, 1]], [0, 0], np.eye(2)), "cov_a: .*eigenvalue -4"),
+    (lambda: frechet_distance(np.array([0, np.nan]), np.eye(2), np.zeros(2), np.eye(2)), "mean_a: .*, got NaN or inf"),
+    (
+        lambda: frechet_distance(np.zeros(2), 1e200 * np.eye(2), np.zeros(2), 4e200 * np.eye(2)),
+        "cov_a, cov_b: .*overflow",
+    ),
+    (lambda: frechet_distance(np.full(2, 1e200), np.eye(2), np.zeros(2), np.eye(2)), "mean_a, mean_b: .*overflow"),
     (lambda: bootstrap(np.mean, [], rng=np.random.default_rng(0)), "samples"),
     (lambda: bootstrap(np.mean, [1.0], rng=np.random.default_rng(0), rounds=1), "rounds"),
     (lambda: bootstrap(np.mean, [1.0], rng=np.random.default_rng(0), rounds=2.5), "rounds: expected an integer"),  # type: ignore[arg-type]

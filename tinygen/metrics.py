@@ -58,21 +58,27 @@ def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov
     m_a, m_b = (np.asarray(m, np.float64) for m in (mean_a, mean_b))
     s_a, s_b = (np.asarray(s, np.float64) for s in (cov_a, cov_b))
     d = m_a.size
-    for name, m in {"mean_a": m_a, "mean_b": m_b}.items():
-        require(m.shape == (d,) and np.all(np.isfinite(m)), name, f"finite numbers ({d},)", f"shape {m.shape}")
+    for name, (m, shape) in {
+        "mean_a": (m_a, (d,)), "mean_b": (m_b, (d,)), "cov_a": (s_a, (d, d)), "cov_b": (s_b, (d, d))
+    }.items():  # fmt: skip
+        require(m.shape == shape, name, f"finite numbers {shape}", f"shape {m.shape}")
+        require(np.all(np.isfinite(m)), name, f"finite numbers {shape}", "NaN or infinity")
     for name, s in {"cov_a": s_a, "cov_b": s_b}.items():
-        fits = s.shape == (d, d) and np.all(np.isfinite(s))
-        require(fits, name, f"finite numbers ({d}, {d})", f"shape {s.shape}")
-        symmetric = np.allclose(s, s.T, rtol=1e-8, atol=1e-8 * np.abs(s).max(initial=0))
+        tolerance = 1e-6 * np.abs(s).max(initial=0)  # for rounding, also of covariances computed in float32
+        symmetric = np.all(np.abs(s - s.T) <= tolerance)
         require(symmetric, name, "a symmetric matrix", "one that differs from its transpose")
         least = np.linalg.eigvalsh(s)[:1]
-        # The tolerance allows for rounding, also of covariances computed in float32.
-        if np.any(least < -1e-6 * np.abs(s).max(initial=0)):
+        if np.any(least < -tolerance):
             raise ValueError(f"{name}: expected a covariance, got a matrix with the eigenvalue {least[0]:.3g}")
     values, vectors = np.linalg.eigh(s_a)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ s_b @ root), 0)).sum()
-    return float(max(0.0, np.sum((m_a - m_b) ** 2) + np.trace(s_a) + np.trace(s_b) - 2 * cross))
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
+        product = root @ s_b @ root
+        require(np.all(np.isfinite(product)), "cov_a, cov_b", "matrices whose product is finite", "an overflow")
+        cross = np.sqrt(np.maximum(np.linalg.eigvalsh(product), 0)).sum()
+        distance = float(np.sum((m_a - m_b) ** 2) + np.trace(s_a) + np.trace(s_b) - 2 * cross)
+    require(distance < np.inf, "mean_a, mean_b", "means whose squared distance is finite", "an overflow")
+    return max(0.0, distance)
 
 
 @explained
@@ -138,7 +144,8 @@ def bootstrap(
     require(len(lengths) > 0 and all(lengths), "samples", "one or more sets, none of them empty", f"lengths {lengths}")
     estimate: Any = statistic(*arrays)
     require(np.ndim(estimate) == 0 and estimate is not None, "statistic", "a function that returns a number", estimate)
-    resampled = [statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays)) for _ in range(rounds)]
+    estimate = float(estimate)
+    resampled = [float(statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays))) for _ in range(rounds)]
     high, low = 2 * estimate - np.quantile(resampled, [(1 - coverage) / 2, (1 + coverage) / 2])
     return Estimate(2 * estimate - float(np.mean(resampled)), float(low), float(high))
 
