@@ -20,7 +20,7 @@ import functools
 import inspect
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -232,6 +232,17 @@ def _construct(cls: Any, path: str, values: dict[str, Any]) -> Any:
 def fingerprint(array: Array) -> str:
     """Return the dtype, shape and checksum of an array, for messages and comparisons."""
     return f"{array.dtype} {array.shape} crc32 {zlib.crc32(np.ascontiguousarray(array).data):08x}"
+
+
+def generator_fingerprint(rng: np.random.Generator) -> str:
+    """Return the state of a generator as text, with the checksum of each array."""
+    return repr(_with_fingerprints(rng.bit_generator.state))
+
+
+def _with_fingerprints(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        return {name: _with_fingerprints(value) for name, value in state.items()}
+    return fingerprint(state) if isinstance(state, np.ndarray) else state
 
 
 def settings(description: Any, path: str = "") -> dict[str, str]:

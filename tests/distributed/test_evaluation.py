@@ -46,6 +46,55 @@ def test_samples_of_a_batch_are_those_of_the_model_with_its_generator_and_labels
         np.testing.assert_array_equal(x[rows], MODEL.sample(5, np.random.default_rng(seed), labels[rows]))
 
 
+class Echo:
+    """A model whose samples and log-likelihoods show what it was given."""
+
+    def sample(self, n: int, rng: Any, *, features: Any, scale: float) -> Any:
+        return scale * features
+
+    def log_prob(self, x: Any, *, features: Any, scale: float) -> Any:
+        return scale * features * x
+
+
+def test_options_that_are_arrays_are_divided_like_the_examples() -> None:
+    features, echo = np.arange(10.0), Echo()
+    options: dict[str, Any] = {"features": features, "scale": 2.0, "batch_size": 3}
+    np.testing.assert_array_equal(sample(echo, 10, np.random.default_rng(0), **options), 2 * features)
+    assert mean_log_prob(echo, features, **options) == np.mean(2 * features**2)
+    with pytest.raises(ValueError, match=r"features: expected 10 rows, got shape \(9,\)"):
+        mean_log_prob(echo, features, **{**options, "features": features[1:]})
+
+
+@pytest.mark.parametrize("bit_generator", [np.random.MT19937, np.random.SFC64, np.random.Philox])
+def test_generators_whose_states_are_arrays_are_compared(bit_generator: Any) -> None:
+    def draw(comm: Any) -> Any:
+        return sample_on(rng=np.random.Generator(bit_generator(0)))(comm)
+
+    results = run_ranks(2, draw)
+    np.testing.assert_array_equal(results[0], results[1])
+
+    def expect_error(comm: Any) -> None:
+        with pytest.raises(ValueError, match="rng: expected the same on all ranks in this call"):
+            sample_on(rng=np.random.Generator(bit_generator(comm.rank)))(comm)
+
+    run_ranks(2, expect_error)
+
+
+class Fixed:
+    """A model whose results do not depend on its arguments."""
+
+    def __init__(self, result: Any) -> None:
+        self.sample = self.log_prob = lambda *arguments: result
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(()), np.zeros(1), np.zeros((3, 4))])
+def test_results_of_a_wrong_shape_are_an_error(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"model: expected log-probabilities \(4,\), got shape"):
+        mean_log_prob(Fixed(wrong), np.zeros(4))
+    with pytest.raises(ValueError, match="model: expected 4 samples, got shape"):
+        sample(Fixed(wrong), 4, np.random.default_rng(0))
+
+
 X, LABELS, RNG = np.ones((4, 2, 2), int), np.zeros(4, int), np.random.default_rng(0)
 
 

@@ -3,7 +3,7 @@
 Checked by: tests/distributed/test_evaluation.py, tests/distributed/test_mpi.py
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,19 @@ from ..autograd import Array, no_grad
 from ..autograd.tensor import value_of
 from ..checks import at_least, check_array, require
 from ..nn import Module
-from ..recorded import fingerprint
+from ..recorded import fingerprint, generator_fingerprint
 from .ranks import ranks_of, shares
 
 
 @explained
 def sample(
-    model: Any, n: int, rng: np.random.Generator, *context: Array, comm: Any = None, batch_size: int = 64
+    model: Any,
+    n: int,
+    rng: np.random.Generator,
+    *context: Array,
+    comm: Any = None,
+    batch_size: int = 64,
+    **options: Any,
 ) -> Array:
     """Draw n samples (n, …) on the ranks of `comm`. Every rank returns all of them.
 
@@ -31,6 +37,7 @@ def sample(
         model: has a method sample(n, rng, *context).
         context: labels or context of each sample, (n, …).
         comm: communicator of mpi4py. All ranks must call this function, with equal arguments.
+        options: further arguments of `model.sample`. Arrays have one row for each sample, such as `features` (n, …).
 
     Raises: ValueError if an argument is invalid, or is not the same on all ranks.
 
@@ -42,9 +49,12 @@ def sample(
     require(callable(getattr(model, "sample", None)), "model", "a model with a method sample", repr(model))
 
     def draw(rows: slice, generator: np.random.Generator) -> Array:
-        return np.asarray(model.sample(rows.stop - rows.start, generator, *(array[rows] for array in context)))
+        count = rows.stop - rows.start
+        x = np.asarray(model.sample(count, generator, *_of(rows, context), **_of_each(rows, options)))
+        require(x.shape[:1] == (count,), "model", f"{count} samples", f"shape {x.shape}")
+        return x
 
-    return np.concatenate(_map_batches(draw, model, n, rng, {"context": context}, comm, batch_size))
+    return np.concatenate(_map_batches(draw, model, n, rng, {"context": context}, options, comm, batch_size))
 
 
 @explained
@@ -67,7 +77,7 @@ def mean_log_prob(
         context: labels or context of each example, (N, …).
         rng: for a model that estimates ln p(x), such as a VAE, which then also needs the option k.
         comm: communicator of mpi4py. All ranks must call this function, with equal arguments.
-        options: further arguments of log_prob.
+        options: further arguments of `model.log_prob`. Arrays have one row for each example.
 
     Raises: ValueError if an argument is invalid, or is not the same on all ranks.
 
@@ -81,11 +91,21 @@ def mean_log_prob(
     require(x.ndim > 0 and len(x) > 0, "x", "at least one example", f"shape {x.shape}")
 
     def log_prob(rows: slice, generator: np.random.Generator | None) -> Array:
-        given = options if generator is None else {**options, "rng": generator}
-        return np.asarray(value_of(model.log_prob(x[rows], *(array[rows] for array in context), **given)))
+        given = _of_each(rows, options) | ({} if generator is None else {"rng": generator})
+        y = np.asarray(value_of(model.log_prob(x[rows], *_of(rows, context), **given)))
+        require(y.shape == (len(x[rows]),), "model", f"log-probabilities ({len(x[rows])},)", f"shape {y.shape}")
+        return y
 
-    parts = _map_batches(log_prob, model, len(x), rng, {"x": (x,), "context": context}, comm, batch_size)
+    parts = _map_batches(log_prob, model, len(x), rng, {"x": (x,), "context": context}, options, comm, batch_size)
     return float(np.concatenate(parts).mean(dtype=np.float64))
+
+
+def _of(rows: slice, arrays: Iterable[Array]) -> list[Array]:
+    return [array[rows] for array in arrays]
+
+
+def _of_each(rows: slice, options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value[rows] if isinstance(value, np.ndarray) else value for name, value in options.items()}
 
 
 def _map_batches(
@@ -94,11 +114,14 @@ def _map_batches(
     n: int,
     rng: np.random.Generator | None,
     arrays: dict[str, tuple[Array, ...]],
+    options: dict[str, Any],
     comm: Any,
     batch_size: int,
 ) -> list[Array]:
     """Return function(rows, generator) of each of the batches of range(n), computed on the ranks of `comm`."""
     at_least(1, n=n, batch_size=batch_size)
+    arrays = arrays | {name: (value,) for name, value in options.items() if isinstance(value, np.ndarray)}
+    numbers = {name: value for name, value in options.items() if isinstance(value, int | float | str)}
     for name, each in arrays.items():
         for array in each:
             check_array(name, array)
@@ -106,14 +129,14 @@ def _map_batches(
     generators: list[np.random.Generator | None] = [None] * (count := -(-n // batch_size))
     ranks, state = ranks_of(comm), None
     if rng is not None:
-        state = rng.bit_generator.state
+        state = generator_fingerprint(rng)
         generators = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=(count, 2))]
 
     def arguments() -> dict[str, Any]:
         parameters = model.state() if isinstance(model, Module) else {}
         prints = {name: [fingerprint(array) for array in each] for name, each in arrays.items()}
         prints |= {name: [fingerprint(array)] for name, array in parameters.items()}
-        return {"n": n, "batch_size": batch_size, "rng": state, **prints}
+        return {"n": n, "batch_size": batch_size, "rng": state, **numbers, **prints}
 
     ranks.check_equal(arguments, "in this call")
     with no_grad(), ranks.own_cpus():

@@ -21,7 +21,7 @@ from ..kernels.runtime.allocator import keep_freed_memory
 from ..nn import Module
 from ..nn.module import State
 from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
-from ..recorded import fingerprint
+from ..recorded import fingerprint, generator_fingerprint
 from .history import History, Record
 from .loss_settings import loss_settings
 from .shards import Derivative, choose_shards, is_mean_over_examples, sharded
@@ -187,7 +187,7 @@ class Run:
     def fingerprints(self) -> dict[str, Any]:
         """Return what must be equal on all ranks, by name."""
         arrays = {name: fingerprint(array) for name, array in self.module.state().items()}
-        return {**arrays, "rng": self.rng.bit_generator.state}
+        return {**arrays, "rng": generator_fingerprint(self.rng)}
 
     def call_on_root(self, function: Callable[[], T]) -> T:
         """Call a function, which may use `rng`, on rank 0 alone. All ranks continue with its result and that `rng`."""
