@@ -40,6 +40,13 @@ def test_callbacks_receive_every_record(tmp_path: Path) -> None:
     assert all(np.array_equal(value, run.net.state()[name]) for name, value in states[0].items())
 
 
+@pytest.mark.parametrize("result", [0, 1, "stop", 0.5, []])
+def test_callback_that_returns_neither_a_bool_nor_none_is_an_error(result: Any, tmp_path: Path) -> None:
+    """Such as a lambda that returns what `list.append` or `file.write` does: it would end the run."""
+    with pytest.raises(ValueError, match="on_record: expected a function that returns True, False or None, got one"):
+        train(tmp_path, 4, on_record=lambda event: result)
+
+
 def test_gradient_norm_is_that_of_the_last_step_before_clipping(tmp_path: Path) -> None:
     run, other = make_run(), make_run()
     for each, clip in ((run, None), (other, 1e9)):

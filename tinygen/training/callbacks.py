@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import plot
 from ..autograd import no_grad
-from ..checks import at_least
+from ..checks import at_least, require
 from ..files import import_optional, write_atomically
 from ..nn import Module
 from .history import History, Record
@@ -55,9 +55,16 @@ class Watch:
         speed = (run.step - self.last_step) * run.batch_size / (now - self.last)
         event = Event(records[-1], run.history, run.module, now - self.start, speed)
         with no_grad(), run.averaged():
-            results = run.call_on_root(lambda: [bool(callback(event)) for callback in self.callbacks])
+            results = run.call_on_root(lambda: [_stops(callback, event) for callback in self.callbacks])
         self.last, self.last_step = now, run.step
         return any(results)
+
+
+def _stops(callback: Callback, event: Event) -> bool:
+    stop = callback(event)
+    wanted = "a function that returns True, False or None"
+    require(stop is None or isinstance(stop, bool | np.bool_), "on_record", wanted, f"one that returned {stop!r}")
+    return bool(stop)
 
 
 @dataclass(frozen=True)
