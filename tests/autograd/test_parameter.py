@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,3 +63,20 @@ def test_parameter_values_change_only_by_assign() -> None:
     twin = copy.deepcopy(w)
     assert type(twin) is Parameter
     np.testing.assert_array_equal(twin.value, [3, 4])
+
+
+def test_assigned_array_is_copied() -> None:
+    p, value = Parameter([1.0, 2.0]), np.array([3, 4], np.float32)
+    p.assign(value)
+    value[:] = 0
+    np.testing.assert_array_equal(p.value, [3, 4])
+
+
+@pytest.mark.parametrize(("dtype", "number"), [(np.float32, 1e39), (np.float16, -1e5)])
+def test_finite_numbers_do_not_become_infinite(dtype: Any, number: float) -> None:
+    p = Parameter([1.0, 2.0], dtype)
+    with pytest.raises(ValueError, match=f"value: expected numbers in the range of {np.dtype(dtype)}, got 1e"):
+        p.assign(np.array([np.inf, number]))
+    np.testing.assert_array_equal(p.value, [1, 2])
+    p.assign(np.array([np.inf, np.nan]))  # what is not finite already stays so
+    np.testing.assert_array_equal(p.value, [np.inf, np.nan])

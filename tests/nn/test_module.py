@@ -119,6 +119,7 @@ def test_state_copies_parameters_and_constants_and_load_restores_them() -> None:
         (lambda s: s.update(w=np.array([["a"] * 3] * 2)), "w: expected dtype float32, got <U1"),
         (lambda s: s.update(order=np.array([0.5, 1.5])), "order: expected dtype int64, got float64"),
         (lambda s: s.update({"pair.0": np.ones(2)}), r"pair\.0 differs"),
+        (lambda s: s.update(w=np.full((2, 3), 1e39)), r"w: expected numbers in the range of float32, got 1e\+39"),
     ],
 )
 def test_load_rejects_a_mismatched_state_and_changes_nothing(change: Any, message: str) -> None:
@@ -159,6 +160,13 @@ def test_astype_converts_parameters_in_place_but_not_constants() -> None:
     assert dtypes == {"w": np.float64, "order": np.int64, "scale": np.float32}
     with pytest.raises(TypeError, match="expected a floating-point dtype, got int32"):
         thing.astype(np.int32)
+
+
+def test_astype_changes_nothing_if_a_number_overflows() -> None:
+    thing = Thing(a=parameter(2), w=Parameter([1.0, 1e5]))
+    with pytest.raises(ValueError, match=r"w: expected numbers in the range of float16, got 1e\+05"):
+        thing.astype(np.float16)
+    assert {p.dtype for p in thing.parameters()} == {np.dtype(np.float32)}
 
 
 def test_repr_shows_the_tree_with_shapes_and_counts() -> None:

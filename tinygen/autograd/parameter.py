@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..arguments import explained
-from .tensor import Tensor, TensorLike, array_of, orders
+from .tensor import Array, Tensor, TensorLike, array_of, orders
 
 
 class Parameter(Tensor):
@@ -45,12 +45,26 @@ class Parameter(Tensor):
 
     @explained
     def assign(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
-        """Replace the value with a new array; the dtype is kept unless one is given.
+        """Replace the value with a copy of an array; the dtype is kept unless one is given.
 
-        Raises: ValueError if the new value has another shape.
+        Raises: ValueError if the new value has another shape, or finite numbers that overflow in this dtype.
         """
         array = array_of(value)
         if array.shape != self.shape:
             raise ValueError(f"value: expected shape {self.shape}, got {array.shape}")
-        object.__setattr__(self, "value", np.asarray(array, self.value.dtype if dtype is None else dtype))
+        self.adopt(cast("value", array, self.dtype if dtype is None else dtype))
+
+    def adopt(self, array: Array) -> None:
+        """Replace the value with a new array of the same shape, without a copy: nobody may modify it any more."""
+        object.__setattr__(self, "value", array)
         object.__setattr__(self, "order", next(orders))
+
+
+def cast(name: str, array: Array, dtype: DTypeLike) -> Array:
+    """Return a C-contiguous copy in this dtype. Raises ValueError if a finite number overflows."""
+    try:
+        with np.errstate(over="raise"):
+            return np.array(array, dtype, order="C")
+    except FloatingPointError:
+        largest = np.max(np.abs(array), where=np.isfinite(array), initial=0)
+        raise ValueError(f"{name}: expected numbers in the range of {np.dtype(dtype)}, got {largest:.3g}") from None

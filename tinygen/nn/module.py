@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..autograd import Array, Parameter
+from ..autograd.parameter import cast
 from ..recorded import Recorded
 
 State: TypeAlias = dict[str, Array]  # named arrays, for saving
@@ -75,12 +76,15 @@ class Module(Recorded):
 
         Constants keep their dtype. They should be float32 or integers, which are promoted to the parameters' dtype.
 
-        Raises: TypeError if the dtype is not a floating-point dtype.
+        Raises: TypeError if the dtype is not a floating-point dtype; ValueError, before anything changes, if a finite
+        number overflows in it.
         """
         if np.dtype(dtype).kind != "f":
             raise TypeError(f"dtype: expected a floating-point dtype, got {np.dtype(dtype)}")
-        for parameter in self.parameters():
-            parameter.assign(parameter.value, dtype)
+        parameters = self.named_parameters()
+        converted = [cast(name, parameter.value, dtype) for name, parameter in parameters.items()]
+        for parameter, value in zip(parameters.values(), converted, strict=True):
+            parameter.adopt(value)
         return self
 
     def state(self) -> State:
@@ -94,8 +98,8 @@ class Module(Recorded):
     def load(self, state: Mapping[str, Array]) -> None:
         """Load what `state` returned, cast to the dtypes of this module. If this raises, the module is unchanged.
 
-        Raises: ValueError if a name is missing or unknown, if a shape or kind of dtype differs, or if a constant in a
-            tuple differs, since it cannot be replaced.
+        Raises: ValueError if a name is missing or unknown, if a shape or kind of dtype differs, if a finite number
+            overflows in the dtype of this module, or if a constant in a tuple differs, since it cannot be replaced.
         """
         own = self._arrays()
         check_fit(type(self).__name__, own, state)
@@ -106,10 +110,10 @@ class Module(Recorded):
                     f"{type(self).__name__}: constant {part.name} differs from the state and cannot be replaced, since "
                     f"it is in a tuple; store it in a list"
                 )
-        for part in parts:
-            value = np.array(state[part.name], own[part.name].dtype, order="C")  # also of a transposed array
+        values = [cast(part.name, state[part.name], own[part.name].dtype) for part in parts]
+        for part, value in zip(parts, values, strict=True):
             if isinstance(part.value, Parameter):
-                part.value.assign(value)
+                part.value.adopt(value)
             elif not isinstance(part.holder, tuple):
                 part.holder[part.key] = value
 

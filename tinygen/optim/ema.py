@@ -53,11 +53,11 @@ class EMA:
         values = [p.value for p in self.parameters]
         try:
             for parameter, mean in zip(self.parameters, self.averages, strict=True):
-                parameter.assign(mean)
+                parameter.adopt(mean)
             yield
         finally:
             for parameter, value in zip(self.parameters, values, strict=True):
-                parameter.assign(value)
+                parameter.adopt(value)
 
     def state(self) -> State:
         """Return a copy of the state by name: the averages."""

@@ -56,7 +56,7 @@ class Optimizer:
         check_nonnegative(**{f"lr at step {self.steps}": lr})
         self.steps += 1
         for i, value in enumerate(self._new_values(arrays, lr)):
-            self.parameters[i].assign(value)
+            self.parameters[i].adopt(np.asarray(value))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings.items())})"
