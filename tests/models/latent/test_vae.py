@@ -362,10 +362,10 @@ def test_gradients_match_finite_differences(k: int, rng: np.random.Generator) ->
 
 
 class WrongEncoder(Module):
-    """An encoder with 3 outputs, where at least 4 are needed."""
+    """An encoder with 3 or 5 outputs, where 4 are needed."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.linear = Linear(3, 3, rng)
+    def __init__(self, rng: np.random.Generator, outputs: int = 3) -> None:
+        self.linear = Linear(3, outputs, rng)
 
     def __call__(self, x: TensorLike) -> Tensor:
         return self.linear(x)
@@ -392,6 +392,10 @@ BAD_INPUT: list[tuple[Any, str]] = [
         r"prior: expected shape \(2,\)",
     ),
     (lambda m, x, rng: VAE((3,), 2, WrongEncoder(rng), m.decoder, Bernoulli()).elbo(x, 1, rng), "encoder: expected"),
+    (  # no posterior flow would use the fifth
+        lambda m, x, rng: VAE((3,), 2, WrongEncoder(rng, 5), m.decoder, Bernoulli()).elbo(x, 1, rng),
+        r"encoder: expected output \(\d, 4\), got \(\d, 5\)",
+    ),
     (lambda m, x, rng: VAE((3,), 2, m.encoder, m.decoder, Categorical(5)).elbo(x, 1, rng), "decoder: expected"),
 ]
 

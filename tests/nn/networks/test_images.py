@@ -61,9 +61,9 @@ def make_vae(
 )
 def test_vae_shapes(kind: str, height: int, width: int, channels: int, output: Any, n: int) -> None:
     rng, shape = np.random.default_rng(0), (height, width, channels)
-    model = make_vae(kind, shape, rng, output, context=2)
-    x = rng.integers(0, output.levels, (n, *shape))
-    assert model.encoder(x).shape == (n, 2 * LATENT + 2)
+    x, model = rng.integers(0, output.levels, (n, *shape)), make_vae(kind, shape, rng, output)
+    assert make_vae(kind, shape, rng, output, context=2).encoder(x).shape == (n, 2 * LATENT + 2)
+    assert model.encoder(x).shape == (n, 2 * LATENT)
     assert model.decoder(rng.normal(size=(n, LATENT))).shape == (n, *shape, output.width)
     assert model.iwae_bound(x, 2, rng).shape == (n,)
     assert model.sample(n, rng).shape == (n, *shape)

@@ -91,8 +91,10 @@ class VAE(Module):
         if levels is not None:
             as_integers("x", x, (len(x), *self.shape), levels)
         code, d = self.encoder(v, *self._checked(context, len(x))), self.latent  # (N, 2d + C)
-        fits = code.ndim == 2 and code.shape[0] == len(x) and code.shape[1] >= 2 * d
-        require(fits, "encoder", f"output ({len(x)}, {2 * d} or more)", code.shape)
+        fits = code.ndim == 2 and code.shape[0] == len(x)
+        fits = fits and (code.shape[1] == 2 * d or (code.shape[1] > 2 * d and self.posterior_flow is not None))
+        wanted = f"{2 * d}{'' if self.posterior_flow is None else ' or more'}"
+        require(fits, "encoder", f"output ({len(x)}, {wanted})", code.shape)
         return Posterior(code[:, :d], code[:, d : 2 * d], code[:, 2 * d :] if code.shape[1] > 2 * d else None)
 
     def sample_posterior(self, q: Posterior, k: int, rng: Rng) -> tuple[Tensor, Tensor]:
