@@ -206,6 +206,18 @@ def test_pad_takes_the_widths_of_numpy(widths: Any) -> None:
     assert np.sum(by_x * x) == pytest.approx(np.sum(g * expected), rel=1e-14)  # the adjoint of a linear map
 
 
+@pytest.mark.parametrize("widths", [0, 1, (1, 2)])
+def test_pad_of_a_scalar_is_the_scalar(widths: Any) -> None:
+    x = Tensor(2.0)
+    assert ag.pad(x, widths).item() == 2
+    assert grad(ag.pad(x, widths), [x])[0].item() == 1
+
+
+def test_cholesky_of_numbers_close_to_the_largest() -> None:
+    y = ag.cholesky(np.array([[3e38]], np.float32))
+    np.testing.assert_allclose(y.value, [[math.sqrt(3e38)]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("widths", [-1, 0.5, (1, 2, 3), None, {2: 1}, Tensor([1.0, 2.0])])
 def test_pad_rejects_other_widths_by_name(widths: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=r"^pad: "):
