@@ -157,3 +157,12 @@ def test_sample_grid_writes_a_picture_and_does_not_change_the_run(tmp_path: Path
 def test_early_stopping_rejects_patience_below_one() -> None:
     with pytest.raises(ValueError, match="patience: expected at least 1, got 0"):
         EarlyStopping(0)
+
+
+def test_files_are_checked_when_a_callback_is_made(tmp_path: Path) -> None:
+    for make, suffix in ((CSVLog, "csv"), (SampleGrid, "png")):
+        for path in (tmp_path / f"missing/a.{suffix}", tmp_path / "a.pdf", 3):
+            with pytest.raises(ValueError, match=rf"path: expected a \.{suffix} file in a folder that exists, got"):
+                make(path)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="n: expected at least 1, got 0"):
+        SampleGrid(tmp_path / "a.png", n=0)

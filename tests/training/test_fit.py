@@ -211,6 +211,16 @@ def test_error_names_a_gradient_too_large_for_adam() -> None:
         ({"clip": 0.0}, "clip: expected .*, got 0.0"),
         ({"rng": 3}, "rng: expected a .*, got"),
         ({"validate": 3}, "validate: expected a function that returns a number, got 3"),
+        ({"validate": lambda: None}, "validate: expected a function that returns a number, got one that returned None"),
+        ({"validate": lambda: "low"}, "validate: expected .* number, got one that returned 'low'"),
+        ({"clip": "a"}, "clip: expected a number or None, got 'a'"),
+        ({"ema": 3}, "ema: expected a EMA or None, got 3"),
+        ({"on_record": 3}, "on_record: expected a function or a sequence.*, got 3"),
+        ({"checkpoint": 3}, "checkpoint: expected a string or a Path or None, got 3"),
+        ({"history": 3}, "history: expected a string or a Path or None, got 3"),
+        ({"optimizer": 3}, "optimizer: expected a Optimizer or a sequence.*, got 3"),
+        ({"module": 3}, "module: expected a Module, got 3"),
+        ({"data": Tensor(np.ones((4, 2)))}, "data: expected an array of numbers or a sequence.*, got Tensor"),
         ({"optimizer": SGD([Parameter(np.zeros(1))], 0.1)}, "optimizer: expected parameters of the module"),
         ({"ema": EMA([Parameter(np.zeros(1))], 0.1)}, "ema: expected parameters of the module"),
     ],
@@ -224,9 +234,10 @@ def test_rejects_invalid_arguments(changes: dict[str, Any], message: str) -> Non
         "batch_size": 2,
         "epochs": 1,
         "rng": run.rng,
+        "module": run.net,
     }
-    with pytest.raises(ValueError, match=message):
-        fit(module=run.net, progress=False, **{**settings, **changes})
+    with pytest.raises((ValueError, TypeError), match=message):
+        fit(progress=False, **{**settings, **changes})
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "history"])

@@ -90,6 +90,9 @@ class CSVLog:
 
     path: str | Path
 
+    def __post_init__(self) -> None:
+        _check_file(self.path, ".csv")
+
     def __call__(self, event: Event) -> None:
         rows = [numbers(record) for record in event.history.records]
         text = io.StringIO()
@@ -122,11 +125,22 @@ class SampleGrid:
     levels: int = 2
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_file(self.path, ".png")
+        at_least(1, n=self.n)
+        at_least(2, levels=self.levels)
+        at_least(0, seed=self.seed)
+
     def __call__(self, event: Event) -> None:
         model: Any = event.module
         images = model.sample(self.n, np.random.default_rng(self.seed))
         title = f"step {event.record.step}"
         plot.save(plot.sample_grid(images, levels=self.levels, title=title), self.path)
+
+
+def _check_file(path: str | Path, suffix: str) -> None:
+    fits = isinstance(path, str | Path) and Path(path).suffix == suffix and Path(path).parent.is_dir()
+    require(fits, "path", f"a {suffix} file in a folder that exists", repr(path))
 
 
 def numbers(record: Record) -> dict[str, float | None]:

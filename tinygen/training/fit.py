@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array
 from ..checks import at_least, require
 from ..distributed.ranks import ranks_of, warn_if_launched
@@ -23,6 +24,7 @@ from .resume import configuration, load_run, save_run
 from .run import Loss, Run
 
 
+@explained
 def fit(
     loss: Loss | Sequence[Loss],
     module: Module,

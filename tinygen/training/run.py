@@ -177,7 +177,7 @@ class Run:
         self._clear_sums()
         lr = tuple(float(optimizer.lr(max(0, optimizer.steps - 1))) for optimizer in self.optimizers)
         with no_grad(), self.averaged():
-            valid = self.call_on_root(lambda: None if validate is None else float(validate()))
+            valid = self.call_on_root(lambda: None if validate is None else _number(validate()))
             losses = losses if len(losses) > 1 else ()
             epoch = self.step / self.steps_per_epoch
             self.history.records.append(Record(self.step, epoch, loss, valid, losses, lr, self.gradient_norm))
@@ -238,6 +238,15 @@ class Run:
 
     def averaged(self) -> AbstractContextManager[None]:
         return self.ema.averaged() if self.ema else nullcontext()
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"validate: expected a function that returns a number, got one that returned {value!r}"
+        ) from None
 
 
 def _check_loss(loss: Loss, arrays: list[Array], rng: np.random.Generator) -> None:
