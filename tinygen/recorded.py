@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import autograd
-from .arguments import Explained
+from .arguments import Explained, explained
 from .autograd import Array, Parameter
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -234,6 +234,7 @@ def fingerprint(array: Array) -> str:
     return f"{array.dtype} {array.shape} crc32 {zlib.crc32(np.ascontiguousarray(array).data):08x}"
 
 
+@explained
 def generator_fingerprint(rng: np.random.Generator) -> str:
     """Return the state of a generator as text, with the checksum of each array."""
     return repr(_with_fingerprints(rng.bit_generator.state))

@@ -52,12 +52,13 @@ class Parameter(Tensor):
         array = array_of(value)
         if array.shape != self.shape:
             raise ValueError(f"value: expected shape {self.shape}, got {array.shape}")
-        self.adopt(cast("value", array, self.dtype if dtype is None else dtype))
+        adopt(self, cast("value", array, self.dtype if dtype is None else dtype))
 
-    def adopt(self, array: Array) -> None:
-        """Replace the value with a new array of the same shape, without a copy: nobody may modify it any more."""
-        object.__setattr__(self, "value", array)
-        object.__setattr__(self, "order", next(orders))
+
+def adopt(parameter: Parameter, array: Array) -> None:
+    """Replace the value with a new array of the same shape, without a copy: nobody may modify it any more."""
+    object.__setattr__(parameter, "value", array)
+    object.__setattr__(parameter, "order", next(orders))
 
 
 def cast(name: str, array: Array, dtype: DTypeLike) -> Array:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..autograd import Array, Parameter
-from ..autograd.parameter import cast
+from ..autograd.parameter import adopt, cast
 from ..recorded import Recorded
 
 State: TypeAlias = dict[str, Array]  # named arrays, for saving
@@ -84,7 +84,7 @@ class Module(Recorded):
         parameters = self.named_parameters()
         converted = [cast(name, parameter.value, dtype) for name, parameter in parameters.items()]
         for parameter, value in zip(parameters.values(), converted, strict=True):
-            parameter.adopt(value)
+            adopt(parameter, value)
         return self
 
     def state(self) -> State:
@@ -113,7 +113,7 @@ class Module(Recorded):
         values = [cast(part.name, state[part.name], own[part.name].dtype) for part in parts]
         for part, value in zip(parts, values, strict=True):
             if isinstance(part.value, Parameter):
-                part.value.adopt(value)
+                adopt(part.value, value)
             elif not isinstance(part.holder, tuple):
                 part.holder[part.key] = value
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arguments import checked, explained
 from ..autograd import Array, Parameter
+from ..autograd.parameter import adopt
 from ..checks import check_rate
 from ..nn.module import State, check_fit
 from .optimizers import distinct_parameters
@@ -53,11 +54,11 @@ class EMA:
         values = [p.value for p in self.parameters]
         try:
             for parameter, mean in zip(self.parameters, self.averages, strict=True):
-                parameter.adopt(mean)
+                adopt(parameter, mean)
             yield
         finally:
             for parameter, value in zip(self.parameters, values, strict=True):
-                parameter.adopt(value)
+                adopt(parameter, value)
 
     def state(self) -> State:
         """Return a copy of the state by name: the averages."""

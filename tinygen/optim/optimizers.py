@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arguments import checked, explained
 from ..autograd import Array, Parameter, Tensor
+from ..autograd.parameter import adopt
 from ..checks import check_nonnegative, check_positive, check_rate, require
 from ..kernels.adam import adam
 from ..nn.module import State, check_fit
@@ -56,7 +57,7 @@ class Optimizer:
         check_nonnegative(**{f"lr at step {self.steps}": lr})
         self.steps += 1
         for i, value in enumerate(self._new_values(arrays, lr)):
-            self.parameters[i].adopt(np.asarray(value))
+            adopt(self.parameters[i], np.asarray(value))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings.items())})"
