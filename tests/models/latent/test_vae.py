@@ -297,6 +297,14 @@ def test_samples_have_the_covariance_of_the_marginal(known: LinearGaussian, rng:
     assert np.all(np.abs(x.mean(0) - known.b) < 5 * np.sqrt(variance / n))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("data", [np.float16, np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("k", [1, 3])
+def test_loss_has_the_dtype_of_the_model(dtype: Any, data: Any, k: int, rng: np.random.Generator) -> None:
+    model = small_vae(Gaussian(), rng).astype(dtype)
+    assert model.loss(np.ones((4, 3), data), rng=rng, k=k).dtype == dtype
+
+
 def test_scale_of_the_output_is_learned_and_saved(tmp_path: Path) -> None:
     rng, scale = np.random.default_rng(0), Parameter(1.0)
     encoder, decoder = MLPEncoder((3,), 4, rng, hidden=(8,)), MLPDecoder(2, (3, 1), rng, hidden=(8,))

@@ -112,6 +112,8 @@ class VAE(Module):
         parameters = self._decode(z.reshape(k * n, d), *each)  # (kN, *shape, width)
         if levels := getattr(self.output, "levels", 0):  # in the smallest type, as it is repeated
             x = as_integers("x", x, (n, *self.shape), levels).astype(np.min_scalar_type(levels - 1), copy=False)
+        elif x.dtype.kind == "f":
+            x = x.astype(self.dtype, copy=False)  # float64 data would promote a float32 network
         repeated = np.broadcast_to(x, (k, *x.shape)).reshape(k * n, *self.shape)
         return event_log_prob(self.output, parameters, repeated).reshape(k, n)
 
