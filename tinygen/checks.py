@@ -50,6 +50,11 @@ def check_nonnegative(**values: float) -> None:
         require(number and 0 <= value < math.inf, name, "a finite number of at least 0", repr(value))
 
 
+def as_number(x: float | Tensor) -> float | Tensor:
+    """Return a number as a Python float, whose dtype does not enter computations; a Tensor unchanged."""
+    return x if isinstance(x, Tensor) else float(x)
+
+
 def check_rate(name: str, rate: float) -> None:
     """Raise ValueError unless 0 ≤ rate < 1."""
     number = isinstance(rate, float | int | np.floating | np.integer)

@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import Tensor, TensorLike, add, broadcast_to, divide, log, log_sigmoid, multiply, sigmoid, subtract
 from ..autograd import abs as absolute
 from ..autograd.tensor import array_of
-from ..checks import broadcasts, require
+from ..checks import broadcasts, check_rate, require
 from .bijection import Bijection, Context, sum_event
 
 
@@ -62,7 +62,8 @@ class Logit(Bijection):
     """
 
     def __init__(self, margin: float = 0.0) -> None:
-        require(0 <= margin < 0.5, "margin", "at least 0 and below 0.5", margin)
+        check_rate("margin", margin)
+        require(margin < 0.5, "margin", "at least 0 and below 0.5", margin)
         self.margin = float(margin)
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:

@@ -115,7 +115,8 @@ class MixtureCDF(Recorded):
     def __init__(self, components: int, noise: str = "normal", bound: float | None = 5.0) -> None:
         at_least(1, components=components)
         require(noise in ("uniform", "normal"), "noise", "'uniform' or 'normal'", repr(noise))
-        require(bound is None or 0 < bound < math.inf, "bound", "a positive number or None", bound)
+        if bound is not None:
+            check_positive(bound=bound)
         self.width, self.noise, self.bound = 3 * components, noise, None if bound is None else float(bound)
 
     def start(self, low: float = -3.0, high: float = 3.0) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..autograd import Tensor, no_grad
 from ..autograd.tensor import array_of, node
-from ..checks import at_least, check_positive, require
+from ..checks import as_number, at_least, check_positive, require
 from ..recorded import Recorded
 
 State: TypeAlias = tuple[Any, ...]  # of arrays or tensors
@@ -235,8 +235,8 @@ class _CheckedField:
         return k
 
 
-def _check(y: State, **times: float) -> list[float]:
-    """Return the times as Python floats, so that they have no dtype.
+def _check(y: State, **times: float) -> list[Any]:
+    """Return the times as Python floats, or as the Tensors that they are.
 
     Raises: ValueError unless y is a tuple of arrays of real numbers, and all times are finite.
     """
@@ -244,7 +244,7 @@ def _check(y: State, **times: float) -> list[float]:
     require(real, "y", "a tuple of arrays of real numbers", type(y).__name__)
     for name, t in times.items():
         require(math.isfinite(t), name, "a finite number", t)
-    return [float(t) for t in times.values()]
+    return [as_number(t) for t in times.values()]
 
 
 def _check_start(solver: str, t: float, y: State, k: State) -> None:

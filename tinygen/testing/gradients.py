@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..autograd import Array, Parameter, Tensor, TensorLike, grad
+from ..autograd.parameter import adopt
 from ..autograd.tensor import PRIMITIVES, array_of
 from ..checks import at_least, check_rng
 from .calls import Function, check_positive
@@ -104,7 +105,7 @@ def check_parameter_grads(
         check_grads(of_values, *values, order=order, rng=rng, tolerance=tolerance, draws=draws)
     finally:
         for p, value in zip(parameters, values, strict=True):
-            p.assign(value)
+            adopt(p, value)
             p.edges = ()
 
 

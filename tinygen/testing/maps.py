@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array
+from ..autograd.parameter import adopt
 from ..checks import check_rng, require
 from ..nn import Module
 from .calls import Convert, Function, check_input, resolution
@@ -98,7 +99,7 @@ class Maps:
             try:
                 moved, moved_log_det = self.apply("forward", x, context)
             finally:
-                parameter.assign(value)
+                adopt(parameter, value)
             if value.size and np.array_equal(moved, z) and _equal(moved_log_det, log_det):
                 raise AssertionError(
                     f"{name}: parameter {path} changes nothing. Is it unused, or is a layer after it initialised to "

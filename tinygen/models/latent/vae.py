@@ -29,7 +29,7 @@ from ...autograd import Array, Tensor, TensorLike, broadcast_to, logsumexp, no_g
 from ...autograd.tensor import array_of
 from ...bijections import Bijection
 from ...bijections.bijection import Context
-from ...checks import as_finite, as_integers, at_least, check_context, check_event, require
+from ...checks import as_finite, as_integers, as_number, at_least, check_context, check_event, require
 from ...distributions import Distribution, Likelihood, StandardNormal, event_log_prob
 from ...distributions.distribution import mean_loss
 from ...nn import Module
@@ -87,8 +87,7 @@ class VAE(Module):
     def posterior(self, x: Array, context: Context = None) -> Posterior:
         """Encode x (N, *shape) as the parameters of q(z|x)."""
         v = as_finite("x", x, self.shape, self.dtype)
-        levels = getattr(self.output, "levels", None)
-        if levels is not None:
+        if levels := getattr(self.output, "levels", 0):
             as_integers("x", x, (len(x), *self.shape), levels)
         code, d = self.encoder(v, *self._checked(context, len(x))), self.latent  # (N, 2d + C)
         fits = code.ndim == 2 and code.shape[0] == len(x)
@@ -103,12 +102,10 @@ class VAE(Module):
 
     def log_likelihood(self, x: Array, z: Tensor, context: Context = None) -> Tensor:
         """Return ln p(x|z) in nats: x (N, *shape), z (k, N, latent), result (k, N)."""
-        k, n, d = z.shape if z.ndim == 3 else (0, 0, 0)
+        (k, n, d), size = z.shape if z.ndim == 3 else (0, 0, 0), self.context
         require((n, d) == (len(x), self.latent), "z", f"shape (k, {len(x)}, {self.latent})", z.shape)
         check_event("x", x, self.shape)
-        each = [
-            reshape(broadcast_to(c, (k, n, self.context)), (k * n, self.context)) for c in self._checked(context, n)
-        ]
+        each = [reshape(broadcast_to(c, (k, n, size)), (k * n, size)) for c in self._checked(context, n)]
         parameters = self._decode(z.reshape(k * n, d), *each)  # (kN, *shape, width)
         if levels := getattr(self.output, "levels", 0):  # in the smallest type, as it is repeated
             x = as_integers("x", x, (n, *self.shape), levels).astype(np.min_scalar_type(levels - 1), copy=False)
@@ -139,12 +136,11 @@ class VAE(Module):
         """
         require(kl in (None, "analytic", "monte_carlo"), "kl", "'analytic', 'monte_carlo' or None", repr(kl))
         require(math.isfinite(beta), "beta", "a finite number", beta)
-        beta = float(beta)
         q = self.posterior(x, context)
         z, log_q = self.sample_posterior(q, k, rng)
         analytic = self._has_closed_kl() if kl is None else kl == "analytic"
         kl_term = self._closed_kl(q).sum(-1) if analytic else (log_q - self._log_prior(z)).mean(0)  # (N,)
-        return self.log_likelihood(x, z, context).mean(0) - beta * kl_term
+        return self.log_likelihood(x, z, context).mean(0) - as_number(beta) * kl_term
 
     def iwae_bound(self, x: Array, k: int, rng: Rng, context: Context = None) -> Tensor:
         """Return ln 1/k Σᵢ wᵢ from k samples per example, (N,): in expectation a lower bound on ln p(x), in nats."""
