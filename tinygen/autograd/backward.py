@@ -47,8 +47,8 @@ def grad(
 ) -> list[Tensor]:
     """Reverse-mode derivative of `output` with respect to each of `inputs`: x̄ᵢ = gᵀ ∂output/∂xᵢ.
 
-    VJPs are called only on paths from an input to the output. The graph is not freed, so a second call
-    gives the same result.
+    VJPs are called only on paths from an input to the output. The graph is not freed, so a second call gives the same
+    result.
 
     Args:
         cotangent: g, of the output's shape; 1 by default if the output has one element.

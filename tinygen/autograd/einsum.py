@@ -69,9 +69,9 @@ def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
     x, labels = _summed(*terms[0], output)
     y = transpose(x, [labels.index(label) for label in output])
     dtype = np.result_type(*values)  # sums of integers are int64; NumPy's einsum keeps the dtype
-    if dtype.kind != "f" or y.dtype == dtype:
-        return y if y.dtype == dtype else node("einsum", y.value.astype(dtype))
-    return astype(y, dtype)
+    if y.dtype == dtype:
+        return y
+    return astype(y, dtype) if dtype.kind == "f" else node("einsum", y.value.astype(dtype))
 
 
 @lru_cache(maxsize=1024)

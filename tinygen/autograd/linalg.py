@@ -118,7 +118,7 @@ def cholesky(x: TensorLike, upper: bool = False) -> Tensor:
     v = floating("cholesky", x)
     if v.ndim < 2 or v.shape[-1] != v.shape[-2]:
         raise ValueError(f"cholesky: expected shape (…, n, n), got {v.shape}")
-    y = apply_numpy(np.linalg.cholesky, [v / 2 + v.swapaxes(-1, -2) / 2])  # v + vᵀ may overflow
+    y = apply_numpy(np.linalg.cholesky, [v + (v.swapaxes(-1, -2) - v) / 2])  # v + vᵀ may overflow
     lower_half = np.tril(np.ones(v.shape[-2:], y.dtype)) - np.eye(v.shape[-1], dtype=y.dtype) / 2
 
     def vjp(g: Tensor, y: Tensor) -> Tensor:
