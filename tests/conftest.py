@@ -14,7 +14,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With `pytest -n`, let idle workers take tests of others: those that start processes are next to each other."""
+    """Let idle workers of `pytest -n` steal tests: the slow ones are adjacent, so one worker would get most of them."""
     if config.getoption("dist", "no") == "load":
         config.option.dist = "worksteal"
 

@@ -14,6 +14,8 @@ from numpy.typing import DTypeLike
 from .autograd import Array, Tensor, TensorLike
 from .autograd.tensor import array_of
 
+_NUMBER = float | int | np.floating | np.integer
+
 
 def require(holds: bool | np.bool_, name: str, expected: object, got: object) -> None:
     """Raise ValueError unless `holds` is true. The message's parts are evaluated at every call, so keep them cheap."""
@@ -39,26 +41,26 @@ def check_odd(least: int, **sizes: int) -> None:
 def check_positive(**values: float) -> None:
     """Raise ValueError unless every value is a finite number above 0. The keywords are the names in the message."""
     for name, value in values.items():
-        number = isinstance(value, float | int | np.floating | np.integer)
-        require(number and 0 < value < math.inf, name, "a positive number", repr(value))
+        positive = isinstance(value, _NUMBER) and 0 < value < math.inf
+        require(positive, name, "a positive number", repr(value))
 
 
 def check_nonnegative(**values: float) -> None:
-    """Raise ValueError unless every value is a finite number of at least 0. The keywords are the names."""
+    """Raise ValueError unless every value is a finite number ≥ 0. The keywords are the names in the message."""
     for name, value in values.items():
-        number = isinstance(value, float | int | np.floating | np.integer)
-        require(number and 0 <= value < math.inf, name, "a finite number of at least 0", repr(value))
+        nonnegative = isinstance(value, _NUMBER) and 0 <= value < math.inf
+        require(nonnegative, name, "a finite number of at least 0", repr(value))
 
 
 def as_number(x: float | Tensor) -> float | Tensor:
-    """Return a number as a Python float, whose dtype does not enter computations; a Tensor unchanged."""
+    """Return a number as a Python float, which does not promote arrays of float32; a Tensor unchanged."""
     return x if isinstance(x, Tensor) else float(x)
 
 
-def check_rate(name: str, rate: float) -> None:
-    """Raise ValueError unless 0 ≤ rate < 1."""
-    number = isinstance(rate, float | int | np.floating | np.integer)
-    require(number and 0 <= rate < 1, name, "at least 0 and below 1", rate)
+def check_rate(name: str, rate: float, below: float = 1) -> None:
+    """Raise ValueError unless 0 ≤ rate < below."""
+    fits = isinstance(rate, _NUMBER) and 0 <= rate < below
+    require(fits, name, f"at least 0 and below {below:g}", rate)
 
 
 def check_counts(name: str, counts: Sequence[int], least: int = 1) -> None:

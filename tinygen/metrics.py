@@ -58,11 +58,10 @@ def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov
     m_a, m_b = (np.asarray(m, np.float64) for m in (mean_a, mean_b))
     s_a, s_b = (np.asarray(s, np.float64) for s in (cov_a, cov_b))
     d = m_a.size
-    for name, (m, shape) in {
-        "mean_a": (m_a, (d,)), "mean_b": (m_b, (d,)), "cov_a": (s_a, (d, d)), "cov_b": (s_b, (d, d))
-    }.items():  # fmt: skip
-        require(m.shape == shape, name, f"finite numbers {shape}", f"shape {m.shape}")
-        require(np.all(np.isfinite(m)), name, f"finite numbers {shape}", "NaN or infinity")
+    shapes = [("mean_a", m_a, (d,)), ("mean_b", m_b, (d,)), ("cov_a", s_a, (d, d)), ("cov_b", s_b, (d, d))]
+    for name, array, shape in shapes:
+        require(array.shape == shape, name, f"finite numbers {shape}", f"shape {array.shape}")
+        require(np.all(np.isfinite(array)), name, f"finite numbers {shape}", "NaN or infinity")
     for name, s in {"cov_a": s_a, "cov_b": s_b}.items():
         tolerance = 1e-6 * np.abs(s).max(initial=0)  # for rounding, also of covariances computed in float32
         symmetric = np.all(np.abs(s - s.T) <= tolerance)

@@ -56,7 +56,7 @@ class Parameter(Tensor):
 
 
 def adopt(parameter: Parameter, array: Array) -> None:
-    """Replace the value with a new array of the same shape, without a copy: nobody may modify it any more."""
+    """Replace the value with an array of the same shape, without a copy. Do not modify the array afterwards."""
     object.__setattr__(parameter, "value", array)
     object.__setattr__(parameter, "order", next(orders))
 

@@ -62,8 +62,7 @@ class Logit(Bijection):
     """
 
     def __init__(self, margin: float = 0.0) -> None:
-        check_rate("margin", margin)
-        require(margin < 0.5, "margin", "at least 0 and below 0.5", margin)
+        check_rate("margin", margin, below=0.5)
         self.margin = float(margin)
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:

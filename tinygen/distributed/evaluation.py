@@ -3,7 +3,7 @@
 Checked by: tests/distributed/test_evaluation.py, tests/distributed/test_mpi.py
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def sample(
 
     def draw(rows: slice, generator: np.random.Generator) -> Array:
         count = rows.stop - rows.start
-        x = np.asarray(model.sample(count, generator, *_of(rows, context), **_of_each(rows, options)))
+        x = np.asarray(model.sample(count, generator, *(array[rows] for array in context), **_rows_of(options, rows)))
         require(x.shape[:1] == (count,), "model", f"{count} samples", f"shape {x.shape}")
         return x
 
@@ -91,8 +91,8 @@ def mean_log_prob(
     require(x.ndim > 0 and len(x) > 0, "x", "at least one example", f"shape {x.shape}")
 
     def log_prob(rows: slice, generator: np.random.Generator | None) -> Array:
-        given = _of_each(rows, options) | ({} if generator is None else {"rng": generator})
-        y = np.asarray(value_of(model.log_prob(x[rows], *_of(rows, context), **given)))
+        given = _rows_of(options, rows) | ({} if generator is None else {"rng": generator})
+        y = np.asarray(value_of(model.log_prob(x[rows], *(array[rows] for array in context), **given)))
         require(y.shape == (len(x[rows]),), "model", f"log-probabilities ({len(x[rows])},)", f"shape {y.shape}")
         return y
 
@@ -100,11 +100,8 @@ def mean_log_prob(
     return float(np.concatenate(parts).mean(dtype=np.float64))
 
 
-def _of(rows: slice, arrays: Iterable[Array]) -> list[Array]:
-    return [array[rows] for array in arrays]
-
-
-def _of_each(rows: slice, options: dict[str, Any]) -> dict[str, Any]:
+def _rows_of(options: dict[str, Any], rows: slice) -> dict[str, Any]:
+    """Return the options with these rows of each array."""
     return {name: value[rows] if isinstance(value, np.ndarray) else value for name, value in options.items()}
 
 
@@ -121,7 +118,7 @@ def _map_batches(
     """Return function(rows, generator) of each of the batches of range(n), computed on the ranks of `comm`."""
     at_least(1, n=n, batch_size=batch_size)
     arrays = arrays | {name: (value,) for name, value in options.items() if isinstance(value, np.ndarray)}
-    numbers = {name: value for name, value in options.items() if isinstance(value, int | float | str)}
+    scalars = {name: value for name, value in options.items() if isinstance(value, int | float | str)}
     for name, each in arrays.items():
         for array in each:
             check_array(name, array)
@@ -136,7 +133,7 @@ def _map_batches(
         parameters = model.state() if isinstance(model, Module) else {}
         prints = {name: [fingerprint(array) for array in each] for name, each in arrays.items()}
         prints |= {name: [fingerprint(array)] for name, array in parameters.items()}
-        return {"n": n, "batch_size": batch_size, "rng": state, **numbers, **prints}
+        return {"n": n, "batch_size": batch_size, "rng": state, **scalars, **prints}
 
     ranks.check_equal(arguments, "in this call")
     with no_grad(), ranks.own_cpus():

@@ -40,7 +40,7 @@ class Gaussian(Module):
     def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
         mean, log_scale = self._mean_and_log_scale(parameters)
         require(np.shape(k) == mean.shape, "k", f"numbers of shape {mean.shape}", np.shape(k))
-        k = np.asarray(k, mean.dtype if np.asarray(k).dtype.kind in "bui" else None)
+        k = np.asarray(k, mean.dtype if np.asarray(k).dtype.kind in "bui" else None)  # int64 would promote float32
         return log_normal((mean - k) * exp(-log_scale)) - log_scale
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:

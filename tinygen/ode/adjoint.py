@@ -66,13 +66,16 @@ def solve_with_adjoint(
 
 
 def _independent(inputs: Iterable[Tensor]) -> list[Tensor]:
-    """Return the inputs, each once. Raises ValueError if one is computed from another: paths would count twice."""
+    """Return the inputs without repetitions. Raises ValueError if one is computed from another.
+
+    The gradient of the latter would contain the path through the former, which the outer backward pass adds again.
+    """
     distinct = list(dict.fromkeys(inputs))
     for i, x in enumerate(distinct):
         if depends_on(x, distinct[:i] + distinct[i + 1 :]):
             raise ValueError(
-                f"inputs[{i}]: expected a tensor that is not computed from another input, got {x!r}; leave it out, as "
-                f"its gradient is part of those of the others"
+                f"inputs[{i}]: expected a tensor that is not computed from another input, got {x!r}; remove it: "
+                f"gradients propagate through it to the other inputs"
             )
     return distinct
 

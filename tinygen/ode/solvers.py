@@ -236,7 +236,7 @@ class _CheckedField:
 
 
 def _check(y: State, **times: float) -> list[Any]:
-    """Return the times as Python floats, or as the Tensors that they are.
+    """Return the times: numbers as Python floats, Tensors unchanged.
 
     Raises: ValueError unless y is a tuple of arrays of real numbers, and all times are finite.
     """

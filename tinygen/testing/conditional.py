@@ -19,7 +19,7 @@ def check_conditional(
 
     The context of one example at a time is replaced by that of another example, so labels and one-hot vectors stay
     valid. The result must change for this example only. Then, if the contexts are labels or one-hot vectors, all
-    examples are evaluated in each class that occurs, and no two classes may give the same results. Otherwise, each
+    examples are evaluated with each class that occurs, and no two classes may give the same results. Otherwise, each
     entry of the context vectors is exchanged on its own, and must change a result.
 
     Args:

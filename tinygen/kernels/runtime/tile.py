@@ -45,7 +45,7 @@ def _bytes_per_vector() -> int:
 
 VECTOR_BYTES = _bytes_per_vector()
 # Rows of a tile of two vectors, largest first. It needs 2 registers per row, 2 for the operand vectors and 1 for the
-# broadcast scalar: 6 rows fill 16 registers (AVX2, SSE). 32 (AVX-512, AArch64) would hold 14, no faster than 8.
+# broadcast scalar: 6 rows fill 16 registers (AVX2, SSE); 32 (AVX-512, AArch64) hold 14, no faster than 8 on a Xeon.
 TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 5, 4, 1)
 ONE = (0,)  # the length of a tile with one row, or with one vector
 # Size of a row of the n × n square that `transpose` transposes. Shuffles of wider registers are slower on AVX-512.
