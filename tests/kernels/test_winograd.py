@@ -1,4 +1,4 @@
-"""Winograd's algorithm for dense 3×3 convolutions, against the definition in float64."""
+"""Winograd's algorithm for dense 3×3 and 2×3 convolutions, against the definition in float64."""
 
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -18,6 +18,7 @@ from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="there is no kernel")
 
 SQUARE = tuple(product((-1, 0, 1), repeat=2))
+ABOVE = tuple(product((-2, -1), (-1, 0, 1)))  # a vertical 2×3 convolution of the Gated PixelCNN
 # Sums of up to 9 · 70 products of normal numbers, computed from sums and differences of up to 16 of them.
 BOUND: Any = {"rtol": 1e-4, "atol": 1e-3}
 
@@ -41,9 +42,9 @@ def normal(seed: int, *shapes: tuple[int, ...]) -> list[Array]:
     images=st.integers(1, 3),
     size_x=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     size_y=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    start=st.tuples(st.integers(-3, 4), st.integers(-3, 4)),
+    start=st.tuples(st.integers(-11, 9), st.integers(-11, 9)) | st.tuples(st.integers(-3, 3), st.integers(-3, 3)),
     channels=st.tuples(*[st.sampled_from([1, 3, 8, 16, 33, 70])] * 2),
-    order=st.permutations(range(9)),
+    order=st.permutations(range(9)) | st.permutations(range(6)),
     transposed=st.booleans(),
     with_residual=st.booleans(),
     relu=st.booleans(),
@@ -58,7 +59,7 @@ def test_both_kernels_match_the_definition(
     z = winograd.grid(taps, shape_x[1:], shape_y[1:])
     assume(z is not None)
     assert z is not None
-    x, y, w, residual, bias = normal(seed, shape_x, shape_y, (9, *channels), shape_y, channels[1:])
+    x, y, w, residual, bias = normal(seed, shape_x, shape_y, (len(taps), *channels), shape_y, channels[1:])
     if transposed:
         w = np.ascontiguousarray(w.swapaxes(1, 2)).swapaxes(1, 2)
     term = residual if with_residual else None
@@ -77,6 +78,9 @@ CALLS: dict[str, Callable[[Array, Array, Array], Array]] = {
     "conv": lambda x, y, w: conv(x, w, SQUARE, 1, y.shape[1:3], y, y[0, 0, 0], True),
     "conv_transpose": lambda x, y, w: conv_transpose(y, w, SQUARE, 1, x.shape[1:3], x, x[0, 0, 0]),
     "conv_weight": lambda x, y, w: conv_weight(x, y, SQUARE, 1),
+    "conv, 2×3": lambda x, y, w: conv(x, w[:6], ABOVE, 1, y.shape[1:3], y, y[0, 0, 0], True),
+    "conv_transpose, 2×3": lambda x, y, w: conv_transpose(y, w[:6], ABOVE, 1, x.shape[1:3], x, x[0, 0, 0]),
+    "conv_weight, 2×3": lambda x, y, w: conv_weight(x, y, ABOVE, 1),
 }
 SHAPES = (8, 13, 12, 50), (8, 13, 12, 70), (9, 50, 70)
 
@@ -101,7 +105,8 @@ def test_large_convolutions_use_it_and_equal_the_tile_loops(name: str, monkeypat
         (tuple((2 * i, 2 * j) for i, j in SQUARE), 16, 64, np.float32),
         ((*SQUARE[:8], SQUARE[0]), 16, 64, np.float32),
         ((*SQUARE, SQUARE[0]), 16, 64, np.float32),
-        (SQUARE, 16, 47, np.float32),
+        (SQUARE, 16, 31, np.float32),
+        (SQUARE, 14, 47, np.float32),
         (SQUARE, 2, 64, np.float32),
         (SQUARE, 7, 64, np.float32),
         (SQUARE, 16, 64, np.float64),
@@ -112,6 +117,7 @@ def test_large_convolutions_use_it_and_equal_the_tile_loops(name: str, monkeypat
         "eight taps, one twice",
         "nine taps, one twice",
         "few channels",
+        "few channels in short rows",
         "few tiles",
         "many outputs outside",
         "float64",
@@ -122,11 +128,14 @@ def test_other_convolutions_do_not_use_it(taps: Any, size: int, channels: int, d
     assert winograd.grid_if_faster(x, y, taps) is None
 
 
-def test_uses_it_from_48_channels_and_256_tiles_on() -> None:
-    x, y = np.zeros((4, 16, 16, 48), np.float32), np.zeros((4, 16, 16, 64), np.float32)
-    assert winograd.grid_if_faster(x, y, SQUARE) is not None
-    assert winograd.grid_if_faster(y, x, SQUARE) is not None
-    assert winograd.grid_if_faster(x[:3], y[:3], SQUARE) is None
+@pytest.mark.parametrize("taps", [SQUARE, ABOVE], ids=["3×3", "2×3"])
+@pytest.mark.parametrize(("side", "images", "channels"), [(14, 6, 48), (16, 4, 32)])
+def test_limits_of_its_use(taps: Any, side: int, images: int, channels: int) -> None:
+    x, y = (np.zeros((images, side, side, c), np.float32) for c in (channels, 64))
+    assert winograd.grid_if_faster(x, y, taps) is not None
+    assert winograd.grid_if_faster(y, x, taps) is not None
+    assert winograd.grid_if_faster(x[1:], y[1:], taps) is None  # fewer than 256 tiles
+    assert winograd.grid_if_faster(x[..., 1:], y, taps) is None
 
 
 def test_strided_convolutions_equal_the_definition() -> None:

@@ -5,7 +5,7 @@
 A mask, a causal shift or a dilation only changes the offsets, so a masked tap costs nothing. reference.py defines the
 three in NumPy; plans.py computes addresses; tile_loops.py has the loops. Direct loops over taps are 1.3–3 times as fast
 as im2col and BLAS: they read every element once and write nothing but the result. winograd.py computes dense 3×3
-convolutions of many channels in fewer multiplications.
+and 2×3 convolutions of many channels in fewer multiplications.
 
 Checked by: tests/kernels/test_convolution.py
 """
@@ -50,8 +50,8 @@ def conv(
     """Convolution: y(p) = residual + bias + Σₜ x(s·p + oₜ) wₜ; with `relu`, max(y, 0).
 
     Where taps cross the left or right end of a row, zeros are multiplied by weights: a weight of inf gives NaN there.
-    Large dense 3×3 convolutions in float32 use Winograd's algorithm (winograd.py): inf may then give NaN, and the last
-    bits of an example depend on whether the batch is large.
+    Large dense 3×3 and 2×3 convolutions in float32 use Winograd's algorithm (winograd.py): inf may then give NaN, and
+    the last bits of an example depend on whether the batch is large.
 
     Args:
         size: the spatial size of y.
@@ -113,7 +113,7 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     """Correlation of x and y at each tap, the adjoint of `conv` in w: wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) over all images.
 
     Where taps of few channels cross the left or right end of a row, zeros are multiplied by y: inf gives NaN there.
-    Large dense 3×3 ones in float32 use Winograd's algorithm (winograd.py): inf and NaN then reach all nine taps.
+    Large dense 3×3 and 2×3 ones in float32 use Winograd's algorithm (winograd.py): inf and NaN then reach all taps.
 
     Shapes: x (N, H, W, C_in) or (N, T, C_in); y (N, H′, W′, C_out) or (N, T′, C_out); w (taps, C_in, C_out).
     Raises: TypeError unless x and y are both float32 or both float64; ValueError if shapes do not match.
