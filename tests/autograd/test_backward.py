@@ -18,6 +18,7 @@ from hypothesis.strategies import DrawFn
 
 import tinygen.autograd as ag
 from tinygen.autograd import Array, Parameter, Tensor, grad, no_grad, node, shape, value_and_grad
+from tinygen.kernels import convolution
 from tinygen.testing import check_grads
 from tinygen.testing import strategies as draws
 
@@ -152,6 +153,39 @@ def test_gradients_of_slices_accumulate_in_place(monkeypatch: pytest.MonkeyPatch
     assert isinstance(total, Tensor)
     np.testing.assert_array_equal(grad(total, [rows])[0].value, np.ones((1000, 2)))
     assert scatter_add.call_count == 2  # for the first two; their sum is a new array, to which the others are added
+
+
+TAPS = ((-1,), (0,))
+USES: list[Callable[[Tensor, Array], Tensor]] = [
+    lambda x, w: ag.conv(x, w, TAPS),
+    lambda x, w: ag.conv_transpose(x, w, TAPS),
+    lambda x, w: ag.conv(ag.tanh(x), w, TAPS, residual=x),
+    lambda x, w: x * w[0, 0],
+    lambda x, w: ag.pad(x[:, 1:3], [(0, 0), (1, 1), (0, 0)]),
+]
+
+
+@given(chosen=st.lists(st.sampled_from(USES), min_size=2, max_size=5), rng=draws.rngs())
+def test_convolutions_add_to_the_adjoint_of_their_input(chosen: list[Any], rng: np.random.Generator) -> None:
+    x, w, c = (rng.normal(size=shape) for shape in ((2, 4, 3), (2, 3, 3), (len(chosen), 2, 4, 3)))
+
+    def f(x: Tensor) -> Tensor:
+        return sum((use(x, w) * weight for use, weight in zip(chosen, c, strict=True)), Tensor(0.0))
+
+    check_grads(f, x, order=2, rng=rng, draws=1)
+    separate = [grad(use(t := Tensor(x), w), [t], weight)[0].value for use, weight in zip(chosen, c, strict=True)]
+    t = Tensor(x)
+    np.testing.assert_allclose(grad(f(t).sum(), [t])[0].value, sum(separate), rtol=1e-12, atol=1e-12)
+
+
+def test_the_sum_takes_no_pass_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Mock(wraps=convolution.conv_transpose)
+    monkeypatch.setattr(convolution, "conv_transpose", spy)
+    x, w = Tensor(np.ones((1, 4, 2))), np.ones((2, 2, 2))
+    g = grad(ag.conv(x, w, TAPS) + x, [x], np.ones((1, 4, 2)))[0]
+    (residual,) = (call.args[5] for call in spy.call_args_list)
+    np.testing.assert_array_equal(residual, np.ones((1, 4, 2)))
+    np.testing.assert_array_equal(g.value[0, :, 0], [5, 5, 5, 3])
 
 
 def test_gradients_share_no_memory() -> None:

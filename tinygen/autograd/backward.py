@@ -9,7 +9,7 @@ Checked by: tests/autograd/test_backward.py and, for every operation, tests/auto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -35,6 +35,19 @@ class IndexVJP:
 
     def __call__(self, g: Tensor, y: Tensor) -> Tensor:
         return self.vjp(g, y)
+
+
+@dataclass(frozen=True)
+class AddingVJP:
+    """A VJP that can add its result to the parent's adjoint in the pass over memory that computes it.
+
+    `accumulate` calls vjp(g, y, adjoint) if the parent has an adjoint, and vjp(g, y) if not.
+    """
+
+    vjp: Callable[..., Tensor]
+
+    def __call__(self, g: Tensor, y: Tensor, *adjoint: Tensor) -> Tensor:
+        return self.vjp(g, y, *adjoint)
 
 
 @explained
@@ -109,28 +122,33 @@ def accumulate(
 ) -> None:
     """Add the contribution of the edge tensor → parent to the parent's adjoint.
 
-    The first contribution is stored without a copy: it may be the cotangent itself, or a view of it. The second is
-    added to it in a new array, which is `owned` by this backward pass, so later ones are added in place.
+    The first contribution is stored without a copy: it may be the cotangent itself, or a view of it. The sum of it and
+    the second is a new array, which is `owned` by this backward pass, so later ones may be added in place.
     """
     key = id(parent)
     if key in owned and isinstance(vjp, IndexVJP):
         adjoints[key].value[vjp.key] += adjoint.value
         return
-    contribution = _call_vjp(vjp, adjoint, tensor, parent)
-    if key not in adjoints:
-        adjoints[key] = contribution
-    elif key in owned:
-        adjoints[key].value += contribution.value
+    total = adjoints.get(key)
+    if isinstance(vjp, AddingVJP) and total is not None:
+        adjoints[key] = _call_vjp(vjp, adjoint, tensor, parent, total)
     else:
-        adjoints[key] = adjoints[key] + contribution
-        if not is_grad_enabled():
-            owned.add(key)
+        contribution = _call_vjp(vjp, adjoint, tensor, parent)
+        if total is None:
+            adjoints[key] = contribution
+            return
+        if key in owned:
+            total.value += contribution.value
+            return
+        adjoints[key] = total + contribution
+    if not is_grad_enabled():
+        owned.add(key)
 
 
-def _call_vjp(vjp: VJP, adjoint: Tensor, tensor: Tensor, parent: Tensor) -> Tensor:
+def _call_vjp(vjp: Callable[..., Tensor], adjoint: Tensor, tensor: Tensor, parent: Tensor, *total: Tensor) -> Tensor:
     contribution: Any = adjoint  # replaced by what the VJP returns, which may not be a Tensor
     try:
-        contribution = vjp(adjoint, tensor)
+        contribution = vjp(adjoint, tensor, *total)
         return _as_parent(contribution, parent)
     except Exception as error:
         which = f"the VJP of {tensor.op!r} for parent {[vjp for _, vjp in tensor.edges].index(vjp)}"

@@ -18,6 +18,7 @@ Checked by: tests/autograd/test_conv.py
 import numpy as np
 
 from ..kernels import convolution as kernels
+from .backward import AddingVJP
 from .elementwise import relu_vjp
 from .operands import as_integers, real
 from .taps import Taps
@@ -53,7 +54,7 @@ def conv(
     y = node(
         "conv",
         kernels.conv(u, v, taps, stride, y_size, *_terms(p, b), relu),
-        (x, lambda g, y: conv_transpose(g, w, taps, stride, x_size)),
+        (x, AddingVJP(lambda g, y, total=0.0: conv_transpose(g, w, taps, stride, x_size, total))),
         (w, lambda g, y: conv_weight(x, g, taps, stride)),
         (residual, lambda g, y: g),
         (bias, lambda g, y: g),
@@ -79,7 +80,7 @@ def conv_transpose(
     return node(
         "conv_transpose",
         kernels.conv_transpose(u, v, taps, stride, x_size, *_terms(p, b)),
-        (y, lambda g, x: conv(g, w, taps, stride, y_size)),
+        (y, AddingVJP(lambda g, x, total=0.0: conv(g, w, taps, stride, y_size, total))),
         (w, lambda g, x: conv_weight(g, y, taps, stride)),
         (residual, lambda g, x: g),
         (bias, lambda g, x: g),
