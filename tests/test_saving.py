@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import tinygen
 from tinygen import models
-from tinygen.autograd import Array, Parameter, grad, leaky_relu, tanh
+from tinygen.autograd import Array, Parameter, grad, leaky_relu, relu, tanh
 from tinygen.bijections import AffineTransformer, Dequantized, Inverse, MaskedAutoregressive, RationalQuadraticSpline
 from tinygen.distributions import Bernoulli, DiscretizedLogistics, Gaussian
 from tinygen.models import (
@@ -43,7 +43,7 @@ from tinygen.nn.networks.images import ConvDecoder, ConvEncoder, ImageCritic, Im
 from tinygen.ode import FixedStep
 from tinygen.optim import EMA, SGD, Adam, AdamW, cosine
 from tinygen.recorded import REGISTRY, describe
-from tinygen.training import CheckpointError, fit
+from tinygen.training import CheckpointError, fit, load_checkpoint, save_checkpoint
 from tinygen.training.checkpoint import read_checkpoint, write_checkpoint
 
 Rng = np.random.Generator
@@ -194,6 +194,65 @@ def test_save_refuses_what_load_could_not_restore(tmp_path: Path, monkeypatch: p
     with pytest.raises(ValueError, match=r"layers\.1: tanh is not registered"):
         tinygen.save(tanh_by_numpy, path)
     assert not path.exists()
+
+
+class Doubled(Linear):
+    def __call__(self, x: Any, *arguments: Any) -> Any:
+        return 2 * super().__call__(x, *arguments)
+
+
+CHANGES: dict[str, tuple[Callable[[Rng], Any], Callable[[Any], object]]] = {
+    "activation": (lambda rng: MLP(2, (4,), 1, rng), lambda mlp: setattr(mlp, "activation", tanh)),
+    "item of a list": (
+        lambda rng: Sequential(Linear(2, 2, rng), leaky), lambda model: model.layers.__setitem__(1, tanh),
+    ),
+    "class": (
+        lambda rng: Sequential(Linear(2, 2, rng), leaky),
+        lambda model: model.layers.__setitem__(0, Doubled(2, 2, np.random.default_rng(0))),
+    ),
+    "base": (MODELS["RealNVP"], lambda flow: setattr(flow, "base", Gaussian(2.0))),
+    "taps": (MODELS["PixelCNN"], lambda model: setattr(model.earlier, "taps", model.earlier.taps[::-1])),
+    "mask": (
+        MODELS["NICE"], lambda flow: setattr(flow.bijection.bijections[1], "mask", flow.bijection.bijections[0].mask)
+    ),
+    "solver": (MODELS["FFJORD"], lambda flow: setattr(flow.bijection, "solver", FixedStep(1))),
+    "output": (MODELS["MADE"], lambda made: setattr(made, "output", DiscretizedLogistics(3, 1))),
+    "new": (MODELS["MADE"], lambda made: setattr(made, "dropout", 0.5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_attributes_that_were_changed_are_not_lost(name: str, tmp_path: Path) -> None:
+    path, (make, change) = tmp_path / "model.npz", CHANGES[name]
+    model, same, other = (make(np.random.default_rng(0)) for _ in range(3))
+    change(model)
+    change(same)
+    with pytest.raises(ValueError, match=r"save: .*set after the construction; pass it to the constructor"):
+        tinygen.save(model, path)
+    assert not path.exists()
+    save_checkpoint(path, model)
+    load_checkpoint(path, same)
+    for load in (lambda: load_checkpoint(path, other), lambda: tinygen.load(path)):
+        with pytest.raises(CheckpointError, match="same attributes, got another"):
+            load()
+
+
+def test_fit_rejects_the_checkpoint_of_a_module_with_other_attributes(tmp_path: Path) -> None:
+    def run(steps: int, activation: Any, during: Any = None) -> None:
+        mlp = MLP(2, (4,), 1, np.random.default_rng(0))
+        mlp.activation = activation
+        fit(
+            lambda x, rng: (mlp(x) ** 2).mean(), mlp, np.ones((4, 2), np.float32), optimizer=Adam(mlp.parameters()),
+            batch_size=4, steps=steps, rng=np.random.default_rng(0), checkpoint=tmp_path / "run.npz", progress=False,
+            on_record=lambda record: setattr(mlp, "activation", during or activation),
+        )  # fmt: skip
+
+    run(1, tanh, during=leaky)  # what a callback changes during a run, it changes again in the next one
+    run(2, tanh)
+    with pytest.raises(CheckpointError, match="activation is tanh, not relu"):
+        run(3, relu)
+    with pytest.raises(CheckpointError, match="activation is tanh, not relu"):
+        tinygen.load(tmp_path / "run.npz")
 
 
 def test_load_rejects_what_is_not_the_file_of_a_model(tmp_path: Path) -> None:

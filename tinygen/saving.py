@@ -14,7 +14,14 @@ from .nn import Module
 from .nn.module import check_fit
 from .nn.networks import couplings, images  # noqa: F401
 from .recorded import build, describe
-from .training.checkpoint import CheckpointError, final_state, read_checkpoint, save_checkpoint
+from .training.checkpoint import (
+    CheckpointError,
+    attributes,
+    check_attributes,
+    final_state,
+    read_checkpoint,
+    save_checkpoint,
+)  # fmt: skip
 from .version import __version__
 
 
@@ -44,10 +51,10 @@ def save(model: Module, path: str | Path) -> None:
         raise ValueError(f"save: {error}") from error
     # Only what the arguments determine and the state contains is saved: the rest must be equal in a new model.
     check_fit(type(model).__name__, twin.state(), model.state())
-    expected, got = _plain_attributes(twin), _plain_attributes(model)
+    expected, got = attributes(twin), attributes(model)
     for name in expected.keys() | got.keys():
-        hint = f"{got.get(name)!r}, set after the construction; pass it to the constructor"
-        require(expected.get(name) == got.get(name), f"save: {name}", repr(expected.get(name)), hint)
+        hint = f"{got.get(name)}, set after the construction; pass it to the constructor"
+        require(expected.get(name) == got.get(name), f"save: {name}", expected.get(name), hint)
     save_checkpoint(path, model)
 
 
@@ -55,7 +62,8 @@ def load(path: str | Path) -> Module:
     """Return the model in a file of `save`, or of `fit(checkpoint=…)`: then with the parameters that `fit` ends with.
 
     Raises: FileNotFoundError if the file does not exist; CheckpointError if it is damaged or not a checkpoint, was
-    written by a newer version, or has an unknown class or function.
+    written by a newer version, has an unknown class or function, or if attributes of the model were changed after its
+    construction: then construct the model, change them and call `load_checkpoint`.
     """
     groups, header = read_checkpoint(path)
     state = final_state(path, groups, header)
@@ -71,18 +79,8 @@ def load(path: str | Path) -> Module:
             if name in state and state[name].dtype.kind == "f":
                 parameter.assign(parameter.value, state[name].dtype)
         model.load(state)
+        check_attributes(model, header)
     except ValueError as error:
         versions = "" if header["version"] == __version__ else f" (written by tinygen {header['version']})"
         raise CheckpointError(f"{path}{versions}: {error}") from error
     return model  # type: ignore[no-any-return]
-
-
-def _plain_attributes(model: Module) -> dict[str, object]:
-    """Return all attributes of a model and its submodules that are numbers or strings, by path."""
-    modules = {"": model, **model.named_modules()}
-    return {
-        f"{path}.{name}".lstrip("."): value
-        for path, module in modules.items()
-        for name, value in vars(module).items()
-        if isinstance(value, int | float | str)
-    }

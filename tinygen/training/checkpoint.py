@@ -1,8 +1,8 @@
 """Checkpoints: named arrays and a JSON header in one .npz file, written atomically and read without pickle.
 
-The header lists every array with its dtype, shape and checksum, and describes the module: its class and the arguments
-of its constructor. Two modules with equal parameter shapes may still be different functions, for example flows with
-different masks, so a checkpoint is loaded only into a module with the same arguments.
+The header lists every array with its dtype, shape and checksum, and describes the module: its class, the arguments of
+its constructor and its other attributes. Two modules with equal parameter shapes may still be different functions, for
+example flows with different masks, so a checkpoint is loaded only into a module with the same arguments and attributes.
 
 Checked by: tests/training/test_checkpoint.py
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Array
+from ..autograd import Array, Tensor
 from ..checks import require
 from ..files import read_npz, write_atomically
 from ..nn import Module
@@ -47,7 +47,7 @@ def save_checkpoint(path: str | Path, module: Module) -> None:
     """
     state = module.state()
     check_no_nan(type(module).__name__, state)
-    write_checkpoint(path, {"module": state}, {"model": describe(module)})
+    write_checkpoint(path, {"module": state}, {"model": describe(module), "attributes": attributes(module)})
 
 
 def load_checkpoint(path: str | Path, module: Module) -> None:
@@ -57,7 +57,7 @@ def load_checkpoint(path: str | Path, module: Module) -> None:
     `module.load(tinygen.load(path).state())`.
 
     Raises: FileNotFoundError if the file does not exist; CheckpointError if it is damaged, or if the names or shapes of
-    its arrays or the arguments of the constructor are not those of the module. The module is then unchanged.
+    its arrays, the arguments of the constructor or the attributes are not those of the module, which is then unchanged.
     """
     groups, header = read_checkpoint(path)
     state = final_state(path, groups, header)
@@ -97,7 +97,7 @@ def check_group(groups: Mapping[str, State], name: str, own: State) -> None:
 
 
 def check_settings(module: Module, header: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the module has the class and constructor arguments in the header of a checkpoint.
+    """Raise ValueError unless the module has the class, constructor arguments and attributes in a checkpoint's header.
 
     A seed may differ, as a generator may: it only determines values that the checkpoint replaces.
     """
@@ -107,9 +107,33 @@ def check_settings(module: Module, header: Mapping[str, Any]) -> None:
         there = settings(header["model"], "module")
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"model: the description is damaged ({error})") from error
-    here = settings(describe(module), "module")
-    # An argument that only one of two versions of tinygen has is not a difference.
-    names = here.keys() | there.keys() if header["version"] == __version__ else here.keys() & there.keys()
+    _compare("arguments", settings(describe(module), "module"), there, header["version"])
+    check_attributes(module, header)
+
+
+def attributes(module: Module) -> dict[str, str]:
+    """Return as text, by path, what `state` does not contain: classes of submodules, and all other attributes."""
+    found = {path: type(part).__name__ for path, part in module.named_modules().items()}
+    for path, part in {"": module, **module.named_modules()}.items():
+        for name, value in vars(part).items():
+            items = {f"{name}.{i}": item for i, item in enumerate(value)} if type(value) is list else {name: value}
+            for key, item in items.items():
+                if name != "_call" and not isinstance(item, Module | Tensor | np.ndarray | list | dict):
+                    found |= settings(describe(item), f"{path}.{key}".lstrip("."))
+    return found
+
+
+def check_attributes(module: Module, header: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the module has the attributes in the header; earlier versions did not write them."""
+    here = attributes(module)
+    there = header.get("attributes", here)
+    require(isinstance(there, dict), "attributes", "a dict", repr(there))
+    _compare("attributes", here, there, header["version"])
+
+
+def _compare(kind: str, here: Mapping[str, str], there: Mapping[str, str], version: str) -> None:
+    """Raise ValueError if settings differ. What only one of two versions of tinygen has is not a difference."""
+    names = here.keys() | there.keys() if version == __version__ else here.keys() & there.keys()
     different: dict[str, str] = {}
     for name in sorted(names):
         within = any(name.startswith(f"{outer}.") for outer in different)  # such as an argument of another class
@@ -118,7 +142,7 @@ def check_settings(module: Module, header: Mapping[str, Any]) -> None:
             different[name] = f"{there.get(name, 'missing')}, not {here.get(name, 'missing')}"
     if different:
         text = "; ".join(f"{name.removeprefix('module.')} is {texts}" for name, texts in different.items())
-        raise ValueError(f"expected a module with the same arguments, got another: {text}")
+        raise ValueError(f"expected a module with the same {kind}, got another: {text}")
 
 
 def write_checkpoint(path: str | Path, groups: Mapping[str, Mapping[str, Array]], header: Mapping[str, Any]) -> None:

@@ -40,6 +40,7 @@ def save_run(run: Run, path: str | Path) -> None:
             groups["best_before_end"] = position.best
     header = {
         "model": describe(run.module),
+        "attributes": run.attributes,
         "result": "best" if "best" in groups else "module",
         "configuration": configuration(run),
         "step": run.step,
