@@ -27,13 +27,14 @@ import numpy as np
 
 from .arguments import explained
 from .autograd import Array
+from .autograd.parameter import cast
 from .autograd.taps import Taps
 from .checks import require
 from .files import import_optional, write_atomically
 from .nn import LSTM, Conv, ConvTranspose, Embedding, Linear, MaskedLinear, Module
 from .nn.module import State, check_fit
 from .recorded import describe
-from .training.checkpoint import CheckpointError, check_settings, to_json
+from .training.checkpoint import CheckpointError, attributes, check_settings, to_json
 from .version import __version__
 
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "BOOL": "?"}
@@ -70,7 +71,7 @@ SECOND_BIAS = "bias_hh_l0"  # PyTorch's LSTM adds two biases
 def export_safetensors(model: Module, path: str | Path) -> None:
     """Write all parameters and constants of a model to a safetensors file, atomically.
 
-    The metadata have the version of tinygen and the arguments of the model's constructor.
+    The metadata have the version of tinygen, the arguments of the model's constructor and its other attributes.
 
     Raises: ValueError if a parameter or constant is NaN or infinite; ImportError without safetensors.
 
@@ -88,6 +89,7 @@ def export_safetensors(model: Module, path: str | Path) -> None:
     arrays = _to_file(model, model.state())
     _check_finite(arrays)
     metadata = {"format": "pt", "tinygen": __version__, "model": to_json(describe(model))}
+    metadata["attributes"] = to_json(attributes(model))
     contiguous = {name: np.array(array, order="C") for name, array in arrays.items()}
     write_atomically(path, safetensors.save(contiguous, metadata))
 
@@ -151,21 +153,21 @@ def _to_model(model: Module, arrays: Mapping[str, Array], metadata: Mapping[str,
     state, parameters = model.state(), model.named_parameters()
     expected = _to_file(model, state)
     if "model" in metadata:
-        check_settings(model, {"model": json.loads(metadata["model"]), "version": metadata.get("tinygen", "")})
+        header = {name: json.loads(metadata[name]) for name in ("model", "attributes") if name in metadata}
+        check_settings(model, {**header, "version": metadata.get("tinygen", "")})
     else:
         absent = {stored_name for name, (stored_name, *_) in _stored(model).items() if name not in parameters}
         expected = {name: array for name, array in expected.items() if name in arrays or name not in absent}
     check_fit(type(model).__name__, expected, arrays)
-    with np.errstate(over="ignore"):
-        cast = {name: array.astype(expected[name].dtype) for name, array in arrays.items()}
-    _check_finite(cast)
+    converted = {name: cast(name, array, expected[name].dtype) for name, array in arrays.items()}
+    _check_finite(converted)
     for name, (stored_name, stored, layer) in _stored(model).items():
-        if stored_name in cast:
-            state[name] = stored.read(layer, cast[stored_name])
+        if stored_name in converted:
+            state[name] = stored.read(layer, converted[stored_name])
             if stored.name == "bias_ih_l0":
-                state[name] = state[name] + cast[stored_name.replace("bias_ih_l0", SECOND_BIAS)]
+                state[name] = state[name] + converted[stored_name.replace("bias_ih_l0", SECOND_BIAS)]
             if stored is _KERNEL:
-                unused = np.count_nonzero(cast[stored_name]) - np.count_nonzero(state[name])
+                unused = np.count_nonzero(converted[stored_name]) - np.count_nonzero(state[name])
                 require(unused == 0, stored_name, "0 where the kernel has no tap", f"{unused} other values")
     return state
 

@@ -120,10 +120,15 @@ def test_state_copies_parameters_and_constants_and_load_restores_them() -> None:
         (lambda s: s.update(order=np.array([0.5, 1.5])), "order: expected dtype int64, got float64"),
         (lambda s: s.update({"pair.0": np.ones(2)}), r"pair\.0 differs"),
         (lambda s: s.update(w=np.full((2, 3), 1e39)), r"w: expected numbers in the range of float32, got 1e\+39"),
+        (
+            lambda s: s.update(small=np.array([257, 200], np.uint16)),
+            "small: expected numbers in the range of uint8, got 200",
+        ),
     ],
 )
 def test_load_rejects_a_mismatched_state_and_changes_nothing(change: Any, message: str) -> None:
-    thing = Thing(a=parameter(1), w=parameter(2, 3), order=np.arange(2), pair=(np.zeros(2),))
+    small = np.arange(2, dtype=np.uint8)
+    thing = Thing(a=parameter(1), w=parameter(2, 3), order=np.arange(2), small=small, pair=(np.zeros(2),))
     before, state = thing.state(), {name: value + 1 for name, value in thing.state().items()}
     state["pair.0"] = np.zeros(2)
     change(state)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Parameter
+from tinygen.nn import Linear
 from tinygen.optim import EMA
 
 
@@ -62,3 +63,24 @@ def test_load_rejects_an_incomplete_state() -> None:
 def test_rejects_invalid_decay() -> None:
     with pytest.raises(ValueError, match=r"decay: expected .*, got 1.0"):
         EMA(parameters(), 1.0)
+
+
+def test_averages_follow_the_dtype_of_the_module() -> None:
+    layer = Linear(2, 3, np.random.default_rng(0))
+    ema = EMA(layer.parameters(), 0.5)
+    for dtype in (np.float64, np.float32):
+        layer.astype(dtype)
+        assert {array.dtype for array in ema.state().values()} == {np.dtype(dtype)}
+        ema.update()
+        with ema.averaged():
+            assert layer.dtype == dtype
+        ema.load({name: array.astype(np.float64) for name, array in ema.state().items()})
+        assert {array.dtype for array in ema.averages} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize(("value", "message"), [(1e39, "in the range of float32"), (np.nan, "finite numbers")])
+def test_load_rejects_what_is_not_finite_and_changes_nothing(value: float, message: str) -> None:
+    ema = EMA([Parameter([1.0])], 0.5)
+    with pytest.raises(ValueError, match=rf"EMA\.0: expected .*{message}"):
+        ema.load({"0": np.array([value])})
+    assert ema.averages[0].tolist() == [1]

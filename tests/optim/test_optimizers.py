@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,16 @@ def test_adam_and_adamw_match_reference(
     for p, value in zip(ps, expected, strict=True):
         assert p.dtype == dtype
         assert np.allclose(p.value, value, rtol=tolerance, atol=tolerance * lr * steps)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adam_without_memory_does_not_cancel(dtype: Any) -> None:
+    """With β₁ = β₂ = 0, every step is lr · sign(g), also where g² is below the rounding error of its predecessor."""
+    p = Parameter([0.0], dtype)
+    adam = Adam([p], 0.25, betas=(0.0, 0.0), eps=1e-30)
+    for i, g in enumerate((1.0, 1e-5, 1e-9)):
+        adam.step([np.array([g])])
+        np.testing.assert_allclose(p.value, [-0.25 * (i + 1)], rtol=1e-6)
 
 
 def test_adamw_without_decay_is_bitwise_equal_to_adam() -> None:
@@ -214,6 +224,45 @@ def test_load_rejects_an_incompatible_state_and_changes_nothing() -> None:
     assert all(np.array_equal(value, before[name]) for name, value in adam.state().items())
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"v.0": np.full((3, 4), 1e39)}, r"v\.0: expected numbers in the range of float32"),
+        ({"m.1": np.full(4, np.nan)}, r"m\.1: expected finite numbers"),
+        ({"steps": np.array(-1)}, "steps: expected at least 0, got -1"),
+    ],
+)
+def test_load_rejects_impossible_numbers_and_changes_nothing(changes: dict[str, Array], message: str) -> None:
+    adam = Adam(parameters())
+    adam.step(gradients(0))
+    before = adam.state()
+    with pytest.raises(ValueError, match=message):
+        adam.load({**before, **changes})
+    assert all(np.array_equal(value, before[name]) for name, value in adam.state().items())
+
+
+class Custom(Optimizer):
+    """An optimiser of a user: NumPy's sqrt returns a float64, to which float32 arrays are promoted."""
+
+    def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+        for parameter, g in zip(self.parameters, gradients, strict=True):
+            yield self.change(parameter.value - lr * np.sqrt(2.0) * g)
+
+    def change(self, value: Array) -> Array:
+        return value
+
+
+def test_steps_of_other_optimizers_keep_dtype_and_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = Parameter([1.0, 2.0])
+    optimizer = Custom([p], 0.5)
+    optimizer.step([np.ones(2)])
+    assert p.dtype == np.float32
+    np.testing.assert_allclose(p.value, [1 - np.sqrt(0.5), 2 - np.sqrt(0.5)], rtol=1e-6)
+    monkeypatch.setattr(optimizer, "change", np.sum)
+    with pytest.raises(ValueError, match=r"value: expected shape \(2,\), got \(\)"):
+        optimizer.step([np.ones(2)])
+
+
 @pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1), Adam])
 def test_rejected_step_changes_nothing(make: Callable[..., Optimizer]) -> None:
     ps = parameters()
@@ -285,6 +334,7 @@ def test_buffers_follow_the_dtype_of_the_module() -> None:
     assert one.state()["v.0"].dtype == np.float64
     assert np.array_equal(layer.w.value, reference.value)
     layer.astype(np.float32)
+    assert one.state()["v.0"].dtype == np.float32  # also before a step
     one.load(other.state())
     assert one.state()["v.0"].dtype == np.float32
 

@@ -281,6 +281,18 @@ def test_resumes_with_numpy_numbers_as_settings(uninterrupted: Results, tmp_path
     check_resumed(tmp_path, 3, uninterrupted, **numbers)
 
 
+def test_resumes_if_the_module_was_converted_after_the_optimizer_was_made(tmp_path: Path) -> None:
+    def run(steps: int, name: str) -> TrainingRun:
+        made = make_run()
+        made.net.astype(np.float64)
+        return train(tmp_path / name, 1, run=made, steps=steps, epochs=None)
+
+    for name in ("two", "one"):
+        (tmp_path / name).mkdir()
+    run(2, "two")
+    assert same(run(5, "two"), run(5, "one"))
+
+
 def test_rejects_fewer_steps_than_the_checkpoint_has(tmp_path: Path) -> None:
     train(tmp_path, 3)
     with pytest.raises(ValueError, match=rf"epochs, steps: expected at least the {STEPS} steps of .*run\.npz, got 3"):

@@ -39,7 +39,8 @@ class Parameter(Tensor):
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "value" and hasattr(self, "value"):  # the first value is set by __init__, by copy or by pickle
             raise AttributeError(
-                "Parameter: value cannot be set, as graphs would not detect the change; use p.assign(…)"
+                "Parameter: value cannot be set, as graphs would not detect the change; use p.assign(…), or after "
+                "p.value += …, which has already changed the array, p.assign(p.value)"
             )
         super().__setattr__(name, value)
 
@@ -65,7 +66,10 @@ def cast(name: str, array: Array, dtype: DTypeLike) -> Array:
     """Return a C-contiguous copy in this dtype. Raises ValueError if a finite number overflows."""
     try:
         with np.errstate(over="raise"):
-            return np.array(array, dtype, order="C")
+            copy = np.array(array, dtype, order="C")
     except FloatingPointError:
         largest = np.max(np.abs(array), where=np.isfinite(array), initial=0)
         raise ValueError(f"{name}: expected numbers in the range of {np.dtype(dtype)}, got {largest:.3g}") from None
+    if copy.dtype.kind in "iu" and not np.array_equal(copy, array):
+        raise ValueError(f"{name}: expected numbers in the range of {copy.dtype}, got {array.min()} to {array.max()}")
+    return copy

@@ -18,14 +18,23 @@ _GRAIN = 1 << 15  # parameters in a part of about 50 µs
 
 
 # Without the fastmath flags of `compiled`: no sum is reordered, and the results are bitwise equal without the JIT.
-@partial(compiled, fastmath=frozenset())
+_exactly = partial(compiled, fastmath=frozenset())
+
+
+@_exactly
+def _mean(old: Any, new: Any, weight: Any) -> Any:
+    """(1 − weight) old + weight new. Each form cancels no digits for its half of the weights."""
+    return old + weight * (new - old) if weight <= 0.5 else new + (1 - weight) * (old - new)
+
+
+@_exactly
 def _adam(scalars: Any, value: Any, g: Any, m: Any, v: Any, new: Any, team: Any, size: int) -> None:
     start, stop = part(team, size)
     a, b, scale, root, eps, keep = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4], scalars[5]
     value, g, m, v, new = value[start:stop], g[start:stop], m[start:stop], v[start:stop], new[start:stop]
     for i in range(value.size):
-        m[i] += a * (g[i] - m[i])
-        v[i] += b * (g[i] * g[i] - v[i])
+        m[i] = _mean(m[i], g[i], a)
+        v[i] = _mean(v[i], g[i] * g[i], b)
         new[i] = keep * value[i] - scale * m[i] / (root * np.sqrt(v[i]) + eps)
 
 

@@ -6,14 +6,12 @@ Checked by: tests/optim/test_ema.py
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-import numpy as np
-
 from ..arguments import checked, explained
 from ..autograd import Array, Parameter
 from ..autograd.parameter import adopt
 from ..checks import check_rate
-from ..nn.module import State, check_fit
-from .optimizers import distinct_parameters
+from ..nn.module import State
+from .optimizers import distinct_parameters, matching_state
 
 
 class EMA:
@@ -44,13 +42,17 @@ class EMA:
 
     def update(self) -> None:
         """Update the averages with the current values of the parameters; call it after every step."""
-        for i, parameter in enumerate(self.parameters):
-            mean = self.averages[i]
-            self.averages[i] = mean + (1 - self.decay) * (parameter.value - mean)
+        self._match_dtypes()
+        pairs = zip(self.averages, self.parameters, strict=True)
+        self.averages = [mean + (1 - self.decay) * (parameter.value - mean) for mean, parameter in pairs]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Return a context manager that replaces the parameters by their averages and restores them at exit."""
+        """Return a context manager that replaces the parameters by their averages.
+
+        At exit it restores the parameters; values and dtypes that were assigned in between are lost.
+        """
+        self._match_dtypes()
         values = [p.value for p in self.parameters]
         try:
             for parameter, mean in zip(self.parameters, self.averages, strict=True):
@@ -62,10 +64,15 @@ class EMA:
 
     def state(self) -> State:
         """Return a copy of the state by name: the averages."""
+        self._match_dtypes()
         return {str(i): mean.copy() for i, mean in enumerate(self.averages)}
 
     @explained
     def load(self, state: Mapping[str, Array]) -> None:
-        """Restore a state returned by `state`. Raises ValueError and changes nothing if a name or shape differs."""
-        check_fit("EMA", self.state(), state)
-        self.averages = [np.array(state[str(i)], mean.dtype) for i, mean in enumerate(self.averages)]
+        """Restore a state returned by `state`. Raises ValueError and changes nothing if it does not fit."""
+        self.averages = list(matching_state("EMA", self.state(), state).values())
+
+    def _match_dtypes(self) -> None:
+        """Convert the averages to the dtypes of the parameters, which `Module.astype` may have changed."""
+        pairs = zip(self.averages, self.parameters, strict=True)
+        self.averages = [mean.astype(parameter.dtype, copy=False) for mean, parameter in pairs]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arguments import checked, explained
 from ..autograd import Array, Parameter, Tensor
-from ..autograd.parameter import adopt
+from ..autograd.parameter import adopt, cast
 from ..checks import check_nonnegative, check_positive, check_rate, require
 from ..kernels.adam import adam
 from ..nn.module import State, check_fit
@@ -56,8 +56,11 @@ class Optimizer:
         lr = float(self.lr(self.steps))
         check_nonnegative(**{f"lr at step {self.steps}": lr})
         self.steps += 1
-        for i, value in enumerate(self._new_values(arrays, lr)):
-            adopt(self.parameters[i], np.asarray(value))
+        for parameter, value in zip(self.parameters, self._new_values(arrays, lr), strict=True):
+            if (value.shape, value.dtype) == (parameter.shape, parameter.dtype):
+                adopt(parameter, value)
+            else:
+                parameter.assign(value)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings.items())})"
@@ -68,15 +71,15 @@ class Optimizer:
 
     @explained
     def load(self, state: Mapping[str, Array]) -> None:
-        """Restore a state returned by `state`. Raises ValueError and changes nothing if a name or shape differs."""
-        check_fit(type(self).__name__, self._arrays(), state)
-        self._match_dtypes()
-        self.steps = int(state["steps"])
+        """Restore a state returned by `state`. Raises ValueError and changes nothing if it does not fit."""
+        loaded = matching_state(type(self).__name__, self._arrays(), state)
+        require(bool(loaded["steps"] >= 0), "steps", "at least 0", loaded["steps"])
+        self.steps = int(loaded["steps"])
         for slot, arrays in self.buffers.items():
-            for i, array in enumerate(arrays):
-                array[...] = state[f"{slot}.{i}"]
+            arrays[:] = [loaded[f"{slot}.{i}"] for i in range(len(arrays))]
 
     def _arrays(self) -> State:
+        self._match_dtypes()
         named = {f"{slot}.{i}": array for slot, arrays in self.buffers.items() for i, array in enumerate(arrays)}
         return {"steps": np.array(self.steps), **named}
 
@@ -104,6 +107,7 @@ class Optimizer:
         """Raise an error if finite gradients are too large or have the wrong dtype; the base class accepts all."""
 
     def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+        """Yield a new array for each parameter: its value after the step."""
         raise NotImplementedError
 
 
@@ -209,6 +213,18 @@ class AdamW(Adam):
         check_nonnegative(weight_decay=weight_decay)
         super().__init__(parameters, lr, betas, eps)
         self.settings["weight_decay"] = float(weight_decay)
+
+
+def matching_state(owner: str, own: State, state: Mapping[str, Array]) -> State:
+    """Return a copy of a state in the dtypes of `own`.
+
+    Raises: ValueError unless it has the names and shapes of `own`, and finite numbers in the range of their dtypes.
+    """
+    check_fit(owner, own, state)
+    arrays = {name: cast(f"{owner}.{name}", state[name], array.dtype) for name, array in own.items()}
+    for name, array in arrays.items():
+        require(bool(np.isfinite(array).all()), f"{owner}.{name}", "finite numbers", "NaN or infinite ones")
+    return arrays
 
 
 def distinct_parameters(owner: str, parameters: Iterable[Parameter]) -> list[Parameter]:
