@@ -70,3 +70,11 @@ def test_clipping_rejects_non_finite_gradients(bad: float) -> None:
 def test_clipping_rejects_invalid_max_norm(max_norm: float) -> None:
     with pytest.raises(ValueError, match="max_norm: expected a positive number, got"):
         clip_by_global_norm(gradients(0), max_norm)
+
+
+def test_clipping_rejects_a_norm_that_overflows_and_integers() -> None:
+    for arrays in ([np.full(4, 1.7e308)], [np.full(1, 1.5e308), np.full(1, 1.6e308)]):
+        with pytest.raises(NonFiniteGradientError, match=rf"gradients\[{len(arrays) - 1}\].*whose squares overflow"):
+            clip_by_global_norm([Tensor(g) for g in arrays], 1.0)
+    with pytest.raises(TypeError, match=r"gradients\[0\]: expected a floating-point Tensor, got int64"):
+        clip_by_global_norm([Tensor([3, 4])], 1.0)

@@ -35,7 +35,8 @@ def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[l
 
         g ← g · min(1, max_norm / ‖g‖),   ‖g‖² = Σᵢ ‖gᵢ‖²
 
-    Raises: ValueError if max_norm is not positive; NonFiniteGradientError if a gradient has NaN or infinite entries.
+    Raises: ValueError if max_norm is not positive; NonFiniteGradientError if a gradient has NaN or infinite entries, or
+        if the norm overflows; TypeError if a gradient is not of floating point.
     Source: Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", 2013.
 
     Example:
@@ -45,7 +46,14 @@ def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[l
     """
     number = isinstance(max_norm, float | int | np.floating | np.integer)
     require(number and max_norm > 0, "max_norm", "a positive number", max_norm)
-    norm = math.hypot(*(finite_norm(i, g.value) for i, g in enumerate(gradients)))
+    for i, g in enumerate(gradients):
+        if g.dtype.kind != "f":
+            raise TypeError(f"gradients[{i}]: expected a floating-point Tensor, got {g.dtype}")
+    norms = [finite_norm(i, g.value) for i, g in enumerate(gradients)]
+    norm = math.hypot(*norms)
+    if norm == math.inf:  # the factor would be 0
+        largest = norms.index(max(norms))
+        raise NonFiniteGradientError(largest, gradients[largest].value)
     if norm <= max_norm:
         return list(gradients), norm
     factor = float(max_norm) / norm  # a Python float, which does not promote float32 gradients
