@@ -51,13 +51,13 @@ def test_any_wrong_coefficient_lowers_the_measured_order(tableau: Tableau) -> No
             a = (*tableau.a[:row], perturbed(tableau.a[row], entry), *tableau.a[row + 1 :])
             assert measured_order(replace(tableau, a=a)) < tableau.order - 0.3
     for entry in range(stages):
-        b = perturbed(tableau.b, entry)
+        b = perturbed(perturbed(tableau.b, entry), (entry + 1) % stages, -0.01)  # the sum must stay 1
         a = (*tableau.a[:-1], b[: len(tableau.a[-1])]) if tableau.first_same_as_last else tableau.a
         assert measured_order(replace(tableau, a=a, b=b)) < tableau.order - 0.3
 
 
-def perturbed(row: tuple[float, ...], entry: int) -> tuple[float, ...]:
-    return tuple(x + 0.01 * (i == entry) for i, x in enumerate(row))
+def perturbed(row: tuple[float, ...], entry: int, by: float = 0.01) -> tuple[float, ...]:
+    return tuple(x + by * (i == entry) for i, x in enumerate(row))
 
 
 def test_quadrature_order_conditions_hold_exactly() -> None:
@@ -278,6 +278,23 @@ def test_rejects_invalid_settings() -> None:
         Adaptive(rtol=0)
     with pytest.raises(ValueError, match="tableau: expected an embedded method"):
         Adaptive(tableau=RK4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((((), (0.5,)), (1.0,)), "b"),
+        ((((), (0.5,)), (0.0, 0.5, 0.5)), "b"),
+        ((((), (0.5,)), (0.0, 0.9)), "b"),
+        ((((), (0.5, 0.5)), (0.0, 1.0)), "a"),
+        ((((), ()), (0.0, 1.0)), "a"),
+        ((((), (0.5,)), (0.0, 1.0), (1.0,)), "error"),
+        ((((), (0.5,)), (0.0, 1.0), (1.0, 0.0)), "error"),
+    ],
+)
+def test_rejects_tableaus_of_the_wrong_shape_or_sum(arguments: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}: expected (rows|2 weights|2 differences)"):
+        Tableau(2, *arguments)
 
 
 @pytest.mark.parametrize("solver", [Adaptive(), FixedStep(3)], ids=["adaptive", "fixed"])

@@ -34,12 +34,21 @@ class Tableau(Recorded):
     """Butcher tableau of an explicit Runge–Kutta method: the rows of a below the diagonal, and the weights b.
 
     For an embedded pair, `error` is b − b̂, where b̂ are the weights of the second method.
+
+    Raises: ValueError unless row i of a has i numbers, and b and `error` have one per row, with sums 1 and 0.
     """
 
     order: int
     a: tuple[tuple[float, ...], ...]
     b: tuple[float, ...]
     error: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.a)
+        require([len(row) for row in self.a] == [*range(n)], "a", "rows of 0, 1, 2, … numbers", self.a)
+        require(len(self.b) == n and abs(sum(self.b) - 1) < 1e-9, "b", f"{n} weights with sum 1", self.b)
+        fits = len(self.error) in (0, n) and abs(sum(self.error)) < 1e-9
+        require(fits, "error", f"{n} differences of weights with sum 0, or none", self.error)
 
     @property
     def first_same_as_last(self) -> bool:
@@ -268,7 +277,7 @@ def _add_scaled(y: State, h: float, weights: tuple[float, ...], ks: list[State])
     """Return y + h Σⱼ weightsⱼ kⱼ. Each part is recorded as a single node, to keep the graph small."""
     parts = []
     for part, *part_ks in zip(y, *ks, strict=True):
-        terms = [(k, h * weight) for weight, k in zip(weights, part_ks, strict=False) if weight]
+        terms = [(k, h * weight) for weight, k in zip(weights, part_ks, strict=True) if weight]
         total: Any = array_of(part)
         for k, weight in terms:
             total = total + array_of(k) * weight
