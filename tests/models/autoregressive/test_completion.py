@@ -204,6 +204,19 @@ def test_completion_rejects_invalid_arguments(
         MODELS[kind](SMALL, 3).complete(x, known, rng)
 
 
+@each_model
+def test_draw_rejects_invalid_known_values(kind: str, rng: np.random.Generator) -> None:
+    model, x = MODELS[kind](SMALL, 3), np.full((2, *SMALL), 77)
+    settings, labels = settings_of(kind), labels_of(model, 2)
+    with pytest.raises(ValueError, match=r"^x: expected integers 0…2 of shape \(2, 1\), got values 77…77"):
+        next(model.draw(x, rng, labels, known=1, **settings))
+    with pytest.raises(ValueError, match=r"^known: expected at most the 4 variables, got 5"):
+        next(model.draw(x, rng, labels, known=5, **settings))
+    assert (x == 77).all()
+    x.reshape(2, -1)[:, order_of(model, **settings)[:2]] = 2
+    next(model.draw(x, rng, labels, known=2, **settings))
+
+
 def test_a_broken_prefix_is_named_in_the_order_of_the_model(rng: np.random.Generator) -> None:
     model = small_made((4,), 3, orders=3)
     a, b, *_ = (int(i) for i in model.net.order(1))

@@ -141,8 +141,10 @@ class Autoregressive(Module):
             )
         return self.check_inputs(np.where(known, x, x.dtype.type(0)), labels), count
 
-    def check_draw(self, x: Array, labels: Array | None, known: int, temperature: float) -> None:
-        """Raise ValueError if an argument of `draw` is invalid; in x (n, *shape), only known values are read."""
+    def check_draw(
+        self, x: Array, labels: Array | None, known: int, temperature: float, order: Array | None = None
+    ) -> None:
+        """Raise ValueError if an argument of `draw` is invalid; of x (n, *shape), only known values are read."""
         at_least(0, known=known)
         check_positive(temperature=temperature)
         check_array("x", x)
@@ -151,6 +153,9 @@ class Autoregressive(Module):
         expected = f"an integer array (n, {', '.join(map(str, shape))}) that can hold {levels} levels"
         require(fits, "x", expected, f"{x.dtype} of shape {x.shape}")
         check_labels(labels, len(x), self.classes)
+        require(known <= (size := int(np.prod(shape))), "known", f"at most the {size} variables", known)
+        prefix = x.reshape(len(x), size)[:, slice(known) if order is None else order[:known]]
+        as_levels(prefix, (known,), levels)
 
     def rescale(self, x: Array, dtype: DTypeLike | None = None) -> Array:
         """Map levels linearly into [−1, 1]. In a loop, pass `dtype`, because the model's dtype is slow to look up.

@@ -109,8 +109,8 @@ class MADE(Autoregressive):
 
         Every hidden unit is computed once, so this costs about as much as one evaluation of the network.
         """
-        self.check_draw(x, labels, known, temperature)
         self._check_order(order)
+        self.check_draw(x, labels, known, temperature, self.net.order(order))
         indices = list(np.ndindex(self.shape))
         inputs = np.zeros((len(x), self.net.variables), self.dtype)  # (n, V)
         for i, (variable, parameters) in enumerate(self.net.one_by_one(inputs, self._one_hot(labels), order)):
@@ -159,7 +159,7 @@ class MADE(Autoregressive):
         self, x: Array, orders: Array, rng: Rng, labels: Array | None, known: int, temperature: float
     ) -> Array:
         """Sample x (n, *shape) in place, each example in its own order (n,), and return it."""
-        self.check_draw(x, labels, known, temperature)  # `draw` is not called for an empty batch
+        self.check_draw(x, labels, 0, temperature)  # `draw` is not called for an empty batch
         for order in np.unique(orders):
             chosen = orders == order
             part, kinds = x[chosen], None if labels is None else labels[chosen]
