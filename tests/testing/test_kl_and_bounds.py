@@ -126,3 +126,12 @@ def test_accepts_bounds() -> None:
 def test_rejects_a_logarithm_of_mean_weights_that_is_biased_upwards(rng: np.random.Generator) -> None:
     with pytest.raises(AssertionError, match="above ln p"):
         check_bound(lambda x, rng: log_prob(x) + 0.05 + rng.normal(size=len(x)), log_prob, X, draws=20_000, rng=rng)
+
+
+def test_refuses_to_accept_a_bound_that_is_too_noisy(rng: np.random.Generator) -> None:
+    for offset in (5.0, -5.0):
+        with pytest.raises(ValueError, match=r"draws: expected more than 1000, for errors of at most .* nats, got ± "):
+            check_bound(
+                lambda x, rng, offset=offset: log_prob(x) + offset + 1e3 * rng.normal(size=len(x)), log_prob, X,
+                draws=1000, rng=rng,
+            )  # fmt: skip

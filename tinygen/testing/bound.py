@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array
-from ..checks import at_least, check_rng
+from ..checks import at_least, check_rng, require
 from .calls import Convert, Function, check_input, check_p_value, check_positive, record, resolution
 from .densities import evaluate
 
@@ -69,6 +69,10 @@ def check_bound(
     quantile = NormalDist().inv_cdf(1 - p_value / len(x))
     rounding = 100 * max(eps, float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0) * np.maximum(1, np.abs(exact))
     excess, allowed = mean - exact, quantile * error + rounding
+    noise, limit = float((quantile * error).max()), max(1.0, 0.25 * float(np.abs(exact).max()))
+    require(
+        noise <= limit, "draws", f"more than {draws}, for errors of at most {limit:.3g} nats", f"± {noise:.3g} nats"
+    )
     record(f"ln p(x) − bound: {-excess.max():.4g} … {-excess.min():.4g} nats, ± {error.max():.2g}")
     if np.any(excess > allowed):
         i = int(np.argmax(excess - allowed))
