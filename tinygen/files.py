@@ -9,6 +9,7 @@ import io
 import math
 import os
 import secrets
+import shutil
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,8 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         with file:
             file.write(content)
             file.flush()
+            if path.exists():
+                shutil.copymode(path, partial)
             os.fsync(file.fileno())  # the content must be on disk before the rename
             if fcntl:
                 partial.replace(path)  # while it is locked, so that no other writer removes it

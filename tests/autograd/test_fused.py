@@ -97,6 +97,15 @@ def test_categorical_log_prob_equals_its_composition(
     check_equal(fused, composed, x, g, tolerance)
 
 
+@pytest.mark.parametrize("operation", [categorical_log_prob, lambda x, k: bernoulli_log_prob(x, k[:, None] == [0, 1])])
+def test_likelihoods_copy_their_classes(operation: Any) -> None:
+    x, k = Tensor(np.zeros((2, 2))), np.array([0, 1])
+    y = operation(x, k).sum()
+    expected = grad(y, [x])[0].value
+    k[:] = 0
+    np.testing.assert_array_equal(grad(y, [x])[0].value, expected)
+
+
 def composed_lstm(x: Tensor, u: Tensor) -> Tensor:
     h, c = Tensor(np.zeros((len(x), len(u)))), Tensor(np.zeros((len(x), len(u))))
     hs = []

@@ -106,3 +106,10 @@ def test_affine_rejects_scale_that_became_zero() -> None:
     scale.assign([0.0])
     with pytest.raises(ValueError, match="scale: expected nonzero numbers"):
         affine.forward(np.ones((2, 1), np.float32))
+
+
+def test_affine_copies_its_arrays() -> None:
+    scale, shift = np.ones(2), np.zeros(2)
+    affine = Affine(scale, shift)
+    scale[:] = shift[:] = 5
+    np.testing.assert_array_equal(affine.forward(np.ones((1, 2)))[0].value, np.ones((1, 2)))

@@ -159,6 +159,14 @@ def test_rejects_invalid_arguments() -> None:
         AffineTransformer(0.0)
 
 
+def test_inverse_of_integers() -> None:
+    transformer, parameters = unbounded(2), np.zeros(6)
+    x, log_slope = transformer.inverse(np.array([0, 1]), parameters)
+    expected = transformer.inverse(np.array([0.0, 1.0]), parameters)
+    np.testing.assert_array_equal(x.value, expected[0].value)
+    np.testing.assert_array_equal(log_slope.value, expected[1].value)
+
+
 def test_log_scales_are_bounded() -> None:
     """The bound has no effect near 0."""
     _, log_slope = AffineTransformer(3.0).forward(np.zeros(3), np.array([[1e4, 0.0], [-1e4, 0.0], [1e-3, 0.0]]))

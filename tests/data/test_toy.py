@@ -105,6 +105,23 @@ def test_centres_are_at_multiples_of_45_degrees(density: GaussianMixture, radius
     np.testing.assert_allclose(eighths, np.arange(8), atol=1e-12)
 
 
+def test_mixture_copies_its_centres() -> None:
+    centres = np.zeros((1, 2))
+    mixture = GaussianMixture(centres, 1.0)
+    centres[:] = 5
+    assert mixture.log_prob(np.zeros((1, 2))).item() == pytest.approx(-math.log(2 * math.pi))
+
+
+@pytest.mark.parametrize("ratio", [1e-6, 2e-9, 0.5e-9, 1e-12, 1e-17])
+def test_entropy_of_a_narrow_mixture_is_right_or_refused(ratio: float) -> None:
+    mixture = GaussianMixture(np.array([[3.3, 1.7]]), 3.3 * ratio)
+    if ratio < 1e-9:
+        with pytest.raises(ValueError, match=r"sigma: expected at least 3\.3e-09 for the entropy, for these centres"):
+            _ = mixture.entropy
+    else:
+        assert abs(mixture.entropy - math.log(2 * math.pi * math.e * mixture.sigma**2)) < 1e-6
+
+
 def test_two_moons_matches_brute_force_integration() -> None:
     # Integrate over t by the midpoint rule, then compute −∫ p log p on a different grid from the library's.
     sigma, n, middles = 0.1, 3000, (np.arange(3000) + 0.5) / 3000 * np.pi

@@ -57,6 +57,12 @@ def test_samples_are_quantiles(output: Any, parameters: list[float]) -> None:
     np.testing.assert_allclose(np.bincount(k, minlength=output.levels) / n, p, rtol=0, atol=1 / n)
 
 
+@pytest.mark.parametrize("temperature", [0.0, -1.0, np.nan])
+def test_tempered_samples_need_a_positive_temperature(temperature: float, rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match="temperature: expected a positive number"):
+        sample_tempered(Categorical(2), np.zeros((1, 2)), rng, temperature)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1, 3.0])
 @pytest.mark.parametrize(
     ("output", "parameters"),

@@ -16,7 +16,7 @@ from helpers.training_runs import STEPS, TrainingRun, data, make_run, train
 from tinygen.autograd.grad_mode import is_grad_enabled
 from tinygen.models import MADE
 from tinygen.optim import SGD, Adam
-from tinygen.training import CSVLog, EarlyStopping, Event, SampleGrid, TensorBoard, fit
+from tinygen.training import CSVLog, EarlyStopping, Event, NonFiniteError, SampleGrid, TensorBoard, fit
 
 
 def test_callbacks_receive_every_record(tmp_path: Path) -> None:
@@ -101,6 +101,19 @@ def test_without_validation_early_stopping_never_stops(tmp_path: Path) -> None:
     history = train(tmp_path, 1, validate=None, on_record=EarlyStopping(1)).history
     assert history is not None
     assert len(history.records) == STEPS
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_early_stopping_stops_if_no_result_is_finite(value: float, tmp_path: Path) -> None:
+    results: list[float] = []
+
+    def validate() -> float:
+        results.append(value)
+        return value
+
+    with pytest.raises(NonFiniteError, match=r"validate: expected a finite number at least once"):
+        train(tmp_path, 1, validate=validate, on_record=EarlyStopping(3))
+    assert len(results) == (3 if math.isnan(value) else 4)  # an infinity is better than none
 
 
 def test_csv_has_one_row_per_record_after_resuming_too(tmp_path: Path) -> None:

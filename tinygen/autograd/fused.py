@@ -97,7 +97,7 @@ def categorical_log_prob(logits: TensorLike, k: Array) -> Tensor:
     if k.dtype.kind not in "iub" or not 0 <= k.min(initial=0) <= k.max(initial=0) < v.shape[1]:
         got = f"{k.dtype} from {k.min()} to {k.max()}" if k.size else str(k.dtype)
         raise ValueError(f"categorical_log_prob: k: expected integers 0…{v.shape[1] - 1}, got {got}")
-    classes = k.astype(np.int64, copy=False)
+    classes = k.astype(np.int64, copy=is_grad_enabled())  # the caller may modify k before the backward pass
     y, tops, logs = likelihood.categorical(v, classes)
     composed = lambda logits: reshape(take_along_axis(log_softmax(logits), classes[:, None], 1), len(v))
     kernel = lambda g: likelihood.categorical_vjp(v, classes, tops, logs, g)

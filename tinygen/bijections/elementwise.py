@@ -25,7 +25,7 @@ class Affine(Bijection):
         for name, value in {"scale": array_of(scale), "shift": array_of(shift)}.items():
             require(np.all(np.isfinite(value)), name, "finite numbers", value)
         require(np.all(array_of(scale)), "scale", "nonzero numbers", array_of(scale))
-        self.scale, self.shift = (v if isinstance(v, Tensor) else np.asarray(v, np.float64) for v in (scale, shift))
+        self.scale, self.shift = (v if isinstance(v, Tensor) else np.array(v, np.float64) for v in (scale, shift))
 
     def forward(self, x: TensorLike, context: Context = None) -> tuple[Tensor, Tensor]:
         scale, shift = self._scale_and_shift("x", x)

@@ -37,6 +37,7 @@ from ..autograd import (
     tanh,
 )
 from ..autograd.grad_mode import is_grad_enabled, set_grad_enabled
+from ..autograd.operands import floating
 from ..autograd.tensor import array_of
 from ..checks import at_least, broadcasts, check_positive, require
 from ..kernels.mixture import mixture_quantile
@@ -144,7 +145,7 @@ class MixtureCDF(Recorded):
         """Return the x of `inverse` without its log-slope."""
         with no_grad():
             theta = array_of(self._bounded_parameters(z, parameters))
-        solved = mixture_quantile(self._logit(array_of(z)), theta.astype(np.float64))
+        solved = mixture_quantile(self._logit(floating("z", z)), theta.astype(np.float64))
         if not np.all(np.isfinite(solved)):
             raise FloatingPointError("parameters: expected finite mixture parameters; has training diverged?")
 

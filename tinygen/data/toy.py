@@ -94,7 +94,7 @@ class GaussianMixture(Explained):
     The entropy is computed by quadrature with an error below 1e-6. For distant centres it is ln K + ln(2πeσ²).
 
     Shapes: centres (K, 2).
-    Raises ValueError unless K ≥ 1, the centres are finite and σ > 0.
+    Raises ValueError unless K ≥ 1, the centres are finite and σ > 0; for the entropy, unless σ ≥ 10⁻⁹ max |c|.
     """
 
     centres: Reals
@@ -102,7 +102,7 @@ class GaussianMixture(Explained):
 
     def __post_init__(self) -> None:
         check_positive(sigma=self.sigma)
-        object.__setattr__(self, "centres", np.asarray(self.centres, np.float64))
+        object.__setattr__(self, "centres", np.array(self.centres, np.float64))
         shape = self.centres.shape
         require(len(shape) == 2 and shape[0] > 0 and shape[1] == 2, "centres", "(K, 2) with K ≥ 1", f"shape {shape}")
         require(np.isfinite(self.centres).all(), "centres", "finite numbers", "NaN or infinite ones")
@@ -110,6 +110,8 @@ class GaussianMixture(Explained):
     @cached_property
     def entropy(self) -> float:
         """H in nats per point."""
+        least = 1e-9 * float(np.abs(self.centres).max())  # below this, centre + σ/4 has too few digits
+        require(self.sigma >= least, "sigma", f"at least {least:.3g} for the entropy, for these centres", self.sigma)
         step = self.sigma / 4
         near = np.stack(np.meshgrid(*[np.arange(-25, 26)] * 2), axis=-1).reshape(-1, 2)
         cells = np.rint(self.centres[:, None] / step) + near  # the other cells of the grid have a mass below 1e-8

@@ -12,7 +12,7 @@ from ..autograd import Array, Tensor, TensorLike, bernoulli_log_prob, categorica
 from ..autograd.elementwise import log_sigmoid, sigmoid
 from ..autograd.operands import floating
 from ..autograd.tensor import array_of
-from ..checks import as_integers, at_least, require
+from ..checks import as_integers, at_least, check_positive, require
 from ..recorded import Recorded
 from .distribution import DIVERGED, Likelihood, Output, check_width
 
@@ -104,8 +104,9 @@ def sample_tempered(
     the weights and scales of the components.
 
     Shapes: parameters (…, width), k (…) of int64.
-    Raises: ValueError as for `output.sample`.
+    Raises: ValueError as for `output.sample`, or if the temperature is not positive.
     """
+    check_positive(temperature=temperature)
     if temperature == 1:
         return output.sample(parameters, rng)
     if isinstance(output, Categorical):

@@ -80,8 +80,9 @@ class EarlyStopping:
         at_least(1, patience=self.patience)
 
     def __call__(self, event: Event) -> bool:
-        best, records = event.history.best, event.history.records
-        return best is not None and best not in records[-self.patience :]
+        best, records = event.history.best, event.history.records  # without a finite result, there is no best
+        validated = [record for record in records if record.valid is not None]
+        return len(validated) >= self.patience and best not in validated[-self.patience :]
 
 
 @dataclass(frozen=True)
