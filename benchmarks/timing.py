@@ -1,6 +1,6 @@
 """Time training steps and other calls of tinygen, PyTorch and JAX in one process: same weights, same batch and threads.
 
-A `Case` makes one training step per library. Before they are timed, they must have the same losses. Where the batch
+A `Case` makes one training step per library. Their losses are compared before they are timed. Where the batch
 consists of images, PyTorch is timed in both memory formats (NCHW, NHWC) and the faster one is reported. A shard is a
 part of the batch that goes through the whole graph on one thread (`fit(…, shards=n)`). JAX is optional; what it
 compiles is timed separately.

@@ -4,13 +4,13 @@
 
 Trains:   nothing; untrained flows of two layers of D = 2 … 64 variables are timed on 256 examples, without gradients.
 Compares: the evaluations of a network, which are counted: one per layer in the fast direction, one per layer and
-          variable in the slow one. They are the same on every machine; times are not, so of them it is only claimed
-          that at D = 64 the slow direction takes more than 3 times as long as the fast one, within each seed.
+          variable in the slow one. Counts do not depend on the machine, but times do. For times, the claim is only that
+          at D = 64 the slow direction takes more than 3 times as long as the fast one, within each seed.
 Prints:   counts per layer, the ratios of the times and the verdict.
 Plots:    passes_and_seconds.png.
 Time:     less than a minute on two cores (measured: 0.0 minutes of CPU time; 0.1 minutes beside other processes).
 Source:   Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017; Kingma et al.,
-          "Improving Variational Inference with Inverse Autoregressive Flow", 2016.
+          "Improved Variational Inference with Inverse Autoregressive Flow", 2016.
 """
 
 import itertools

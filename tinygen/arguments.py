@@ -162,7 +162,7 @@ def _hint(function: Callable[..., Any], annotation: Any) -> Any:
 
 
 def _mismatch(hint: Any, value: Any) -> str | None:
-    """Return what was expected if a value cannot be of the annotated type, else None. Unknown types accept anything."""
+    """Return a description of the expected type if the value does not match. Anything matches an unknown type."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return None

@@ -24,7 +24,7 @@ def require(holds: bool | np.bool_, name: str, expected: object, got: object) ->
 
 
 def at_least(least: int, **counts: int) -> None:
-    """Raise ValueError unless every count is an integer ≥ `least`. The keywords are the names in the message."""
+    """Raise ValueError unless every count is an integer ≥ `least`. The message uses the keywords as names."""
     for name, count in counts.items():
         integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
         require(integer, name, "an integer", repr(count))

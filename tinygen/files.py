@@ -80,7 +80,7 @@ def read_npz(content: bytes, max_bytes: int) -> dict[str, Array]:
         max_bytes: limit for the arrays. It is compared with the sizes that the file claims before reading: a few
             megabytes of compressed data can claim, and fill, any amount of memory.
 
-    Raises: an exception of one of many types if the file is damaged, has other content, or exceeds the limit.
+    Raises: various exceptions if the file is damaged, has other content, or exceeds the limit.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()

@@ -33,7 +33,7 @@ def timed(train: Train, training: Training) -> tuple[Training, Results]:
 
 
 def share_trainings(train: Train, trainings: Sequence[Training], comm: Any) -> None:
-    """Send the trainings of rank 0, which stores and shows their results, to the other ranks, which take part in them.
+    """Broadcast the trainings from rank 0 to the other ranks, which run them too. Only rank 0 stores and shows results.
 
     The other ranks return when all trainings have ended, or at Ctrl-C, which reaches every rank.
     """

@@ -24,7 +24,7 @@ DENSITIES: dict[str, Callable[[], ToyDensity]] = {
 
 
 def density_of(setting: str) -> ToyDensity:
-    """Return the density that a setting such as "two_moons, affine" names first."""
+    """Return the density that a setting begins with, such as two_moons in "two_moons, affine"."""
     return DENSITIES[setting.split(", ")[0]]()
 
 

@@ -203,6 +203,13 @@ def test_inverse_does_not_cancel(slopes: tuple[float, float]) -> None:
             np.testing.assert_allclose(log_slope.value, expected[1], rtol=0, atol=1e-14 + 4e-15 * condition)
 
 
+def test_the_form_without_p_loses_half_of_the_digits() -> None:
+    eta, d0, d1 = 0.9, 1.0, 1e9
+    q = eta * d1 - (1 - eta) * d0
+    xi = 2 * eta / (2 * eta - q + np.sqrt(q**2 + 4 * eta * (1 - eta)))
+    assert abs(xi / exact_inverse(eta, (d0, d1))[0] - 1) > 1e-8
+
+
 @given(
     rng=rngs(),
     shape=st.sampled_from([(), (0,), (7,), (3, 2)]),

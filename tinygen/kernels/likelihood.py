@@ -150,7 +150,7 @@ def categorical(x: Array, k: Array) -> tuple[Array, Array, Array]:
 
 
 def categorical_vjp(x: Array, k: Array, tops: Array, logs: Array, g: Array) -> Array:
-    """VJP of `categorical` in the logits, with the other results of it: x̄ᵢⱼ = gᵢ ([j = kᵢ] − softmax(xᵢ)ⱼ).
+    """VJP of `categorical` with respect to the logits, given its other results: x̄ᵢⱼ = gᵢ ([j = kᵢ] − softmax(xᵢ)ⱼ).
 
     Shapes: x and the result (N, K); k (N,), int64; tops, logs and g (N,).
     Raises: as for `categorical`.

@@ -137,7 +137,7 @@ def backward(g: Array, hs: Sequence[Array], ws: Sequence[Array], activation: str
 
 
 def _check(sizes: list[int], ws: Sequence[Array]) -> list[int]:
-    """Return the sizes. Raises ValueError unless they are those of the weights."""
+    """Return the sizes. Raises ValueError unless the weights have these sizes."""
     for i, w in enumerate(ws):
         check_shape(f"ws[{i}]", w, (sizes[i], sizes[i + 1]))
     return sizes

@@ -111,7 +111,7 @@ class StoredInputs:
             self.buffer[self.slots[kept % len(self.slots)]] = known[:, kept].swapaxes(0, 1)
 
     def check_order(self, cache: ActivationCache) -> None:
-        """Raise unless the current position is the one after the last or, with `overwrite`, the last one."""
+        """Raise ValueError unless the position follows the last one or, with `overwrite`, is the same."""
         if cache.start != self.written and not (cache.overwrite and cache.stop == self.written):
             if cache.start > self.written:
                 raise self.missing(cache)

@@ -68,7 +68,7 @@ def solve_with_adjoint(
 def _independent(inputs: Iterable[Tensor]) -> list[Tensor]:
     """Return the inputs without repetitions. Raises ValueError if one is computed from another.
 
-    The gradient of the latter would contain the path through the former, which the outer backward pass adds again.
+    Its gradient would include the path through the tensors computed from it, which the outer backward pass adds again.
     """
     distinct = list(dict.fromkeys(inputs))
     for i, x in enumerate(distinct):

@@ -5,8 +5,8 @@
 
 Each check takes plain functions of NumPy arrays, or of PyTorch or JAX arrays with `convert` (see docs/checking.md). It
 returns None, or raises AssertionError if the check fails or would pass for any function. `parametrize_with_checks` and
-`python -m tinygen.testing` run all that apply. `tinygen.testing.strategies`, which requires Hypothesis, draws inputs
-for property tests.
+`python -m tinygen.testing` run those that apply to a distribution or a bijection. `tinygen.testing.strategies`, which
+requires Hypothesis, draws inputs for property tests.
 """
 
 from .adjoint import check_adjoint

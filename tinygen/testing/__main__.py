@@ -1,4 +1,4 @@
-"""Run all checks that apply to an object or to functions in a file, and print a table.
+"""Run the checks that apply to a distribution, a bijection or a pair of functions in a file, and print a table.
 
     python -m tinygen.testing path/to/file.py:name [--x 4,3]
     python -m tinygen.testing path/to/file.py:forward,inverse --x 4,3 --convert torch.from_numpy

@@ -15,7 +15,7 @@ from .calls import Convert, Function, check_input, record, resolution
 def check_conditional(
     f: Callable[..., Any], x: Array, context: Array, *, rng: np.random.Generator, convert: Convert = None
 ) -> None:
-    """Check that f(x, context) depends, in each example, on all of its own context and on that of no other example.
+    """Check that the result for each example depends on its whole context, and not on the context of another example.
 
     The context of one example at a time is replaced by that of another example, so labels and one-hot vectors stay
     valid. The result must change for this example only. Then, if the contexts are labels or one-hot vectors, all

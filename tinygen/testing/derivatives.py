@@ -145,7 +145,7 @@ def check_jvp(
 
 
 class _Task:
-    """The arguments of a check, validated: f has been evaluated, and is deterministic and finite."""
+    """The validated arguments of a check. f has been evaluated: it is deterministic and finite."""
 
     def __init__(
         self,

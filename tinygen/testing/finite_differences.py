@@ -1,6 +1,6 @@
 """Directional derivatives by extrapolated finite differences, and the comparison of a gradient with them.
 
-Everything here works on NumPy arrays: the automatic differentiation under test has no part in the reference value.
+Everything here works on NumPy arrays, without automatic differentiation.
 
 Source: Ridders, "Accurate computation of F′(x) and F′(x)F″(x)", 1982.
 Checked by: tests/testing/test_gradients.py, tests/testing/test_derivatives.py

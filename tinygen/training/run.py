@@ -232,7 +232,7 @@ class Run:
         return self.history.best
 
     def result(self) -> State:
-        """Return the final state of the module: the best validated, else the averaged, else the last parameters."""
+        """Return the state with the best validation result; without one, the averages, if any, else the last state."""
         if self.best is not None:
             return self.best
         with self.averaged():

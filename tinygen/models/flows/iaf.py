@@ -5,7 +5,7 @@
 A sample needs one evaluation of each network; the density of given data is computed one variable at a time. `draw`
 returns samples with their ln p(x) from a single evaluation, which is what a variational posterior needs.
 
-Source: Kingma, Salimans, Jozefowicz, Chen, Sutskever & Welling, "Improving Variational Inference with Inverse
+Source: Kingma, Salimans, Jozefowicz, Chen, Sutskever & Welling, "Improved Variational Inference with Inverse
 Autoregressive Flow", 2016.
 Checked by: tests/models/flows/test_iaf.py
 """
