@@ -18,23 +18,17 @@ _GRAIN = 1 << 15  # parameters in a part of about 50 µs
 
 
 # Without the fastmath flags of `compiled`: no sum is reordered, and the results are bitwise equal without the JIT.
-_exactly = partial(compiled, fastmath=frozenset())
-
-
-@_exactly
-def _mean(old: Any, new: Any, weight: Any) -> Any:
-    """(1 − weight) old + weight new. Each form cancels no digits for its half of the weights."""
-    return old + weight * (new - old) if weight <= 0.5 else new + (1 - weight) * (old - new)
-
-
-@_exactly
+@partial(compiled, fastmath=frozenset())
 def _adam(scalars: Any, value: Any, g: Any, m: Any, v: Any, new: Any, team: Any, size: int) -> None:
     start, stop = part(team, size)
     a, b, scale, root, eps, keep = scalars[0], scalars[1], scalars[2], scalars[3], scalars[4], scalars[5]
+    beta1, beta2 = scalars[6], scalars[7]
     value, g, m, v, new = value[start:stop], g[start:stop], m[start:stop], v[start:stop], new[start:stop]
     for i in range(value.size):
-        m[i] = _mean(m[i], g[i], a)
-        v[i] = _mean(v[i], g[i] * g[i], b)
+        g2 = g[i] * g[i]
+        # Where a weight is above ½, the first form would cancel digits.
+        m[i] = m[i] + a * (g[i] - m[i]) if a <= 0.5 else g[i] + beta1 * (m[i] - g[i])
+        v[i] = v[i] + b * (g2 - v[i]) if b <= 0.5 else g2 + beta2 * (v[i] - g2)
         new[i] = keep * value[i] - scale * m[i] / (root * np.sqrt(v[i]) + eps)
 
 
@@ -56,7 +50,8 @@ def adam(value: Array, g: Array, m: Array, v: Array, scalars: Sequence[float]) -
         check_dtype(name, array, value.dtype)
     if not (m.flags.carray and v.flags.carray and value.dtype in (np.float32, np.float64)):
         raise ValueError(f"m, v: expected contiguous, writeable float32 or float64 arrays, got {value.dtype}")
-    new, rounded = np.empty(value.shape, value.dtype), np.array(scalars, value.dtype)
+    new = np.empty(value.shape, value.dtype)
+    rounded = np.array((*scalars, 1 - scalars[0], 1 - scalars[1]), value.dtype)
     inputs = as_contiguous(value).reshape(-1), as_contiguous(g).reshape(-1)
     outputs = m.reshape(-1), v.reshape(-1), new.reshape(-1)
     run_parts(_adam, value.size, _GRAIN, rounded, *inputs, *outputs)

@@ -24,7 +24,7 @@ class EMA:
     Example:
         >>> p = Parameter([0.0])
         >>> ema = EMA([p], decay=0.75)
-        >>> p.assign(np.array([4.0]))
+        >>> p.assign([4.0])
         >>> ema.update()
         >>> with ema.averaged():
         ...     p.item()
