@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_saving import MODELS, randomise
+from test_saving import CHANGES, MODELS, randomise
 
 from tinygen import __version__, export_safetensors, import_safetensors
 from tinygen.autograd import Array, taps
@@ -281,3 +281,15 @@ def test_import_does_not_wrap_integers(tmp_path: Path) -> None:
             with pytest.raises(CheckpointError, match="levels: expected numbers in the range of uint8, got 257 to 257"):
                 import_safetensors(model, path)
     assert model.levels.tolist() == [200, 200]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_files_of_modules_with_other_attributes_are_rejected(name: str, tmp_path: Path) -> None:
+    path, (make, change) = tmp_path / "model.safetensors", CHANGES[name]
+    model, same, other = (make(np.random.default_rng(0)) for _ in range(3))
+    change(model)
+    change(same)
+    export_safetensors(model, path)
+    import_safetensors(same, path)
+    with pytest.raises(CheckpointError, match="same attributes, got another"):
+        import_safetensors(other, path)

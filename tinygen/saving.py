@@ -21,7 +21,7 @@ from .training.checkpoint import (
     final_state,
     read_checkpoint,
     save_checkpoint,
-)  # fmt: skip
+)
 from .version import __version__
 
 
