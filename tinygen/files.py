@@ -38,10 +38,10 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     partial, file = _create_partial_file(path)
     try:
         with file:
+            with suppress(OSError):  # there is no file to replace, or no permissions on this file system
+                shutil.copymode(path, partial)
             file.write(content)
             file.flush()
-            if path.exists():
-                shutil.copymode(path, partial)
             os.fsync(file.fileno())  # the content must be on disk before the rename
             if fcntl:
                 partial.replace(path)  # while it is locked, so that no other writer removes it

@@ -53,8 +53,10 @@ def save(model: Module, path: str | Path) -> None:
     check_fit(type(model).__name__, twin.state(), model.state())
     expected, got = attributes(twin), attributes(model)
     for name in expected.keys() | got.keys():
-        hint = f"{got.get(name)}, set after the construction; pass it to the constructor"
-        require(expected.get(name) == got.get(name), f"save: {name}", expected.get(name), hint)
+        here, there = (found.get(name, "no such attribute") for found in (expected, got))
+        require(
+            here == there, f"save: {name}", here, f"{there}, set after the construction; pass it to the constructor"
+        )
     save_checkpoint(path, model)
 
 
@@ -79,7 +81,7 @@ def load(path: str | Path) -> Module:
             if name in state and state[name].dtype.kind == "f":
                 parameter.assign(parameter.value, state[name].dtype)
         model.load(state)
-        check_attributes(model, header)
+        check_attributes(model, header, numbers=True)
     except ValueError as error:
         versions = "" if header["version"] == __version__ else f" (written by tinygen {header['version']})"
         raise CheckpointError(f"{path}{versions}: {error}") from error

@@ -70,10 +70,12 @@ def test_averages_follow_the_dtype_of_the_module() -> None:
     ema = EMA(layer.parameters(), 0.5)
     for dtype in (np.float64, np.float32):
         layer.astype(dtype)
-        assert {array.dtype for array in ema.state().values()} == {np.dtype(dtype)}
-        ema.update()
         with ema.averaged():
             assert layer.dtype == dtype
+        layer.astype(np.float32)
+        layer.astype(dtype)
+        assert {array.dtype for array in ema.state().values()} == {np.dtype(dtype)}
+        ema.update()
         ema.load({name: array.astype(np.float64) for name, array in ema.state().items()})
         assert {array.dtype for array in ema.averages} == {np.dtype(dtype)}
 

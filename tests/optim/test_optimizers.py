@@ -230,6 +230,7 @@ def test_load_rejects_an_incompatible_state_and_changes_nothing() -> None:
         ({"v.0": np.full((3, 4), 1e39)}, r"v\.0: expected numbers in the range of float32"),
         ({"m.1": np.full(4, np.nan)}, r"m\.1: expected finite numbers"),
         ({"steps": np.array(-1)}, "steps: expected at least 0, got -1"),
+        ({"v.2": -np.ones(SHAPES[2])}, r"v\.2: expected numbers of at least 0"),
     ],
 )
 def test_load_rejects_impossible_numbers_and_changes_nothing(changes: dict[str, Array], message: str) -> None:
@@ -239,6 +240,18 @@ def test_load_rejects_impossible_numbers_and_changes_nothing(changes: dict[str, 
     with pytest.raises(ValueError, match=message):
         adam.load({**before, **changes})
     assert all(np.array_equal(value, before[name]) for name, value in adam.state().items())
+
+
+@pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1, momentum=0.9), Adam, lambda ps: EMA(ps, 0.5)])
+def test_buffers_do_not_overflow_if_the_dtype_changes(make: Any) -> None:
+    p = Parameter([1e300], np.float64)
+    owner = make([p])
+    if isinstance(owner, Optimizer):
+        owner.step([np.array([1e50])])
+    p.assign(np.ones(1), np.float32)
+    with pytest.raises(ValueError, match=r"\.0: expected numbers in the range of float32, got 1e\+"):
+        owner.state()
+    np.testing.assert_array_equal(p.value, [1])
 
 
 class Custom(Optimizer):

@@ -293,6 +293,23 @@ def test_resumes_if_the_module_was_converted_after_the_optimizer_was_made(tmp_pa
     assert same(run(5, "two"), run(5, "one"))
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [("optimizer0", "steps", -1), ("optimizer0", "v.0", np.inf), ("optimizer0", "v.0", -1), ("ema", "0", np.inf)],
+)
+def test_rejects_impossible_numbers_and_changes_nothing(group: str, name: str, value: float, tmp_path: Path) -> None:
+    train(tmp_path, 1, steps=2, epochs=None)
+    groups, header = read_checkpoint(tmp_path / "run.npz")
+    groups[group][name] = np.full_like(groups[group][name], value)
+    del header["arrays"]  # the checksums
+    write_checkpoint(tmp_path / "run.npz", groups, header)
+    run = make_run()
+    before = run.net.state()
+    with pytest.raises(CheckpointError, match=rf"run\.npz: .*{name}: expected"):
+        train(tmp_path, 1, run=run, steps=3, epochs=None)
+    assert all(np.array_equal(array, before[key]) for key, array in run.net.state().items())
+
+
 def test_rejects_fewer_steps_than_the_checkpoint_has(tmp_path: Path) -> None:
     train(tmp_path, 3)
     with pytest.raises(ValueError, match=rf"epochs, steps: expected at least the {STEPS} steps of .*run\.npz, got 3"):

@@ -11,7 +11,7 @@ from ..autograd import Array, Parameter
 from ..autograd.parameter import adopt
 from ..checks import check_rate
 from ..nn.module import State
-from .optimizers import distinct_parameters, matching_state
+from .optimizers import distinct_parameters, matching_dtypes, matching_state
 
 
 class EMA:
@@ -70,9 +70,12 @@ class EMA:
     @explained
     def load(self, state: Mapping[str, Array]) -> None:
         """Restore a state returned by `state`. Raises ValueError and changes nothing if it does not fit."""
-        self.averages = list(matching_state("EMA", self.state(), state).values())
+        self.averages = list(self.check_state(state).values())
+
+    def check_state(self, state: Mapping[str, Array]) -> State:
+        """Return a copy of a state in the dtypes of the parameters. Raises ValueError if `load` would."""
+        return matching_state("EMA", self.state(), state)
 
     def _match_dtypes(self) -> None:
         """Convert the averages to the dtypes of the parameters, which `Module.astype` may have changed."""
-        pairs = zip(self.averages, self.parameters, strict=True)
-        self.averages = [mean.astype(parameter.dtype, copy=False) for mean, parameter in pairs]
+        self.averages = matching_dtypes("EMA", self.averages, self.parameters)

@@ -72,11 +72,16 @@ class Optimizer:
     @explained
     def load(self, state: Mapping[str, Array]) -> None:
         """Restore a state returned by `state`. Raises ValueError and changes nothing if it does not fit."""
-        loaded = matching_state(type(self).__name__, self._arrays(), state)
-        require(bool(loaded["steps"] >= 0), "steps", "at least 0", loaded["steps"])
+        loaded = self.check_state(state)
         self.steps = int(loaded["steps"])
         for slot, arrays in self.buffers.items():
             arrays[:] = [loaded[f"{slot}.{i}"] for i in range(len(arrays))]
+
+    def check_state(self, state: Mapping[str, Array]) -> State:
+        """Return a copy of a state in the dtypes of the parameters. Raises ValueError if `load` would."""
+        loaded = matching_state(type(self).__name__, self._arrays(), state)
+        require(bool(loaded["steps"] >= 0), "steps", "at least 0", loaded["steps"])
+        return loaded
 
     def _arrays(self) -> State:
         self._match_dtypes()
@@ -85,8 +90,8 @@ class Optimizer:
 
     def _match_dtypes(self) -> None:
         """Convert the buffers to the dtypes of the parameters, which `Module.astype` may have changed."""
-        for arrays in self.buffers.values():
-            arrays[:] = [array.astype(p.dtype, copy=False) for array, p in zip(arrays, self.parameters, strict=True)]
+        for slot, arrays in self.buffers.items():
+            arrays[:] = matching_dtypes(f"{type(self).__name__}.{slot}", arrays, self.parameters)
 
     def _check(self, gradients: Sequence[Tensor | Array]) -> list[Array]:
         n = len(self.parameters)
@@ -177,6 +182,12 @@ class Adam(Optimizer):
         check_positive(eps=eps)
         super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps)
 
+    def check_state(self, state: Mapping[str, Array]) -> State:
+        loaded = super().check_state(state)
+        for i in range(len(self.parameters)):
+            require(bool((loaded[f"v.{i}"] >= 0).all()), f"v.{i}", "numbers of at least 0", "negative ones")
+        return loaded
+
     def _check_range(self, gradients: list[Array], norms: list[float]) -> None:
         for i, (g, norm) in enumerate(zip(gradients, norms, strict=True)):
             if g.dtype not in _OVERFLOW:
@@ -213,6 +224,12 @@ class AdamW(Adam):
         check_nonnegative(weight_decay=weight_decay)
         super().__init__(parameters, lr, betas, eps)
         self.settings["weight_decay"] = float(weight_decay)
+
+
+def matching_dtypes(owner: str, arrays: Sequence[Array], parameters: Sequence[Parameter]) -> list[Array]:
+    """Return the arrays in the dtypes of the parameters. Raises ValueError if a finite number overflows in it."""
+    pairs = enumerate(zip(arrays, parameters, strict=True))
+    return [array if array.dtype == p.dtype else cast(f"{owner}.{i}", array, p.dtype) for i, (array, p) in pairs]
 
 
 def matching_state(owner: str, own: State, state: Mapping[str, Array]) -> State:

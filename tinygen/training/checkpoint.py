@@ -7,9 +7,11 @@ example flows with different masks, so a checkpoint is loaded only into a module
 Checked by: tests/training/test_checkpoint.py
 """
 
+import copy
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from ..checks import require
 from ..files import read_npz, write_atomically
 from ..nn import Module
 from ..nn.module import State, check_fit
-from ..recorded import describe, fingerprint, is_same_setting, settings
+from ..recorded import Recorded, describe, fingerprint, is_same_setting, settings
 from ..version import __version__
 
 FORMAT = 2  # 1 had neither a list of the arrays nor a description of the module
@@ -112,23 +114,61 @@ def check_settings(module: Module, header: Mapping[str, Any]) -> None:
 
 
 def attributes(module: Module) -> dict[str, str]:
-    """Return as text, by path, what `state` does not contain: classes of submodules, and all other attributes."""
+    """Return as text, by path, what `state` does not contain: the classes of submodules, and all other attributes.
+
+    Cached properties, dicts and names that begin with an underscore are left out: they may change during use.
+    """
     found = {path: type(part).__name__ for path, part in module.named_modules().items()}
     for path, part in {"": module, **module.named_modules()}.items():
-        for name, value in vars(part).items():
-            items = {f"{name}.{i}": item for i, item in enumerate(value)} if type(value) is list else {name: value}
-            for key, item in items.items():
-                if name != "_call" and not isinstance(item, Module | Tensor | np.ndarray | list | dict):
-                    found |= settings(describe(item), f"{path}.{key}".lstrip("."))
+        found |= dict(_attributes(f"{path}." if path else "", part))
     return found
 
 
-def check_attributes(module: Module, header: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the module has the attributes in the header; earlier versions did not write them."""
+def _attributes(prefix: str, owner: Recorded) -> Iterator[tuple[str, str]]:
+    """Yield the attributes of a module, or of an object in one that is no module, with their paths."""
+    for name, value in vars(owner).items():
+        if not name.startswith("_") and not isinstance(getattr(type(owner), name, None), cached_property):
+            yield from _texts(prefix + name, value)
+
+
+def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a value, and of what it contains, except for what `state` or `named_modules` contain."""
+    parts = Module, Tensor, np.ndarray, list, dict
+    if not isinstance(value, parts) and not (
+        isinstance(value, tuple) and any(isinstance(item, parts) for item in value)
+    ):
+        yield from settings(describe(value), path).items()
+    if isinstance(value, Recorded) and not isinstance(value, Module):
+        yield from _attributes(f"{path}.", value)
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _texts(f"{path}.{i}", item)
+
+
+def check_attributes(module: Module, header: Mapping[str, Any], numbers: bool = False) -> None:
+    """Raise ValueError unless the module has the attributes in the header; earlier versions did not write them.
+
+    Without `numbers`, those of modules are not compared: they may be counters, or say whether a layer is initialised.
+    """
     here = attributes(module)
-    there = header.get("attributes", here)
+    there = copy.copy(header.get("attributes", here))
     require(isinstance(there, dict), "attributes", "a dict", repr(there))
+    if not numbers:
+        modules = {"", *module.named_modules()}
+        for name in here.keys() | there.keys():
+            both = here.get(name, "None"), there.get(name, "None")
+            if name.rpartition(".")[0] in modules and all(map(_is_number, both)):
+                here.pop(name, None)
+                there.pop(name, None)
     _compare("attributes", here, there, header["version"])
+
+
+def _is_number(text: Any) -> bool:
+    """Return whether a text of `settings` is that of a number, a bool or None."""
+    try:
+        return text in ("True", "False", "None") or float(text) is not None
+    except (TypeError, ValueError):
+        return False
 
 
 def _compare(kind: str, here: Mapping[str, str], there: Mapping[str, str], version: str) -> None:

@@ -20,7 +20,15 @@ from ..checks import require
 from ..nn.module import State
 from ..recorded import describe, fingerprint, is_same_setting
 from ..version import __version__
-from .checkpoint import CheckpointError, check_group, check_settings, read_checkpoint, to_json, write_checkpoint
+from .checkpoint import (
+    CheckpointError,
+    attributes,
+    check_group,
+    check_settings,
+    read_checkpoint,
+    to_json,
+    write_checkpoint,
+)
 from .history import History, Record
 from .run import Position, Run
 
@@ -40,7 +48,7 @@ def save_run(run: Run, path: str | Path) -> None:
             groups["best_before_end"] = position.best
     header = {
         "model": describe(run.module),
-        "attributes": run.attributes,
+        "attributes": attributes(run.module),
         "result": "best" if "best" in groups else "module",
         "configuration": configuration(run),
         "step": run.step,
@@ -140,6 +148,10 @@ def _check_groups(run: Run, groups: dict[str, State]) -> None:
     expected |= {name: state for name in ("best", "best_before_end") if name in groups}
     for name, own in expected.items():
         check_group(groups, name, own)
+    for player, optimizer in enumerate(run.optimizers):
+        optimizer.check_state(groups[f"optimizer{player}"])
+    if run.ema is not None:
+        run.ema.check_state(groups["ema"])
     order = groups["run"]["order"]
     require(np.array_equal(np.sort(order), np.arange(len(order))), "run.order", "a permutation", order)
 

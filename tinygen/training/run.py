@@ -22,7 +22,6 @@ from ..nn import Module
 from ..nn.module import State
 from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
 from ..recorded import fingerprint, generator_fingerprint
-from .checkpoint import attributes
 from .history import History, Record
 from .loss_settings import loss_settings
 from .shards import Derivative, choose_shards, is_mean_over_examples, sharded
@@ -66,7 +65,6 @@ class Run:
 
     def __post_init__(self) -> None:
         self._check()
-        self.attributes = attributes(self.module)  # before a callback may change them
         keep_freed_memory()
         if self.shards is None and self.ranks.size == 1 and not all(map(is_mean_over_examples, self.losses)):
             self.shards = 1  # the mean over shards might not be the gradient of the batch

@@ -155,7 +155,8 @@ class Autoregressive(Module):
         check_labels(labels, len(x), self.classes)
         require(known <= (size := int(np.prod(shape))), "known", f"at most the {size} variables", known)
         prefix = x.reshape(len(x), size)[:, slice(known) if order is None else order[:known]]
-        as_levels(prefix, (known,), levels)
+        low, high = prefix.min(initial=0), prefix.max(initial=0)
+        require(0 <= low <= high < levels, "x", f"known values from 0 to {levels - 1}", f"some from {low} to {high}")
 
     def rescale(self, x: Array, dtype: DTypeLike | None = None) -> Array:
         """Map levels linearly into [−1, 1]. In a loop, pass `dtype`, because the model's dtype is slow to look up.
