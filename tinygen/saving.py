@@ -54,9 +54,8 @@ def save(model: Module, path: str | Path) -> None:
     expected, got = attributes(twin), attributes(model)
     for name in expected.keys() | got.keys():
         here, there = (found.get(name, "no such attribute") for found in (expected, got))
-        require(
-            here == there, f"save: {name}", here, f"{there}, set after the construction; pass it to the constructor"
-        )
+        hint = "pass it to the constructor, or begin its name with _ if it changes during use"
+        require(here == there, f"save: {name}", here, f"{there}, set after the construction; {hint}")
     save_checkpoint(path, model)
 
 

@@ -312,10 +312,12 @@ def _optimisers() -> Iterator[Call]:
         "AdamW": (optim.AdamW, {**common, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}),
     }
     for name, (cls, arguments) in made.items():
-        methods = {"step": {"gradients": [np.ones(3)]}, "load": {"state": cls(**arguments).state()}}
+        state = {"state": cls(**arguments).state()}
+        methods = {"step": {"gradients": [np.ones(3)]}, "load": state, "check_state": state}
         yield from of_class(f"optim.{name}", cls, arguments, **methods)
     ema: Arguments = {"parameters": parameters, "decay": 0.9}
-    yield from of_class("optim.EMA", optim.EMA, ema, load={"state": optim.EMA(**ema).state()})
+    state = {"state": optim.EMA(**ema).state()}
+    yield from of_class("optim.EMA", optim.EMA, ema, load=state, check_state=state)
     yield Call("optim.cosine", optim.cosine, {"lr": 0.1, "steps": 10, "warmup": 2})
     yield Call("optim.constant", optim.constant, {"lr": 0.1})
     yield Call("optim.clip_by_global_norm", optim.clip_by_global_norm, {"gradients": [Tensor(X)], "max_norm": 1.0})

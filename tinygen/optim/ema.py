@@ -72,6 +72,7 @@ class EMA:
         """Restore a state returned by `state`. Raises ValueError and changes nothing if it does not fit."""
         self.averages = list(self.check_state(state).values())
 
+    @explained
     def check_state(self, state: Mapping[str, Array]) -> State:
         """Return a copy of a state in the dtypes of the parameters. Raises ValueError if `load` would."""
         return matching_state("EMA", self.state(), state)

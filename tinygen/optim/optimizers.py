@@ -77,6 +77,7 @@ class Optimizer:
         for slot, arrays in self.buffers.items():
             arrays[:] = [loaded[f"{slot}.{i}"] for i in range(len(arrays))]
 
+    @explained
     def check_state(self, state: Mapping[str, Array]) -> State:
         """Return a copy of a state in the dtypes of the parameters. Raises ValueError if `load` would."""
         loaded = matching_state(type(self).__name__, self._arrays(), state)
@@ -182,6 +183,7 @@ class Adam(Optimizer):
         check_positive(eps=eps)
         super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps)
 
+    @explained
     def check_state(self, state: Mapping[str, Array]) -> State:
         loaded = super().check_state(state)
         for i in range(len(self.parameters)):

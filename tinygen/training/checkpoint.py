@@ -182,7 +182,8 @@ def _compare(kind: str, here: Mapping[str, str], there: Mapping[str, str], versi
             different[name] = f"{there.get(name, 'missing')}, not {here.get(name, 'missing')}"
     if different:
         text = "; ".join(f"{name.removeprefix('module.')} is {texts}" for name, texts in different.items())
-        raise ValueError(f"expected a module with the same {kind}, got another: {text}")
+        hint = " (names that begin with _ are not compared)" if kind == "attributes" else ""
+        raise ValueError(f"expected a module with the same {kind}, got another: {text}{hint}")
 
 
 def write_checkpoint(path: str | Path, groups: Mapping[str, Mapping[str, Array]], header: Mapping[str, Any]) -> None:
