@@ -226,7 +226,7 @@ CHANGES: dict[str, tuple[Callable[[Rng], Any], Callable[[Any], object]]] = {
     ),
     "solver": (MODELS["FFJORD"], lambda flow: setattr(flow.bijection, "solver", FixedStep(1))),
     "output": (MODELS["MADE"], lambda made: setattr(made, "output", DiscretizedLogistics(3, 1))),
-    "attribute of a part that is no module": (
+    "transformer": (
         MODELS["RealNVP with splines"],
         lambda flow: setattr(flow.bijection.bijections[0], "transformer", RationalQuadraticSpline(3, 4.5)),
     ),

@@ -125,7 +125,7 @@ def attributes(module: Module) -> dict[str, str]:
 
 
 def _attributes(prefix: str, owner: Recorded) -> Iterator[tuple[str, str]]:
-    """Yield the attributes of a module, or of an object in one that is no module, with their paths."""
+    """Yield the attributes of a module, or of another recorded object such as a mask, with their paths."""
     for name, value in vars(owner).items():
         if not name.startswith("_") and not isinstance(getattr(type(owner), name, None), cached_property):
             yield from _texts(prefix + name, value)
@@ -134,9 +134,7 @@ def _attributes(prefix: str, owner: Recorded) -> Iterator[tuple[str, str]]:
 def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
     """Yield the texts of a value, and of what it contains, except for what `state` or `named_modules` contain."""
     parts = Module, Tensor, np.ndarray, list, dict
-    if not isinstance(value, parts) and not (
-        isinstance(value, tuple) and any(isinstance(item, parts) for item in value)
-    ):
+    if not any(isinstance(item, parts) for item in (value, *(value if isinstance(value, tuple) else ()))):
         yield from settings(describe(value), path).items()
     if isinstance(value, Recorded) and not isinstance(value, Module):
         yield from _attributes(f"{path}.", value)
