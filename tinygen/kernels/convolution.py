@@ -20,7 +20,7 @@ import numpy as np
 from ..arguments import explained
 from . import reference, winograd
 from .packing import pack
-from .plans import GRAIN, MOVE, Phase, Strides, join_taps, phases, plan, planar, plans_across_images, spans, swapped
+from .plans import GRAIN, MOVE, Phase, Strides, join_taps, phases, plan, planar, plans_across_images, spans
 from .reference import Size, Taps, Term
 from .runtime.arrays import Array, as_contiguous
 from .runtime.team import run_parts
@@ -125,48 +125,30 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     _check_geometry("conv_weight", "x", x.shape, taps, stride, y.shape[1:-1])
     if numba.config.DISABLE_JIT:
         return reference.conv_weight(x, y, taps, stride)
-    w = np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
-    if w.size and x.size and y.size:
+    w = np.empty((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
+    if x.size == 0 or y.size == 0:
+        w[...] = 0
+    elif w.size:
         correlate_into(w, _planar(as_contiguous(x)), _planar(as_contiguous(y)), planar(taps), stride)
     return w
 
 
 def correlate_into(w: Array, x: Array, y: Array, taps: Taps, stride: int) -> None:
-    """wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) for images x, y (N, H, W, C), neither empty. w (taps, C_in, C_out) is all zeros."""
+    """wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) for images x, y (N, H, W, C), neither empty. w (taps, C_in, C_out)."""
     if stride == 1 and (tiles := winograd.grid_if_faster(x, y, taps)):
         winograd.correlate_into(w, x, y, taps, tiles)
         return
-    per_vector, channels_out = lanes(x.dtype), y.shape[-1]
-    missing = -channels_out % per_vector
-    if not missing:
-        _correlate_taps(w, x, y, taps, stride)
-    elif x.shape[-1] % per_vector == 0:
-        # The channels of x fill vectors and those of y do not: compute wᵀ = Σ yᵀ x instead.
-        transposed = np.zeros((len(taps), channels_out, x.shape[-1]), x.dtype)
-        if stride == 1:
-            _correlate_taps(transposed, y, x, tuple((-dy, -dx) for dy, dx in taps), 1)
-        else:
-            _correlate(transposed, y, x, *swapped(*spans(taps, stride, x.shape[1:], y.shape[1:])))
-        # Packing it as a single block transposes it in registers.
-        w[...] = pack(transposed.swapaxes(1, 2), channels_out).reshape(w.shape)
-    else:
-        padded = np.zeros((*w.shape[:2], channels_out + missing), x.dtype)
-        y = np.concatenate([y, np.zeros((*y.shape[:3], missing), y.dtype)], axis=3)
-        _correlate_taps(padded, x, y, taps, stride)
-        w[...] = padded[:, :, :channels_out]
-
-
-def _correlate_taps(w: Array, x: Array, y: Array, taps: Taps, stride: int) -> None:
-    """Compute the same where the channels of y fill vectors. Taps with few channels are joined, to fill tiles."""
     few = x.shape[3] < _FEW and _tile_heights(x.shape[3])[-1][0] == 1
     runs = join_taps(taps, stride, x.shape[1:], y.shape[1:]) if few else None
     if runs is None:
         _correlate(w, x, y, *spans(taps, stride, x.shape[1:], y.shape[1:]))
         return
+    # Taps with few channels are joined, to fill tiles.
     padded = np.zeros((*x.shape[:2], runs.columns, x.shape[3]), x.dtype)
     padded[:, :, runs.left : runs.left + x.shape[2]] = x
-    wide = np.zeros((len(runs.taps), runs.width, y.shape[3]), x.dtype)
+    wide = np.empty((len(runs.taps), runs.width, y.shape[3]), x.dtype)
     _correlate(wide, padded, y, *spans(runs.taps, stride, padded.shape[1:], y.shape[1:]))
+    w[...] = 0  # taps that miss the image are not in a run
     w[runs.order] = wide.reshape(-1, y.shape[3])[runs.channels].reshape(-1, *w.shape[1:])
 
 
@@ -195,17 +177,17 @@ def convolve_into(
 
 
 def _correlate(w: Array, a: Array, b: Array, table: Array, strides: Strides) -> None:
-    """w[t] = Σ aᵀ b over the pixels in tap t's span; w is all zeros before, and the channels of b fill vectors.
+    """w[t] = Σ aᵀ b over the pixels in tap t's span.
 
     A small w has few tiles to share out, and every thread would read all of a and b. Its sum is therefore split into
     chunks of pixels. Their number depends on the shapes only, so the result does not depend on the number of threads.
     """
     (taps, channels_a, channels_b), per_vector = w.shape, lanes(a.dtype)
-    vectors = (0,) * (1 if channels_b % (2 * per_vector) else 2)
+    vectors = (0,) * (1 if channels_b <= per_vector else 2)
     pixels = len(a) * strides.rows * strides.columns
     small = taps * channels_a * channels_b <= _SMALL
     chunks = max(1, min(_MAX_CHUNKS, pixels // _CHUNK)) if small else 1
-    sums = w[None] if chunks == 1 else np.zeros((chunks, *w.shape), w.dtype)
+    sums = w[None] if chunks == 1 else np.empty((chunks, *w.shape), w.dtype)
     arrays, first = (a.reshape(-1), b.reshape(-1), table, strides, len(a)), 0
     work = 1 + pixels * MOVE * channels_b // chunks  # reading b takes longer than the arithmetic of a tile
     for height, groups in _tile_heights(channels_a):

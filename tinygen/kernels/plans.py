@@ -164,12 +164,6 @@ def spans(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, y_per_tap: in
     return table, Strides(rows, columns, *x, *y)
 
 
-def swapped(table: Array, strides: Strides) -> tuple[Array, Strides]:
-    """Return the same spans with the roles of a and b exchanged."""
-    rows, columns, *rest = strides
-    return np.ascontiguousarray(table[:, [0, 1, 2, 3, 5, 4]]), Strides(rows, columns, *rest[3:], *rest[:3])
-
-
 class Runs(NamedTuple):
     """Runs of taps that are neighbours in a row of x. Each is one tap with the channels of all, on zero-padded rows."""
 

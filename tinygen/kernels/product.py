@@ -36,7 +36,7 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False, r
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and _worth_a_kernel(a, b):
         same = all(term is None or term.dtype == a.dtype for term in (bias, residual))
         if a.flags.f_contiguous and not a.flags.c_contiguous:  # xᵀ y, the gradient of a weight
-            y, same = np.zeros((len(a), b.shape[1]), a.dtype), False
+            y, same = np.empty((len(a), b.shape[1]), a.dtype), False
             correlate_into(y[None], as_contiguous(a.T)[None, None], as_contiguous(b)[None, None], _POINT, 1)
         else:
             y = np.empty((len(a), b.shape[1]), a.dtype)

@@ -3,7 +3,7 @@
 A tile of 7 or 8 pixels × 32 output channels (6 × 16 on a CPU with 16 registers) stays in registers while the products
 of all taps and input channels are added to it, so every element of y is written once. `convolve` is the convolution
 and, with negated offsets and transposed weights, its adjoint in x. `correlate` is the adjoint in w: the same tile over
-input channels × output channels.
+input channels × output channels, which reads the output channels from an aligned copy.
 
 Arrays are flat; addresses come from a plan (plans.py) and are not checked here.
 
@@ -19,7 +19,7 @@ from .runtime.arrays import Array
 from .runtime.compilation import compiled
 from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
-from .runtime.tile import CACHE_LINE, VECTOR_BYTES, add, fma, prefetch, relu, store, zeros
+from .runtime.tile import CACHE_LINE, ONE, VECTOR_BYTES, add, fma, prefetch, relu, store, zeros
 
 
 @compiled
@@ -96,6 +96,30 @@ def convolve(
 
 
 @compiled
+def _prefetch_block(a: Array, at: int, z: Strides, rows: int, columns: int, channels: int) -> None:
+    """Prefetch pixels of a: a tile reads one or two cache lines of each, too few for the hardware prefetcher."""
+    for i in range(rows):
+        for j in range(columns):
+            for c in range(0, channels, CACHE_LINE // a.itemsize):
+                prefetch(a, at + i * z.a_row + j * z.a_pixel + c)
+
+
+@compiled
+def _copy_panel(
+    vectors: Any, panel: Array, q: int, b: Array, at: int, z: Strides, rows: int, columns: int, width: int
+) -> None:
+    """Copy the channels of one tile, at pixels in some rows and columns of b, to consecutive memory.
+
+    In b itself, a vector may span two cache lines, or reach beyond the last of the `width` channels.
+    """
+    lanes = (len(vectors) * VECTOR_BYTES) // b.itemsize
+    for i in range(rows):
+        for j in range(columns):
+            row = add(zeros(ONE, vectors, b), b, at + i * z.b_row + j * z.b_pixel, 0, width)
+            store(panel, q + (i * columns + j) * lanes, 0, lanes, row)
+
+
+@compiled
 def correlate(
     height: Any, vectors: Any,
     a: Array, b: Array, spans: Array, z: Strides, images: int, first_channel: int, groups: int, w: Array,
@@ -107,6 +131,8 @@ def correlate(
     divided into `groups` of one tile's height each; a part is a range of these groups over all taps of all chunks.
     """
     start, stop = part(team, size)
+    if start == stop:
+        return
     chunks, taps, channels_a, channels_b = w.shape
     tile_height, lanes, tiles = len(height), (len(vectors) * VECTOR_BYTES) // w.itemsize, taps * groups
     flat_w, line = w.reshape(-1), CACHE_LINE // w.itemsize
@@ -115,27 +141,25 @@ def correlate(
     block_rows = max(1, 128 // block_columns)
     across, down = (z.columns + block_columns - 1) // block_columns, (z.rows + block_rows - 1) // block_rows
     blocks = images * down * across
+    panel = np.empty(block_rows * block_columns * lanes + line, w.dtype)
+    base = -(panel.ctypes.data // w.itemsize) % line  # the panel starts on a cache line
     state = flush_denormals()
     for chunk in range(start // tiles, (stop + tiles - 1) // tiles):
         first, last = max(start - chunk * tiles, 0), min(stop - chunk * tiles, tiles)
-        for block in range(chunk * blocks // chunks, (chunk + 1) * blocks // chunks):
-            image, top, left = (
-                block // (down * across),
-                block // across % down * block_rows,
-                block % across * block_columns,
-            )
-            # A tile reads two or three cache lines of each pixel: too few for the hardware prefetcher.
-            for i in range(top, min(top + block_rows, z.rows)):
-                for j in range(left, min(left + block_columns, z.columns)):
-                    for c in range(0, channels_a, line):
-                        prefetch(a, image * z.a_image + i * z.a_row + j * z.a_pixel + c)
-                    for c in range(0, channels_b, line):
-                        prefetch(b, image * z.b_image + i * z.b_row + j * z.b_pixel + c)
+        first_block = chunk * blocks // chunks
+        for block in range(first_block, (chunk + 1) * blocks // chunks):
+            image = block // (down * across)
+            top, left = block // across % down * block_rows, block % across * block_columns
+            bottom, right = min(top + block_rows, z.rows), min(left + block_columns, z.columns)
+            at = image * z.a_image + top * z.a_row + left * z.a_pixel
+            _prefetch_block(a, at, z, bottom - top, right - left, channels_a)
             for n in range(0, channels_b, lanes):
+                at = image * z.b_image + top * z.b_row + left * z.b_pixel + n
+                _copy_panel(vectors, panel, base, b, at, z, bottom - top, right - left, channels_b - n)
                 for t in range(first // groups, (last + groups - 1) // groups):
-                    i_first, i_last = max(top, spans[t, 0]), min(top + block_rows, spans[t, 1])
-                    j_first, j_last = max(left, spans[t, 2]), min(left + block_columns, spans[t, 3])
-                    if i_first >= i_last or j_first >= j_last:
+                    i_first, i_last = max(top, spans[t, 0]), min(bottom, spans[t, 1])
+                    j_first, j_last = max(left, spans[t, 2]), min(right, spans[t, 3])
+                    if block > first_block and (i_first >= i_last or j_first >= j_last):
                         continue
                     for group in range(max(first - t * groups, 0), min(last - t * groups, groups)):
                         k = first_channel + group * tile_height
@@ -143,11 +167,12 @@ def correlate(
                         acc = zeros(height, vectors, w)
                         for i in range(i_first, i_last):
                             p = image * z.a_image + i * z.a_row + spans[t, 4] + k
-                            q = image * z.b_image + i * z.b_row + spans[t, 5] + n
+                            q = base + ((i - top) * (right - left) - left) * lanes
                             for j in range(j_first, j_last):
-                                acc = fma(acc, a, p + j * z.a_pixel, 1, b, q + j * z.b_pixel)
-                        acc = add(acc, flat_w, at, channels_b, lanes)
-                        store(flat_w, at, channels_b, lanes, acc)
+                                acc = fma(acc, a, p + j * z.a_pixel, 1, panel, q + j * lanes)
+                        if block > first_block:
+                            acc = add(acc, flat_w, at, channels_b, channels_b - n)
+                        store(flat_w, at, channels_b, channels_b - n, acc)
     restore(state)
 
 
