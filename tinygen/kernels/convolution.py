@@ -125,10 +125,8 @@ def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     _check_geometry("conv_weight", "x", x.shape, taps, stride, y.shape[1:-1])
     if numba.config.DISABLE_JIT:
         return reference.conv_weight(x, y, taps, stride)
-    w = np.empty((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
-    if x.size == 0 or y.size == 0:
-        w[...] = 0
-    elif w.size:
+    w = np.zeros((len(taps), x.shape[-1], y.shape[-1]), x.dtype)
+    if w.size and x.size and y.size:
         correlate_into(w, _planar(as_contiguous(x)), _planar(as_contiguous(y)), planar(taps), stride)
     return w
 
@@ -138,6 +136,14 @@ def correlate_into(w: Array, x: Array, y: Array, taps: Taps, stride: int) -> Non
     if stride == 1 and (tiles := winograd.grid_if_faster(x, y, taps)):
         winograd.correlate_into(w, x, y, taps, tiles)
         return
+    if stride == 1 and y.shape[3] < min(lanes(x.dtype), x.shape[3]):
+        # The channels of y do not fill a vector: compute wᵀ = Σ yᵀ x instead.
+        transposed = np.empty((len(taps), y.shape[3], x.shape[3]), x.dtype)
+        correlate_into(transposed, y, x, tuple((-dy, -dx) for dy, dx in taps), 1)
+        w[...] = transposed.swapaxes(1, 2)
+        return
+    if taps == ((0, 0),) and stride == 1 and x.shape[:3] == y.shape[:3]:
+        x, y = (each.reshape(1, 1, -1, each.shape[3]) for each in (x, y))  # pointwise: all images are one long row
     few = x.shape[3] < _FEW and _tile_heights(x.shape[3])[-1][0] == 1
     runs = join_taps(taps, stride, x.shape[1:], y.shape[1:]) if few else None
     if runs is None:
