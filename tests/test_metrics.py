@@ -167,10 +167,13 @@ INVALID: list[tuple[Any, str]] = [
     (lambda: frechet_distance([0, 0], [[1, 5], [5, 1]], [0, 0], np.eye(2)), "cov_a: .*eigenvalue -4"),
     (lambda: frechet_distance(np.array([0, np.nan]), np.eye(2), np.zeros(2), np.eye(2)), "mean_a: .*, got NaN or inf"),
     (
-        lambda: frechet_distance(np.zeros(2), 1e200 * np.eye(2), np.zeros(2), 4e200 * np.eye(2)),
-        "cov_a, cov_b: .*overflow",
+        lambda: frechet_distance([0, 0], 1e308 * np.eye(2), [0, 0], np.eye(2)),
+        "mean_a, mean_b, cov_a, cov_b: .*overflow",
     ),
-    (lambda: frechet_distance(np.full(2, 1e200), np.eye(2), np.zeros(2), np.eye(2)), "mean_a, mean_b: .*overflow"),
+    (
+        lambda: frechet_distance(np.full(2, 1e200), np.eye(2), np.zeros(2), np.eye(2)),
+        "mean_a, mean_b, cov_a, cov_b: .*overflow",
+    ),
     (lambda: bootstrap(np.mean, [], rng=np.random.default_rng(0)), "samples"),
     (lambda: bootstrap(np.mean, [1.0], rng=np.random.default_rng(0), rounds=1), "rounds"),
     (lambda: bootstrap(np.mean, [1.0], rng=np.random.default_rng(0), rounds=2.5), "rounds: expected an integer"),  # type: ignore[arg-type]
@@ -181,3 +184,19 @@ INVALID: list[tuple[Any, str]] = [
 def test_rejects_invalid_input(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@given(exponent=st.floats(-290, 290), seed=SEEDS)
+def test_frechet_distance_is_proportional_to_the_covariances(exponent: float, seed: int) -> None:
+    rng, scale, zero = np.random.default_rng(seed), 10.0**exponent, np.zeros(3)
+    a, b = (m @ m.T for m in rng.normal(size=(2, 3, 3)))
+    expected = frechet_distance(zero, a, zero, b)
+    assert frechet_distance(zero, a * scale, zero, b * scale) / scale == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bootstrap_refuses_a_statistic_that_is_not_finite(bad: float) -> None:
+    values = iter([1.0] * 100 + [bad] + [1.0] * 200)
+    for statistic in (lambda x: bad, lambda x: next(values)):
+        with pytest.raises(ValueError, match="statistic: expected finite values"):
+            bootstrap(statistic, np.arange(4), rng=np.random.default_rng(0))

@@ -233,3 +233,20 @@ def test_missing_matplotlib_error_says_how_to_install_it(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'needs matplotlib.figure; install it with: pip install -e "\.\[examples\]"'):
         plot.sample_grid(np.zeros((1, 2, 2)))
+
+
+def test_a_baseline_that_is_nan_is_skipped() -> None:
+    history = {"step": np.array([1.0, 2.0]), "a": np.array([1.0, 2.0])}
+    with_nan = plot.curves(history, x="step", ylabel="y", baselines={"z": float("nan")})
+    np.testing.assert_array_equal(rendered(with_nan), rendered(plot.curves(history, x="step", ylabel="y")))
+
+
+@pytest.mark.parametrize("kind", ["points", "curves", "density"])
+def test_saving_a_figure_again_writes_the_same_bytes(kind: str, tmp_path: Path) -> None:
+    figure = {
+        "points": lambda: plot.points(np.ones((1, 2))),
+        "curves": lambda: plot.curves({"step": [1, 2], "a": [1.0, 2.0]}, x="step", ylabel="y", title="title"),
+        "density": lambda: plot.density(lambda x: -(x**2).sum(1), (-1, 1, -1, 1), samples=np.zeros((3, 2))),
+    }[kind]()
+    first, second = (plot.save(figure, tmp_path / f"{i}.png").read_bytes() for i in range(2))
+    assert first == second

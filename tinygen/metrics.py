@@ -6,6 +6,7 @@ Compare values only for the same classifier and the same number of samples, sinc
 Checked by: tests/test_metrics.py
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -69,14 +70,14 @@ def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov
         least = np.linalg.eigvalsh(s)[:1]
         if np.any(least < -tolerance):
             raise ValueError(f"{name}: expected a covariance, got a matrix with the eigenvalue {least[0]:.3g}")
-    values, vectors = np.linalg.eigh(s_a)
+    scales = [np.abs(s).max(initial=0) or 1.0 for s in (s_a, s_b)]  # so that their product is in range
+    values, vectors = np.linalg.eigh(s_a / scales[0])
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
-        product = root @ s_b @ root
-        require(np.all(np.isfinite(product)), "cov_a, cov_b", "matrices whose product is finite", "an overflow")
-        cross = np.sqrt(np.maximum(np.linalg.eigvalsh(product), 0)).sum()
+        roots = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ (s_b / scales[1]) @ root), 0))
+        cross = math.sqrt(scales[0]) * math.sqrt(scales[1]) * roots.sum()
         distance = float(np.sum((m_a - m_b) ** 2) + np.trace(s_a) + np.trace(s_b) - 2 * cross)
-    require(distance < np.inf, "mean_a, mean_b", "means whose squared distance is finite", "an overflow")
+    require(distance < np.inf, "mean_a, mean_b, cov_a, cov_b", "those of a finite distance", "an overflow")
     return max(0.0, distance)
 
 
@@ -130,7 +131,7 @@ def bootstrap(
         statistic: maps the sets of samples, (N, …) each with its own N, to a number.
         coverage: probability that the interval contains the value for infinitely many samples.
 
-    Raises ValueError if a set is empty, rounds < 2 or coverage is not in (0, 1).
+    Raises ValueError if a set is empty, a statistic is not finite, rounds < 2 or coverage is not in (0, 1).
     Source: Davison & Hinkley, "Bootstrap methods and their application", 1997; for the bias, Chong & Forsyth,
     "Effectively unbiased FID and Inception Score and where to find them", 2020.
     """
@@ -145,6 +146,7 @@ def bootstrap(
     require(np.ndim(estimate) == 0 and estimate is not None, "statistic", "a function that returns a number", estimate)
     estimate = float(estimate)
     resampled = [float(statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays))) for _ in range(rounds)]
+    require(bool(np.isfinite([estimate, *resampled]).all()), "statistic", "finite values", "NaN or infinity")
     high, low = 2 * estimate - np.quantile(resampled, [(1 - coverage) / 2, (1 + coverage) / 2])
     return Estimate(2 * estimate - float(np.mean(resampled)), float(low), float(high))
 

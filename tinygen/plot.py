@@ -96,7 +96,7 @@ def curves(
     Args:
         history: name → values (T,). NaNs are skipped, for example at steps without validation.
         ylabel: should name the unit, as in "negative log-likelihood (nats per image)".
-        baselines: name → value of a horizontal line.
+        baselines: name → value of a horizontal line; a NaN is skipped.
 
     Raises ValueError if there is no column `x`, no other column, or their lengths differ.
     """
@@ -119,6 +119,8 @@ def curves(
         if known.any():
             ends.append((float(values[known][-1]), name, colour))
     for name, value in (baselines or {}).items():
+        if math.isnan(value):
+            continue
         axes.axhline(value, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=2)
         ends.append((value, name, FAINT))
     axes.margins(x=0)
@@ -207,6 +209,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     require(hasattr(figure, "savefig"), "figure", "a figure of Matplotlib", type(figure).__name__)
     path = Path(path)
     require(path.suffix.lower() == ".png", "path", "one that ends in .png", repr(os.fspath(path)))
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the layout would move with every drawing
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=figure.dpi, metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)

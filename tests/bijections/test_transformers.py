@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen.autograd import Tensor, grad, no_grad
-from tinygen.bijections import AffineTransformer, MixtureCDF
+from tinygen.bijections import AffineTransformer, MixtureCDF, RationalQuadraticSpline
 from tinygen.testing import check_grads
 from tinygen.testing.strategies import rngs
 
@@ -205,3 +205,16 @@ def test_start_of_mixture_covers_range_evenly() -> None:
     np.testing.assert_array_equal(logits, 0)
     np.testing.assert_allclose(means, [-2, 0, 2, 4])
     np.testing.assert_allclose(np.exp(log_scales), 1)
+
+
+TRANSFORMERS = {"affine": AffineTransformer(), "mixture": MixtureCDF(2), "spline": RationalQuadraticSpline(4, 3.0)}
+
+
+@pytest.mark.parametrize("transformer", TRANSFORMERS.values(), ids=TRANSFORMERS)
+def test_shared_parameters_give_a_log_slope_for_each_variable(transformer: Any, rng: np.random.Generator) -> None:
+    x, shared = rng.uniform(0.1, 0.9, (3, 4)), transformer.start() + 0.1
+    own = np.broadcast_to(shared, (3, 4, transformer.width))
+    for direction in (transformer.forward, transformer.inverse):
+        for result, expected in zip(direction(x, shared), direction(x, own), strict=True):
+            assert result.shape == (3, 4)
+            np.testing.assert_allclose(result.value, expected.value)

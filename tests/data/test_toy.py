@@ -294,3 +294,10 @@ def test_rejects_invalid_widths(sigma: float) -> None:
 def test_mixture_rejects_invalid_centres(centres: Reals) -> None:
     with pytest.raises(ValueError, match="centres: expected"):
         GaussianMixture(centres, 1)
+
+
+@pytest.mark.parametrize("sigma", [1e-300, 1e-160, 1e-3, 1e3, 1e160])
+def test_entropy_of_a_mixture_grows_by_the_logarithm_of_the_unit(sigma: float) -> None:
+    centres = np.array([[0.0, 0.0], [1.5, -0.5]])
+    expected = GaussianMixture(centres, 1.0).entropy + 2 * math.log(sigma)
+    assert GaussianMixture(centres * sigma, sigma).entropy == pytest.approx(expected, rel=1e-12, abs=1e-9)

@@ -1,5 +1,6 @@
 """Likelihoods of single variables and base distributions: normalisation, samples, gradients, errors."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -270,3 +271,12 @@ def test_integer_parameters_are_computed_in_float64(dtype: str) -> None:
 def test_standard_uniform_has_derivative_zero() -> None:
     x = Tensor(np.array([[0.5, 0.1]]))
     np.testing.assert_array_equal(grad(StandardUniform((2,)).log_prob(x).sum(), [x])[0].value, [[0, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gaussian_is_finite_at_its_mean_for_any_scale(dtype: Any) -> None:
+    for log_scale in (-90.0, -700.0, -1000.0, 1000.0):
+        log_p = Gaussian().log_prob(np.array([[0.5, log_scale]], dtype), np.full(1, 0.5, dtype))
+        np.testing.assert_allclose(log_p.value, -log_scale - 0.5 * math.log(2 * math.pi), rtol=1e-6)
+    log_p = Gaussian(scale=1e-60).log_prob(np.zeros((1, 1), dtype), np.zeros(1, dtype))
+    np.testing.assert_allclose(log_p.value, 60 * math.log(10) - 0.5 * math.log(2 * math.pi), rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -153,3 +154,13 @@ def test_sampling_rejects_parameters_that_are_not_finite(bad: float, index: int,
     parameters[0, index] = bad
     with pytest.raises(ValueError, match="diverged"):
         DiscretizedLogistics(4, 1).sample(parameters, rng)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("position", range(2, 6))
+def test_sampling_refuses_means_and_scales_that_are_not_finite(bad: float, position: int) -> None:
+    """Also those of a component that is not drawn, and scales that would be clipped."""
+    parameters = np.array([[0.0, -1000.0, 0.0, 0.0, 0.0, 0.0]])
+    parameters[0, position] = bad
+    with pytest.raises(ValueError, match="finite"):
+        DiscretizedLogistics(256, 2).sample(parameters, np.random.default_rng(0))

@@ -392,3 +392,22 @@ def test_zeros_beside_few_channels_do_not_grow_with_strides_and_offsets(offset: 
         tracemalloc.stop()
     np.testing.assert_allclose(w, reference.conv_weight(x, y, taps, stride), atol=1e-13)
     assert peak < 20_000
+
+
+@pytest.mark.parametrize("one", [np.uint8(1), np.int64(1), True, 1.0], ids=lambda one: type(one).__name__)
+def test_taps_and_strides_are_python_integers(one: Any) -> None:
+    """−np.uint8(1) is 255, and as a key of a cache it is equal to 1."""
+    x, w, taps = np.ones((1, 5, 5, 4)), np.ones((2, 4, 8)), ((0, 0), (one, one))
+    y = np.ones((1, 5, 5, 8))
+    calls: list[Callable[[Any, Any], npt.NDArray[Any]]] = [
+        lambda taps, stride: conv(x, w, taps, stride, (5, 5)),
+        lambda taps, stride: conv_transpose(y, w, taps, stride, (5, 5)),
+        lambda taps, stride: conv_weight(x, y, taps, stride),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="taps: expected a tuple of tuples of integers"):
+            call(taps, 1)
+        with pytest.raises(TypeError, match="stride: expected an integer"):
+            call(((0, 0), (1, 1)), one)
+    expected = reference.conv(x, w, ((0, 0), (1, 1)), 1, (5, 5))
+    np.testing.assert_allclose(conv(x, w, ((0, 0), (1, 1)), 1, (5, 5)), expected)

@@ -303,3 +303,25 @@ def test_rejects_vector_fields_of_the_wrong_shape(solver: Solver) -> None:
         solver(lambda t, y: (y[0].sum(),), (np.ones(3),), 0.0, 1.0)  # would broadcast
     with pytest.raises(ValueError, match="f: expected a tuple of arrays with the shapes of y"):
         solver(lambda t, y: (), (np.ones(3),), 0.0, 1.0)
+
+
+@given(scale=st.floats(1e-12, 1e12), start=st.floats(-1e12, 1e12))
+@example(scale=2.9e10, start=0.0)
+def test_adaptive_steps_do_not_depend_on_the_unit_or_the_origin_of_time(scale: float, start: float) -> None:
+    end = start + scale
+    span = end - start  # after rounding
+    if span < 1e-6 * abs(start):
+        return  # t has too few digits for steps of this size
+    solution = Adaptive()(lambda t, y: (-y[0] / span,), (np.ones(1),), start, end)
+    np.testing.assert_allclose(solution.y[0], math.exp(-1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("solver", [Adaptive(), FixedStep(10)], ids=["adaptive", "fixed"])
+def test_a_field_may_return_the_same_array_again(solver: Solver) -> None:
+    buffer = np.empty(1)
+
+    def slope(t: float, y: State) -> State:
+        buffer[:] = -y[0]
+        return (buffer,)
+
+    np.testing.assert_allclose(solver(slope, (np.ones(1),), 0.0, 1.0).y[0], math.exp(-1), rtol=1e-4)

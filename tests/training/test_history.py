@@ -40,3 +40,9 @@ def test_best_is_the_first_record_with_the_lowest_result() -> None:
 def test_best_is_none_without_a_result() -> None:
     assert History("nats").best is None
     assert History("nats", [Record(0, 0.0, 0.0, None), Record(1, 0.0, 0.0, math.nan)]).best is None
+
+
+def test_infinite_results_are_not_the_best() -> None:
+    rows = [Record(i, 0.0, 0.0, valid) for i, valid in enumerate((1.0, -math.inf, 0.5, 0.1, math.inf, math.nan))]
+    assert History("nats", rows).best is rows[3]
+    assert History("nats", [rows[1], rows[4], rows[5]]).best is None

@@ -21,6 +21,7 @@ from ..autograd import (
     Array,
     Tensor,
     TensorLike,
+    broadcast_to,
     concatenate,
     exp,
     grad,
@@ -85,8 +86,9 @@ class AffineTransformer(Recorded):
 
     def _log_scale_and_shift(self, x: TensorLike, parameters: TensorLike) -> tuple[Tensor, Tensor]:
         check_parameters(x, parameters, self.width)
-        s, t = index(parameters, (..., 0)), index(parameters, (..., 1))
-        return _bounded(s, self.bound), t
+        s, t = _bounded(index(parameters, (..., 0)), self.bound), index(parameters, (..., 1))
+        shape = array_of(x).shape
+        return s if s.shape == shape else broadcast_to(s, shape), t  # parameters may be shared
 
 
 class MixtureCDF(Recorded):

@@ -112,10 +112,11 @@ class GaussianMixture(Explained):
         """H in nats per point."""
         least = 1e-9 * float(np.abs(self.centres).max())  # below this, centre + σ/4 has too few digits
         require(self.sigma >= least, "sigma", f"at least {least:.3g} for the entropy, for these centres", self.sigma)
-        step = self.sigma / 4
+        centres: Reals = self.centres / self.sigma  # in units of σ, whose square may be out of range
         near = np.stack(np.meshgrid(*[np.arange(-25, 26)] * 2), axis=-1).reshape(-1, 2)
-        cells = np.rint(self.centres[:, None] / step) + near  # the other cells of the grid have a mass below 1e-8
-        return _entropy(self.log_prob(np.unique(cells.reshape(-1, 2), axis=0) * step), step**2)
+        cells = np.rint(4 * centres[:, None]) + near  # the other cells of the grid have a mass below 1e-8
+        points: Reals = np.unique(cells.reshape(-1, 2), axis=0) / 4
+        return _entropy(_log_mixture(points, centres, 1.0), 1 / 16) + 2 * math.log(self.sigma)
 
     @property
     def box(self) -> Box:

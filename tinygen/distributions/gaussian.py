@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from ..autograd import Array, Parameter, Tensor, TensorLike, exp, index, log, log_normal, node, reshape
+from ..autograd import Array, Parameter, Tensor, TensorLike, exp, index, log, log_normal, maximum, node, reshape
 from ..autograd.operands import floating
 from ..autograd.tensor import array_of
 from ..checks import at_least, check_event, require
@@ -41,7 +41,9 @@ class Gaussian(Module):
         mean, log_scale = self._mean_and_log_scale(parameters)
         require(np.shape(k) == mean.shape, "k", f"numbers of shape {mean.shape}", np.shape(k))
         k = np.asarray(k, mean.dtype if np.asarray(k).dtype.kind in "bui" else None)  # int64 would promote float32
-        return log_normal((mean - k) * exp(-log_scale)) - log_scale
+        lowest = -math.floor(math.log(np.finfo(mean.dtype).max))
+        bounded = maximum(log_scale, lowest) if np.any(log_scale.value < lowest) else log_scale  # 0 · ∞ is NaN
+        return log_normal((mean - k) * exp(-bounded)) - log_scale
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         mean, log_scale = self._mean_and_log_scale(parameters)

@@ -63,6 +63,7 @@ class DiscretizedLogistics(Recorded):
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
         """Draw a component, then a number from it, and round to the nearest level."""
         weights, means, log_scales = (part.value for part in self._split(array_of(parameters)))
+        check_samples(array_of(parameters)[..., self.components :])  # NaN of another component, too, is an error
         component = sample_categorical(weights, rng)[..., None]
         mean, log_scale = (np.take_along_axis(part, component, -1)[..., 0] for part in (means, log_scales))
         x = mean + np.exp(log_scale, dtype=np.float64) * rng.logistic(size=mean.shape)

@@ -33,7 +33,6 @@ _FEW = 8
 # At least _NARROW images y of fewer columns than this and at most _PIXELS pixels are computed one pixel at a time,
 # across the batch, if images · weights ≥ _LARGE (Intel Xeon: python -m benchmarks.algorithms).
 _NARROW, _PIXELS, _LARGE = 4, 9, 1 << 19
-_INTEGERS = {int, *(np.dtype(code).type for code in np.typecodes["AllInteger"])}
 
 
 @explained
@@ -112,7 +111,7 @@ def conv_transpose(
 def conv_weight(x: Array, y: Array, taps: Taps, stride: int) -> Array:
     """Correlation of x and y at each tap, the adjoint of `conv` in w: wₜ = Σ_p x(s·p + oₜ)ᵀ y(p) over all images.
 
-    Where taps of few channels cross the left or right end of a row, zeros are multiplied by y: inf gives NaN there.
+    Where taps cross the left or right end of a row, zeros may be multiplied by x or y: inf and NaN give NaN there.
     Large dense 3×3 and 2×3 ones in float32 use Winograd's algorithm (winograd.py): inf and NaN then reach all taps.
 
     Shapes: x (N, H, W, C_in) or (N, T, C_in); y (N, H′, W′, C_out) or (N, T′, C_out); w (taps, C_in, C_out).
@@ -243,11 +242,12 @@ def _check(op: str, name: str, x: Array, w: Array, taps: Taps, axis: int, stride
 
 def _check_geometry(op: str, name: str, shape: tuple[int, ...], taps: Taps, stride: int, size: Size) -> None:
     axes = len(shape) - 2
-    # Sets of types, because comparing the taps one by one would take longer; 1.0 == 1 would enter the cache of plans.
-    if not (isinstance(taps, tuple) and {*map(type, taps)} <= {tuple} and {*map(type, chain(*taps))} <= _INTEGERS):
-        raise TypeError(f"{op}: taps: expected a tuple of tuples of integers, got {taps!r}")
-    if type(stride) not in _INTEGERS:
-        raise TypeError(f"{op}: stride: expected an integer, got {stride!r}")
+    # Sets of types, because comparing the taps one by one would take longer. 1.0 and np.uint8(1) are equal to 1, and
+    # would enter the cache of plans; -np.uint8(1) is 255.
+    if not (isinstance(taps, tuple) and {*map(type, taps)} <= {tuple} and {*map(type, chain(*taps))} <= {int}):
+        raise TypeError(f"{op}: taps: expected a tuple of tuples of integers (int), got {taps!r}")
+    if type(stride) is not int:
+        raise TypeError(f"{op}: stride: expected an integer (int), got {stride!r}")
     if axes not in (1, 2) or not {*map(len, taps)} <= {axes}:
         expected = "images (N, H, W, C) and (dy, dx), or sequences (N, T, C) and (dt,)"
         raise ValueError(f"{op}: {name} and taps: expected {expected}, got {shape} and {taps[:1]}…")

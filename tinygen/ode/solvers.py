@@ -164,7 +164,7 @@ class Adaptive(Recorded):
             h = self._initial_step_size(f, t, y, k, t1)
             while t != t1:
                 self._check_resolution(y)
-                self._check_progress(t, t0, t1, h, accepted, rejected)
+                self._check_progress(t, t1, h, accepted, rejected)
                 is_last = abs(h) >= abs(t1 - t)
                 h = t1 - t if is_last else h
                 y_new, ks = _step(f, tableau, t, y, h, k)
@@ -192,13 +192,13 @@ class Adaptive(Recorded):
                 wanted = f"rtol · |y| + atol ≥ {least:.3g}, the resolution of {part.dtype} at |y| = {largest:.3g}"
                 require(tolerance >= least, "rtol, atol", f"{wanted}, or a float64 state", f"{tolerance:.3g}")
 
-    def _check_progress(self, t: float, t0: float, t1: float, h: float, accepted: int, rejected: int) -> None:
+    def _check_progress(self, t: float, t1: float, h: float, accepted: int, rejected: int) -> None:
         if accepted + rejected >= self.max_steps:
             raise IntegrationError(
                 f"Adaptive: reached t = {t:g} of {t1:g} after max_steps = {self.max_steps} steps, {rejected} of them "
                 f"rejected; the problem may be stiff, or the tolerance too small"
             )
-        if not abs(h) > 16 * np.finfo(float).eps * max(abs(t), abs(t1 - t0)):
+        if not abs(h) > 16 * np.finfo(float).eps * abs(t):
             raise IntegrationError(
                 f"Adaptive: at t = {t:g} a step size of {h:.3g} does not meet rtol {self.rtol:g}, atol {self.atol:g}; "
                 f"the solution may have a singularity"
@@ -225,7 +225,8 @@ class Adaptive(Recorded):
             change = tuple(array_of(b) - array_of(a) for a, b in zip(k, k_euler, strict=True))
         derivative = max(k_norm, self._norm(change, y, y) / h)
         estimate = (0.01 / derivative) ** (1 / (self.tableau.order + 1)) if derivative > 1e-15 else max(1e-6, 1e-3 * h)
-        return math.copysign(min(100 * h, estimate) if math.isfinite(estimate) and estimate > 0 else h, t1 - t)
+        h = min(100 * h, estimate) if math.isfinite(estimate) and estimate > 0 else h
+        return math.copysign(max(h, 32 * np.finfo(float).eps * abs(t)), t1 - t)  # not too small to change t
 
 
 class _CheckedField:
@@ -241,7 +242,7 @@ class _CheckedField:
         got, expected = ([np.shape(array_of(part)) for part in state] for state in (k, y))
         if got != expected:
             raise ValueError(f"f: expected a tuple of arrays with the shapes of y, {expected}, got {got}")
-        return k
+        return tuple(part if isinstance(part, Tensor) else np.array(part) for part in k)  # f may reuse its arrays
 
 
 def _check(y: State, **times: float) -> list[Any]:

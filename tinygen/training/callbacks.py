@@ -52,7 +52,7 @@ class Watch:
         run, now, records = self.run, time.perf_counter(), self.run.history.records
         if not records or records[-1].step != run.step:
             return False
-        speed = (run.step - self.last_step) * run.batch_size / (now - self.last)
+        speed = (run.examples_in(run.step) - run.examples_in(self.last_step)) / (now - self.last)
         event = Event(records[-1], run.history, run.module, now - self.start, speed)
         with no_grad(), run.averaged():
             results = run.call_on_root(lambda: [_stops(callback, event) for callback in self.callbacks])

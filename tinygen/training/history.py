@@ -51,8 +51,8 @@ class History:
 
     @property
     def best(self) -> Record | None:
-        """The first record with the lowest validation result, or None if every result is None or NaN."""
-        valid = [record for record in self.records if record.valid is not None and not math.isnan(record.valid)]
+        """The first record with the lowest finite validation result, or None."""
+        valid = [record for record in self.records if record.valid is not None and math.isfinite(record.valid)]
         return min(valid, key=lambda record: math.inf if record.valid is None else record.valid, default=None)
 
     def latest(self, steps: int) -> str:

@@ -117,6 +117,11 @@ class Run:
 
         return value_and_grad(loss_choosing_shards, inputs=parameters)
 
+    def examples_in(self, steps: int) -> int:
+        """Return how many examples the first steps use; the last minibatch of an epoch is smaller."""
+        epochs, rest = divmod(steps, self.steps_per_epoch)
+        return epochs * len(self.arrays[0]) + rest * self.batch_size
+
     def advance(self) -> None:
         """Take one step: compute the loss and gradients of the next minibatch, and update one player."""
         start = self.step % self.steps_per_epoch * self.batch_size
