@@ -47,8 +47,8 @@ class Report:
         return np.array([a[seed][name] - b[seed][name] for seed in a if seed in b])
 
     def first(self, name: str) -> dict[str, Any]:
-        """Return a result of the first seed for every setting so far."""
-        return {setting: runs[self.seed][name] for setting, runs in self.results.items()}
+        """Return a result of the lowest seed so far for every setting."""
+        return {setting: runs[min(runs)][name] for setting, runs in self.results.items()}
 
     def decide(self, *effects: Effect, also: Sequence[Effect] = ()) -> None:
         """Decide the claim from its effects so far; describe others in `also`. With --quick there is no verdict."""

@@ -1,5 +1,6 @@
 """An interrupted example goes on where it stopped, and its results are those of an uninterrupted run."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -156,3 +157,13 @@ def test_settings_whose_results_would_share_a_file_are_rejected(script: Path) ->
     script.write_text(EXAMPLE.replace('["linear"]', '["linear, ¼", "linear, ½"]'), "utf-8")
     done = run(script, "out")
     assert "settings: expected names that differ in their letters or digits" in done.stderr
+
+
+def test_pictures_show_the_lowest_seed_that_is_done(tmp_path: Path) -> None:
+    """With --jobs, or if a later seed was trained before, the first seed may be missing."""
+    report = Report(argparse.Namespace(quick=False, seed=0, out=tmp_path, doc="Claim: none.\n", only=["a"]))
+    report.add("a", 2, {"x": 2.0})
+    report.add("a", 1, {"x": 1.0})
+    assert report.first("x") == {"a": 1.0}
+    report.add("a", 0, {"x": 0.0})
+    assert report.first("x") == {"a": 0.0}
