@@ -35,16 +35,16 @@ print(statistics.median(times[2:]))
 """
 
 
-def milliseconds(mebibytes: int) -> float:
+def milliseconds(mebibytes: int, threads: int) -> float:
     """Return the median time of a forward and backward pass when up to this much freed memory is kept."""
-    environment = {**os.environ, "TINYGEN_KEEP_MEMORY": str(mebibytes)}
+    environment = {**os.environ, "TINYGEN_KEEP_MEMORY": str(mebibytes), "TINYGEN_NUM_THREADS": str(threads)}
     run = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, env=environment, check=True)
     return 1e3 * float(run.stdout)
 
 
-def rows(quick: bool) -> Iterator[Row]:
+def rows(quick: bool, threads: int) -> Iterator[Row]:
     """Yield the medians of three pairs of processes."""
-    pairs = [(milliseconds(1024), milliseconds(0)) for _ in range(1 if quick else 3)]
+    pairs = [(milliseconds(1024, threads), milliseconds(0, threads)) for _ in range(1 if quick else 3)]
     kept, returned = (statistics.median(column) for column in zip(*pairs, strict=True))
     values: dict[str, float | str] = {"freed memory kept": kept, "returned to the system": returned}
     ratio = statistics.median(a / b for a, b in pairs)
@@ -55,4 +55,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     args = parser.parse_args()
-    report("allocator", rows(args.quick), args)
+    report("allocator", rows(args.quick, args.threads), args)

@@ -44,8 +44,8 @@ def run(code: str, **environment: str) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout
 
 
-def rows(quick: bool) -> Iterator[Row]:
-    """Yield the medians of seven imports, then the times of three first runs without and with a cache."""
+def rows(quick: bool, threads: int) -> Iterator[Row]:
+    """Yield the medians of seven imports, then those of three first runs without and with a cache."""
     rounds = 1 if quick else 7
     times: dict[str, list[float]] = {"import numba": [], "import tinygen": []}
     for _ in range(rounds):
@@ -54,16 +54,20 @@ def rows(quick: bool) -> Iterator[Row]:
     numba, tinygen = map(statistics.median, times.values())
     values: dict[str, float | str] = {"import numba": numba, "import tinygen": tinygen, "ratio": tinygen / numba}
     yield Row("import, s", f"median of {rounds}", values)
+    runs: dict[str, list[tuple[float, ...]]] = {"empty": [], "filled": []}
     for _ in range(min(rounds, 3)):
         with tempfile.TemporaryDirectory() as folder:
-            for cache in "empty", "filled":
-                first, second = map(float, run(WORK, NUMBA_CACHE_DIR=folder)[1].split())
-                values = {"first run": first, "second run": second, "difference: kernels": first - second}
-                yield Row("first run, s", f"Numba's cache is {cache}", values)
+            for both in runs.values():
+                output = run(WORK, NUMBA_CACHE_DIR=folder, TINYGEN_NUM_THREADS=str(threads))[1]
+                both.append(tuple(map(float, output.split())))
+    for cache, pairs in runs.items():
+        first, second = map(statistics.median, zip(*pairs, strict=True))
+        values = {"first run": first, "second run": second, "difference: kernels": first - second}
+        yield Row("first run, s", f"Numba's cache is {cache}", values)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     args = parser.parse_args()
-    report("first_run", rows(args.quick), args)
+    report("first_run", rows(args.quick, args.threads), args)

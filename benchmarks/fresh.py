@@ -116,8 +116,8 @@ def _main() -> None:
         print(json.dumps([[case.name, [name for name in case.build(2) if name != "JAX"]] for case in cases]))
         return
     step = Step(args.module, args.case, args.library)
-    if step.library.startswith("tinygen"):
-        keep_freed_memory()  # as in `fit`
+    if args.seconds or step.library.startswith("tinygen"):
+        keep_freed_memory()  # as in `fit`; affects the whole process, including PyTorch
     print(_measure_rate(step, args.seconds, args.quick) if args.seconds else _measure_memory(step, args.quick))
 
 

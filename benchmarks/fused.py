@@ -7,7 +7,7 @@ defines the error in ulps. The last row is one call after another: two thread po
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,9 +56,14 @@ def torch_log_likelihood(x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
     return -F.binary_cross_entropy_with_logits(x, k.to(x.dtype), reduction="none").sum(1)
 
 
+@cache
+def _transposed(w: torch.Tensor) -> torch.Tensor:
+    return w.T.contiguous()
+
+
 def torch_lstm(x: torch.Tensor, w: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     zero = x.new_zeros(1, len(x), len(u))
-    return torch.lstm(x, (zero, zero), [w.T.contiguous(), u.T.contiguous()], False, 1, 0.0, True, False, True)[0]
+    return torch.lstm(x, (zero, zero), [_transposed(w), _transposed(u)], False, 1, 0.0, True, False, True)[0]
 
 
 def torch_mixture(x: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
@@ -70,9 +75,11 @@ def torch_mixture(x: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
 
 
 def torch_adam(value: torch.Tensor, g: torch.Tensor, m: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Take the first step of Adam from moments of zero."""
-    m, v = m.lerp(g, 0.1), v.lerp(g * g, 0.001)
-    return value - 1e-3 / (1 - 0.9) * m / ((v / (1 - 0.999)).sqrt() + 1e-8)
+    """Take the first step of PyTorch's own Adam, from moments of zero."""
+    parameter = value.clone().requires_grad_()
+    parameter.grad = g
+    torch.optim.Adam([parameter], 1e-3, fused=True).step()
+    return parameter.detach()
 
 
 def tinygen_adam(value: Array, g: Array, m: Array, v: Array) -> Array:
@@ -106,17 +113,22 @@ def cases(quick: bool) -> Iterator[Kernel]:
             f"product {m}×{k}×{n}", (normal(m, k), normal(k, n)), kernels.product, torch.matmul, None, 2.0 * m * k * n
         )
     x = normal(64 // shrink, 28, 28, 128)
+    values = 1_000_000 // shrink
     gate_vjp = partial(kernels.gated_activation_vjp, x)
-    yield Kernel("gated activation tanh·σ, 64·28²×128", (x,), kernels.gated_activation, torch_gate, gate_vjp)
+    yield Kernel(f"gated activation tanh·σ, {len(x)}·28²×128", (x,), kernels.gated_activation, torch_gate, gate_vjp)
     logits, bits = normal(1600 // shrink, 784), (normal(1600 // shrink, 784) > 0).astype(np.uint8)
     bernoulli_vjp = partial(likelihood.bernoulli_vjp, logits, bits)
     yield Kernel(
-        "Bernoulli log-likelihood, 1600×784", (logits, bits), likelihood.bernoulli, torch_log_likelihood, bernoulli_vjp
+        f"Bernoulli log-likelihood, {len(bits)}×784",
+        (logits, bits),
+        likelihood.bernoulli,
+        torch_log_likelihood,
+        bernoulli_vjp,
     )
     levels, classes = normal(16384 // shrink, 256), np.arange(16384 // shrink) % 256
     _, tops, logs = likelihood.categorical(levels, classes)
     yield Kernel(
-        "categorical log-likelihood, 16384×256",
+        f"categorical log-likelihood, {len(classes)}×256",
         (levels, classes),
         lambda x, k: likelihood.categorical(x, k)[0],
         lambda x, k: -F.cross_entropy(x, k, reduction="none"),
@@ -126,10 +138,15 @@ def cases(quick: bool) -> Iterator[Kernel]:
     points, parameters = normal(4096 // shrink), normal(4096 // shrink, 30)
     mixture_vjp = lambda g: mixture.mixture_vjp(points, parameters, g)[..., 0]
     operands = (points, parameters)
-    name = "mixture of 10 logistics, 4096 values"
+    name = f"mixture of 10 logistics, {len(points)} values"
     yield Kernel(name, operands, mixture.mixture, torch_mixture, mixture_vjp, differentiated=2)
-    value, g, m, v = normal(4, 1_000_000 // shrink)
-    yield Kernel("Adam, 10⁶ parameters", (value, g, 0 * m, 0 * v), tinygen_adam, torch_adam)
+    value, g, m, v = normal(4, values)
+    yield Kernel(
+        "Adam, 10⁶ parameters" if values == 10**6 else f"Adam, {values} parameters",
+        (value, g, 0 * m, 0 * v),
+        tinygen_adam,
+        torch_adam,
+    )
     for axis, name in enumerate(("rows", "columns")):
         for m, n in (256, 128), (50176 // shrink, 64):
             total = lambda x, axis=axis: reductions.total(x, (axis,)).astype(x.dtype)

@@ -53,7 +53,7 @@ def torch_updates(gan: GAN, x: np.ndarray, memory_format: torch.memory_format) -
     generator, critic = (TWINS[type(net)](net).to(memory_format=memory_format) for net in (gan.generator, gan.critic))
     data = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x)
     data = data.contiguous(memory_format=memory_format)
-    optimizers = [torch.optim.Adam(net.parameters(), 1e-4, (0.5, 0.9)) for net in (critic, generator)]
+    optimizers = [torch.optim.Adam(net.parameters(), 1e-4, (0.5, 0.9), fused=True) for net in (critic, generator)]
     rng, n, wasserstein = np.random.default_rng(1), len(x), gan.objective == "wasserstein"
 
     def noise() -> torch.Tensor:

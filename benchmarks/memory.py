@@ -1,8 +1,8 @@
 """Peak memory of training steps in tinygen and PyTorch: how far a fresh process grows in three steps.
 
 The steps are taken twice, and the first time loads the code and fills caches. The growth of the largest resident set in
-the second consists of activations, gradients, the state of Adam and work space. Freed memory is kept as in `fit`. For
-images, the better of PyTorch's memory formats is reported. Linux only.
+the second consists of activations, gradients, the state of Adam and work space. In tinygen, freed memory is kept as in
+`fit`. For images, the better of PyTorch's memory formats is reported. Linux only.
 
     python -m benchmarks.memory [--threads 2] [--quick] [--save]
 """

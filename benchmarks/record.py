@@ -61,9 +61,15 @@ class Row(NamedTuple):
     values: dict[str, float | str]
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that every comparison has."""
-    parser.add_argument("--threads", type=int, default=2, help="threads per library (default: 2)")
+    parser.add_argument("--threads", type=_at_least_one, default=2, help="threads per library (default: 2)")
     parser.add_argument("--quick", action="store_true", help="smoke test: small sizes, too few repetitions to rely on")
     parser.add_argument("--save", type=Path, nargs="?", const=RESULTS, help="folder of the JSON file to merge into")
 

@@ -113,7 +113,8 @@ def tinygen_steps(
 
 def torch_step(loss: Callable[[], torch.Tensor], *modules: torch.nn.Module) -> Step:
     """Return the same training step in PyTorch, for the parameters of these modules."""
-    optimizer = torch.optim.Adam([p for module in modules for p in module.parameters() if p.requires_grad], 1e-3)
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, 1e-3, fused=True)  # faster than the default, fused=False
 
     def step() -> float:
         optimizer.zero_grad()
