@@ -6,7 +6,8 @@
     python -m benchmarks --quick                    a smoke test of every comparison; nothing is written
 
 The results are in `benchmarks/results/CPU.json`; an interrupted run continues with the next comparison.
-`benchmarks.binarized_mnist` is not included: it trains models for minutes to hours and compares likelihoods, not times.
+`benchmarks.binarized_mnist`, which trains models for minutes to hours and compares likelihoods, and
+`benchmarks.algorithms`, from which limits in the kernels follow, are not included.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Convolutions with and without the algorithm for their shape: Winograd's, or one pixel at a time across the batch.
 
-    python -m benchmarks.algorithms [--threads N]
+    python -m benchmarks.algorithms [--threads N] [--quick]
 
 The limits from which on each is used, in kernels/winograd.py and kernels/convolution.py, follow from these tables. A
 cell has the time of the tile loops, that of the algorithm, and their ratio: below 1, the algorithm is faster.
@@ -51,7 +51,7 @@ def cells(taps: Taps, shape: Shape, tiles: int, work: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parse_arguments(__doc__)
+    quick = parse_arguments(__doc__).quick
     winograd._CHANNELS, winograd._FEWER, winograd._WASTE = 1, 1, np.inf
     tables: list[tuple[str, Taps, list[Shape], int, int]] = [
         ("Winograd, 3×3", SQUARE, DENSE, 0, NEVER),
@@ -60,7 +60,7 @@ def main() -> None:
     ]
     for title, taps, shapes, tiles, work in tables:
         print(f"\n| {title}, ms | forward | adjoint in x | adjoint in w |\n|---|---|---|---|")
-        for shape in shapes:
+        for shape in shapes[:1] if quick else shapes:
             n, side, n_in, n_out = shape
             print(f"| {n} × {side}², {n_in}→{n_out} |", " | ".join(cells(taps, shape, tiles, work)), "|", flush=True)
 

@@ -1,7 +1,7 @@
 """How the time of a training step, a density or a sample grows with a size: t ∝ sizeᵖ, with the exponent p fitted.
 
-The sizes are large enough for the term of the highest order to dominate; an exponent well above the expected one means
-work that should not be there. PyTorch is not needed.
+An exponent below the expected one means that costs that do not depend on the size still matter at these sizes; one well
+above it means work that should not be there. PyTorch is not needed.
 
     python -m benchmarks.growth [--threads 2] [--quick] [--save]
 """

@@ -23,7 +23,7 @@ def parse_arguments(
     add("--mpi", action="store_true", help="divide each training among the ranks of mpiexec -n N python -m mpi4py FILE")
     add("--quick", action="store_true", help=f"smoke test of {quick} steps and 2 seeds: its results mean nothing")
     args = parser.parse_args()
-    args.doc = doc
+    args.doc, args.only = doc, list(dict.fromkeys(args.only))
     args.steps = (quick if args.quick else steps) if args.steps is None else args.steps
     args.seeds = (2 if args.quick else seeds) if args.seeds is None else args.seeds
     args.out = args.out or (Path("out/quick") if args.quick else Path("out")) / name

@@ -4,7 +4,7 @@
     out/NAME/runs/KEY.checkpoint.npz  state of an unfinished one, written by `fit`
 
 KEY has the setting, the seed, the steps and a hash of the code that trains, so results of an older version of the
-example are not reused. The pictures, the table and metrics.json are written again after each training, or once at the
+example are not reused. The pictures, the table and metrics.json are written again as trainings finish, or once at the
 end with --quick.
 """
 
@@ -34,7 +34,7 @@ def study(
     seeds: int = 5,
     optional: Sequence[str] = (),
 ) -> None:
-    """Train every setting with every seed, and call `show` after each training; with --quick, only after the last.
+    """Train every setting with every seed, and call `show` as trainings finish; with --quick, only after the last.
 
     Args:
         train: returns numbers, which become rows of the table, and arrays, which are kept for the pictures.
@@ -47,7 +47,10 @@ def study(
     doc = sys.modules[train.__module__].__doc__ or ""
     args = parse_arguments(doc, path.stem, settings, optional, steps, quick, seeds)
     report, runs, key = Report(args), args.out / "runs", f"{args.steps}-{fingerprint(path)}"
-    runs.mkdir(parents=True, exist_ok=True)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"--out: expected a folder that can be written, got {args.out}: {error.strerror}")
     if len(set(map(slug, args.only))) < len(args.only):
         raise ValueError(f"settings: expected names that differ in their letters or digits, got {args.only}")
     trainings = []

@@ -27,7 +27,8 @@ def table(report: Report) -> str:
     runs = [each for seeds in report.results.values() for each in seeds.values()]
     cpu, wall = (sum(each[f"{clock}_seconds"] for each in runs) / 60 for clock in ("cpu", "wall"))
     width = max(len(name) for name, _ in rows)
-    files = ", ".join(sorted(path.name for path in report.args.out.iterdir() if path.is_file()))
+    written = {"metrics.json", "table.txt", *(path.name for path in report.args.out.iterdir() if path.is_file())}
+    files = ", ".join(sorted(written))
     return "\n".join([
         "", f"  {report.unit}", *(f"  {name:<{width}}  {value}" for name, value in rows), "",
         f"Claim: {report.claim}", report.verdict, f"{report.args.steps} steps; "

@@ -167,3 +167,16 @@ def test_pictures_show_the_lowest_seed_that_is_done(tmp_path: Path) -> None:
     assert report.first("x") == {"a": 1.0}
     report.add("a", 0, {"x": 0.0})
     assert report.first("x") == {"a": 0.0}
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, str(EXAMPLES / "made.py"), "--quick", "--out", str(tmp_path / "file")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("--out: expected a folder that can be written, got")
+
+
+def test_a_setting_that_is_given_twice_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["x.py", "--only", "b", "b"])
+    assert parse_arguments("Claim.", "x", ["a", "b"], [], 1, 1, 1).only == ["b"]

@@ -1,8 +1,8 @@
 """Matrix products: NumPy's for small matrices, the convolution kernels, on several threads, for large ones.
 
 A matrix product is a convolution with one tap, so the tile loops compute it too, as fast as OpenBLAS on one core. This
-avoids the threads of OpenBLAS, which spin: next to one busy process, a 512 × 512 product takes 4.9 ms on two of them on
-average, but 2.7 ms on one thread (AMD EPYC with AVX-512, `python -m benchmarks.threads`). Products with fewer than four
+avoids the threads of OpenBLAS, which spin: next to one busy process, a 512 × 512 product takes 5.4 ms on two of them on
+average, but 3.1 ms on one thread (AMD EPYC with AVX-512, `python -m benchmarks.threads`). Products with fewer than four
 columns, which fill few lanes of a tile, are computed by NumPy in pieces too small for these threads.
 
 Checked by: tests/kernels/test_product.py
