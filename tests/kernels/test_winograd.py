@@ -180,13 +180,3 @@ def test_inf_and_overflow_are_silent_as_in_other_kernels() -> None:
             w[4, 0], x[0, 0, 0] = value, value
             assert not np.isfinite(conv(x, w, SQUARE, 1, (16, 16))).all()
             assert not np.isfinite(conv_weight(x, x, SQUARE, 1)).all()
-
-
-def test_offsets_of_other_integer_types() -> None:
-    x, w = normal(5, (4, 16, 16, 64), (9, 64, 64))
-    taps: Any = tuple((np.int8(i), np.int8(j)) for i, j in SQUARE)
-    winograd.grid.cache_clear()  # equal tuples of another type have the same hash
-    np.testing.assert_array_equal(conv(x, w, taps, 1, (16, 16)), conv(x, w, SQUARE, 1, (16, 16)))
-    z = winograd.grid_if_faster(x, x, taps)
-    assert z is not None
-    assert {*map(type, z)} == {int}
