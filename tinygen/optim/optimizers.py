@@ -4,7 +4,7 @@ Checked by: tests/optim/test_optimizers.py
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from ..autograd import Array, Parameter, Tensor
 from ..autograd.parameter import adopt, cast
 from ..checks import check_nonnegative, check_positive, check_rate, require
 from ..kernels.adam import adam
+from ..kernels.runtime.arrays import check_shape
 from ..nn.module import State, check_fit
+from .buckets import Buckets
 from .clipping import NonFiniteGradientError, finite_norm
 from .schedules import Schedule, constant
 
@@ -22,7 +24,7 @@ _OVERFLOW = {np.dtype(kind): math.sqrt(np.finfo(kind).max) for kind in (np.float
 
 
 class Optimizer:
-    """Base class of the optimisers. Subclasses list their per-parameter buffers in `slots` and define `_new_values`.
+    """Base class of the optimisers. Subclasses list their per-parameter buffers in `slots` and define `_new_value`.
 
     Args:
         parameters: one or more distinct Parameters, such as model.parameters().
@@ -41,8 +43,11 @@ class Optimizer:
         self.settings = {name: value if isinstance(value, bool) else float(value) for name, value in settings.items()}
         self.steps = 0
         self.gradient_norm: float | None = None  # of the gradients of the last step
-        # C-contiguous, so that the kernels can write through a flat view.
-        self.buffers = {slot: [np.zeros(p.shape, p.dtype) for p in self.parameters] for slot in self.slots}
+        self._buckets = Buckets(self.parameters)
+        # One array per bucket, C-contiguous, so that the kernels can write through a flat view.
+        self.buffers = {
+            slot: self._buckets.join([np.zeros(p.shape, p.dtype) for p in self.parameters]) for slot in self.slots
+        }
 
     @explained
     def step(self, gradients: Sequence[Tensor | Array]) -> None:
@@ -52,15 +57,17 @@ class Optimizer:
         infinite. In both cases nothing has changed.
         """
         self._match_dtypes()
-        arrays = self._check(gradients)
+        joined = self._check(gradients)
         lr = float(self.lr(self.steps))
         check_nonnegative(**{f"lr at step {self.steps}": lr})
         self.steps += 1
-        for parameter, value in zip(self.parameters, self._new_values(arrays, lr), strict=True):
-            if (value.shape, value.dtype) == (parameter.shape, parameter.dtype):
-                adopt(parameter, value)
-            else:
-                parameter.assign(value)
+        values, new = self._buckets.join([parameter.value for parameter in self.parameters]), []
+        for value, g, *buffers in zip(values, joined, *self.buffers.values(), strict=True):
+            array = self._new_value(value, g, buffers, lr)
+            check_shape("value", array, value.shape)
+            new.append(array if array.dtype == value.dtype else cast("value", array, value.dtype))
+        for parameter, array in zip(self.parameters, self._buckets.split(new), strict=True):
+            adopt(parameter, array)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings.items())})"
@@ -74,8 +81,8 @@ class Optimizer:
         """Restore a state returned by `state`. Raises ValueError and changes nothing if it does not fit."""
         loaded = self.check_state(state)
         self.steps = int(loaded["steps"])
-        for slot, arrays in self.buffers.items():
-            arrays[:] = [loaded[f"{slot}.{i}"] for i in range(len(arrays))]
+        for slot in self.slots:
+            self.buffers[slot] = self._buckets.join([loaded[f"{slot}.{i}"] for i in range(len(self.parameters))])
 
     @explained
     def check_state(self, state: Mapping[str, Array]) -> State:
@@ -86,34 +93,51 @@ class Optimizer:
 
     def _arrays(self) -> State:
         self._match_dtypes()
-        named = {f"{slot}.{i}": array for slot, arrays in self.buffers.items() for i, array in enumerate(arrays)}
+        arrays = {slot: self._buckets.split(joined) for slot, joined in self.buffers.items()}
+        named = {f"{slot}.{i}": array for slot in self.slots for i, array in enumerate(arrays[slot])}
         return {"steps": np.array(self.steps), **named}
 
     def _match_dtypes(self) -> None:
         """Convert the buffers to the dtypes of the parameters, which `Module.astype` may have changed."""
-        for slot, arrays in self.buffers.items():
-            arrays[:] = matching_dtypes(f"{type(self).__name__}.{slot}", arrays, self.parameters)
+        if self._buckets.dtypes == [p.value.dtype for p in self.parameters]:
+            return
+        arrays = {
+            slot: matching_dtypes(f"{type(self).__name__}.{slot}", self._buckets.split(joined), self.parameters)
+            for slot, joined in self.buffers.items()
+        }
+        self._buckets = Buckets(self.parameters)
+        self.buffers = {slot: self._buckets.join(arrays[slot]) for slot in self.slots}
 
     def _check(self, gradients: Sequence[Tensor | Array]) -> list[Array]:
+        """Return one array of gradients per bucket, and set `gradient_norm`."""
         n = len(self.parameters)
         if len(gradients) != n:
             raise ValueError(f"gradients: expected one for each of {n} parameters, got {len(gradients)}")
         arrays = []
         for i, (gradient, parameter) in enumerate(zip(gradients, self.parameters, strict=True)):
             g = gradient.value if isinstance(gradient, Tensor) else np.asarray(gradient)
-            if g.shape != parameter.shape:
+            if g.shape != parameter.value.shape:
                 raise ValueError(f"gradients[{i}]: expected the parameter's shape {parameter.shape}, got {g.shape}")
-            arrays.append(g.astype(parameter.dtype, copy=False))
-        norms = [finite_norm(i, g) for i, g in enumerate(arrays)]
-        self._check_range(arrays, norms)
+            arrays.append(g if g.dtype == parameter.value.dtype else g.astype(parameter.dtype))
+        joined = self._buckets.join(arrays)
+        try:
+            norms = [self._norm(indices[0], g) for indices, g in zip(self._buckets.indices, joined, strict=True)]
+        except NonFiniteGradientError:
+            for i, g in enumerate(arrays):  # the error is to name the gradient, not the bucket
+                self._norm(i, g)
+            raise
         self.gradient_norm = math.hypot(*norms)
-        return arrays
+        return joined
 
-    def _check_range(self, gradients: list[Array], norms: list[float]) -> None:
-        """Raise an error if finite gradients are too large or have the wrong dtype; the base class accepts all."""
+    def _norm(self, index: int, g: Array) -> float:
+        """Return ‖g‖. Raises an error if a step with this gradient is impossible."""
+        return finite_norm(index, g)
 
-    def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
-        """Yield a new array for each parameter: its value after the step."""
+    def _new_value(self, value: Array, g: Array, buffers: list[Array], lr: float) -> Array:
+        """Return the value after the step, as a new array, and update the buffers in place.
+
+        The arrays hold one parameter, or several small ones joined to a vector.
+        """
         raise NotImplementedError
 
 
@@ -142,12 +166,12 @@ class SGD(Optimizer):
         require(momentum > 0 or not nesterov, "nesterov", "False if momentum is 0", nesterov)
         super().__init__(parameters, lr, momentum=momentum, nesterov=nesterov)
 
-    def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+    def _new_value(self, value: Array, g: Array, buffers: list[Array], lr: float) -> Array:
         momentum, nesterov = self.settings["momentum"], self.settings["nesterov"]
-        for parameter, g, u in zip(self.parameters, gradients, self.buffers["velocity"], strict=True):
-            u *= momentum
-            u += g
-            yield parameter.value - lr * (g + momentum * u if nesterov else u)
+        (u,) = buffers
+        u *= momentum
+        u += g
+        return value - lr * (g + momentum * u if nesterov else u)
 
 
 class Adam(Optimizer):
@@ -190,21 +214,21 @@ class Adam(Optimizer):
             require(bool((loaded[f"v.{i}"] >= 0).all()), f"v.{i}", "numbers of at least 0", "negative ones")
         return loaded
 
-    def _check_range(self, gradients: list[Array], norms: list[float]) -> None:
-        for i, (g, norm) in enumerate(zip(gradients, norms, strict=True)):
-            if g.dtype not in _OVERFLOW:
-                raise TypeError(f"{type(self).__name__} parameters[{i}]: expected float32 or float64, got {g.dtype}")
-            # The norm bounds every entry, so most gradients need no second pass.
-            if norm >= _OVERFLOW[g.dtype] and np.abs(g).max() >= _OVERFLOW[g.dtype]:
-                raise NonFiniteGradientError(i, g)
+    def _norm(self, index: int, g: Array) -> float:
+        if g.dtype not in _OVERFLOW:
+            raise TypeError(f"{type(self).__name__} parameters[{index}]: expected float32 or float64, got {g.dtype}")
+        norm = super()._norm(index, g)
+        # The norm bounds every entry, so most gradients need no second pass.
+        if norm >= _OVERFLOW[g.dtype] and np.abs(g).max() >= _OVERFLOW[g.dtype]:
+            raise NonFiniteGradientError(index, g)
+        return norm
 
-    def _new_values(self, gradients: list[Array], lr: float) -> Iterator[Array]:
+    def _new_value(self, value: Array, g: Array, buffers: list[Array], lr: float) -> Array:
         beta1, beta2, eps = (self.settings[name] for name in ("beta1", "beta2", "eps"))
         decay = self.settings.get("weight_decay", 0.0)  # set only by AdamW
         scale, root = lr / (1 - beta1**self.steps), 1 / math.sqrt(1 - beta2**self.steps)
-        numbers = 1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay
-        for parameter, g, m, v in zip(self.parameters, gradients, self.buffers["m"], self.buffers["v"], strict=True):
-            yield adam(parameter.value, g, m, v, numbers)
+        m, v = buffers
+        return adam(value, g, m, v, (1 - beta1, 1 - beta2, scale, root, eps, 1 - lr * decay))
 
 
 class AdamW(Adam):
