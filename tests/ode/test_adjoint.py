@@ -97,3 +97,9 @@ def test_rejects_gradients_of_unlisted_inputs_and_second_derivatives() -> None:
         grad(y.sum(), [w])
     with pytest.raises(RuntimeError, match="second derivatives are not supported"):
         grad(y.sum(), [x], create_graph=True)
+
+
+def test_parts_of_different_dtypes_are_an_error() -> None:
+    y = np.ones(2, np.float32), np.ones(2)
+    with pytest.raises(ValueError, match="y: expected parts of the same dtype, got float32 and float64"):
+        solve_with_adjoint(lambda t, y: y, y, 0.0, 1.0, solver=FixedStep(2), inputs=[])

@@ -218,3 +218,17 @@ def test_networks_of_pytorch(rng: np.random.Generator) -> None:
     dropout = torch.nn.Dropout(0.5)
     with pytest.raises(AssertionError, match=r"f is random: .* \(model\.eval\(\) in PyTorch\)"):
         check_autoregressive(lambda x: dropout(network(STRICT, lower)(x)), ROW, rng=rng, convert=torch.from_numpy)
+
+
+def test_rejects_a_dependence_on_the_next_example(rng: np.random.Generator) -> None:
+    """It leaves all others as they are if only the first example changes."""
+    mask = np.tril(np.ones((3, 3)), -1)
+    network = lambda x: (x + np.concatenate([x[1:], 0 * x[:1]])) @ mask.T
+    with pytest.raises(AssertionError, match="changing example 4 changes other outputs"):
+        check_autoregressive(network, rng.normal(size=(5, 3)), rng=rng)
+
+
+def test_rejects_several_outputs_instead_of_stacking_them(rng: np.random.Generator) -> None:
+    mask = np.tril(np.ones((3, 3)), -1)
+    with pytest.raises(TypeError, match="the result of f: expected one array, got a tuple of 2"):
+        check_autoregressive(lambda x: (x @ mask.T, x @ mask.T), rng.normal(size=(2, 3)), rng=rng)

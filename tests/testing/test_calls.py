@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tinygen.autograd import Tensor
+from tinygen.testing import check_adjoint, check_gradient
 from tinygen.testing.calls import Function, as_array, check_input
 
 X = np.array([[1.0, 2.0]])
@@ -92,3 +93,17 @@ def test_inputs_that_are_not_arrays_are_named() -> None:
         ValueError, match=r"x: expected at least 2 examples along axis 0, got an array of shape \(1, 2\)"
     ):
         check_input("x", X, least=2)
+
+
+def test_arithmetic_of_arrays_without_axes_reaches_the_function_as_an_array() -> None:
+    """`x + h` of an array x of shape () is an np.float64, which torch.exp does not take."""
+    f = Function("check", "f", lambda x: float(isinstance(x, np.ndarray)), ["x"])
+    assert f(np.array(0.5) + 1.0) == 1
+
+
+def test_gradients_of_pytorch_functions_of_one_number(rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    check_gradient(torch.exp, torch.exp, 0.5, rng=rng, convert=torch.from_numpy)
+    check_adjoint(
+        lambda x: x * torch.ones(3, dtype=torch.float64), lambda y: y.sum(), (), (3,), rng=rng, convert=torch.from_numpy
+    )

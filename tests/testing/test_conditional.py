@@ -88,3 +88,28 @@ def test_conditional_networks_of_pytorch(rng: np.random.Generator) -> None:
         check_conditional(lambda x, k: net(x), X, LABELS, rng=rng, convert=torch.from_numpy)
     with pytest.raises(AssertionError, match="Each context reaches another example"):
         check_conditional(lambda x, k: network(x, k.roll(1)), X, LABELS, rng=rng, convert=torch.from_numpy)
+
+
+def test_float32_with_a_large_offset(rng: np.random.Generator) -> None:
+    """−2000 nats is an ordinary log-likelihood of an image, in which float32 resolves 1e-4 nats."""
+    x, c = rng.normal(size=(2, 4, 2)).astype(np.float32)
+
+    def right(x: Array, c: Array) -> Array:
+        return np.asarray(-2000 - 0.1 * ((x - c) ** 2).sum(1), np.float32)
+
+    check_conditional(right, x, c, rng=rng)
+    with pytest.raises(AssertionError, match="the context of example 0 changes the results of other examples"):
+        check_conditional(lambda x, c: right(x, c) - c.mean(), x, c, rng=rng)
+
+
+def test_a_tolerance_allows_for_solvers_that_depend_on_the_batch(rng: np.random.Generator) -> None:
+    x, c = rng.normal(size=(2, 4, 2))
+    f = lambda x, c: x + c + 1e-6 * np.sin(c.mean())
+    with pytest.raises(AssertionError, match="the context of example 0 changes the results of other examples"):
+        check_conditional(f, x, c, rng=rng)
+    check_conditional(f, x, c, rng=rng, tolerance=1e-5)
+
+
+def test_densities_near_zero_are_not_rounding_errors(rng: np.random.Generator) -> None:
+    x, c = rng.normal(size=(2, 4, 2))
+    check_conditional(lambda x, c: 1e-12 * np.exp(-((x - c) ** 2).sum(1)), x, c, rng=rng)

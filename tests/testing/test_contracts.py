@@ -1,9 +1,8 @@
-"""parametrize_with_checks and `python -m tinygen.testing`: which checks apply, ids, expected failures, and the "
-"table.
-"""
+"""parametrize_with_checks and `python -m tinygen.testing`: which checks apply, ids, expected failures, the table."""
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 
 from tinygen.autograd import Array
 from tinygen.bijections import Affine
-from tinygen.models import MADE, RealNVP
+from tinygen.models import FFJORD, MADE, MAF, RealNVP
 from tinygen.testing import Subject, parametrize_with_checks
 from tinygen.testing.__main__ import main
 from tinygen.testing.contracts import CHECKS
@@ -237,3 +236,57 @@ def test_checks_need_neither_pytest_nor_hypothesis() -> None:
 @parametrize_with_checks([Coin, Affine(2.0)], x=X)
 def test_parametrisation_runs_under_pytest(check: Callable[[], None]) -> None:
     check()
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [
+        ((my_flow_forward, my_flow_inverse), "my_flow: .*its input shape is unknown: pass x"),
+        (lambda rng: MAF(2, rng, hidden=(4,), context=3), "MAF: .*it is conditional: pass context"),
+    ],
+)
+def test_a_subject_to_which_no_check_applies_is_an_error(subject: Any, reason: str) -> None:
+    """Otherwise pytest would skip an empty set, or test the other subjects alone."""
+    with pytest.raises(ValueError, match=f"subjects: no check applies to {reason}"):
+        parametrize_with_checks([Coin, subject])
+
+
+def test_partial_functions_and_methods_are_factories() -> None:
+    class Models:
+        def build(self, rng: Rng) -> MADE:
+            return MADE((2, 2), 2, rng, hidden=(4,))
+
+    for factory in (functools.partial(MADE, (2, 2), 2, hidden=(4,)), Models().build):
+        built = Subject("MADE", factory).build()
+        assert isinstance(built, MADE)
+
+
+@pytest.mark.parametrize("context", [0, 3])
+def test_flows_with_an_adaptive_solver_are_accepted(context: int) -> None:
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(4, context)) if context else None
+    subject = Subject("FFJORD", lambda rng: FFJORD(2, rng, hidden=4, context=context), context=given)
+    names = [name for name, check in CHECKS.items() if not check.excluded(subject, subject.build())]
+    assert names == (
+        ["invertible", "log_det", "conditional"] if context else ["sample", "log_prob", "invertible", "log_det"]
+    )
+    for name in names:
+        CHECKS[name].run(subject, subject.build())
+
+
+def test_samples_of_pytorch_that_require_grad() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Normal:
+        shape = (2,)
+        mean = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+
+        def sample(self, n: int, rng: Rng) -> Any:
+            return self.mean + torch.from_numpy(rng.normal(size=(n, 2)))
+
+        def log_prob(self, x: Any) -> Any:
+            return -0.5 * ((x - self.mean) ** 2).sum(1) - np.log(2 * np.pi)
+
+    subject = Subject("Normal", Normal, convert=torch.from_numpy)
+    for name in ("sample", "log_prob"):
+        CHECKS[name].run(subject, subject.build())

@@ -114,3 +114,10 @@ def test_densities_of_pytorch_in_float32() -> None:
     check_normalised_density(lambda x: gaussian.log_prob(x)[:, 0], [-8], [8], convert=torch.from_numpy)
     with pytest.raises(AssertionError, match=r"expected shape \(513,\), one per example, got \(513, 1\)"):
         check_normalised_density(gaussian.log_prob, [-8], [8], convert=torch.from_numpy)
+
+
+def test_log_probabilities_in_half_precision() -> None:
+    support = enumerate_support(2, (3,))
+    check_normalised(lambda x: np.full(len(x), -3 * math.log(2), np.float16), support)
+    with pytest.raises(AssertionError, match=r"more than 0\.08"):
+        check_normalised(lambda x: np.full(len(x), -2 * math.log(2), np.float16), support)

@@ -90,3 +90,18 @@ def test_networks_of_pytorch(rng: np.random.Generator) -> None:
         check("zeros")
     with pytest.raises(AssertionError, match="depend on the position"):
         check("circular", stride=2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_outputs_are_not_rounding_errors(dtype: type, rng: np.random.Generator) -> None:
+    x: Array = rng.normal(size=(4, 8)).astype(dtype)
+    scale = dtype(1e-20)
+    check_equivariant(lambda x: scale * (x - np.roll(x, 1, 1)), lambda x: np.roll(x, 1, 1), x, rng=rng)
+    with pytest.raises(AssertionError, match="in 8 of 32 entries"):
+        check_equivariant(
+            lambda x: scale * np.diff(x, axis=1, prepend=dtype(0)), lambda x: np.roll(x, 1, 1), x, rng=rng
+        )
+    slopes: Array = np.arange(1, 9, dtype=dtype)
+    density = lambda x: scale * np.exp(-(x**2 * slopes).sum(1))
+    with pytest.raises(AssertionError, match="check_equivariant"):
+        check_equivariant(density, lambda x: x[:, ::-1].copy(), x, output_transform=lambda y: y, rng=rng)

@@ -135,3 +135,30 @@ def test_modules_of_pytorch(rng: np.random.Generator) -> None:
     with pytest.raises(RuntimeError) as caught:  # float64 data, float32 weights
         check_log_det(RealNVPLayer(), X, rng=rng, convert=torch.from_numpy)
     assert "float64 of shape (4, 4)" in caught.value.__notes__[0]
+
+
+def next_example(x: Array) -> Array:
+    return np.concatenate([x[1:], 0 * x[:1]])
+
+
+def leaking_inverse(z: Array) -> Array:
+    x = np.zeros((len(z) + 1, *z.shape[1:]))
+    for i in reversed(range(len(z))):
+        x[i] = z[i] * np.exp(-np.tanh(x[i + 1]))
+    return x[:-1]
+
+
+def test_rejects_a_dependence_on_the_next_example(rng: np.random.Generator) -> None:
+    """It leaves all others as they are if only the first example changes."""
+    forward = lambda x: x * np.exp(np.tanh(next_example(x)))
+    with pytest.raises(AssertionError, match="changing example 4 changes other outputs"):
+        check_invertible(forward, leaking_inverse, rng.normal(size=(5, 3)), rng=rng)
+
+
+def test_a_tolerance_allows_for_solvers_that_depend_on_the_batch(rng: np.random.Generator) -> None:
+    forward = lambda x: 2 * x + 1e-4 * np.sin(x.mean())
+    inverse = lambda z: z / 2
+    x = rng.normal(size=(5, 3))
+    with pytest.raises(AssertionError, match="If an adaptive solver chooses its steps for the whole batch"):
+        check_invertible(forward, inverse, x, rng=rng)
+    check_invertible(forward, inverse, x, rng=rng, tolerance=1e-3)

@@ -135,3 +135,11 @@ def test_refuses_to_accept_a_bound_that_is_too_noisy(rng: np.random.Generator) -
                 lambda x, rng, offset=offset: log_prob(x) + offset + 1e3 * rng.normal(size=len(x)), log_prob, X,
                 draws=1000, rng=rng,
             )  # fmt: skip
+
+
+def test_refuses_examples_of_probability_zero(rng: np.random.Generator) -> None:
+    """Any bound would be accepted there, and the limit of the noise would be infinite."""
+    log_prob = lambda x: np.where(x == 0, -np.inf, -x)
+    bound = lambda x, rng: np.where(x == 0, 50.0, -x - 1)
+    with pytest.raises(ValueError, match=r"x: expected examples with a finite ln p\(x\), got −∞ at example 1"):
+        check_bound(bound, log_prob, np.array([1.0, 0.0, 2.0]), rng=rng)

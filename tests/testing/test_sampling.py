@@ -123,3 +123,11 @@ def test_samplers_of_pytorch(rng: np.random.Generator) -> None:
         check_sampler(lambda n, rng: draw(n, rng, 1.2), log_prob, support, rng=rng, convert=torch.from_numpy)
     with pytest.raises(AssertionError, match="the same seed gives different samples"):
         check_sampler(lambda n, rng: torch.randint(3, (n, 1)), log_prob, support, rng=rng, convert=torch.from_numpy)
+
+
+@pytest.mark.parametrize("dtypes", [(np.float32, np.float64), (np.float64, np.float32)])
+def test_levels_are_the_same_in_another_precision(dtypes: tuple[Any, Any], rng: np.random.Generator) -> None:
+    levels = np.linspace(0, 1, 4)[:, None]
+    support = levels.astype(dtypes[0])
+    sample = lambda n, rng: rng.choice(levels[:, 0], (n, 1)).astype(dtypes[1])
+    check_sampler(sample, lambda x: np.full(len(x), -math.log(4)), support, rng=rng)

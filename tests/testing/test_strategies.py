@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_bijections_have_an_inverse_and_a_log_det(bijection: Bijection, seed: in
 
 
 def shrunk(strategy: SearchStrategy[Any], condition: Callable[[Any], bool]) -> Any:
-    return find(strategy, condition, settings=settings(database=None, max_examples=500))
+    return find(strategy, condition, settings=settings(database=None, max_examples=500), random=Random(0))
 
 
 def test_failing_examples_shrink_to_something_readable() -> None:
@@ -112,7 +113,7 @@ def test_failing_examples_shrink_to_something_readable() -> None:
     assert np.count_nonzero(flipped) == 3
     np.testing.assert_allclose(shrunk(draws.separated((4,)), lambda x: True), [-0.6, -0.2, 0.2, 0.6])
     np.testing.assert_allclose(shrunk(draws.separated((4,)), lambda x: x[0] > x[1]), [-0.2, -0.6, 0.2, 0.6])
-    assert shrunk(draws.broadcastable_shapes(), lambda s: s[0] != s[1]) == ((2,), (1,))
+    assert shrunk(draws.broadcastable_shapes(), lambda s: s[0] != s[1]) in (((2,), (1,)), ((1,), ()))
     assert shrunk(draws.taps(), lambda t: len(t) == 2) == ((0,), (1,))
     assert shrunk(draws.orders(4), lambda order: True).tolist() == [0, 1, 2, 3]
     (layer,) = shrunk(draws.bijections(), lambda b: True).bijections

@@ -96,7 +96,8 @@ class MixtureCDF(Recorded):
 
         z = F(x) (noise "uniform")   or   z = Φ⁻¹(F(x)) (noise "normal")
 
-    Both tails are computed via logit F, so normal z is finite and accurate for any x; uniform z rounds to 0 or 1. The
+    Both tails are computed via logit F, so normal z is finite and accurate for any x; uniform z rounds to 0 or 1. In
+    the tails, log_slope of normal z is a difference of two numbers of about |x|/s, and has their rounding errors. The
     inverse is computed by safeguarded Newton's method, to rounding error; its derivatives, of any order, are those of
     the implicit function. Where F is flat, as between distant modes, the inverse is ill-conditioned.
 

@@ -32,10 +32,12 @@ def solve_with_adjoint(
     `inputs` are the other tensors that f depends on, such as parameters; tensors that are not listed get no gradient.
     All parts of y must have the same dtype.
 
-    Raises: what the solver raises, here and in the backward pass; ValueError if one of the inputs is computed from
-    another; RuntimeError for second derivatives.
+    Raises: what the solver raises, here and in the backward pass; ValueError if parts of y differ in dtype, or if one
+    of the inputs is computed from another; RuntimeError for second derivatives.
     """
     require(isinstance(y, tuple | list) and len(y) > 0, "y", "a tuple of arrays or tensors", y)
+    dtypes = list(dict.fromkeys(str(array_of(part).dtype) for part in y))
+    require(len(dtypes) == 1, "y", "parts of the same dtype", " and ".join(dtypes))
     inputs = _independent(inputs)
     with no_grad():
         solution = solver(f, tuple(Tensor(array_of(part)) for part in y), t0, t1)

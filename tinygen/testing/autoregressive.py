@@ -69,13 +69,14 @@ def check_autoregressive(
         raise AssertionError(
             "check_autoregressive: f is random: seed it or disable its dropout (model.eval() in PyTorch)"
         )
-    if len(x) > 1:
+    for changed, kept in ((0, slice(1, None)), (len(x) - 1, slice(-1))) if len(x) > 1 else ():
         others = x.copy()
         for j in range(len(allowed)):
-            others[:1] = _changed_at(others, j, axes, rng)[:1]
-        if not np.array_equal(_outputs(network, others, space)[1:], y[1:]):
+            others[changed] = _changed_at(others, j, axes, rng)[changed]
+        if not np.array_equal(_outputs(network, others, space)[kept], y[kept]):
             raise AssertionError(
-                "check_autoregressive: changing example 0 changes other outputs; does f average or reorder the batch?"
+                f"check_autoregressive: changing example {changed} changes other outputs; does f average or reorder "
+                f"the batch?"
             )
     depends = np.zeros(allowed.shape, bool)
     for _ in range(draws):

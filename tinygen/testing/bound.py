@@ -64,6 +64,8 @@ def check_bound(
     at_least(2, draws=draws)
     check_input("x", x, kinds="fiub")
     exact, dtype = evaluate("check_bound", log_prob, x, convert)
+    if len(impossible := np.flatnonzero(~np.isfinite(exact))):
+        raise ValueError(f"x: expected examples with a finite ln p(x), got −∞ at example {impossible[0]}; leave it out")
     estimates, eps = _estimates(Function("check_bound", "bound", bound, ["x", "rng"], convert), x, draws, rng)
     mean, error = estimates.mean(0), estimates.std(0, ddof=1) / math.sqrt(draws)
     quantile = NormalDist().inv_cdf(1 - p_value / len(x))

@@ -82,6 +82,7 @@ class Function:
 
     def raw(self, *xs: Any) -> Any:
         """Call f with copies of the arrays among the arguments, and return its result without conversion."""
+        xs = tuple(np.asarray(x) if isinstance(x, np.generic) else x for x in xs)  # arithmetic with arrays of no axes
         copies = [x.copy() if isinstance(x, np.ndarray) else x for x in xs]
         try:
             given = [self.convert(x) if self.convert and isinstance(x, np.ndarray) else x for x in copies]
@@ -97,7 +98,13 @@ class Function:
 
     def __call__(self, *xs: Any) -> Array:
         """Return the result as one array."""
-        return self.array(self.raw(*xs))
+        result = self.raw(*xs)
+        if isinstance(result, tuple):  # NumPy would stack its parts
+            raise TypeError(
+                f"{self.checker}: the result of {self.name}: expected one array, got a tuple of {len(result)}; pass a "
+                f"function that returns the part to be checked"
+            )
+        return self.array(result)
 
     def several(self, *xs: Any) -> tuple[Array, ...]:
         """Return the results as a tuple of arrays; a function that returns one array gives a tuple of length 1."""

@@ -9,11 +9,17 @@ import numpy as np
 
 from ..autograd import Array
 from ..checks import check_rng, require
-from .calls import Convert, Function, check_input, record, resolution
+from .calls import Convert, Function, check_input, check_positive, record, resolution
 
 
 def check_conditional(
-    f: Callable[..., Any], x: Array, context: Array, *, rng: np.random.Generator, convert: Convert = None
+    f: Callable[..., Any],
+    x: Array,
+    context: Array,
+    *,
+    rng: np.random.Generator,
+    tolerance: float | None = None,
+    convert: Convert = None,
 ) -> None:
     """Check that the result for each example depends on its whole context, and not on the context of another example.
 
@@ -27,6 +33,8 @@ def check_conditional(
             array of a tuple is used.
         x: the inputs (N, …), N ≥ 2.
         context: the contexts (N, …), not all equal.
+        tolerance: of changes that are rounding errors, relative to max |f|; by default 1e-9, or 1e-5 for float32.
+            An adaptive solver, which chooses its steps for the whole batch, needs a larger one.
         convert: maps the arrays to what f takes, such as torch.from_numpy.
 
     Shapes: f(x, context) (N, …).
@@ -42,6 +50,7 @@ def check_conditional(
         AssertionError: check_conditional: the context of example 0 changes the results of other examples: 1, 2, 3. ...
     """
     check_rng(rng)
+    check_positive(tolerance=tolerance)
     check_input("x", x, least=2, kinds="fiub")
     check_input("context", context, kinds="fiub")
     require(len(context) == len(x), "context", f"{len(x)} rows, one per example of x", len(context))
@@ -50,7 +59,7 @@ def check_conditional(
     function = Function("check_conditional", "f", f, ["x", "context"], convert)
     y = _result(function, x, context)
     # Not bitwise: the results of an iterative solver may depend slightly on the rest of the batch.
-    near = 1e-9 if resolution(y) < 1e-10 else 1e-4
+    near = tolerance or max(1e-9, 80 * resolution(y))
     depends = np.zeros((len(x), len(x)), bool)  # [i, j]: result i on context j
     partners = [_different(rows, j, rng) for j in range(len(x))]
     for j, partner in enumerate(partners):
@@ -131,7 +140,7 @@ def _different(rows: Array, j: int, rng: np.random.Generator) -> int:
 
 
 def _changed(new: Array, old: Array, near: float) -> Array:
-    return np.asarray(~np.all(np.isclose(new, old, near, near), axis=1))
+    return np.asarray(~np.all(np.isclose(new, old, near, near * np.abs(old).max()), axis=1))
 
 
 def _result(f: Function, x: Array, context: Array) -> Array:

@@ -6,10 +6,11 @@ Checked by: tests/testing/test_contracts.py
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy as np
 from ..autograd import Array
 from ..bijections import Bijection
 from ..nn import Module
+from ..ode import Adaptive
 from .autoregressive import check_autoregressive
-from .calls import Convert, Function, record
+from .calls import Convert, Function, as_array, record
 from .conditional import check_conditional
 from .densities import check_normalised, enumerate_support, evaluate
 from .invertible import check_invertible
@@ -63,7 +65,7 @@ class Subject:
         if self.x is not None:
             return self.x
         if self.context is None and _is_distribution(built):
-            x = np.asarray(built.sample(4, self.rng()))
+            x = as_array(built.sample(4, self.rng()))
             return x.astype(np.float64) if x.dtype.kind == "f" else x
         shape = getattr(built, "shape", None)
         return self.rng().normal(size=(4, *shape)) if isinstance(shape, tuple) else None
@@ -81,21 +83,20 @@ def is_factory(given: Any) -> bool:
     """Return whether this is a class, or a function without required arguments or with only the argument rng."""
     if inspect.isclass(given):
         return True
-    return inspect.isfunction(given) and _parameters(given) in ([], ["rng"])
+    is_function = inspect.isroutine(given) or isinstance(given, functools.partial)
+    return is_function and _parameters(given) in ([], ["rng"])
 
 
 def check_distribution(subject: Subject, model: Any) -> None:
-    """log_prob: deterministic and takes no rng, (N,), finite, independent of the other examples, of the samples' "
-    "dtype.
-    """
-    x = model.sample(3, subject.rng()) if subject.x is None else subject.x
+    """log_prob: deterministic, (N,), finite, of the samples' dtype; it takes no rng, and examples are independent."""
+    x = as_array(model.sample(3, subject.rng())) if subject.x is None else subject.x
     if "rng" in inspect.signature(model.log_prob).parameters:
         raise AssertionError("log_prob: expected a deterministic function, got one that takes an rng")
-    values, dtype = evaluate("log_prob", model.log_prob, np.asarray(x), subject.convert)
+    values, dtype = evaluate("log_prob", model.log_prob, x, subject.convert)
     if not np.all(np.isfinite(values)):
         raise AssertionError("log_prob: expected finite numbers at samples of the model, got −∞")
-    if np.asarray(x).dtype.kind == "f" and subject.x is None and np.asarray(x).dtype != dtype:
-        raise AssertionError(f"log_prob: expected {np.asarray(x).dtype} as the samples, got {dtype}")
+    if x.dtype.kind == "f" and subject.x is None and x.dtype != dtype:
+        raise AssertionError(f"log_prob: expected {x.dtype} as the samples, got {dtype}")
     record(f"log_prob of {len(values)} samples: {values.min():.4g} … {values.max():.4g} nats")
 
 
@@ -129,6 +130,7 @@ def _log_det(subject: Subject, built: Any) -> None:
 
 
 def _conditional(subject: Subject, built: Any) -> None:
+    built = _perturbed(built, subject) if isinstance(built, Module) else built
     f = built.log_prob if _is_distribution(built) else _maps(subject, built).forward
     assert subject.context is not None
     check_conditional(f, _required_inputs(subject, built), subject.context, rng=subject.rng(), convert=subject.convert)
@@ -151,7 +153,7 @@ def _sampler(subject: Subject, built: Any) -> None:
 def _not_a_distribution(subject: Subject, built: Any) -> str:
     if not _is_distribution(built):
         return "it has no log_prob, sample and shape"
-    return "its functions need a context" if subject.context is not None else ""
+    return "its functions need a context" if subject.context is not None or _is_conditional(built) else ""
 
 
 def _not_a_map(subject: Subject, built: Any) -> str:
@@ -159,7 +161,7 @@ def _not_a_map(subject: Subject, built: Any) -> str:
         isinstance(built, tuple) or callable(getattr(_bijection(built), "forward", None)) or inspect.isfunction(built)
     ):
         return "it has no forward and inverse"
-    if subject.context is None and getattr(built, "context", 0) not in (0, None):
+    if subject.context is None and _is_conditional(built):
         return "it is conditional: pass context"
     x = subject.inputs(built)
     return (
@@ -214,6 +216,10 @@ def _is_distribution(built: Any) -> bool:
     return all(callable(getattr(built, name, None)) for name in ("log_prob", "sample")) and hasattr(built, "shape")
 
 
+def _is_conditional(built: Any) -> bool:
+    return any(getattr(built, name, None) not in (0, None) for name in ("context", "classes"))
+
+
 def _is_autoregressive(built: Any) -> bool:
     raster = isinstance(built, Module) and getattr(built, "orders", 1) == 1 and getattr(built, "classes", 0) == 0
     return raster and hasattr(built, "output") and hasattr(built, "draw") and hasattr(built, "shape")
@@ -239,8 +245,14 @@ def _required_inputs(subject: Subject, built: Any) -> Array:
 
 
 def _perturbed(module: Any, subject: Subject) -> Any:
-    """Convert to float64 and add N(0, 0.2²) to every parameter, so that no layer is initialised to zero."""
+    """Convert to float64 and add N(0, 0.2²) to every parameter, so that no layer is initialised to zero.
+
+    Adaptive solvers get tolerances close to rounding errors, as they choose their steps for the whole batch.
+    """
     rng = np.random.default_rng(subject.seed + 2)
+    for part in module.named_modules().values():
+        if isinstance(getattr(part, "solver", None), Adaptive):
+            part.solver = replace(part.solver, rtol=1e-12, atol=1e-12)
     for parameter in module.astype(np.float64).parameters():
         parameter.assign(parameter.value + 0.2 * rng.normal(size=parameter.shape))
     return module

@@ -44,7 +44,7 @@ def check_normalised(
     Args:
         log_prob: maps examples (N, …) to their log-probabilities (N,), in nats.
         support: all values of x, each once, as from `enumerate_support`.
-        tolerance: of the sum; by default 1e-12, or 1e-5 if log_prob returns float32.
+        tolerance: of the sum; by default 1e-12, or 1e-5 if log_prob returns float32, and 0.08 for float16.
         convert: maps support to what log_prob takes, such as torch.from_numpy.
 
     Raises: AssertionError with the likely fault if the sum is not 1; ValueError if `support` repeats a value.
@@ -62,7 +62,7 @@ def check_normalised(
     if len(np.unique(support.reshape(len(support), -1), axis=0)) != len(support):
         raise ValueError("support: expected each value once, got some more than once")
     values, dtype = evaluate("check_normalised", log_prob, support, convert)
-    tolerance = tolerance or (1e-5 if dtype == np.float32 else 1e-12)
+    tolerance = tolerance or (max(1e-12, 84 * float(np.finfo(dtype).eps)) if dtype.kind == "f" else 1e-12)
     total = _total(values)
     record(f"sum over {len(values)} values: 1 {total - 1:+.2g}, tolerance {tolerance:g}")
     if not abs(total - 1) <= tolerance:
@@ -108,7 +108,7 @@ def check_normalised_density(
         log_prob: maps points (N, D) to their log-densities (N,), in nats.
         low, high: two corners of the box, D = 1 or 2 numbers each.
         points: the number of points along each axis, odd.
-
+        tolerance: of the integral, and of the difference between log_prob of an example in a batch and alone.
         convert: maps the points, in float64, to what log_prob takes, such as torch.from_numpy.
 
     Raises: AssertionError if the integral is not 1, with its value for half of the points, to show its convergence.
@@ -134,7 +134,7 @@ def check_normalised_density(
     lines = [np.linspace(a, b, points) for a, b in zip(*corners, strict=True)]
     grid = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)  # (points, …, D)
     flat = grid.reshape(-1, len(lines))
-    values = np.exp(np.minimum(evaluate("check_normalised_density", log_prob, flat, convert)[0], 700))
+    values = np.exp(np.minimum(evaluate("check_normalised_density", log_prob, flat, convert, tolerance)[0], 700))
     density = values.reshape(grid.shape[:-1])
 
     def integral(step: int) -> float:
@@ -160,10 +160,12 @@ def check_normalised_density(
         )
 
 
-def evaluate(checker: str, log_prob: LogProb, x: Array, convert: Convert = None) -> tuple[Array, np.dtype[Any]]:
+def evaluate(
+    checker: str, log_prob: LogProb, x: Array, convert: Convert = None, tolerance: float | None = None
+) -> tuple[Array, np.dtype[Any]]:
     """Return log_prob(x) in float64 and its dtype, after checking its shape and values.
 
-    It must be deterministic, and must not depend on the other examples.
+    It must be deterministic, and must not depend on the other examples, beyond the tolerance of the user.
     """
     f = Function(checker, "log_prob", log_prob, ["x"], convert)
     values = f(x)
@@ -176,7 +178,7 @@ def evaluate(checker: str, log_prob: LogProb, x: Array, convert: Convert = None)
         raise AssertionError(f"{checker}: log_prob is NaN or infinite at {x[~(values < np.inf)][0].tolist()}")
     f.require_deterministic([values], x)
     # The order of a sum may depend on the size of the batch: allow 80 ε, that is 1e-5 in float32.
-    rounding = 80 * float(np.finfo(values.dtype if values.dtype.kind == "f" else float).eps)
+    rounding = max(80 * float(np.finfo(values.dtype if values.dtype.kind == "f" else float).eps), tolerance or 0.0)
     for i in {0, len(x) // 2, len(x) - 1} if len(x) > 1 else ():
         alone = f(x[i : i + 1]).reshape(-1)
         if alone.shape != (1,) or not np.isclose(alone[0], values[i], rtol=rounding, atol=rounding):

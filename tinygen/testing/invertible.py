@@ -99,7 +99,7 @@ def check_invertible(
         raise TypeError(f"inverse: expected a function, got {'None' if inverse is None else type(inverse).__name__}")
     check_positive(tolerance=tolerance)
     name, maps = "check_invertible", Maps("check_invertible", forward, inverse, x, context, rng, convert)
-    z, _ = maps.prepare()
+    z, _ = maps.prepare(tolerance)
     if tolerance is None:
         tolerance = 1e-9 if resolution(z, x) < 1e-10 else 4e-4
     between = (z + np.roll(z, 1, 0)) / 2

@@ -39,7 +39,8 @@ def check_log_det(
     Args:
         forward: called as forward(x), or forward(x, context), returns (z, log_det); or an object with this method. A
             tinygen module must be float64; randomise its parameters first.
-        x: at least two examples, two steps inside the domain, float64 or float32.
+        x: at least two examples, two steps inside the domain, float64 or float32. If the inverse is checked, forward(x)
+            must be two steps inside the range.
         context: one row for each example, not all equal.
         tolerance: relative to max(1, |log_det|); by default 1e-6, or 1e-3 for float32.
         step: h, by default 2⁻¹³, or 2⁻⁵ for float32; a map that is computed by an iterative solver needs a larger step
@@ -59,7 +60,7 @@ def check_log_det(
     """
     check_positive(tolerance=tolerance, step=step)
     name, maps = "check_log_det", Maps("check_log_det", forward, None, x, context, rng, convert)
-    z, log_det = maps.prepare()
+    z, log_det = maps.prepare(tolerance)
     if log_det is None:
         raise AssertionError(
             f"{name}: forward: expected (z, log_det), got z only; use check_invertible for the round trip"

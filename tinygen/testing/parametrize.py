@@ -43,7 +43,8 @@ def parametrize_with_checks(
         expected_failures: maps a check ("sampler") or an id ("MADE-sampler") to the reason why it fails; the tests are
             marked as strict expected failures.
 
-    Raises: ValueError if there are no subjects, or an expected failure names no check that applies.
+    Raises: ValueError if there are no subjects, if no check applies to one, or if an expected failure names no check
+        that applies.
     """
     import pytest
 
@@ -54,9 +55,11 @@ def parametrize_with_checks(
     found = []
     for subject in named:
         built = subject.build()
-        for name, check in CHECKS.items():
-            if check.excluded(subject, built):
-                continue
+        excluded = {name: check.excluded(subject, built) for name, check in CHECKS.items()}
+        if all(excluded.values()):
+            reasons_given = "; ".join(dict.fromkeys(excluded.values()))
+            raise ValueError(f"subjects: no check applies to {subject.name}: {reasons_given}")
+        for name in [name for name, reason in excluded.items() if not reason]:
             id_ = f"{subject.name}-{name}"
             key = id_ if id_ in reasons else name
             unused.discard(key)
@@ -90,9 +93,7 @@ def _subjects(
 
 
 def _name(given: Any, subject: Subject) -> str:
-    """Return the class of an object, or the common name of a pair of functions such as my_flow_forward, "
-    "my_flow_inverse.
-    """
+    """Return the class of an object, or the common name of two functions, such as my_flow_forward, my_flow_inverse."""
     built = given if isinstance(given, tuple) else subject.build()
     first = built[0] if isinstance(built, tuple) else built
     name = getattr(first, "__name__", type(first).__name__)

@@ -118,6 +118,9 @@ def _draw(sample: Function, n: int, support: Array, rng: np.random.Generator) ->
 
 def _count(samples: Array, support: Array) -> Array:
     """Return how often each value of the support was drawn."""
+    if samples.dtype.kind == support.dtype.kind == "f":  # ⅓ in float32 is not ⅓ in float64
+        narrow = min(samples.dtype, support.dtype, key=lambda dtype: dtype.itemsize)
+        samples, support = samples.astype(narrow), support.astype(narrow)
     both = np.concatenate([support, samples]).reshape(len(support) + len(samples), -1)
     _, which = np.unique(both, axis=0, return_inverse=True)
     which = which.reshape(-1)
