@@ -120,3 +120,17 @@ def test_runs_as_a_module(path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "tinygen", "info", str(path)], capture_output=True, text=True)
     assert done.stdout.startswith("MADE\n")
     assert done.stderr == ""
+
+
+def test_no_picture_of_no_samples_and_no_file_in_a_missing_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(tmp_path / "maf.npz")
+    tinygen.save(MAF(2, np.random.default_rng(0), hidden=(4,)), model)
+    for out, n, message in (
+        ("x.png", "0", "--n: expected at least 1 sample for a picture, got 0"),
+        ("nodir/x.npy", "3", "--out: expected a file in a folder that exists, got"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["sample", model, "--n", n, "--out", str(tmp_path / out)])
+        assert message in capsys.readouterr().err

@@ -184,3 +184,12 @@ def test_subclass_with_the_name_of_a_registered_class_is_not_registered() -> Non
 def test_damaged_descriptions_are_rejected(description: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(description)
+
+
+def test_objects_shared_with_a_partial_function_are_shared_again() -> None:
+    a: Any = Linear(2, 3, np.random.default_rng(0))
+    b: Any = Linear(3, 2, np.random.default_rng(0))
+    function, shared = build(describe([functools.partial(a, b, key=b), a]))
+    assert function.func is shared
+    assert function.args[0] is function.keywords["key"]
+    assert (function.func.w.shape, function.args[0].w.shape) == ((2, 3), (3, 2))

@@ -81,12 +81,14 @@ def sample(file: str, n: int, seed: int, label: int | None, temperature: float |
         expected = f"a model whose samples have a temperature ({others})"
         require(has_temperature(type(model)), "--temperature", expected, type(model).__name__)
         options["temperature"] = temperature
+    require(Path(out).parent.is_dir(), "--out", "a file in a folder that exists", out)
     x = model.sample(n, rng, **options)
     if Path(out).suffix == ".npy":
         content = io.BytesIO()
         np.save(content, x)
         write_atomically(out, content.getvalue())
     else:
+        require(n > 0, "--n", "at least 1 sample for a picture", n)
         plot.save(picture(x, getattr(getattr(model, "output", model), "levels", None)), out)
     print(f"{n} samples of shape {x.shape[1:]} in {out}", file=sys.stderr)
 

@@ -190,7 +190,7 @@ def _build(description: Any, path: str, made: list[Any]) -> Any:
         case {"generator": None}:
             return np.random.default_rng(0)
         case {"partial": function, "args": list(args), "keywords": keywords}:
-            function, args, keywords = (_build(part, path, made) for part in (function, args, keywords))
+            args, keywords, function = (_build(part, path, made) for part in (args, keywords, function))
             return functools.partial(function, *args, **keywords)
         case {"function": str(name)}:
             return _registered(name, path, inspect.isfunction)

@@ -6,12 +6,17 @@
 Checked by: tests/test_saving.py
 """
 
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from . import bijections, distributions, models, ode  # noqa: F401  (registers their classes)
+from .arguments import explained
+from .autograd import Parameter
 from .checks import require
 from .nn import Module
-from .nn.module import check_fit
+from .nn.module import State
 from .nn.networks import couplings, images  # noqa: F401
 from .recorded import build, describe
 from .training.checkpoint import (
@@ -20,18 +25,22 @@ from .training.checkpoint import (
     check_attributes,
     final_state,
     read_checkpoint,
+    restore,
     save_checkpoint,
+    without_numbers,
 )
 from .version import __version__
 
 
+@explained
 def save(model: Module, path: str | Path) -> None:
     """Save a model so that `load` returns one with the same class, arguments and bits. Nothing is pickled.
 
     All its parts must be of tinygen, or registered with `tinygen.register`: classes, and functions such as activations.
+    Numbers and bools in attributes of modules are saved, too.
 
-    Raises: ValueError, without writing a file, if a part is not registered, if parts or attributes were changed after
-    the construction, or if a parameter is NaN.
+    Raises: ValueError, without writing a file, if a part is not registered, if parts or other attributes were changed
+    after the construction, if a parameter is NaN, or if a module in a functools.partial is nowhere else.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -50,8 +59,16 @@ def save(model: Module, path: str | Path) -> None:
     except ValueError as error:
         raise ValueError(f"save: {error}") from error
     # Only what the arguments determine and the state contains is saved: the rest must be equal in a new model.
-    check_fit(type(model).__name__, twin.state(), model.state())
-    expected, got = attributes(twin), attributes(model)
+    _check_partials(model)
+    try:
+        _load(twin, model.state())
+    except ValueError as error:
+        raise ValueError(f"save: {error}") from error
+    expected, got = without_numbers(model, attributes(twin), attributes(model))
+    before, after = _entries(twin), _entries(model)
+    shared = before.keys() & after.keys()  # new entries may be those of a cache
+    expected |= {name: before[name] for name in shared}
+    got |= {name: after[name] for name in shared}
     for name in expected.keys() | got.keys():
         here, there = (found.get(name, "no such attribute") for found in (expected, got))
         hint = "pass it to the constructor, or begin its name with _ if it changes during use"
@@ -59,6 +76,40 @@ def save(model: Module, path: str | Path) -> None:
     save_checkpoint(path, model)
 
 
+def _check_partials(model: Module) -> None:
+    """Raise ValueError if a partial function has a module or parameter that `state` does not find."""
+    modules = {"": model, **model.named_modules()}
+    known = {id(part) for part in (*modules.values(), *model.parameters())}
+    for path, module in modules.items():
+        for name, value in vars(module).items():
+            if isinstance(value, partial):
+                for part in (value.func, *value.args, *value.keywords.values()):
+                    found = isinstance(part, Module | Parameter) and id(part) not in known
+                    wanted = "a functools.partial whose modules are attributes, too"
+                    require(not found, "save: " + f"{path}.{name}".removeprefix("."), wanted, type(part).__name__)
+
+
+def _entries(model: Module) -> dict[str, str]:
+    """Return the numbers and strings in dicts among the attributes as text, by path."""
+    return {
+        f"{path}.{name}[{key!r}]".removeprefix("."): repr(entry)
+        for path, module in {"": model, **model.named_modules()}.items()
+        for name, value in vars(module).items()
+        if isinstance(value, dict) and not name.startswith("_")
+        for key, entry in value.items()
+        if isinstance(entry, bool | int | float | str | np.generic)
+    }
+
+
+def _load(model: Module, state: State) -> None:
+    """Load a state in its own dtypes. Raises ValueError if it does not fit."""
+    for name, parameter in model.named_parameters().items():
+        if name in state and state[name].dtype.kind == "f":
+            parameter.assign(parameter.value, state[name].dtype)
+    model.load(state)
+
+
+@explained
 def load(path: str | Path) -> Module:
     """Return the model in a file of `save`, or of `fit(checkpoint=…)`: then with the parameters that `fit` ends with.
 
@@ -76,11 +127,9 @@ def load(path: str | Path) -> Module:
     try:
         model = build(header["model"])
         require(isinstance(model, Module), "model", "a Module", type(model).__name__)
-        for name, parameter in model.named_parameters().items():
-            if name in state and state[name].dtype.kind == "f":
-                parameter.assign(parameter.value, state[name].dtype)
-        model.load(state)
-        check_attributes(model, header, numbers=True)
+        _load(model, state)
+        check_attributes(model, header)
+        restore(model, state, header)
     except ValueError as error:
         versions = "" if header["version"] == __version__ else f" (written by tinygen {header['version']})"
         raise CheckpointError(f"{path}{versions}: {error}") from error

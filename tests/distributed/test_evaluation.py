@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen import nn
+from tinygen.autograd import Tensor
 from tinygen.distributed import mean_log_prob, sample
 from tinygen.models import MADE
 
@@ -136,3 +137,17 @@ def test_arguments_that_differ_between_ranks_are_an_error(differ: Any, message: 
 
 def sample_on(n: int = 4, rng: Any = None, labels: Any = LABELS, model: Any = MODEL) -> Any:
     return lambda comm: sample(model, n, rng or np.random.default_rng(0), labels, comm=comm)
+
+
+@pytest.mark.parametrize("labels", [list(range(4)), tuple(range(4)), Tensor(np.arange(4.0))])
+def test_options_with_rows_must_be_arrays(labels: Any) -> None:
+    """Every batch would get the first rows."""
+
+    class Labels:
+        def sample(self, n: int, rng: np.random.Generator, labels: Any = None) -> Any:
+            return np.asarray(labels)[:n]
+
+    with pytest.raises(ValueError, match=f"labels: expected a NumPy array, got {type(labels).__name__}"):
+        sample(Labels(), 4, np.random.default_rng(0), batch_size=2, labels=labels)
+    drawn = sample(Labels(), 4, np.random.default_rng(0), batch_size=2, labels=np.arange(4))
+    assert drawn.tolist() == [0, 1, 2, 3]

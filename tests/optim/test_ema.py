@@ -86,3 +86,12 @@ def test_load_rejects_what_is_not_finite_and_changes_nothing(value: float, messa
     with pytest.raises(ValueError, match=rf"EMA\.0: expected .*{message}"):
         ema.load({"0": np.array([value])})
     assert ema.averages[0].tolist() == [1]
+
+
+def test_rejects_float16() -> None:
+    p = Parameter(np.ones(2))
+    ema = EMA([p], 0.999)
+    p.assign(p.value, np.float16)
+    for use in (ema.update, lambda: EMA([p], 0.999)):
+        with pytest.raises(TypeError, match=r"EMA parameters\[0\]: expected float32 or float64, got float16"):
+            use()

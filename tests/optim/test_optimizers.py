@@ -407,3 +407,16 @@ def test_settings_of_equal_value_have_the_same_text(one: Any, other: Any) -> Non
     """`fit` compares the text when it resumes."""
     parameters = [Parameter(np.ones(2))]
     assert repr(one(parameters)) == repr(other(parameters))
+
+
+def test_eps_must_not_round_to_zero_in_the_dtype_of_the_parameters() -> None:
+    """Otherwise the step of a gradient of 0 is 0 / 0."""
+    for dtype in (np.float32, np.float64):
+        p = Parameter([1.0, 2.0], dtype)
+        adam = Adam([p], eps=1e-50)
+        if dtype == np.float32:
+            with pytest.raises(ValueError, match="eps: expected a number above 0 in float32, got 1e-50"):
+                adam.step([np.array([0.0, 1.0])])
+        else:
+            adam.step([np.array([0.0, 1.0])])
+        assert np.all(np.isfinite(p.value))

@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -46,3 +47,22 @@ def test_infinite_results_are_not_the_best() -> None:
     rows = [Record(i, 0.0, 0.0, valid) for i, valid in enumerate((1.0, -math.inf, 0.5, 0.1, math.inf, math.nan))]
     assert History("nats", rows).best is rows[3]
     assert History("nats", [rows[1], rows[4], rows[5]]).best is None
+
+
+def test_each_line_is_standard_json_and_another_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History("nats", [Record(1, 0.5, math.nan, math.inf, (None, 1.0))])
+    history.save(path)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    row = json.loads(path.read_text(), parse_constant=refuse)
+    assert (row["loss"], row["valid"], row["losses"]) == ("nan", "inf", [None, 1.0])
+    (record,) = History.load(path).records
+    assert math.isnan(record.loss)
+    assert record.valid == math.inf
+    for content in (b'{"a": 1}\n', b"\xff\xfe", b"[1]"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"history\.jsonl: expected a file of History\.save"):
+            History.load(path)

@@ -21,7 +21,7 @@ from helpers.training_runs import BATCH, EXAMPLES, STEPS, TrainingRun, data, mak
 from tinygen import get_num_threads, set_num_threads
 from tinygen.autograd import Array, Tensor
 from tinygen.models import GatedPixelCNN
-from tinygen.nn import Linear
+from tinygen.nn import Linear, Module
 from tinygen.optim import EMA, SGD, Adam, cosine
 from tinygen.training import CheckpointError, fit, load_checkpoint, save_checkpoint
 from tinygen.training.checkpoint import read_checkpoint, write_checkpoint
@@ -429,3 +429,72 @@ def test_averages_are_updated_after_resuming_without_validation(tmp_path: Path) 
     (tmp_path / "b").mkdir()
     train(tmp_path / "a", 3, epochs=1, validate=None)
     assert same(train(tmp_path / "a", 3, validate=None), train(tmp_path / "b", 3, validate=None))
+
+
+class Centred(Module):
+    """A module that is initialised by its first minibatch, and counts its calls."""
+
+    def __init__(self) -> None:
+        self.layer = Linear(2, 1, np.random.default_rng(0))
+        self.shift, self.ready, self.calls = np.zeros(2, np.float32), False, 0
+
+    def loss(self, x: Array, *, rng: np.random.Generator) -> Tensor:
+        self.calls += 1
+        if not self.ready:
+            self.shift, self.ready = x.mean(0), True
+        return ((self.layer(x - self.shift) - x[:, :1]) ** 2).mean() / self.calls
+
+
+def test_numbers_that_a_module_changes_are_restored(tmp_path: Path) -> None:
+    def run(steps: int, module: Centred, path: Path) -> Centred:
+        x = np.random.default_rng(1).normal(3, 1, (10, 2)).astype(np.float32)
+        fit(
+            module.loss, module, x, optimizer=SGD(module.parameters(), 0.05), batch_size=3, steps=steps,
+            rng=np.random.default_rng(2), checkpoint=path, every=2, progress=False,
+        )  # fmt: skip
+        return module
+
+    whole, other = run(13, Centred(), tmp_path / "whole.npz"), tmp_path / "parts.npz"
+    run(7, Centred(), other)
+    parts = run(13, Centred(), other)
+    loaded = Centred()
+    load_checkpoint(other, loaded)
+    for module in (parts, loaded):
+        assert (module.ready, module.calls) == (True, 13) == (whole.ready, whole.calls)
+        assert all(np.array_equal(value, whole.state()[name]) for name, value in module.state().items())
+
+
+def test_ctrl_c_in_validation_does_not_count_the_draws_of_callbacks_twice(tmp_path: Path) -> None:
+    def run(steps: int, folder: Path, interrupted_at: int) -> TrainingRun:
+        folder.mkdir(exist_ok=True)
+        run, calls = make_run(), iter(range(1, 100))
+
+        def validate() -> float:
+            if next(calls) == interrupted_at:
+                signal.raise_signal(signal.SIGINT)
+            return 0.0
+
+        train(
+            folder, 3, run=run, epochs=steps, validate=validate,
+            on_record=lambda event: run.rng.normal() > 1e9,
+        )  # fmt: skip
+        return run
+
+    with pytest.raises(KeyboardInterrupt):
+        run(3, tmp_path / "parts", 2)
+    assert same(run(3, tmp_path / "parts", 0), run(3, tmp_path / "whole", 0))
+
+
+def test_a_schedule_may_end_with_the_run(tmp_path: Path) -> None:
+    def run(steps: int, rates: list[float]) -> None:
+        layer = Linear(2, 1, np.random.default_rng(0))
+        fit(
+            lambda x, rng: (layer(x) ** 2).mean(), layer, np.ones((4, 2), np.float32), batch_size=4, steps=steps,
+            optimizer=SGD(layer.parameters(), lambda step: rates[step]), rng=np.random.default_rng(0),
+            checkpoint=tmp_path / "run.npz", progress=False,
+        )  # fmt: skip
+
+    run(5, [0.1] * 5)
+    run(20, [0.1] * 20)
+    with pytest.raises(CheckpointError, match="lr is"):
+        run(30, [0.2] * 30)

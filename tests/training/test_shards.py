@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygen import nn, value_and_grad
-from tinygen.autograd import Array, Tensor, tanh
+from tinygen.autograd import Array, Parameter, Tensor, exp, tanh
+from tinygen.bijections import Affine, Bijection, Chain, Flow
+from tinygen.distributions import StandardNormal
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 from tinygen.models import MADE
 from tinygen.optim import Adam
 from tinygen.training import fit
 from tinygen.training import run as run_module
-from tinygen.training.shards import choose_shards, sharded
+from tinygen.training.shards import choose_shards, is_mean_over_examples, sharded
 
 
 class Net(nn.Module):
@@ -159,3 +161,18 @@ def test_resumed_run_keeps_the_chosen_shards(monkeypatch: pytest.MonkeyPatch, tm
     fit_made(None, steps=3, checkpoint=tmp_path / "run.npz")
     monkeypatch.setattr(run_module, "choose_shards", lambda loss: 4)  # as if the number of threads had changed
     assert all(map(np.array_equal, fit_made(None, steps=6, checkpoint=tmp_path / "run.npz"), expected))
+
+
+class BatchNorm(Bijection):
+    """Statistics of the batch, by which examples affect each other."""
+
+    def __init__(self) -> None:
+        self.s = Parameter(np.zeros(1))
+
+    def forward(self, x: Any, context: Any = None) -> tuple[Tensor, Tensor]:
+        return (x - x.mean(0)) * exp(self.s), self.s.sum() + 0 * x.sum(1)
+
+
+def test_parts_of_other_classes_are_not_known_to_be_means() -> None:
+    assert is_mean_over_examples(Flow(Affine(1), StandardNormal((1,))).loss)
+    assert not is_mean_over_examples(Flow(Chain(Affine(1), BatchNorm()), StandardNormal((1,))).loss)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import explained
-from ..autograd import Array, no_grad
+from ..autograd import Array, Tensor, no_grad
 from ..autograd.tensor import value_of
 from ..checks import at_least, check_array, require
 from ..nn import Module
@@ -118,6 +118,8 @@ def _map_batches(
     """Return function(rows, generator) of each of the batches of range(n), computed on the ranks of `comm`."""
     at_least(1, n=n, batch_size=batch_size)
     arrays = arrays | {name: (value,) for name, value in options.items() if isinstance(value, np.ndarray)}
+    for name, value in options.items():  # each batch would get the first rows
+        require(not isinstance(value, list | tuple | Tensor), name, "a NumPy array", type(value).__name__)
     scalars = {name: value for name, value in options.items() if isinstance(value, int | float | str)}
     for name, each in arrays.items():
         for array in each:

@@ -6,6 +6,8 @@ Checked by: tests/optim/test_ema.py
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
+
 from ..arguments import checked, explained
 from ..autograd import Array, Parameter
 from ..autograd.parameter import adopt
@@ -39,6 +41,7 @@ class EMA:
         self.parameters = distinct_parameters("EMA", parameters)
         self.decay = float(decay)
         self.averages = [p.value.copy() for p in self.parameters]
+        self._match_dtypes()
 
     def update(self) -> None:
         """Update the averages with the current values of the parameters; call it after every step."""
@@ -78,5 +81,11 @@ class EMA:
         return matching_state("EMA", self.state(), state)
 
     def _match_dtypes(self) -> None:
-        """Convert the averages to the dtypes of the parameters, which `Module.astype` may have changed."""
+        """Convert the averages to the dtypes of the parameters, which `Module.astype` may have changed.
+
+        Raises: TypeError if a parameter is float16, in which small changes of an average are lost.
+        """
+        for i, parameter in enumerate(self.parameters):
+            if parameter.value.dtype == np.float16:
+                raise TypeError(f"EMA parameters[{i}]: expected float32 or float64, got float16")
         self.averages = matching_dtypes("EMA", self.averages, self.parameters)

@@ -217,6 +217,8 @@ class Adam(Optimizer):
     def _norm(self, index: int, g: Array) -> float:
         if g.dtype not in _OVERFLOW:
             raise TypeError(f"{type(self).__name__} parameters[{index}]: expected float32 or float64, got {g.dtype}")
+        eps = self.settings["eps"]
+        require(g.dtype.type(eps) > 0, "eps", f"a number above 0 in {g.dtype}", eps)  # else 0 / 0 where g = 0
         norm = super()._norm(index, g)
         # The norm bounds every entry, so most gradients need no second pass.
         if norm >= _OVERFLOW[g.dtype] and np.abs(g).max() >= _OVERFLOW[g.dtype]:

@@ -7,7 +7,7 @@ example flows with different masks, so a checkpoint is loaded only into a module
 Checked by: tests/training/test_checkpoint.py
 """
 
-import copy
+import ast
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import explained
 from ..autograd import Array, Tensor
 from ..checks import require
 from ..files import read_npz, write_atomically
@@ -32,8 +33,9 @@ class CheckpointError(ValueError):
     """The file is not a complete checkpoint, or is that of a different module or configuration."""
 
 
+@explained
 def save_checkpoint(path: str | Path, module: Module) -> None:
-    """Save the parameters and constants of a module. An existing file is replaced atomically.
+    """Save the parameters, constants and numbers of a module. An existing file is replaced atomically.
 
     Raises: ValueError if a parameter or constant is NaN.
 
@@ -52,6 +54,7 @@ def save_checkpoint(path: str | Path, module: Module) -> None:
     write_checkpoint(path, {"module": state}, {"model": describe(module), "attributes": attributes(module)})
 
 
+@explained
 def load_checkpoint(path: str | Path, module: Module) -> None:
     """Restore a module from a file written by save_checkpoint or `fit`; from `fit`, the parameters that it ends with.
 
@@ -65,9 +68,22 @@ def load_checkpoint(path: str | Path, module: Module) -> None:
     state = final_state(path, groups, header)
     try:
         check_settings(module, header)
-        module.load(state)
+        restore(module, state, header)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def restore(module: Module, state: State, header: Mapping[str, Any]) -> None:
+    """Load a state, and set the numbers, bools and None that the module's attributes had when the header was written.
+
+    They may be counters, or say whether a layer is initialised. The attributes must have been checked.
+    """
+    module.load(state)
+    modules, here = {"": module, **module.named_modules()}, attributes(module)
+    for path, text in header.get("attributes", {}).items():
+        owner, _, name = path.rpartition(".")
+        if owner in modules and _is_number(text) and not is_same_setting(here.get(path), text):
+            vars(modules[owner])[name] = _number(text)
 
 
 def final_state(path: str | Path, groups: Mapping[str, State], header: Mapping[str, Any]) -> State:
@@ -128,37 +144,51 @@ def _attributes(prefix: str, owner: Recorded) -> Iterator[tuple[str, str]]:
     """Yield the attributes of a module, or of another recorded object such as a mask, with their paths."""
     for name, value in vars(owner).items():
         if not name.startswith("_") and not isinstance(getattr(type(owner), name, None), cached_property):
-            yield from _texts(prefix + name, value)
+            yield from _texts(prefix + name, value, isinstance(owner, Module))
 
 
-def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
+def _texts(path: str, value: Any, in_module: bool) -> Iterator[tuple[str, str]]:
     """Yield the texts of a value, and of what it contains, except for what `state` or `named_modules` contain."""
     parts = Module, Tensor, np.ndarray, list, dict
-    if not any(isinstance(item, parts) for item in (value, *(value if isinstance(value, tuple) else ()))):
+    array = value.value if isinstance(value, Tensor) else value
+    if isinstance(array, np.ndarray):
+        if array.dtype.kind != "O" and not (in_module and array.dtype.kind in "fiub"):
+            yield path, fingerprint(array)
+    elif not any(isinstance(item, parts) for item in (value, *(value if isinstance(value, tuple) else ()))):
         yield from settings(describe(value), path).items()
     if isinstance(value, Recorded) and not isinstance(value, Module):
         yield from _attributes(f"{path}.", value)
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
-            yield from _texts(f"{path}.{i}", item)
+            yield from _texts(f"{path}.{i}", item, in_module)
 
 
-def check_attributes(module: Module, header: Mapping[str, Any], numbers: bool = False) -> None:
-    """Raise ValueError unless the module has the attributes in the header; earlier versions did not write them.
-
-    Without `numbers`, those of modules are not compared: they may be counters, or say whether a layer is initialised.
-    """
+def check_attributes(module: Module, header: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the module has the attributes in the header; earlier versions did not write them."""
     here = attributes(module)
-    there = copy.copy(header.get("attributes", here))
+    there = header.get("attributes", here)
     require(isinstance(there, dict), "attributes", "a dict", repr(there))
-    if not numbers:
-        modules = {"", *module.named_modules()}
-        for name in here.keys() | there.keys():
-            both = here.get(name, "None"), there.get(name, "None")
-            if name.rpartition(".")[0] in modules and all(map(_is_number, both)):
-                here.pop(name, None)
-                there.pop(name, None)
+    here, there = without_numbers(module, here, there)
     _compare("attributes", here, there, header["version"])
+
+
+def without_numbers(module: Module, *found: dict[str, str]) -> list[dict[str, str]]:
+    """Return the attributes without those of modules that are numbers, bools or None, which `restore` sets."""
+    modules = {"", *module.named_modules()}
+    kept = [
+        name
+        for name in {name for each in found for name in each}
+        if name.rpartition(".")[0] not in modules or not all(_is_number(each.get(name, "None")) for each in found)
+    ]
+    return [{name: each[name] for name in kept if name in each} for each in found]
+
+
+def _number(text: str) -> float | bool | None:
+    """Return the value of a text for which `_is_number` is true."""
+    try:
+        return ast.literal_eval(text)  # type: ignore[no-any-return]
+    except ValueError:
+        return float(text)  # nan, inf
 
 
 def _is_number(text: Any) -> bool:

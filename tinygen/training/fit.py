@@ -93,8 +93,8 @@ def fit(
     this.
 
     Raises: ValueError if an argument is invalid; CheckpointError if the checkpoint is damaged or has a different
-    configuration; NonFiniteError if a loss or gradient is NaN or infinite (no parameter is updated with it), or at the
-    end if no validation result was finite (the module keeps the last parameters).
+    configuration; NonFiniteError if a loss or gradient is NaN or infinite (no parameter is updated with it), if a
+    parameter is at a record, or at the end if no validation result was finite (the module keeps the last parameters).
 
     Example:
         >>> from tinygen.nn import Linear
@@ -127,7 +127,7 @@ def fit(
                 if watch():
                     break
         if interrupted():  # Interrupted follows at the end of the block; the best parameters are not restored
-            _save(run, checkpoint, None)
+            _save(run, None if run.is_recorded() else checkpoint, None)  # callbacks may have used rng since the record
         else:
             _end(run, total, validate, checkpoint, show, watch)
     _save(run, None, history)

@@ -62,13 +62,33 @@ class History:
         return f"step {record.step}/{steps}: {record.loss:.4g}{valid} {self.unit}"
 
     def save(self, path: str | Path) -> None:
-        """Write one line of JSON per record. The file is replaced atomically."""
-        lines = [json.dumps({**record.to_json(), "unit": self.unit}) + "\n" for record in self.records]
+        """Write one line of JSON per record. The file is replaced atomically.
+
+        JSON has no numbers that are not finite: they are the strings "nan", "inf" and "-inf".
+        """
+        rows = [{**record.to_json(), "unit": self.unit} for record in self.records]
+        lines = [json.dumps({name: _to_json(value) for name, value in row.items()}) + "\n" for row in rows]
         write_atomically(path, "".join(lines).encode())
 
     @classmethod
     def load(cls, path: str | Path) -> History:
-        """Read a file written by `save`."""
-        rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
-        units = [row.pop("unit") for row in rows]
-        return cls(units[0] if units else "", [Record.from_json(row) for row in rows])
+        """Read a file written by `save`. Raises ValueError for another file."""
+        try:
+            rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+            units = [row.pop("unit") for row in rows]
+            records = [Record.from_json({name: _from_json(value) for name, value in row.items()}) for row in rows]
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: expected a file of History.save ({type(error).__name__}: {error})") from error
+        return cls(units[0] if units else "", records)
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from_json(item) for item in value]
+    return float(value) if isinstance(value, str) else value

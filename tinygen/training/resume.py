@@ -18,6 +18,7 @@ import numpy as np
 
 from ..checks import require
 from ..nn.module import State
+from ..optim import Optimizer
 from ..recorded import describe, fingerprint, is_same_setting
 from ..version import __version__
 from .checkpoint import (
@@ -26,6 +27,7 @@ from .checkpoint import (
     check_group,
     check_settings,
     read_checkpoint,
+    restore,
     to_json,
     write_checkpoint,
 )
@@ -76,7 +78,7 @@ def load_run(run: Run, path: str | Path, total: int, every: int) -> None:
         position, end = _position(run, header, groups, "best_before_end"), None
         if header.get("end") is not None:
             end = _position(run, header["end"], groups, "best")
-        run.module.load(groups["module"])  # checks everything before it changes anything
+        restore(run.module, groups["module"], header)  # checks everything before it changes anything
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     for player, optimizer in enumerate(run.optimizers):
@@ -161,6 +163,7 @@ def _check_configuration(run: Run, header: dict[str, Any]) -> int | None:
     here, there = json.loads(to_json(configuration(run))), header["configuration"]
     new = here.pop("loss")
     old = there.get("loss", new)  # checkpoints of earlier versions do not have it
+    here["lr"] = [_where_known(*pair) for pair in zip(here["lr"], there["lr"], strict=True)]
     shards: int | None = there.get("shards")
     require(shards is None or (type(shards) is int and shards >= 1), "shards", "an integer of at least 1", repr(shards))
     if run.shards is None:  # keep the number in the checkpoint, which may come from a run with more threads
@@ -192,7 +195,7 @@ def configuration(run: Run) -> dict[str, Any]:
         "trained": [[names[id(p)] for p in optimizer.parameters] for optimizer in run.optimizers],
         "optimizer": [repr(optimizer) for optimizer in run.optimizers],
         # A schedule is a function, so it is compared by its values at a few steps.
-        "lr": [[float(o.lr(step)) for step in (0, 1, 10, 100, 1_000, 10_000, 100_000)] for o in run.optimizers],
+        "lr": [[_lr(o, step) for step in (0, 1, 10, 100, 1_000, 10_000, 100_000)] for o in run.optimizers],
         "turns": run.turns,
         "batch_size": run.batch_size,
         "clip": run.clip,
@@ -202,3 +205,16 @@ def configuration(run: Run) -> dict[str, Any]:
         "seed": [getattr(seed, "entropy", None), getattr(seed, "spawn_key", None)],
         "data": [fingerprint(array) for array in run.arrays],
     }
+
+
+def _lr(optimizer: Optimizer, step: int) -> float | None:
+    """Return the learning rate, or None if the schedule has none at this step, such as a list of those of a run."""
+    try:
+        return float(optimizer.lr(step))
+    except Exception:
+        return None
+
+
+def _where_known(here: list[float | None], there: list[float | None]) -> list[float | None]:
+    """Return the learning rates of this run, with those of the checkpoint at steps for which one of them has none."""
+    return [theirs if None in (ours, theirs) else ours for ours, theirs in zip(here, there, strict=True)]

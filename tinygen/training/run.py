@@ -175,8 +175,18 @@ class Run:
         epoch, cause = self.step // self.steps_per_epoch, next(causes, otherwise)
         return NonFiniteError(f"step {self.step} (epoch {epoch}): the loss is {loss.item()}; {cause}")
 
+    def _check_parameters(self) -> None:
+        """Raise NonFiniteError if a trained parameter is NaN or infinite: no later loss may show it."""
+        trained = {id(parameter) for optimizer in self.optimizers for parameter in optimizer.parameters}
+        for name, parameter in self.module.named_parameters().items():
+            bad = np.count_nonzero(~np.isfinite(parameter.value)) if id(parameter) in trained else 0
+            if bad:
+                found = f"{bad} of {parameter.size} entries of parameter {name} are NaN or infinite"
+                raise NonFiniteError(f"after step {self.step}: {found}; is the learning rate too large?")
+
     def record(self, validate: Callable[[], float] | None) -> None:
         """Append a record to the history, and keep the parameters if their validation result is the best so far."""
+        self._check_parameters()
         self.ranks.check_equal(self.fingerprints, f"after step {self.step}")
         loss, losses = self.mean_loss, self.mean_losses
         self._clear_sums()
@@ -200,13 +210,17 @@ class Run:
         result, generator.state = self.ranks.call_on_root(lambda: (function(), generator.state))
         return result
 
+    def is_recorded(self) -> bool:
+        """Return whether the last record is that of this step."""
+        return bool(self.history.records) and self.history.records[-1].step == self.step
+
     def record_end(self, validate: Callable[[], float] | None) -> bool:
         """Append a record after the last step, unless there is one. Return whether there was none.
 
         A longer run would not have this record: neither start a new mean of the loss nor validate here. Therefore the
         position before it is kept, from which a longer run continues.
         """
-        is_new = not self.history.records or self.history.records[-1].step != self.step
+        is_new = not self.is_recorded()
         if is_new:
             self.before_end = self.position()
             self.record(validate)

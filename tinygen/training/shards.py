@@ -18,6 +18,7 @@ from ..autograd import Array, Tensor
 from ..checks import at_least, require
 from ..distributed.ranks import Ranks
 from ..kernels.runtime.pool import get_num_threads, parallel_for
+from ..nn import Module
 
 Derivative = Callable[..., tuple[Tensor, Any]]
 
@@ -89,6 +90,10 @@ def choose_shards(loss: Tensor) -> int:
 
 
 def is_mean_over_examples(loss: Callable[..., Tensor]) -> bool:
-    """Return whether a loss is known to be a mean of one term per example: the `loss` of a tinygen model is."""
+    """Return whether a loss is known to be a mean of one term per example: the `loss` of a tinygen model is.
+
+    A part of another class may use statistics of the batch.
+    """
     model, method = getattr(loss, "__self__", None), getattr(loss, "__func__", None)
-    return all(getattr(part, "__module__", "").startswith("tinygen.") for part in (type(model), method))
+    parts = model.named_modules().values() if isinstance(model, Module) else ()
+    return all(getattr(part, "__module__", "").startswith("tinygen.") for part in (method, *map(type, (model, *parts))))
