@@ -86,7 +86,7 @@ MODELS: dict[str, Callable[[Rng], Any]] = {
 
 def randomise(model: Module, rng: Rng, dtype: Any) -> None:
     for parameter in model.astype(dtype).parameters():
-        parameter.assign(parameter.value + 0.02 * rng.normal(size=parameter.shape))
+        parameter.assign(0.5 * parameter.value + 0.1 * rng.normal(size=parameter.shape))
 
 
 def check_same(one: Module, other: Module) -> None:
