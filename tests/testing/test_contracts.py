@@ -261,10 +261,9 @@ def test_partial_functions_and_methods_are_factories() -> None:
         assert isinstance(built, MADE)
 
 
-@pytest.mark.parametrize("context", [0, 3])
+@pytest.mark.parametrize("context", [0, 1])
 def test_flows_with_an_adaptive_solver_are_accepted(context: int) -> None:
-    rng = np.random.default_rng(0)
-    given = rng.normal(size=(4, context)) if context else None
+    given = np.random.default_rng(0).normal(size=(4, context)) if context else None
     subject = Subject("FFJORD", lambda rng: FFJORD(2, rng, hidden=4, context=context), context=given)
     names = [name for name, check in CHECKS.items() if not check.excluded(subject, subject.build())]
     assert names == (

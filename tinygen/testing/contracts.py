@@ -252,7 +252,7 @@ def _perturbed(module: Any, subject: Subject) -> Any:
     rng = np.random.default_rng(subject.seed + 2)
     for part in module.named_modules().values():
         if isinstance(getattr(part, "solver", None), Adaptive):
-            part.solver = replace(part.solver, rtol=1e-12, atol=1e-12)
+            part.solver = replace(part.solver, rtol=1e-11, atol=1e-11)
     for parameter in module.astype(np.float64).parameters():
         parameter.assign(parameter.value + 0.2 * rng.normal(size=parameter.shape))
     return module

@@ -307,6 +307,7 @@ def test_close_waits_for_the_workers_whatever_a_signal_handler_raises(
             raise exception
         return close(words, spins)
 
+    run_parts(_count, 3, 1, np.zeros(3, np.int64), np.zeros(3, np.int64))  # starts the workers, which also calls it
     monkeypatch.setattr(team, "close", interrupted)
     visits = np.zeros(3, np.int64)
     with pytest.raises(exception):
