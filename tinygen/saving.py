@@ -114,8 +114,8 @@ def load(path: str | Path) -> Module:
     """Return the model in a file of `save`, or of `fit(checkpoint=…)`: then with the parameters that `fit` ends with.
 
     Raises: FileNotFoundError if the file does not exist; CheckpointError if it is damaged or not a checkpoint, was
-    written by a newer version, has an unknown class or function, or if attributes of the model were changed after its
-    construction: then construct the model, change them and call `load_checkpoint`.
+    written by a newer version, has an unknown class or function, or if attributes of the model other than numbers were
+    changed after its construction: then construct the model, change them and call `load_checkpoint`.
     """
     groups, header = read_checkpoint(path)
     state = final_state(path, groups, header)
