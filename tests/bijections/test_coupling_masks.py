@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tinygen.autograd import Tensor
 from tinygen.bijections import Mask
-from tinygen.bijections.coupling_masks import merge_parities, split_parities
+from tinygen.bijections.coupling_masks import interleave, merge_parities, split_parities
 from tinygen.testing import check_grads
 
 
@@ -51,6 +51,15 @@ def test_checkerboard_parities(shape: tuple[int, int, int, int], seed: int) -> N
         for parity in (0, 1):
             check_grads(lambda x, parity=parity: split_parities(x * x)[parity], x, order=2, rng=rng, draws=1)
         check_grads(lambda a, b: merge_parities(a * b, b * b), *parities, order=2, rng=rng, draws=1)
+
+
+def test_interleaved_columns_and_their_derivatives(rng: np.random.Generator) -> None:
+    a, b = rng.normal(size=(2, 3, 2))
+    x = interleave(Tensor(a), Tensor(b)).value
+    np.testing.assert_array_equal(x, np.stack([a[:, 0], b[:, 0], a[:, 1], b[:, 1]], 1))
+    check_grads(lambda a, b: interleave(a * b, b * b), a, b, order=2, rng=rng, draws=1)
+    with pytest.raises(ValueError, match="all input arrays must have the same shape"):
+        interleave(Tensor(a), Tensor(b[:1]))
 
 
 def test_parities_of_different_shapes_are_refused() -> None:

@@ -21,12 +21,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..autograd import Tensor, TensorLike, concatenate, index, node, split, stack
+from ..autograd import Tensor, TensorLike, concatenate, index, node, split
 from ..autograd.tensor import array_of
 from ..checks import check_event, require
 from ..recorded import Recorded
 
 Shape: TypeAlias = tuple[int, ...]
+EVEN, ODD = (slice(None), slice(0, None, 2)), (slice(None), slice(1, None, 2))  # columns
 
 
 class Mask(Recorded):
@@ -67,7 +68,7 @@ class Mask(Recorded):
         if self.name != "checkerboard":
             a, b = split(x, [self.at], self.axis)
         elif len(self.shape) == 1:
-            a, b = (index(x, (slice(None), slice(i, None, 2))) for i in (0, 1))
+            a, b = index(x, EVEN), index(x, ODD)
         else:
             a, b = split_parities(x)
         return (b, a) if self.flipped else (a, b)
@@ -78,8 +79,14 @@ class Mask(Recorded):
         if self.name != "checkerboard":
             return concatenate([a, b], self.axis)
         if len(self.shape) == 1:
-            return stack([a, b], 2).reshape(len(a), *self.shape)
+            return interleave(a, b)
         return merge_parities(a, b)
+
+
+def interleave(a: Tensor, b: Tensor) -> Tensor:
+    """Return x (N, 2D) with the even columns a and the odd columns b."""
+    x = np.stack([a.value, b.value], -1).reshape(len(a), -1)
+    return node("interleave", x, (a, lambda g, _: index(g, EVEN)), (b, lambda g, _: index(g, ODD)))
 
 
 def split_parities(x: TensorLike) -> tuple[Tensor, Tensor]:
