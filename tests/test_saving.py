@@ -275,11 +275,17 @@ class Loose(Module):
         if variant == "module in a partial":
             self.f = functools.partial(square, Linear(2, 2, rng))
         elif variant == "entry of a dict":
-            self.options = {"scale": 1.0}
+            self.options: dict[str, Any] = {"scale": 1.0}
         elif variant == "complex array":
             self.phases = np.exp(1j * rng.normal(size=2))
         elif variant == "array of a mask":
             self.base = Shifted(rng)
+        elif variant == "module in a list in a partial in a list":
+            self.fs = [functools.partial(square, [Linear(2, 2, rng)])]
+        elif variant in ("nested entry of a dict", "removed entry of a dict"):
+            self.options = {"a": 1, "b": {"c": None}}
+        elif variant == "removed number":
+            self.n = 3
         elif variant == "array in a tuple":
             self.orders = (rng.permutation(5), rng.permutation(5))
 
@@ -294,6 +300,10 @@ LOOSE = {
     "entry of a dict": r"save: options\['scale'\]: expected 1\.0, got 5\.0",
     "complex array": r"save: phases: expected complex128 \(2,\) .*, got complex128",
     "array of a mask": r"save: base\.shift: expected float64 \(2,\) .*, got float64",
+    "module in a list in a partial in a list": r"save: fs: expected a functools\.partial whose modules are attributes",
+    "nested entry of a dict": r"save: options\['b'\]\['c'\]: expected None, got 3",
+    "removed entry of a dict": r"save: options\['a'\]: expected 1, got no such attribute",
+    "removed number": r"save: n: expected 3, got no such attribute",
     "array in a tuple": r"save: Loose: constant orders\.0 differs from the state and cannot be replaced",
 }
 
@@ -306,6 +316,12 @@ def test_save_refuses_what_would_be_lost(variant: str, tmp_path: Path, monkeypat
     if variant == "entry of a dict":
         model.options["scale"] = 5.0
         model.options["cached"] = 1.0  # a new entry is none that the constructor has made
+    elif variant == "nested entry of a dict":
+        model.options["b"]["c"] = 3
+    elif variant == "removed entry of a dict":
+        del model.options["a"]
+    elif variant == "removed number":
+        del model.n
     with pytest.raises(ValueError, match=LOOSE[variant]):
         tinygen.save(model, tmp_path / "model.npz")
     assert not any(tmp_path.iterdir())
@@ -443,3 +459,75 @@ print(grad((w * w).sum(), [w])[0].value.tolist())
         [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "w")], capture_output=True, text=True
     )
     assert done.stdout == "[2.0, 4.0]\n", done.stderr
+
+
+NUMBERS = (
+    np.float64(0.1),
+    np.float32(0.1),
+    np.bool_(True),
+    np.int8(3),
+    True,
+    1,
+    1.0,
+    -0.0,
+    2**70,
+    np.inf,
+    -np.inf,
+    None,
+)
+
+
+class Numbers(Module):
+    """Attributes of all types of numbers, which are different at first; `reset` and `half` are not attributes."""
+
+    def __init__(self) -> None:
+        self.w = Parameter(np.ones(2))
+        for i in range(len(NUMBERS)):
+            setattr(self, f"n{i}", 0)
+
+    def reset(self) -> None:
+        self.n0 = 0
+
+    @property
+    def half(self) -> float:
+        return 0.5
+
+
+@pytest.mark.parametrize("form", ["npz", "safetensors"])
+def test_numbers_have_their_types_and_bits(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REGISTRY, "Numbers", Numbers)
+    model, path = Numbers(), tmp_path / f"model.{form}"
+    for i, number in enumerate(NUMBERS):
+        setattr(model, f"n{i}", number)
+    if form == "npz":
+        tinygen.save(model, path)
+        loaded = tinygen.load(path)
+    else:
+        pytest.importorskip("safetensors")
+        tinygen.export_safetensors(model, path)
+        loaded = Numbers()
+        tinygen.import_safetensors(loaded, path)
+    for i, number in enumerate(NUMBERS):
+        found = getattr(loaded, f"n{i}")
+        assert (type(found), repr(found)) == (type(number), repr(number))
+
+
+def test_files_of_earlier_versions_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have neither types of numbers nor checksums of arrays, and may have numbers that are methods now."""
+    monkeypatch.setitem(REGISTRY, "Loose", Loose)
+    monkeypatch.setitem(REGISTRY, "Shifted", Shifted)
+    path, model = tmp_path / "model.npz", Loose("array of a mask", np.random.default_rng(0))
+    save_checkpoint(path, model)
+    groups, header = read_checkpoint(path)
+    assert "crc32" in header["attributes"].pop("base.shift")
+    write_checkpoint(path, groups, {"model": header["model"], "attributes": header["attributes"]})
+    load_checkpoint(path, model)
+    numbers: Any = Numbers()
+    numbers.n0, numbers.n1 = np.float32(0), np.float32(0)
+    attributes = {"n0": "0.5", "n1": "None", "reset": "3", "half": "1.0", "n2": "007"}
+    write_checkpoint(path, {"module": numbers.state()}, {"model": describe(numbers), "attributes": attributes})
+    monkeypatch.setattr("tinygen.training.checkpoint.__version__", "later")
+    load_checkpoint(path, numbers)
+    assert type(numbers.n0) is np.float32
+    assert [numbers.n0, numbers.n1, numbers.n2, numbers.half] == [0.5, None, 7, 0.5]
+    assert callable(numbers.reset)

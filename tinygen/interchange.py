@@ -34,7 +34,7 @@ from .files import import_optional, write_atomically
 from .nn import LSTM, Conv, ConvTranspose, Embedding, Linear, MaskedLinear, Module
 from .nn.module import State, check_fit
 from .recorded import describe
-from .training.checkpoint import CheckpointError, attributes, check_settings, to_json
+from .training.checkpoint import CheckpointError, attributes, check_settings, restore, to_json
 from .version import __version__
 
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "BOOL": "?"}
@@ -112,8 +112,10 @@ def import_safetensors(model: Module, path: str | Path) -> None:
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    metadata = header.get("__metadata__", {})
     try:
-        model.load(_to_model(model, arrays, header.get("__metadata__", {})))
+        numbers = {"attributes": json.loads(metadata.get("attributes", "{}"))}
+        restore(model, _to_model(model, arrays, metadata), numbers)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

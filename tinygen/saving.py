@@ -6,8 +6,10 @@
 Checked by: tests/test_saving.py
 """
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,16 +61,22 @@ def save(model: Module, path: str | Path) -> None:
     except ValueError as error:
         raise ValueError(f"save: {error}") from error
     # Only what the arguments determine and the state contains is saved: the rest must be equal in a new model.
-    _check_partials(model)
+    known = {id(part) for part in (model, *model.named_modules().values(), *model.parameters())}
+    for name, value in _values(model):
+        hidden = next((part for part in _in_partials(value, False) if id(part) not in known), None)
+        wanted = "a functools.partial whose modules are attributes, too"
+        require(hidden is None, f"save: {name}", wanted, type(hidden).__name__)
     try:
         _load(twin, model.state())
     except ValueError as error:
         raise ValueError(f"save: {error}") from error
-    expected, got = without_numbers(model, attributes(twin), attributes(model))
-    before, after = _entries(twin), _entries(model)
-    shared = before.keys() & after.keys()  # new entries may be those of a cache
-    expected |= {name: before[name] for name in shared}
-    got |= {name: after[name] for name in shared}
+    expected, got = attributes(twin), attributes(model)
+    removed = {name: expected[name] for name in expected.keys() - got.keys()}
+    expected, got = without_numbers(model, expected, got)
+    expected |= removed
+    before, after = (dict(entry for pair in _values(each) for entry in _entries(*pair)) for each in (twin, model))
+    expected |= before
+    got |= {name: after[name] for name in before.keys() & after.keys()}  # new entries may be those of a cache
     for name in expected.keys() | got.keys():
         here, there = (found.get(name, "no such attribute") for found in (expected, got))
         hint = "pass it to the constructor, or begin its name with _ if it changes during use"
@@ -76,29 +84,32 @@ def save(model: Module, path: str | Path) -> None:
     save_checkpoint(path, model)
 
 
-def _check_partials(model: Module) -> None:
-    """Raise ValueError if a partial function has a module or parameter that `state` does not find."""
-    modules = {"": model, **model.named_modules()}
-    known = {id(part) for part in (*modules.values(), *model.parameters())}
-    for path, module in modules.items():
+def _values(model: Module) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of a model and its submodules with their paths, without those that begin with _."""
+    for path, module in {"": model, **model.named_modules()}.items():
         for name, value in vars(module).items():
-            if isinstance(value, partial):
-                for part in (value.func, *value.args, *value.keywords.values()):
-                    found = isinstance(part, Module | Parameter) and id(part) not in known
-                    wanted = "a functools.partial whose modules are attributes, too"
-                    require(not found, "save: " + f"{path}.{name}".removeprefix("."), wanted, type(part).__name__)
+            if not name.startswith("_"):
+                yield f"{path}.{name}".removeprefix("."), value
 
 
-def _entries(model: Module) -> dict[str, str]:
-    """Return the numbers and strings in dicts among the attributes as text, by path."""
-    return {
-        f"{path}.{name}[{key!r}]".removeprefix("."): repr(entry)
-        for path, module in {"": model, **model.named_modules()}.items()
-        for name, value in vars(module).items()
-        if isinstance(value, dict) and not name.startswith("_")
-        for key, entry in value.items()
-        if isinstance(entry, bool | int | float | str | np.generic)
-    }
+def _in_partials(value: Any, inside: bool) -> Iterator[Module | Parameter]:
+    """Yield the modules and parameters in partial functions, which `state` does not find there."""
+    if isinstance(value, Module | Parameter):
+        yield from [value] if inside else []
+    elif isinstance(value, partial):
+        yield from _in_partials([value.func, value.args, value.keywords], True)
+    elif isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _in_partials(item, inside)
+
+
+def _entries(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the numbers, strings and None in nested dicts as text, with their paths."""
+    for key, entry in value.items() if isinstance(value, dict) else ():
+        if entry is None or isinstance(entry, bool | int | float | str | np.generic):
+            yield f"{path}[{key!r}]", repr(entry.item() if isinstance(entry, np.generic) else entry)
+        else:
+            yield from _entries(f"{path}[{key!r}]", entry)
 
 
 def _load(model: Module, state: State) -> None:

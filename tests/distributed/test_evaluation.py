@@ -147,7 +147,9 @@ def test_options_with_rows_must_be_arrays(labels: Any) -> None:
         def sample(self, n: int, rng: np.random.Generator, labels: Any = None) -> Any:
             return np.asarray(labels)[:n]
 
-    with pytest.raises(ValueError, match=f"labels: expected a NumPy array, got {type(labels).__name__}"):
+    with pytest.raises(ValueError, match=f"labels: expected a NumPy array, .*, got {type(labels).__name__}"):
         sample(Labels(), 4, np.random.default_rng(0), batch_size=2, labels=labels)
+    sized = type("Sized", (), {"sample": lambda self, n, rng, size=(2, 2): np.zeros((n, *size))})()
+    assert sample(sized, 4, np.random.default_rng(0), batch_size=2, size=(3, 3)).shape == (4, 3, 3)
     drawn = sample(Labels(), 4, np.random.default_rng(0), batch_size=2, labels=np.arange(4))
     assert drawn.tolist() == [0, 1, 2, 3]

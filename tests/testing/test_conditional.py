@@ -113,3 +113,13 @@ def test_a_tolerance_allows_for_solvers_that_depend_on_the_batch(rng: np.random.
 def test_densities_near_zero_are_not_rounding_errors(rng: np.random.Generator) -> None:
     x, c = rng.normal(size=(2, 4, 2))
     check_conditional(lambda x, c: 1e-12 * np.exp(-((x - c) ** 2).sum(1)), x, c, rng=rng)
+
+
+def test_a_large_output_does_not_hide_a_fault_of_a_small_one(rng: np.random.Generator) -> None:
+    x, c = rng.normal(size=(2, 4, 2))
+
+    def f(x: Array, c: Array) -> Array:
+        return np.concatenate([1e10 * (x + c).sum(1, keepdims=True), np.roll(c, 1, 0)], 1)
+
+    with pytest.raises(AssertionError, match="changes the results of other examples"):
+        check_conditional(f, x, c, rng=rng)

@@ -289,3 +289,16 @@ def test_samples_of_pytorch_that_require_grad() -> None:
     subject = Subject("Normal", Normal, convert=torch.from_numpy)
     for name in ("sample", "log_prob"):
         CHECKS[name].run(subject, subject.build())
+
+
+@pytest.mark.parametrize("classes", [np.arange(3), ["a", "b"], 0, None])
+def test_a_distribution_may_have_an_attribute_classes(classes: Any) -> None:
+    """Only a number of classes or features says that log_prob needs a context."""
+    subject = coin(classes=classes)
+    assert not CHECKS["sample"].excluded(subject, subject.build())
+    assert CHECKS["sample"].excluded(subject, coin(classes=3).build()) == "its functions need a context"
+
+
+def test_a_continuous_flow_alone_is_accepted() -> None:
+    subject = Subject("flow", lambda rng: FFJORD(2, rng, hidden=4).bijection, x=X[:, :2])
+    CHECKS["invertible"].run(subject, subject.build())

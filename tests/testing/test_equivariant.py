@@ -105,3 +105,10 @@ def test_small_outputs_are_not_rounding_errors(dtype: type, rng: np.random.Gener
     density = lambda x: scale * np.exp(-(x**2 * slopes).sum(1))
     with pytest.raises(AssertionError, match="check_equivariant"):
         check_equivariant(density, lambda x: x[:, ::-1].copy(), x, output_transform=lambda y: y, rng=rng)
+
+
+def test_a_large_output_does_not_hide_a_fault_of_a_small_one(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(4, 3))
+    f = lambda x: np.concatenate([1e10 * x.sum(1, keepdims=True), x[:, :1]], 1)  # column 1 is not invariant
+    with pytest.raises(AssertionError, match="in 4 of 8 entries"):
+        check_equivariant(f, lambda x: x[:, ::-1].copy(), x, output_transform=lambda y: y, rng=rng)

@@ -259,3 +259,18 @@ def test_parameters_that_overflow_in_the_last_step_are_an_error(make: Any, tmp_p
             lambda x, rng: ((layer(x) - 9) ** 2).mean(), layer, np.ones((4, 2), np.float32), batch_size=4, steps=1,
             optimizer=make(layer.parameters()), rng=np.random.default_rng(0), progress=False,
         )  # fmt: skip
+
+
+def test_parameters_may_be_infinite_from_the_start(tmp_path: Path) -> None:
+    """Such as the logits of classes that do not occur."""
+    bias = Parameter(np.array([0.0, -np.inf]))
+    fit(
+        lambda x, rng: ((bias[:1] - 1) ** 2).mean(), Holder(bias), np.ones((4, 2), np.float32), batch_size=4, steps=2,
+        optimizer=SGD([bias], 0.1), rng=np.random.default_rng(0), progress=False,
+    )  # fmt: skip
+    assert bias.value[1] == -np.inf
+
+
+class Holder(Module):
+    def __init__(self, bias: Parameter) -> None:
+        self.bias = bias

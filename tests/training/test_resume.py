@@ -21,7 +21,7 @@ from helpers.training_runs import BATCH, EXAMPLES, STEPS, TrainingRun, data, mak
 from tinygen import get_num_threads, set_num_threads
 from tinygen.autograd import Array, Tensor
 from tinygen.models import GatedPixelCNN
-from tinygen.nn import Linear, Module
+from tinygen.nn import Linear, Module, Sequential
 from tinygen.optim import EMA, SGD, Adam, cosine
 from tinygen.training import CheckpointError, fit, load_checkpoint, save_checkpoint
 from tinygen.training.checkpoint import read_checkpoint, write_checkpoint
@@ -498,3 +498,36 @@ def test_a_schedule_may_end_with_the_run(tmp_path: Path) -> None:
     run(20, [0.1] * 20)
     with pytest.raises(CheckpointError, match="lr is"):
         run(30, [0.2] * 30)
+
+
+def test_another_number_of_players_is_named(tmp_path: Path) -> None:
+    def run(players: int) -> None:
+        layers = [Linear(2, 1, np.random.default_rng(0)) for _ in range(2)]
+        fit(
+            [lambda x, rng, layer=layer: (layer(x) ** 2).mean() for layer in layers[:players]],
+            Sequential(*layers), np.ones((4, 2), np.float32), batch_size=4, steps=2 * players,
+            optimizer=[SGD(layer.parameters(), 0.1) for layer in layers[:players]], rng=np.random.default_rng(0),
+            checkpoint=tmp_path / "run.npz", progress=False,
+        )  # fmt: skip
+
+    run(1)
+    with pytest.raises(CheckpointError, match=r"got a different one: .*trained is"):
+        run(2)
+
+
+def test_a_run_keeps_the_shards_that_an_earlier_version_has_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+
+    def run(steps: int, **options: Any) -> None:
+        layer = Linear(2, 1, np.random.default_rng(0))
+        fit(
+            lambda x, rng: (layer(x) ** 2).mean(), layer, np.ones((4, 2), np.float32), batch_size=4, steps=steps,
+            optimizer=SGD(layer.parameters(), 0.1), rng=np.random.default_rng(0), checkpoint=path, progress=False,
+            **options,
+        )  # fmt: skip
+
+    run(2, shards=2)
+    run(3)
+    assert read_checkpoint(path)[1]["configuration"]["shards"] == 2
+    with pytest.raises(CheckpointError, match="shards is 2, not 1"):
+        run(4, shards=1)

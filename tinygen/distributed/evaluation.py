@@ -119,7 +119,8 @@ def _map_batches(
     at_least(1, n=n, batch_size=batch_size)
     arrays = arrays | {name: (value,) for name, value in options.items() if isinstance(value, np.ndarray)}
     for name, value in options.items():  # each batch would get the first rows
-        require(not isinstance(value, list | tuple | Tensor), name, "a NumPy array", type(value).__name__)
+        rows = isinstance(value, list | tuple | Tensor) and np.shape(value_of(value))[:1] == (n,)
+        require(not rows, name, "a NumPy array, which has one row for each example", type(value).__name__)
     scalars = {name: value for name, value in options.items() if isinstance(value, int | float | str)}
     for name, each in arrays.items():
         for array in each:

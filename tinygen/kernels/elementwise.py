@@ -24,7 +24,7 @@ def _multiply(a: Array, b: Array, y: Array, team: Array, size: int) -> None:
 
 
 def multiply(a: Any, b: Any) -> Any:
-    """Return a b, as np.multiply does. A kernel computes it for large float32 arrays of one shape."""
+    """Return a b, as np.multiply does. A kernel computes it for large float32 arrays of one shape, without warnings."""
     arrays = type(a) is type(b) is np.ndarray and a.shape == b.shape and a.size >= _LARGE and compiles(a, b)
     if not (arrays and a.flags.carray and b.flags.carray):
         return np.multiply(a, b)

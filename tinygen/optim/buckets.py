@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autograd import Array, Parameter
 
-_SMALL = 1 << 14  # elements: copying them takes less time than a call
+_SMALL = 1 << 12  # elements: copying them takes less time than a call
 
 
 class Buckets:
@@ -39,9 +39,9 @@ class Buckets:
 
     def split(self, joined: Sequence[Array]) -> list[Array]:
         """Return one array per parameter, a view of the array of its bucket."""
-        arrays = list(joined[:1]) * len(self.shapes)
+        arrays: dict[int, Array] = {}
         for indices, bounds, array in zip(self.indices, self.bounds, joined, strict=True):
             flat = array.reshape(-1)
             for i, (start, stop) in zip(indices, bounds, strict=True):
                 arrays[i] = flat[start:stop].reshape(self.shapes[i])
-        return arrays
+        return [arrays[i] for i in range(len(self.shapes))]

@@ -206,6 +206,12 @@ class Adam(Optimizer):
             check_rate(f"betas[{i}]", beta)
         check_positive(eps=eps)
         super().__init__(parameters, lr, beta1=betas[0], beta2=betas[1], eps=eps)
+        self._match_dtypes()
+
+    def _match_dtypes(self) -> None:
+        super()._match_dtypes()
+        for dtype in _OVERFLOW.keys() & set(self._buckets.dtypes):  # where g = 0, the step would be 0 / 0
+            require(dtype.type(self.settings["eps"]) > 0, "eps", f"above 0 in {dtype}", self.settings["eps"])
 
     @explained
     def check_state(self, state: Mapping[str, Array]) -> State:
@@ -217,8 +223,6 @@ class Adam(Optimizer):
     def _norm(self, index: int, g: Array) -> float:
         if g.dtype not in _OVERFLOW:
             raise TypeError(f"{type(self).__name__} parameters[{index}]: expected float32 or float64, got {g.dtype}")
-        eps = self.settings["eps"]
-        require(g.dtype.type(eps) > 0, "eps", f"a number above 0 in {g.dtype}", eps)  # else 0 / 0 where g = 0
         norm = super()._norm(index, g)
         # The norm bounds every entry, so most gradients need no second pass.
         if norm >= _OVERFLOW[g.dtype] and np.abs(g).max() >= _OVERFLOW[g.dtype]:

@@ -33,8 +33,9 @@ def check_conditional(
             array of a tuple is used.
         x: the inputs (N, …), N ≥ 2.
         context: the contexts (N, …), not all equal.
-        tolerance: of changes that are rounding errors, relative to max |f|; by default 1e-9, or 1e-5 for float32.
-            An adaptive solver, which chooses its steps for the whole batch, needs a larger one.
+        tolerance: of changes that are rounding errors, relative to |f|, or to the largest |f| if that is below 1; by
+            default 1e-9, or 1e-5 for float32. An adaptive solver, which chooses its steps for the whole batch, needs a
+            larger one.
         convert: maps the arrays to what f takes, such as torch.from_numpy.
 
     Shapes: f(x, context) (N, …).
@@ -140,7 +141,7 @@ def _different(rows: Array, j: int, rng: np.random.Generator) -> int:
 
 
 def _changed(new: Array, old: Array, near: float) -> Array:
-    return np.asarray(~np.all(np.isclose(new, old, near, near * np.abs(old).max()), axis=1))
+    return np.asarray(~np.all(np.isclose(new, old, near, near * min(1.0, float(np.abs(old).max()))), axis=1))
 
 
 def _result(f: Function, x: Array, context: Array) -> Array:

@@ -217,7 +217,8 @@ def _is_distribution(built: Any) -> bool:
 
 
 def _is_conditional(built: Any) -> bool:
-    return any(getattr(built, name, None) not in (0, None) for name in ("context", "classes"))
+    sizes = [getattr(built, name, 0) for name in ("context", "classes")]
+    return any(isinstance(size, int | np.integer) and size > 0 for size in sizes)
 
 
 def _is_autoregressive(built: Any) -> bool:
@@ -250,7 +251,7 @@ def _perturbed(module: Any, subject: Subject) -> Any:
     Adaptive solvers get tolerances close to rounding errors, as they choose their steps for the whole batch.
     """
     rng = np.random.default_rng(subject.seed + 2)
-    for part in module.named_modules().values():
+    for part in (module, *module.named_modules().values()):
         if isinstance(getattr(part, "solver", None), Adaptive):
             part.solver = replace(part.solver, rtol=1e-11, atol=1e-11)
     for parameter in module.astype(np.float64).parameters():

@@ -33,7 +33,8 @@ def check_equivariant(
         f: called as f(x), returns an array.
         transform: called as transform(x), returns the transformed inputs, of the shape of x.
         output_transform: T′, called as output_transform(y) with an output of f; pass `lambda y: y` for invariance.
-        tolerance: relative to max |f(x)|, by default 1e-9, or 1e-4 for float32.
+        tolerance: relative to |f(x)|, or to the largest |f(x)| if that is below 1; by default 1e-9, or 1e-4 for
+            float32.
         convert: maps the arrays to what f takes, such as torch.from_numpy; the transforms take NumPy arrays.
 
     Raises: AssertionError with the likely fault; ValueError or TypeError if the arguments are unsuitable.
@@ -69,7 +70,8 @@ def check_equivariant(
         raise AssertionError(f"{name}: f(T x): expected shape {expected.shape}, that of T′ f(x), got {after.shape}")
     _require_dependence(function, x, y, expected, output_transform is None, rng)
     tolerance = tolerance or (1e-9 if resolution(y) < 1e-10 else 1e-4)
-    error = np.abs(after.astype(np.float64) - expected) / max(np.abs(expected).max(), np.abs(y).max())
+    scale = min(1.0, float(np.abs(expected).max()))
+    error = np.abs(after.astype(np.float64) - expected) / np.maximum(np.abs(expected), scale)
     record(f"largest error {error.max():.2g}, tolerance {tolerance:g}")
     if not error.max() <= tolerance:
         wrong = error > tolerance

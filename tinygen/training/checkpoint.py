@@ -7,7 +7,6 @@ example flows with different masks, so a checkpoint is loaded only into a module
 Checked by: tests/training/test_checkpoint.py
 """
 
-import ast
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -78,12 +77,15 @@ def restore(module: Module, state: State, header: Mapping[str, Any]) -> None:
 
     They may be counters, or say whether a layer is initialised. The attributes must have been checked.
     """
+    modules = {"": module, **module.named_modules()}
+    numbers = [(*path.rpartition("."), text) for path, text in header.get("attributes", {}).items() if _is_number(text)]
     module.load(state)
-    modules, here = {"": module, **module.named_modules()}, attributes(module)
-    for path, text in header.get("attributes", {}).items():
-        owner, _, name = path.rpartition(".")
-        if owner in modules and _is_number(text) and not is_same_setting(here.get(path), text):
-            vars(modules[owner])[name] = _number(text)
+    for owner, _, name, text in numbers:
+        if owner in modules and not hasattr(getattr(type(modules[owner]), name, None), "__get__"):  # a method
+            old, value = vars(modules[owner]).get(name), _number(text)
+            if isinstance(old, np.generic) and isinstance(value, bool | int | float):
+                value = type(old)(value)  # files of earlier versions do not have the type
+            vars(modules[owner])[name] = value
 
 
 def final_state(path: str | Path, groups: Mapping[str, State], header: Mapping[str, Any]) -> State:
@@ -143,7 +145,11 @@ def attributes(module: Module) -> dict[str, str]:
 def _attributes(prefix: str, owner: Recorded) -> Iterator[tuple[str, str]]:
     """Yield the attributes of a module, or of another recorded object such as a mask, with their paths."""
     for name, value in vars(owner).items():
-        if not name.startswith("_") and not isinstance(getattr(type(owner), name, None), cached_property):
+        if name.startswith("_") or isinstance(getattr(type(owner), name, None), cached_property):
+            continue
+        if isinstance(owner, Module) and isinstance(value, np.generic) and value.dtype.kind in "fiub":
+            yield prefix + name, f"{value.dtype}({value.item()!r})"
+        else:
             yield from _texts(prefix + name, value, isinstance(owner, Module))
 
 
@@ -168,6 +174,11 @@ def check_attributes(module: Module, header: Mapping[str, Any]) -> None:
     here = attributes(module)
     there = header.get("attributes", here)
     require(isinstance(there, dict), "attributes", "a dict", repr(there))
+    # Earlier versions did not write checksums of arrays.
+    here, there = (
+        {name: text for name, text in one.items() if name in other or " crc32 " not in str(text)}
+        for one, other in ((here, there), (there, here))
+    )
     here, there = without_numbers(module, here, there)
     _compare("attributes", here, there, header["version"])
 
@@ -183,20 +194,29 @@ def without_numbers(module: Module, *found: dict[str, str]) -> list[dict[str, st
     return [{name: each[name] for name in kept if name in each} for each in found]
 
 
-def _number(text: str) -> float | bool | None:
-    """Return the value of a text for which `_is_number` is true."""
+_VALUES = {"True": True, "False": False, "None": None}
+
+
+def _number(text: str) -> Any:
+    """Return the value of a text such as "1", "True" or "float32(0.5)". Raises ValueError if it is none."""
+    dtype, _, rest = text.removesuffix(")").rpartition("(")
+    if dtype:
+        return np.dtype(dtype).type(_number(rest))
+    if rest in _VALUES:
+        return _VALUES[rest]
     try:
-        return ast.literal_eval(text)  # type: ignore[no-any-return]
+        return int(rest)
     except ValueError:
-        return float(text)  # nan, inf
+        return float(rest)
 
 
 def _is_number(text: Any) -> bool:
-    """Return whether a text of `settings` is that of a number, a bool or None."""
+    """Return whether a text of `attributes` is that of a number, a bool or None."""
     try:
-        return text in ("True", "False", "None") or float(text) is not None
-    except (TypeError, ValueError):
+        _number(text)
+    except (AttributeError, TypeError, ValueError):
         return False
+    return True
 
 
 def _compare(kind: str, here: Mapping[str, str], there: Mapping[str, str], version: str) -> None:

@@ -163,10 +163,11 @@ def _check_configuration(run: Run, header: dict[str, Any]) -> int | None:
     here, there = json.loads(to_json(configuration(run))), header["configuration"]
     new = here.pop("loss")
     old = there.get("loss", new)  # checkpoints of earlier versions do not have it
-    here["lr"] = [_where_known(*pair) for pair in zip(here["lr"], there["lr"], strict=True)]
+    if len(there.get("lr", [])) == len(here["lr"]):
+        here["lr"] = [_where_known(*pair) for pair in zip(here["lr"], there["lr"], strict=True)]
     shards: int | None = there.get("shards")
     require(shards is None or (type(shards) is int and shards >= 1), "shards", "an integer of at least 1", repr(shards))
-    if run.shards is None:  # keep the number in the checkpoint, which may come from a run with more threads
+    if run.default_shards:  # keep the number in the checkpoint, which may come from a run with more threads
         here["shards"] = shards
     else:
         shards = run.shards

@@ -66,6 +66,9 @@ class Run:
     def __post_init__(self) -> None:
         self._check()
         keep_freed_memory()
+        trained = [parameter for optimizer in self.optimizers for parameter in optimizer.parameters]
+        self.finite = {id(parameter) for parameter in trained if np.all(np.isfinite(parameter.value))}
+        self.default_shards = self.shards is None
         if self.shards is None and self.ranks.size == 1 and not all(map(is_mean_over_examples, self.losses)):
             self.shards = 1  # the mean over shards might not be the gradient of the batch
         self.derivatives: dict[tuple[int, int | None], Derivative] = {}  # by player and number of shards
@@ -176,10 +179,9 @@ class Run:
         return NonFiniteError(f"step {self.step} (epoch {epoch}): the loss is {loss.item()}; {cause}")
 
     def _check_parameters(self) -> None:
-        """Raise NonFiniteError if a trained parameter is NaN or infinite: no later loss may show it."""
-        trained = {id(parameter) for optimizer in self.optimizers for parameter in optimizer.parameters}
+        """Raise NonFiniteError if a trained parameter has become NaN or infinite: no later loss may show it."""
         for name, parameter in self.module.named_parameters().items():
-            bad = np.count_nonzero(~np.isfinite(parameter.value)) if id(parameter) in trained else 0
+            bad = np.count_nonzero(~np.isfinite(parameter.value)) if id(parameter) in self.finite else 0
             if bad:
                 found = f"{bad} of {parameter.size} entries of parameter {name} are NaN or infinite"
                 raise NonFiniteError(f"after step {self.step}: {found}; is the learning rate too large?")
