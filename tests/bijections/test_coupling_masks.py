@@ -58,6 +58,7 @@ def test_interleaved_columns_and_their_derivatives(rng: np.random.Generator) -> 
     x = interleave(Tensor(a), Tensor(b)).value
     np.testing.assert_array_equal(x, np.stack([a[:, 0], b[:, 0], a[:, 1], b[:, 1]], 1))
     check_grads(lambda a, b: interleave(a * b, b * b), a, b, order=2, rng=rng, draws=1)
+    assert interleave(Tensor(a[:0]), Tensor(b[:0])).shape == (0, 4)
     with pytest.raises(ValueError, match="all input arrays must have the same shape"):
         interleave(Tensor(a), Tensor(b[:1]))
 

@@ -85,7 +85,7 @@ class Mask(Recorded):
 
 def interleave(a: Tensor, b: Tensor) -> Tensor:
     """Return x (N, 2D) with the even columns a and the odd columns b."""
-    x = np.stack([a.value, b.value], -1).reshape(len(a), -1)
+    x = np.stack([a.value, b.value], -1).reshape(len(a), 2 * a.shape[1])
     return node("interleave", x, (a, lambda g, _: index(g, EVEN)), (b, lambda g, _: index(g, ODD)))
 
 
