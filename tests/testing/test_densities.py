@@ -121,3 +121,12 @@ def test_log_probabilities_in_half_precision() -> None:
     check_normalised(lambda x: np.full(len(x), -3 * math.log(2), np.float16), support)
     with pytest.raises(AssertionError, match=r"more than 0\.08"):
         check_normalised(lambda x: np.full(len(x), -2 * math.log(2), np.float16), support)
+
+
+def test_only_a_tolerance_that_is_passed_allows_for_solvers_that_depend_on_the_batch() -> None:
+    def log_prob(x: Array) -> Array:
+        return np.asarray(-0.5 * x[:, 0] ** 2 - 0.5 * math.log(2 * math.pi) + 1e-9 * (len(x) > 1))
+
+    with pytest.raises(AssertionError, match=r"log_prob of example 0 is .* in the batch but .* alone"):
+        check_normalised_density(log_prob, [-8.0], [8.0])
+    check_normalised_density(log_prob, [-8.0], [8.0], tolerance=1e-6)
