@@ -6,6 +6,7 @@ import csv
 import math
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_gradient_norm_is_that_of_the_last_step_before_clipping(tmp_path: Path) 
     assert other.history is not None
     for one, two in zip(run.history.records, other.history.records, strict=True):
         assert one.gradient_norm == pytest.approx(two.gradient_norm, rel=1e-6)  # sums in another order
-        assert one.loss == two.loss
+        assert replace(one, gradient_norm=None) == replace(two, gradient_norm=None)
     layer, x = make_run().net.first, np.ones((4, 2), np.float32)
     loss = lambda x, rng: (layer.w * np.float32(3)).sum()  # a gradient of 3 for each of 10 parameters
     history = fit(

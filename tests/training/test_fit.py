@@ -251,7 +251,7 @@ def test_rejects_a_missing_folder_before_the_first_step(name: str, tmp_path: Pat
 
 @pytest.mark.parametrize("make", [lambda ps: SGD(ps, 3e38), lambda ps: Adam(ps, 1e39)])
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
-def test_parameters_that_overflow_in_the_last_step_are_an_error(make: Any, tmp_path: Path) -> None:
+def test_parameters_that_overflow_in_the_last_step_are_an_error(make: Any) -> None:
     """No later loss or gradient would show it."""
     layer = Linear(2, 1, np.random.default_rng(0))
     with pytest.raises(NonFiniteError, match=r"after step 1: .* entries of parameter w are NaN or infinite"):
@@ -261,7 +261,7 @@ def test_parameters_that_overflow_in_the_last_step_are_an_error(make: Any, tmp_p
         )  # fmt: skip
 
 
-def test_parameters_may_be_infinite_from_the_start(tmp_path: Path) -> None:
+def test_parameters_may_be_infinite_from_the_start() -> None:
     """Such as the logits of classes that do not occur."""
     bias = Parameter(np.array([0.0, -np.inf]))
     fit(

@@ -1,4 +1,4 @@
-"""Products of large arrays, which are as fast as the memory that all threads read together.
+"""Elementwise products of large arrays on several threads: one thread does not use the whole memory bandwidth.
 
 Checked by: tests/kernels/test_elementwise.py
 """
@@ -12,7 +12,7 @@ from .runtime.compilation import compiled
 from .runtime.parts import part
 from .runtime.team import run_parts
 
-_LARGE, _GRAIN = 1 << 17, 1 << 16  # elements: of products on all threads, and in a part of about 30 µs
+_LARGE, _GRAIN = 1 << 17, 1 << 16  # elements: below the first, NumPy is called; the second is the smallest part
 
 
 @compiled

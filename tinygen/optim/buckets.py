@@ -15,7 +15,7 @@ _SMALL = 1 << 12  # elements: copying them takes less time than a call
 
 
 class Buckets:
-    """A partition of parameters: all small ones of a dtype share a bucket, and a large one has a bucket of its own.
+    """A partition of parameters: the small ones of each dtype share a bucket, and each large one is alone in one.
 
     `join` and `split` convert between one array per parameter, in their order, and one array per bucket.
     """

@@ -82,7 +82,7 @@ class Function:
 
     def raw(self, *xs: Any) -> Any:
         """Call f with copies of the arrays among the arguments, and return its result without conversion."""
-        xs = tuple(np.asarray(x) if isinstance(x, np.generic) else x for x in xs)  # arithmetic with arrays of no axes
+        xs = tuple(np.asarray(x) if isinstance(x, np.generic) else x for x in xs)  # sums of 0-d arrays are scalars
         copies = [x.copy() if isinstance(x, np.ndarray) else x for x in xs]
         try:
             given = [self.convert(x) if self.convert and isinstance(x, np.ndarray) else x for x in copies]

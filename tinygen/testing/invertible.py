@@ -72,7 +72,7 @@ def check_invertible(
         x: at least two examples in the domain, float64 or float32.
         context: one row for each example, not all equal.
         tolerance: relative to max(1, |x|), by default 1e-9, or 4e-4 for float32; for log_det, it is multiplied by the
-            number of dimensions. One that is passed is also that of the independence of examples.
+            number of dimensions. If it is passed, examples may affect each other by as much.
         convert: maps the arrays to what the functions take, such as torch.from_numpy.
 
     Shapes: x (N, …), context (N, …), log_det (N,).

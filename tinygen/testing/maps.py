@@ -78,7 +78,7 @@ class Maps:
     def prepare(self, tolerance: float | None = None) -> Result:
         """Return forward(x), after rejecting vacuous checks and maps whose examples affect each other.
 
-        The tolerance is the one that the user has passed.
+        Examples may affect each other within a tolerance that the user has passed.
         """
         parameters = self.module.named_parameters() if self.module else {}
         if self.module:

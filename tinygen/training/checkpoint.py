@@ -80,12 +80,14 @@ def restore(module: Module, state: State, header: Mapping[str, Any]) -> None:
     modules = {"": module, **module.named_modules()}
     numbers = [(*path.rpartition("."), text) for path, text in header.get("attributes", {}).items() if _is_number(text)]
     module.load(state)
-    for owner, _, name, text in numbers:
-        if owner in modules and not hasattr(getattr(type(modules[owner]), name, None), "__get__"):  # a method
-            old, value = vars(modules[owner]).get(name), _number(text)
-            if isinstance(old, np.generic) and isinstance(value, bool | int | float):
-                value = type(old)(value)  # files of earlier versions do not have the type
-            vars(modules[owner])[name] = value
+    for path, _, name, text in numbers:
+        owner, value = modules.get(path), _number(text)
+        if owner is None or hasattr(getattr(type(owner), name, None), "__get__"):  # now a method or property
+            continue
+        old = vars(owner).get(name)
+        if isinstance(old, np.generic) and isinstance(value, bool | int | float):
+            value = type(old)(value)  # files of earlier versions do not have the type
+        vars(owner)[name] = value
 
 
 def final_state(path: str | Path, groups: Mapping[str, State], header: Mapping[str, Any]) -> State:

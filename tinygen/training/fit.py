@@ -94,7 +94,8 @@ def fit(
 
     Raises: ValueError if an argument is invalid; CheckpointError if the checkpoint is damaged or has a different
     configuration; NonFiniteError if a loss or gradient is NaN or infinite (no parameter is updated with it), if a
-    parameter is at a record, or at the end if no validation result was finite (the module keeps the last parameters).
+    parameter has become NaN or infinite when a record is made, or at the end if no validation result was finite (the
+    module keeps the last parameters).
 
     Example:
         >>> from tinygen.nn import Linear

@@ -209,13 +209,13 @@ def configuration(run: Run) -> dict[str, Any]:
 
 
 def _lr(optimizer: Optimizer, step: int) -> float | None:
-    """Return the learning rate, or None if the schedule has none at this step, such as a list of those of a run."""
+    """Return the learning rate, or None if the schedule fails at this step, as one that looks up a list may."""
     try:
         return float(optimizer.lr(step))
-    except Exception:
+    except Exception:  # of any type: a schedule is a user's function, and an error in a step of the run is raised there
         return None
 
 
 def _where_known(here: list[float | None], there: list[float | None]) -> list[float | None]:
-    """Return the learning rates of this run, with those of the checkpoint at steps for which one of them has none."""
+    """Return the learning rates of this run, but those of the checkpoint where one of the two is None."""
     return [theirs if None in (ours, theirs) else ours for ours, theirs in zip(here, there, strict=True)]

@@ -32,7 +32,7 @@ def small(dim: int = 2, seed: int = 0, scale: float = 0.7, **settings: Any) -> F
 
 
 @settings(max_examples=settings().max_examples // 16)  # each example takes seconds
-@given(size=st.sampled_from([(1, 2), (3, 0)]), seed=st.integers(0, 2**32))
+@given(size=st.sampled_from([(1, 2), (4, 0)]), seed=st.integers(0, 2**32))
 def test_inverse_and_log_det(size: tuple[int, int], seed: int) -> None:
     (dim, context), rng = size, np.random.default_rng(seed)
     # Fixed steps, as adaptive ones would not be smooth in x. At this scale the error of 30 is at most 3e-9.
