@@ -1,4 +1,4 @@
-"""Matrix products equal np.matmul, whichever of NumPy and the convolution kernels computes them."""
+"""Matrix products equal np.matmul, whichever of NumPy and the kernels computes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygen.kernels import convolution, reference
+from tinygen.kernels import convolution, gemm, reference
 from tinygen.kernels.product import product
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
 
@@ -20,6 +20,7 @@ Array = np.ndarray[Any, Any]
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let the kernels split products of the size of these tests over three threads."""
     monkeypatch.setattr(convolution, "GRAIN", 1 << 16)
+    monkeypatch.setattr(gemm, "GRAIN", 1 << 16)
     before = get_num_threads()
     set_num_threads(3)
     yield
@@ -35,7 +36,7 @@ def layouts(x: Array) -> list[Array]:
 @pytest.mark.parametrize(
     ("a", "b"), [((3, 4), (4, 5)), ((300, 200), (200, 250)), ((20, 900), (900, 800)), ((2, 150, 160), (160, 170)),
                  ((3, 90, 80), (3, 80, 70)), ((5,), (5, 4)), ((4, 5), (5,)), ((0, 5), (5, 3)), ((700, 0), (0, 700)),
-                 ((3000, 100), (100, 1)), ((1, 3000), (3000, 100)), ((3000, 1), (1, 100))],
+                 ((40, 3000), (3000, 50)), ((3000, 100), (100, 1)), ((1, 3000), (3000, 100)), ((3000, 1), (1, 100))],
 )  # fmt: skip
 def test_equals_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
@@ -44,7 +45,9 @@ def test_equals_matmul(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("m", "k", "n"), [(300, 200, 90), (90, 200, 300), (200, 1, 9000), (2, 900, 800)])
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(300, 200, 90), (90, 200, 300), (40, 3000, 50), (200, 1, 9000), (2, 900, 800)]
+)
 def test_equals_matmul_for_any_memory_layout(dtype: Any, m: int, k: int, n: int) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..arguments import explained
 from . import reference, winograd
+from .gemm import LONG, multiply_into
 from .packing import pack
 from .plans import GRAIN, MOVE, Phase, Strides, join_taps, phases, plan, planar, plans_across_images, spans
 from .reference import Size, Taps, Term
@@ -164,6 +165,16 @@ def convolve_into(
     """y(step·p + phase) = residual + bias + Σₜ x(s·p + oₜ) wₜ for images x, y (N, H, W, C)."""
     if stride == step == 1 and (tiles := winograd.grid_if_faster(x, y, taps)):
         winograd.convolve_into(y, x, w, taps, tiles, terms, relu)
+        return
+    depth, channels = w.shape[1:]
+    if (
+        taps == ((0, 0),)
+        and stride == step == 1
+        and x.shape[:3] == y.shape[:3]
+        and lanes(y.dtype) < channels
+        and depth <= LONG
+    ):
+        multiply_into(y.reshape(-1, channels), x.reshape(-1, depth), w[0], terms, relu)
         return
     geometry = x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype)
     rows = plan(taps, stride, *geometry)

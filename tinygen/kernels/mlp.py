@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from .activation import ONE, ZERO, fast_tanh
+from .gemm import GRAIN, multiply_block
 from .packing import copy_block
-from .plans import GRAIN
 from .runtime.arrays import Array, as_contiguous, check_shape, compiles
 from .runtime.compilation import compiled, inlined
 from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
 from .runtime.team import run_parts
-from .runtime.tile import CACHE_LINE, TILE_ROWS, VECTOR_BYTES, add, fma, lanes, store, zeros
+from .runtime.tile import CACHE_LINE, TILE_ROWS, VECTOR_BYTES, lanes
 
 _TALL, _TWO = (0,) * TILE_ROWS[0], (0,) * 2  # the tile has many rows and two vectors
 _CHUNK = 1 << 17  # activations of a layer that pass on to the next together, so that they stay in the L2 cache
@@ -33,25 +33,6 @@ _FUNCTIONS = {"relu": _RELU, "tanh": _TANH}
 
 
 @inlined
-def _multiply(
-    rows: Any, vectors: Any, x: Array, w: Array, transposed: bool, bias: Array, y: Array,
-    first: int, last: int, flat: Array, q: int,
-) -> None:  # fmt: skip
-    """y = x w + bias, or x wᵀ + bias if `transposed`, for rows first … last, at least as many as a tile has."""
-    depth, columns, height = x.shape[1], y.shape[1], len(rows)
-    width, flat_x, flat_y = len(vectors) * VECTOR_BYTES // x.itemsize, x.reshape(-1), y.reshape(-1)
-    for block in range(0, columns, width):
-        copy_block(w, transposed, block, width, flat, q)
-        for row in range(first, last, height):
-            i = min(row, last - height)  # the last tile may overlap the one before
-            acc = zeros(rows, vectors, y)
-            for k in range(depth):
-                acc = fma(acc, flat_x, i * depth + k, depth, flat, q + k * width)
-            acc = add(acc, bias, block, 0, columns - block)
-            store(flat_y, i * columns + block, columns, columns - block, acc)
-
-
-@inlined
 def _apply(function: int, is_vjp: bool, y: Array, h: Array) -> None:
     """y ← f(y), or f′ ⊙ y if `is_vjp`, where f′ is computed from the output h of f."""
     for k in range(y.size):
@@ -59,10 +40,8 @@ def _apply(function: int, is_vjp: bool, y: Array, h: Array) -> None:
             y[k] *= ONE - h[k] * h[k]
         elif is_vjp:
             y[k] = ZERO if h[k] <= 0 else y[k]  # the cotangent of NaN reaches it
-        elif function == _TANH:
-            y[k] = fast_tanh(y[k])
         else:
-            y[k] = ZERO if y[k] <= 0 else y[k]  # NaN propagates
+            y[k] = fast_tanh(y[k])
 
 
 @compiled
@@ -78,16 +57,22 @@ def _chain(
     start, stop = part(team, size)
     if start == stop:
         return
-    line = CACHE_LINE // x.itemsize
-    block = np.empty(scratch + line, x.dtype)
+    line, width, none = CACHE_LINE // x.itemsize, len(vectors) * VECTOR_BYTES // x.itemsize, x.reshape(-1)[:0]
+    block, rectify = np.empty(scratch + line, x.dtype), function == _RELU and not is_vjp
     q = -(block.ctypes.data // x.itemsize) % line  # the block starts on a cache line
     chunks, state = 1 + (stop - start) // chunk, flush_denormals()
     for c in range(chunks):
         first, last = start + (stop - start) * c // chunks, start + (stop - start) * (c + 1) // chunks
         for i in range(count):
             source, y = x if i == 0 else ys[i - 1], ys[i]
-            _multiply(rows, vectors, source, ws[i], is_vjp, biases[i], y, first, last, block, q)
-            if i + 1 < len(ws):
+            hidden, depth = i + 1 < len(ws), source.shape[1]
+            for column in range(0, y.shape[1], width):
+                copy_block(ws[i], is_vjp, column, width, block, q)
+                multiply_block(
+                    rows, vectors, source.reshape(-1), 1, depth, block, q, column, none, biases[i],
+                    hidden and rectify, y, first, last,
+                )  # fmt: skip
+            if hidden and not rectify:
                 _apply(function, is_vjp, y[first:last].reshape(-1), hs[i][first:last].reshape(-1))
     restore(state)
 

@@ -1,9 +1,8 @@
-"""Matrix products: NumPy's for small matrices, the convolution kernels, on several threads, for large ones.
+"""Matrix products: NumPy's for small matrices, a kernel on several threads (gemm.py) for large ones.
 
-A matrix product is a convolution with one tap, so the tile loops compute it too, as fast as OpenBLAS on one core. This
-avoids the threads of OpenBLAS, which spin: next to one busy process, a 512 × 512 product takes 5.4 ms on two of them on
-average, but 3.1 ms on one thread (AMD EPYC with AVX-512, `python -m benchmarks.threads`). Products with fewer than four
-columns, which fill few lanes of a tile, are computed by NumPy in pieces too small for these threads.
+This avoids the threads of OpenBLAS, which spin: next to one busy process, a 512 × 512 product takes 5.4 ms on two of
+them on average, but 3.1 ms on one thread (AMD EPYC with AVX-512, `python -m benchmarks.threads`). NumPy computes
+products with fewer than four columns, which fill few lanes of a tile, in pieces too small for these threads.
 
 Checked by: tests/kernels/test_product.py
 """
@@ -14,6 +13,7 @@ import numpy as np
 from ..arguments import explained
 from . import activation, reference
 from .convolution import convolve_into, correlate_into, flat_terms
+from .gemm import LONG, multiply_into
 from .reference import SERIAL_BLAS
 from .runtime.arrays import Array, as_contiguous, check_shape
 from .runtime.pool import parallel_for, split
@@ -34,13 +34,15 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False, r
     if residual is not None:
         check_shape("residual", residual, (len(a), b.shape[1]) if a.ndim == b.ndim == 2 else ())
     if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and _worth_a_kernel(a, b):
-        same = all(term is None or term.dtype == a.dtype for term in (bias, residual))
-        if a.flags.f_contiguous and not a.flags.c_contiguous:  # xᵀ y, the gradient of a weight
-            y, same = np.empty((len(a), b.shape[1]), a.dtype), False
-            correlate_into(y[None], as_contiguous(a.T)[None, None], as_contiguous(b)[None, None], _POINT, 1)
+        same = (bias is None or bias.dtype == a.dtype) and (residual is None or residual.dtype == a.dtype)
+        y = np.empty((len(a), b.shape[1]), a.dtype)
+        terms = flat_terms(*((residual, bias) if same else (None, None)), y.shape, y.dtype)
+        if a.shape[1] <= LONG:
+            multiply_into(y, a, b, terms, relu and same)
+        elif a.T.flags.carray:  # xᵀ y, the gradient of a weight
+            correlate_into(y[None], a.T[None, None], as_contiguous(b)[None, None], _POINT, 1)
+            return _finish(y, bias, relu, residual)
         else:
-            y = np.empty((len(a), b.shape[1]), a.dtype)
-            terms = flat_terms(*((residual, bias) if same else (None, None)), y.shape, y.dtype)
             convolve_into(y[None, None], as_contiguous(a)[None, None], b[None], _POINT, 1, terms, relu and same)
         return y if same else _finish(y, bias, relu, residual)
     if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == b.shape[-2] == 1:
