@@ -13,7 +13,8 @@ import torch
 from benchmarks import timing
 from benchmarks.record import Row, report
 from tinygen.kernels.runtime.compilation import compiled
-from tinygen.kernels.runtime.tile import TILE_ROWS, fma, lanes, store, zeros
+from tinygen.kernels.runtime.registers import TILE_ROWS, lanes
+from tinygen.kernels.runtime.tile import fma, store, zeros
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import cpus
 from tinygen.files import write_atomically
-from tinygen.kernels.runtime.tile import VECTOR_BYTES
+from tinygen.kernels.runtime.registers import VECTOR_BYTES
 
 RESULTS = Path(__file__).parent / "results"
 MAX_OTHERS = 0.05  # share of the CPU time; threads that wait for each other lose more than this share

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tinygen import Tensor, grad, no_grad, value_and_grad
 from tinygen.autograd import Array, linear, lstm, mixture_cdf, mlp, relu, reshape, sigmoid, stack, sum, tanh, transpose
 from tinygen.bijections import RationalQuadraticSpline
-from tinygen.kernels.runtime.tile import TILE_ROWS
+from tinygen.kernels.runtime.registers import TILE_ROWS
 from tinygen.nn import MaskedMLP
 
 # Sums of up to 40 products of order 1, in other orders, and tanh with an error of 5 units in the last place; in float64

@@ -344,7 +344,7 @@ _CACHE = """
 import numpy as np
 from tinygen.kernels import convolution, tile_loops
 x, w = np.ones((1, 4, 4, 8), np.float32), np.ones((1, 8, 8), np.float32)
-convolution.conv(x, w, ((0, 0),), 1, (4, 4)), convolution.conv_weight(x, x, ((0, 0),), 1)
+convolution.conv(x, w, ((0, 1),), 1, (4, 4)), convolution.conv_weight(x, x, ((0, 0),), 1)
 stats = [kernel.stats for kernel in (tile_loops.convolve, tile_loops.correlate)]
 print(sum(sum(s.cache_hits.values()) for s in stats), sum(sum(s.cache_misses.values()) for s in stats))
 """

@@ -1,9 +1,8 @@
-"""The matrix product by register tiles equals NumPy's, for all shapes, memory layouts and numbers of threads."""
+"""The matrix product by register tiles equals NumPy's for every shape, memory layout and division into parts."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -12,71 +11,105 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.kernels import gemm, reference
+from tinygen.kernels import conv, gemm, reference
 from tinygen.kernels.runtime.parts import new_team
-from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
-from tinygen.kernels.runtime.tile import TILE_ROWS
+from tinygen.kernels.runtime.registers import TILE_ROWS, lanes
 
 Array = np.ndarray[Any, Any]
+pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the kernel needs the JIT")
+
+
+def read_only(x: Array) -> Array:
+    x = np.array(x)
+    x.flags.writeable = False
+    return x
+
+
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "rows": np.ascontiguousarray,
     "columns": np.asfortranarray,
     "slice": lambda x: np.repeat(x, 2, 1)[:, ::2],
+    "read-only": read_only,
+    "read-only columns": lambda x: read_only(x.T).T,
 }
 
 
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Divide the products of these tests among threads, and their rows into several chunks."""
-    monkeypatch.setattr(gemm, "GRAIN", 1)
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
+def multiply(
+    a: Array, b: Array, residual: Array, bias: Array, relu: bool, by_columns: bool, parts: int, vectors: int
+) -> Array:
+    """Compute the parts one after another, and then one more, which must do nothing."""
+    y = np.full((len(a), b.shape[1]), np.nan, a.dtype)
+    size = -(-b.shape[1] // (vectors * lanes(a.dtype))) if by_columns else len(a)
+    height, words = next(rows for rows in TILE_ROWS if rows <= len(a)), new_team(parts)
+    arrays = *gemm._stored(a), *gemm._stored(b), residual, bias, relu, y
+    for _ in range(parts + 1):
+        gemm._multiply((0,) * height, (0,) * vectors, *arrays, by_columns, words, size)
+    return y
 
 
 @given(
-    shape=st.tuples(st.integers(1, 40), st.integers(1, 20), st.integers(1, 100)),
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 20), st.integers(1, 100)),
     layouts=st.tuples(st.sampled_from([*LAYOUTS]), st.sampled_from([*LAYOUTS])),
     dtype=st.sampled_from([np.float32, np.float64]),
     with_residual=st.booleans(),
-    rectify=st.booleans(),
+    relu=st.booleans(),
+    by_columns=st.booleans(),
+    parts=st.integers(1, 5),
 )
-def test_equals_numpy_with_the_same_bits_for_any_number_of_threads(
-    shape: tuple[int, int, int], layouts: tuple[str, str], dtype: Any, with_residual: bool, rectify: bool
-) -> None:
+def test_equals_numpy_with_the_same_bits_for_any_division_into_parts(
+    shape: tuple[int, int, int], layouts: tuple[str, str], dtype: Any, with_residual: bool, relu: bool,
+    by_columns: bool, parts: int,
+) -> None:  # fmt: skip
     (m, k, n), rng = shape, np.random.default_rng(0)
     a, b, bias, residual = (rng.standard_normal(size).astype(dtype) for size in ((m, k), (k, n), (n,), (m, n)))
-    left, right = LAYOUTS[layouts[0]](a), LAYOUTS[layouts[1]](b)
-    results = []
-    for threads in (1, 2, 3):
-        set_num_threads(threads)
-        y = np.full((m, n), np.nan, dtype)
-        gemm.multiply_into(y, left, right, (residual.reshape(-1) if with_residual else residual[:0, 0], bias), rectify)
-        results.append(y)
-    expected = reference.product(a, b, bias, rectify, residual if with_residual else None)
-    np.testing.assert_allclose(results[0], expected, rtol=0, atol=50 * k * float(np.finfo(dtype).eps))
-    np.testing.assert_array_equal(results[1], results[0])
-    np.testing.assert_array_equal(results[2], results[0])
+    parts = parts if by_columns else min(parts, max(1, m // TILE_ROWS[0]))
+    terms = residual.reshape(-1) if with_residual else np.empty(0, dtype), bias
+    y = multiply(LAYOUTS[layouts[0]](a), LAYOUTS[layouts[1]](b), *terms, relu, by_columns, parts, 2)
+    expected = reference.product(a, b, bias, relu, residual if with_residual else None)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=50 * k * float(np.finfo(dtype).eps))
+    np.testing.assert_array_equal(multiply(a, b, *terms, relu, True, 1, 2), y)
+    whole = np.full_like(y, np.nan)
+    gemm.multiply_into(whole, a, b, terms, relu)  # with one vector, if there are few columns
+    np.testing.assert_array_equal(whole, y)
 
 
-@pytest.mark.parametrize("shape", [(3000, 50, 40), (40, 2000, 300), (700, 1000, 16)])
-def test_many_rows_pass_over_the_blocks_in_chunks(shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("shape", [(3000, 50, 40), (40, 2000, 300), (700, 1000, 16), (100, 9000, 20)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_many_rows_pass_over_the_blocks_in_chunks(shape: tuple[int, int, int], transposed: bool) -> None:
     (m, k, n), rng = shape, np.random.default_rng(0)
-    a, b, y = rng.standard_normal((m, k)), rng.standard_normal((k, n)), np.full((m, n), np.nan)
-    for threads in (1, 3):
-        set_num_threads(threads)
-        gemm.multiply_into(y, a, b, (np.empty(0), np.zeros(n)), False)
-        np.testing.assert_allclose(y, a @ b, rtol=0, atol=1e-11)
+    a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+    a = np.asfortranarray(a) if transposed else a
+    for parts in (1, 3):
+        for by_columns in (False, True):
+            y = multiply(a, b, np.empty(0), np.zeros(n), False, by_columns, parts, 2)
+            np.testing.assert_allclose(y, a @ b, rtol=0, atol=1e-10)
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="counts instructions of x86")
-def test_the_inner_loop_is_not_unrolled() -> None:
-    """A second step needs registers that the tile has, and half of the time then goes into spilling them."""
-    rows = TILE_ROWS[0]
-    multiply: Any = gemm._multiply
-    kernel = numba.njit(error_model="numpy", fastmath={"reassoc", "contract"})(multiply.py_func)  # not cached
-    a, b, y = np.ones((rows, 3)), np.ones((3, 40)), np.empty((rows, 40))
-    arguments = (0,) * rows, (0, 0), a, False, b, False, np.empty(0), np.zeros(40), False, y, True, new_team(1), 1
-    kernel(*arguments)
-    code = kernel.inspect_llvm(kernel.signatures[0]).splitlines()
-    assert sum("call" in line and "llvm.fmuladd" in line for line in code) == 2 * rows
+def test_relu_does_not_hide_nan() -> None:
+    a, b = np.ones((20, 3)), np.ones((3, 40))
+    a[3, 1] = np.nan
+    y = multiply(a, b, np.empty(0), np.zeros(40), True, True, 1, 2)
+    np.testing.assert_array_equal(np.isnan(y).all(axis=1), np.arange(20) == 3)
+    assert not np.isnan(np.delete(y, 3, 0)).any()
+
+
+@given(
+    rows=st.integers(1, 3000), blocks=st.integers(1, 200), height=st.sampled_from(TILE_ROWS), parts=st.integers(1, 64)
+)
+def test_parts_have_rows_for_two_tiles_and_are_as_many_as_either_division_gives(
+    rows: int, blocks: int, height: int, parts: int
+) -> None:
+    by_columns, size, grain = gemm.divide(rows, blocks, height, parts)
+    used = min(parts, size // grain)
+    assert (size == blocks and grain >= 1) if by_columns else (size == rows and size // used >= 2 * height)
+    # Blocks that are shared nearly equally may make a part fewer.
+    assert 9 * used >= 8 * max(min(parts, blocks), min(parts, rows // (2 * height)))
+
+
+@pytest.mark.parametrize(("channels_in", "channels_out"), [(0, 40), (3, 0), (3, 1), (3, 40)])
+def test_pointwise_convolutions_of_any_number_of_channels(channels_in: int, channels_out: int) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 4, 5, channels_in)), rng.standard_normal((1, channels_in, channels_out))
+    bias, residual = rng.standard_normal(channels_out), rng.standard_normal((2, 4, 5, channels_out))
+    y = conv(x, w, ((0, 0),), 1, (4, 5), residual, bias)
+    np.testing.assert_allclose(y, residual + bias + x @ w[0], rtol=0, atol=1e-13)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinygen.kernels import mlp
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
-from tinygen.kernels.runtime.tile import TILE_ROWS
+from tinygen.kernels.runtime.registers import TILE_ROWS
 
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="there is no kernel")
 

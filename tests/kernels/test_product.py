@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 from typing import Any
 
@@ -82,6 +83,21 @@ def test_bias_relu_and_residual_equal_the_reference(dtype: Any, m: int, k: int, 
             np.testing.assert_allclose(y, expected, rtol=0, atol=bound)
     bias[0] = np.nan
     assert np.isnan(product(a, b, bias[:n], relu)[:, 0]).all()  # relu does not hide NaN
+
+
+def test_a_large_transposed_matrix_is_correlated(monkeypatch: pytest.MonkeyPatch) -> None:
+    called, correlate_into = [], convolution.correlate_into
+
+    def recorded(*arguments: Any) -> None:
+        called.append(arguments[1].shape[-1])
+        correlate_into(*arguments)
+
+    monkeypatch.setattr(importlib.import_module("tinygen.kernels.product"), "correlate_into", recorded)
+    rng = np.random.default_rng(0)
+    for m, k, n in ((600, 500, 40), (20, 3000, 40), (600, 100, 40), (1, 3000, 100)):  # the last is no transpose
+        a, b = np.asfortranarray(rng.standard_normal((m, k))), rng.standard_normal((k, n))
+        np.testing.assert_allclose(product(a, b), a @ b, rtol=0, atol=1e-10)
+    assert called == [600, 20]
 
 
 def test_mixed_dtypes_promote_as_in_matmul() -> None:

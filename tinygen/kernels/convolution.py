@@ -24,8 +24,8 @@ from .packing import pack
 from .plans import GRAIN, MOVE, Phase, Strides, join_taps, phases, plan, planar, plans_across_images, spans
 from .reference import Size, Taps, Term
 from .runtime.arrays import Array, as_contiguous
+from .runtime.registers import TILE_ROWS, lanes
 from .runtime.team import run_parts
-from .runtime.tile import TILE_ROWS, lanes
 from .tile_loops import convolve, correlate, fold
 
 _SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least; chunks
@@ -167,13 +167,8 @@ def convolve_into(
         winograd.convolve_into(y, x, w, taps, tiles, terms, relu)
         return
     depth, channels = w.shape[1:]
-    if (
-        taps == ((0, 0),)
-        and stride == step == 1
-        and x.shape[:3] == y.shape[:3]
-        and lanes(y.dtype) < channels
-        and depth <= LONG
-    ):
+    pointwise = taps == ((0, 0),) and stride == step == 1 and x.shape[:3] == y.shape[:3]
+    if pointwise and 0 < depth <= LONG:
         multiply_into(y.reshape(-1, channels), x.reshape(-1, depth), w[0], terms, relu)
         return
     geometry = x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype)

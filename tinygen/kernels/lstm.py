@@ -23,8 +23,9 @@ from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
 from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
+from .runtime.registers import TILE_ROWS, lanes
 from .runtime.team import run_parts
-from .runtime.tile import TILE_ROWS, fma, lanes, store, zeros
+from .runtime.tile import fma, store, zeros
 
 _TILE = (0,) * TILE_ROWS[0], (0,) * 2  # the lengths are the shape of a tile: examples × vectors
 

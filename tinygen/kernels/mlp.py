@@ -21,8 +21,8 @@ from .runtime.arrays import Array, as_contiguous, check_shape, compiles
 from .runtime.compilation import compiled, inlined
 from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
+from .runtime.registers import CACHE_LINE, TILE_ROWS, VECTOR_BYTES, lanes
 from .runtime.team import run_parts
-from .runtime.tile import CACHE_LINE, TILE_ROWS, VECTOR_BYTES, lanes
 
 _TALL, _TWO = (0,) * TILE_ROWS[0], (0,) * 2  # the tile has many rows and two vectors
 _CHUNK = 1 << 17  # activations of a layer that pass on to the next together, so that they stay in the L2 cache
@@ -58,7 +58,7 @@ def _chain(
     if start == stop:
         return
     line, width, none = CACHE_LINE // x.itemsize, len(vectors) * VECTOR_BYTES // x.itemsize, x.reshape(-1)[:0]
-    block, rectify = np.empty(scratch + line, x.dtype), function == _RELU and not is_vjp
+    block, apply_relu = np.empty(scratch + line, x.dtype), function == _RELU and not is_vjp
     q = -(block.ctypes.data // x.itemsize) % line  # the block starts on a cache line
     chunks, state = 1 + (stop - start) // chunk, flush_denormals()
     for c in range(chunks):
@@ -69,10 +69,10 @@ def _chain(
             for column in range(0, y.shape[1], width):
                 copy_block(ws[i], is_vjp, column, width, block, q)
                 multiply_block(
-                    rows, vectors, source.reshape(-1), 1, depth, block, q, column, none, biases[i],
-                    hidden and rectify, y, first, last,
+                    rows, vectors, source.reshape(-1), depth, 1, block, q, column, none, biases[i],
+                    hidden and apply_relu, y, first, last,
                 )  # fmt: skip
-            if hidden and not rectify:
+            if hidden and not apply_relu:
                 _apply(function, is_vjp, y[first:last].reshape(-1), hs[i][first:last].reshape(-1))
     restore(state)
 

@@ -11,8 +11,9 @@ Checked by: tests/kernels/test_packing.py
 from .runtime.arrays import Array, aligned_empty, as_contiguous
 from .runtime.compilation import compiled, inlined
 from .runtime.parts import part
+from .runtime.registers import SQUARE_BYTES, VECTOR_BYTES
 from .runtime.team import run_parts
-from .runtime.tile import ONE, SQUARE_BYTES, VECTOR_BYTES, add, store, transpose, zeros
+from .runtime.tile import ONE, add, store, transpose, zeros
 
 _GRAIN = 1 << 16  # weights in a part of about 10 µs
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .reference import Taps, overlap
 from .runtime.arrays import Array
-from .runtime.tile import TILE_ROWS
+from .runtime.registers import TILE_ROWS
 
 # Multiply-adds in a part of about 40 µs (one core of an AMD EPYC with AVX-512 at 100 GFLOP/s: benchmarks/layers.py).
 GRAIN = 1 << 21

@@ -18,8 +18,9 @@ from .reference import matmul
 from .runtime.arrays import Array, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
 from .runtime.parts import part
+from .runtime.registers import TILE_ROWS, lanes
 from .runtime.team import run_parts
-from .runtime.tile import ONE, TILE_ROWS, add, fma, lanes, store, zeros
+from .runtime.tile import ONE, add, fma, store, zeros
 
 # The lengths are the shapes of tiles: one image or several, two vectors. Fewer shapes compile faster.
 _TWO, _TALL = (0,) * 2, (0,) * TILE_ROWS[0]

@@ -19,6 +19,7 @@ from .runtime.arrays import Array, as_contiguous, check_shape
 from .runtime.pool import parallel_for, split
 
 _FEW = 4  # columns below which NumPy is faster, unless the inner dimension is as small
+_LARGE = 1 << 18  # elements of x from which xᵀ y, the gradient of a weight, is faster by blocks of rows of x and y
 _POINT = ((0, 0),)
 
 
@@ -37,13 +38,14 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False, r
         same = (bias is None or bias.dtype == a.dtype) and (residual is None or residual.dtype == a.dtype)
         y = np.empty((len(a), b.shape[1]), a.dtype)
         terms = flat_terms(*((residual, bias) if same else (None, None)), y.shape, y.dtype)
-        if a.shape[1] <= LONG:
-            multiply_into(y, a, b, terms, relu and same)
-        elif a.T.flags.carray:  # xᵀ y, the gradient of a weight
+        long, apply_relu = a.shape[1] > LONG, same and bool(relu)  # a kernel is compiled for every type of arguments
+        if a.T.flags.carray and not a.flags.c_contiguous and (long or a.size > _LARGE):
             correlate_into(y[None], a.T[None, None], as_contiguous(b)[None, None], _POINT, 1)
             return _finish(y, bias, relu, residual)
+        if long:
+            convolve_into(y[None, None], as_contiguous(a)[None, None], b[None], _POINT, 1, terms, apply_relu)
         else:
-            convolve_into(y[None, None], as_contiguous(a)[None, None], b[None], _POINT, 1, terms, relu and same)
+            multiply_into(y, a, b, terms, apply_relu)
         return y if same else _finish(y, bias, relu, residual)
     if a.ndim > 1 and b.ndim > 1 and a.shape[-1] == b.shape[-2] == 1:
         # An outer product, for which BLAS takes longer.

@@ -26,8 +26,8 @@ from .position import FIRST_ROW, AtPosition, evaluate_rows, relu_rows, tile_rows
 from .runtime.arrays import Array, aligned_empty, as_contiguous, check_dtype, check_shape
 from .runtime.compilation import compiled
 from .runtime.parts import part
+from .runtime.registers import TILE_ROWS
 from .runtime.team import run_parts
-from .runtime.tile import TILE_ROWS
 
 
 @compiled

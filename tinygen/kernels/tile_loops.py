@@ -19,7 +19,8 @@ from .runtime.arrays import Array
 from .runtime.compilation import compiled
 from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
-from .runtime.tile import CACHE_LINE, ONE, VECTOR_BYTES, add, fma, prefetch, relu, store, zeros
+from .runtime.registers import CACHE_LINE, VECTOR_BYTES
+from .runtime.tile import ONE, add, fma, prefetch, relu, store, zeros
 
 
 @compiled

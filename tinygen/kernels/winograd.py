@@ -36,8 +36,9 @@ from .runtime.arrays import Array
 from .runtime.compilation import compiled
 from .runtime.denormals import flush_denormals, restore
 from .runtime.parts import part
+from .runtime.registers import TILE_ROWS, lanes
 from .runtime.team import run_parts
-from .runtime.tile import ONE, TILE_ROWS, add, fma, lanes, relu, store, subtract, zeros
+from .runtime.tile import ONE, add, fma, relu, store, subtract, zeros
 
 _G3 = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 _G2 = np.array([[1, 0], [1, 1], [0, 1]], np.float32)

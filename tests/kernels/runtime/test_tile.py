@@ -1,21 +1,33 @@
-"""Kernels equal the reference at every register width and on a generic CPU; each width has its own cached kernels."""
+"""Kernels equal the reference at every register width and on a generic CPU; each width has its own cached kernels.
+
+The loops over tiles are compiled as they are written.
+"""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numba
+import numpy as np
 import pytest
+
+from tinygen.kernels import gemm, tile_loops
+from tinygen.kernels.plans import Strides
+from tinygen.kernels.runtime.parts import new_team
+from tinygen.kernels.runtime.registers import TILE_ROWS
 
 # One dtype, so that few kernels are compiled; 35 and 20 channels leave the last vector partly empty.
 PROGRAM = """
-from itertools import product
+import itertools
 import numpy as np
 from tinygen import kernels
-from tinygen.kernels import reference, tile_loops, winograd
-from tinygen.kernels.runtime import tile
+from tinygen.kernels import gemm, reference, tile_loops, winograd
+from tinygen.kernels.product import product
+from tinygen.kernels.runtime import registers
 
-rng, taps, size = np.random.default_rng(0), tuple(product((-1, 0, 1), repeat=2)), (7, 7)
+rng, taps, size = np.random.default_rng(0), tuple(itertools.product((-1, 0, 1), repeat=2)), (7, 7)
 x, y = (rng.standard_normal((2, *size, c)).astype(np.float32) for c in (20, 35))
 w = rng.standard_normal((9, 20, 35)).astype(np.float32)
 for name, args in (
@@ -28,9 +40,11 @@ for name, args in (
 x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 16, 16, 64), (9, 64, 64)))
 for name, args in ("conv", (x, w, taps, 1, (16, 16))), ("conv_weight", (x, x, taps, 1)):  # by Winograd's algorithm
     np.testing.assert_allclose(getattr(kernels, name)(*args), getattr(reference, name)(*args), rtol=1e-4, atol=1e-3)
-compiled = tile_loops.convolve, tile_loops.correlate, winograd._convolve, winograd._correlate
+x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((300, 64), (64, 70)))
+np.testing.assert_allclose(product(x, w), x @ w, rtol=1e-5, atol=1e-4)
+compiled = gemm._multiply, tile_loops.convolve, tile_loops.correlate, winograd._convolve, winograd._correlate
 hits = min(sum(kernel.stats.cache_hits.values()) for kernel in compiled)
-print(tile.VECTOR_BYTES, "hits" if hits else "misses")
+print(registers.VECTOR_BYTES, "hits" if hits else "misses")
 """
 
 
@@ -59,3 +73,22 @@ def test_kernels_run_on_a_cpu_without_wide_registers(tmp_path: Path) -> None:
 def test_rejects_other_widths(tmp_path: Path, value: str) -> None:
     result = run(tmp_path, TINYGEN_VECTOR_BYTES=value)
     assert f"ValueError: TINYGEN_VECTOR_BYTES: expected 16, 32 or 64, got {value!r}" in result.stderr
+
+
+def calls(kernel: Any, intrinsic: str, *arguments: Any) -> int:
+    """Compile a kernel again, as one from the cache has no LLVM code, and count the calls of an intrinsic in it."""
+    options = {name: kernel.targetoptions[name] for name in ("error_model", "fastmath", "nogil")}
+    again = numba.njit(**options)(kernel.py_func)
+    again(*arguments)
+    code = again.inspect_llvm(again.signatures[0]).splitlines()
+    return sum("call" in line and f"@llvm.{intrinsic}" in line for line in code)
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the tile needs the JIT")
+def test_loops_over_tiles_are_not_unrolled() -> None:
+    """A second step needs registers that hold the tile: with AVX2, products and weight gradients take twice as long."""
+    rows = TILE_ROWS[0]
+    a, b, y = np.ones((rows, 3)), np.ones((3, 40)), np.empty((rows, 40))
+    arguments = (0,) * rows, (0, 0), a, False, b, False, np.empty(0), np.zeros(40), False, y, True, new_team(1), 1
+    assert calls(gemm._multiply, "fmuladd", *arguments) == 2 * rows
+    assert calls(tile_loops._prefetch_block, "prefetch", np.ones(8), 0, Strides(*[1] * 8), 2, 2, 1) == 1

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, cast
 import numba
 from numba.core.caching import FunctionCache, NullCache
 
-from .tile import VECTOR_BYTES
+from .registers import VECTOR_BYTES
 
 _FILES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.parent.rglob("*.py")))
 _SOURCE = f"_{zlib.crc32(_FILES):08x}_{VECTOR_BYTES}"

@@ -1,7 +1,8 @@
 """SIMD register tiles: eight operations for kernels.
 
 A tile is rows × vectors SIMD registers: one row per pixel (or input channel), its columns consecutive output channels.
-LLVM keeps a tile in registers because it is *one value* of a Numba type; a small array would stay in memory.
+LLVM keeps a tile in registers because it is *one value* of a Numba type; a small array would stay in memory (5–23
+GFLOP/s on a core that reaches 100 with tiles).
 
     acc = zeros(rows, vectors, y)                acc[r, c]  = 0, in the dtype of y
     acc = fma(acc, x, p, stride, w, q)           acc[r, c] += x[p + r·stride] · w[q + c]
@@ -13,48 +14,24 @@ LLVM keeps a tile in registers because it is *one value* of a Numba type; a smal
     prefetch(x, p)                               starts to load the cache line of x[p]
 
 `rows` and `vectors` are tuples whose *lengths* are the shape. Lengths are types, so kernels stay at module level, where
-Numba's cache finds them. Arrays are flat and C-contiguous, float32 or float64; addresses count elements, unchecked.
+Numba's cache finds them; a kernel that closes over an intrinsic would be compiled again in every process. Arrays are
+flat and C-contiguous, float32 or float64; addresses count elements and are not checked.
 
-Checked by: tests/kernels/runtime/test_tile.py and the tests of convolution, gemm, winograd and packing
+Checked by: tests/kernels/runtime/test_tile.py and the tests of convolution, gemm, winograd and packing in tests/kernels
 """
 
-import os
-import platform
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
+from .registers import SQUARE_BYTES, VECTOR_BYTES
 
-def _bytes_per_vector() -> int:
-    """Return the width of a SIMD register: TINYGEN_VECTOR_BYTES, else the widest that this CPU has."""
-    wanted = os.environ.get("TINYGEN_VECTOR_BYTES")
-    if wanted not in (None, "16", "32", "64"):
-        raise ValueError(f"TINYGEN_VECTOR_BYTES: expected 16, 32 or 64, got {wanted!r}")
-    if wanted is not None:
-        return int(wanted)
-    has = llvm.get_host_cpu_features().get
-    return 64 if has("avx512f") else 32 if has("avx2") else 16
-
-
-VECTOR_BYTES = _bytes_per_vector()
-# Rows of a tile of two vectors, largest first. It needs 2 registers per row, 2 for operand vectors and 1 for a scalar:
-# 6 rows fill 16 registers (AVX2, SSE); 32 (AVX-512, AArch64) hold 14, no faster than 8 on a Xeon.
-TILE_ROWS = (8, 7, 4, 1) if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else (6, 5, 4, 1)
 ONE = (0,)  # the length of a tile with one row, or with one vector
-SQUARE_BYTES = min(VECTOR_BYTES, 32)  # in a row of a square of `transpose`: wider shuffles are slower on AVX-512
-CACHE_LINE = 64  # bytes
 
-_operation: Callable[[Callable[..., Any]], Any] = intrinsic  # which is not typed
-
-
-def lanes(dtype: np.dtype[Any]) -> int:
-    """Return the number of elements of this dtype in one SIMD register."""
-    return VECTOR_BYTES // dtype.itemsize
+_operation: Callable[[Callable[..., Any]], Any] = intrinsic  # numba.extending.intrinsic is not typed
 
 
 class Tile(types.Type):
@@ -115,10 +92,9 @@ def _masks(builder: Any, tile: Tile, width: Any) -> list[Any]:
 
 
 def _masked(builder: Any, tile: Tile, operation: str, result: Any, arguments: list[Any]) -> Any:
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, kind, tile.mangled(operation) + ".p0"), arguments
-    )
+    signature = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, signature, tile.mangled(operation) + ".p0")
+    return builder.call(function, arguments)
 
 
 def _if_full(builder: Any, tile: Tile, width: Any) -> Any:
@@ -127,9 +103,15 @@ def _if_full(builder: Any, tile: Tile, width: Any) -> Any:
 
 
 def _keep_rolled(builder: Any) -> None:
-    """Keep LLVM from unrolling the loop around this code, for which there are too few registers (1.8 times as slow)."""
-    nothing = ir.FunctionType(ir.VoidType(), [])
-    builder.call(ir.InlineAsm(nothing, "", "", side_effect=True), []).attributes.add("convergent")
+    """Keep LLVM from unrolling the loop around this code at run time, as a second step may spill registers.
+
+    LLVM does not do so if the loop has a convergent call. The call is empty, and has side effects so that it is not
+    removed. Without it, a product took twice as long with AVX2 (AMD EPYC: python -m benchmarks.layers).
+    """
+    empty = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
+    attributes = builder.call(empty, []).attributes
+    attributes.add("convergent")
+    attributes.add("nounwind")
 
 
 @_operation
@@ -169,7 +151,8 @@ def _accumulate(tile: Any, y: Any, combine: str) -> tuple[Any, Callable[..., Any
             either.add_incoming(other, after_partial)
             loaded[i] = either
         for i, value in enumerate(loaded):
-            acc = builder.insert_value(acc, getattr(builder, combine)(builder.extract_value(acc, i), value), i)
+            combined = getattr(builder, combine)(builder.extract_value(acc, i), value)
+            acc = builder.insert_value(acc, combined, i)
         return acc
 
     return tile(tile, y, types.intp, types.intp, types.intp), generate
@@ -196,7 +179,8 @@ def relu(typing: Any, acc: Any) -> Any:
         acc, zero = arguments[0], ir.Constant(tile.vector, None)
         for i in range(tile.rows * tile.vectors):
             value = builder.extract_value(acc, i)
-            acc = builder.insert_value(acc, builder.select(builder.fcmp_ordered("<", value, zero), zero, value), i)
+            kept = builder.select(builder.fcmp_ordered("<", value, zero), zero, value)
+            acc = builder.insert_value(acc, kept, i)
         return acc
 
     return tile(tile), generate
@@ -240,13 +224,16 @@ def fma(typing: Any, acc: Any, x: Any, p: Any, stride: Any, w: Any, q: Any) -> A
         fused = cgutils.get_or_insert_function(builder.module, operation, tile.mangled("fmuladd"))
         empty = ir.Constant(tile.vector, ir.Undefined)
         first = ir.Constant(ir.VectorType(ir.IntType(32), tile.lanes), None)
-        starts = [builder.add(q, q.type(vector * tile.lanes)) for vector in range(tile.vectors)]
-        pointers = [_register_address(context, builder, tile, w, vectors, start) for start in starts]
-        columns = [builder.load(pointer, align=tile.dtype.bitwidth // 8) for pointer in pointers]
+        columns = []
+        for vector in range(tile.vectors):
+            at = builder.add(q, q.type(vector * tile.lanes))
+            pointer = _register_address(context, builder, tile, w, vectors, at)
+            columns.append(builder.load(pointer, align=tile.dtype.bitwidth // 8))
         for row in range(tile.rows):
             at = builder.add(p, builder.mul(stride, p.type(row)))
             scalar = builder.load(_address(context, builder, x, scalars, at))
-            broadcast = builder.shuffle_vector(builder.insert_element(empty, scalar, ir.IntType(32)(0)), empty, first)
+            lane = builder.insert_element(empty, scalar, ir.IntType(32)(0))
+            broadcast = builder.shuffle_vector(lane, empty, first)
             for vector, column in enumerate(columns):
                 register = row * tile.vectors + vector
                 summed = builder.call(fused, [broadcast, column, builder.extract_value(acc, register)])
@@ -262,7 +249,8 @@ def transpose(typing: Any, y: Any, q: Any, step: Any, x: Any, p: Any, stride: An
     n, align = SQUARE_BYTES * 8 // y.dtype.bitwidth, y.dtype.bitwidth // 8
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (target, q, step, source, p, stride), vector = arguments, ir.VectorType(Tile(1, 1, y.dtype).scalar, n)
+        target, q, step, source, p, stride = arguments
+        vector = ir.VectorType(Tile(1, 1, y.dtype).scalar, n)
 
         def pointer(array_type: Any, array: Any, base: Any, step: Any, row: int) -> Any:
             at = builder.add(base, builder.mul(step, base.type(row)))
@@ -289,12 +277,12 @@ def prefetch(typing: Any, x: Any, p: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _keep_rolled(builder)
-        i32, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        i32 = ir.IntType(32)
+        byte = ir.IntType(8).as_pointer()
         operation = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
         function = cgutils.get_or_insert_function(builder.module, operation, "llvm.prefetch.p0")
-        builder.call(
-            function, [builder.bitcast(_address(context, builder, x, *arguments), byte), i32(0), i32(3), i32(1)]
-        )
+        pointer = builder.bitcast(_address(context, builder, x, *arguments), byte)
+        builder.call(function, [pointer, i32(0), i32(3), i32(1)])
         return context.get_dummy_value()
 
     return types.void(x, types.intp), generate
