@@ -3,8 +3,8 @@
     python -m benchmarks.tables
 
 Each table is between the markers `<!-- table: NAME -->` and `<!-- /table -->`, and NAME is a function of this file. It
-has columns for every CPU, except for those whose tables are on a page of their own: `<!-- table: NAME of CPU -->`. A
-ratio below 1 means that tinygen is faster. A number that has not been measured is a dash.
+has columns for every CPU and instruction set with results. A ratio below 1 means that tinygen is faster. A number that
+has not been measured is a dash.
 
 Checked by: tests/benchmarks/test_tables.py
 """
@@ -22,15 +22,15 @@ from benchmarks.record import RESULTS, line, shown
 from tinygen.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [*(ROOT / "docs" / name for name in ("RESULTS.md", "intel.md", "distributed.md")), ROOT / "README.md"]
-MARKED = re.compile(r"(<!-- table: (\w+)(?: of ([^\n]+))? -->\n)(.*?)(<!-- /table -->)", flags=re.DOTALL)
+DOCUMENTS = [*(ROOT / "docs" / name for name in ("RESULTS.md", "distributed.md")), ROOT / "README.md"]
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- /table -->)", flags=re.DOTALL)
 MODULES = ("mlp", "made", "pixel_rnn", "pixelcnn", "wavenet", "flows", "vae", "gan")
 
 Values = dict[str, Any]
 
 
 class Column(NamedTuple):
-    """The results for one instruction set; `name` says whether it was emulated. `comparisons` is from one JSON file."""
+    """The results of one CPU for one instruction set, whose `name` says whether it was emulated."""
 
     name: str
     cpu: str
@@ -43,14 +43,17 @@ class Column(NamedTuple):
 
 
 def columns(folder: Path = RESULTS) -> list[Column]:
-    """Return a column for every instruction set of every CPU, AVX-512 first."""
+    """Return a column for every instruction set of every CPU, AVX-512 first and emulated ones last."""
     found = []
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
+        cpu = content["cpu"].split(" family ")[0]
         for isa, comparisons in content["comparisons"].items():
-            emulated = any(comparison["emulated"] for comparison in comparisons.values())
-            found.append(Column(isa + ", emulated" * emulated, content["cpu"], comparisons))
-    return sorted(found, key=lambda column: not column.name.startswith("AVX-512"))
+            for suffix in ("", ", emulated"):
+                runs = {module: run for module, run in comparisons.items() if run["emulated"] == bool(suffix)}
+                if runs:
+                    found.append(Column(f"{cpu}, {isa}{suffix}", content["cpu"], runs))
+    return sorted(found, key=lambda column: ("AVX-512" not in column.name, "emulated" in column.name))
 
 
 def number(values: Values, key: str, suffix: str = "") -> str:
@@ -265,21 +268,16 @@ TABLES: dict[str, Callable[[list[Column]], Iterator[str]]] = {
     "ranks_predicted": verbatim("training step, ms", "prediction for 64 ranks", "distributed"),
 }
 
-# The table and comparison that a figure shows, in the first column only.
+# The table and comparison that a figure shows, of the first column that has it.
 FIGURES = [("growth", "growth", growth_of_time.figure), ("step by threads, ms", "scaling", scaling.figure)]
 
 
 def render(text: str, found: list[Column]) -> str:
-    """Replace what is between the markers of each table. Raises KeyError if there is no table or CPU of that name."""
-    texts = [path.read_text(encoding="utf-8") for path in DOCUMENTS]
-    apart = {match[3] for text in texts for match in MARKED.finditer(text)}
+    """Replace what is between the markers of each table. Raises KeyError if there is no table of that name."""
 
     def replace(match: re.Match[str]) -> str:
-        shown = [column for column in found if (column.cpu == match[3] if match[3] else column.cpu not in apart)]
-        if match[3] and not shown:
-            raise KeyError(match[3])
-        lines = "".join(f"{text}\n" for text in TABLES[match[2]](shown))
-        return f"{match[1]}\n{lines}\n{match[5]}"
+        lines = "".join(f"{text}\n" for text in TABLES[match[2]](found))
+        return f"{match[1]}\n{lines}\n{match[4]}"
 
     return MARKED.sub(replace, text)
 
@@ -288,8 +286,8 @@ def write(folder: Path = RESULTS) -> None:
     """Render the tables of all documents, and draw the two figures."""
     found = columns(folder)
     for table_name, module, figure in FIGURES:
-        if found and (results := found[0].values(table_name, [module])):
-            figure(results, ROOT / "docs" / f"{module}.png")
+        if measured := [results for column in found if (results := column.values(table_name, [module]))]:
+            figure(measured[0], ROOT / "docs" / f"{module}.png")
     for path in DOCUMENTS:
         text = path.read_text(encoding="utf-8")
         if (rendered := render(text, found)) != text:

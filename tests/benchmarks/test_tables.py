@@ -50,17 +50,6 @@ def test_a_changed_number_in_a_document_is_replaced(tmp_path: Path) -> None:
 def test_unknown_tables_are_reported(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="nothing"):
         tables.render("<!-- table: nothing -->\n<!-- /table -->", results(tmp_path, mlp=[STEP]))
-    with pytest.raises(KeyError, match="no CPU"):
-        tables.render("<!-- table: steps of no CPU -->\n<!-- /table -->", results(tmp_path, mlp=[STEP]))
-
-
-def test_a_cpu_with_tables_apart_is_only_in_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("<!-- table: steps of CPU -->\n<!-- /table -->\n", encoding="utf-8")
-    monkeypatch.setattr(tables, "DOCUMENTS", [page])
-    found = results(tmp_path, mlp=[STEP])
-    assert "| MLP | 1.00 |" in tables.render(page.read_text(encoding="utf-8"), found)
-    assert "Not measured." in tables.render("<!-- table: steps -->\n<!-- /table -->\n", found)
 
 
 @pytest.mark.parametrize("name", tables.TABLES)
@@ -70,10 +59,14 @@ def test_every_table_renders_without_results(name: str, tmp_path: Path) -> None:
     assert f"<!-- table: {name} -->" in "".join(path.read_text(encoding="utf-8") for path in tables.DOCUMENTS)
 
 
-def test_avx_512_comes_first_and_emulation_is_named(tmp_path: Path) -> None:
-    content = {"cpu": "CPU", "comparisons": {"AVX2": {"mlp": {**FACTS, "emulated": True, "rows": []}}, "AVX-512": {}}}
+def test_avx_512_comes_first_and_emulated_comparisons_have_a_column_of_their_own(tmp_path: Path) -> None:
+    runs = {"mlp": {**FACTS, "emulated": True, "rows": []}, "vae": {**FACTS, "rows": []}}
+    content = {"cpu": "AMD EPYC family 1 model 2", "comparisons": {"AVX2": runs, "AVX-512": {"vae": runs["vae"]}}}
     (tmp_path / "cpu.json").write_text(json.dumps(content), encoding="utf-8")
-    assert [column.name for column in tables.columns(tmp_path)] == ["AVX-512", "AVX2, emulated"]
+    found = {column.name: [*column.comparisons] for column in tables.columns(tmp_path)}
+    assert list(found.items()) == [
+        ("AMD EPYC, AVX-512", ["vae"]), ("AMD EPYC, AVX2", ["vae"]), ("AMD EPYC, AVX2, emulated", ["mlp"]),
+    ]  # fmt: skip
 
 
 def test_results_are_complete() -> None:
@@ -84,11 +77,13 @@ def test_results_are_complete() -> None:
                 assert comparison["rows"]
 
 
-def test_the_figures_are_drawn_from_the_first_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_are_drawn_from_the_first_column_with_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     times = {"1 thread": 9.0, "2 threads": 5.0, "busy / 1 thread": 0.9}
     rows = [["step by threads, ms", f"MLP, {library}", times] for library in ("tinygen", "PyTorch")]
     results(tmp_path, scaling=rows)
+    first = {"cpu": "A", "comparisons": {"AVX-512": {"mlp": {**FACTS, "rows": [STEP]}}}}
+    (tmp_path / "a.json").write_text(json.dumps(first), encoding="utf-8")
     monkeypatch.setattr(tables, "ROOT", tmp_path)
     monkeypatch.setattr(tables, "DOCUMENTS", [])
     (tmp_path / "docs").mkdir()
