@@ -7,6 +7,7 @@ import importlib
 import os
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
@@ -85,6 +86,7 @@ def test_bias_relu_and_residual_equal_the_reference(dtype: Any, m: int, k: int, 
     assert np.isnan(product(a, b, bias[:n], relu)[:, 0]).all()  # relu does not hide NaN
 
 
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="NumPy computes all products")
 def test_a_large_transposed_matrix_is_correlated(monkeypatch: pytest.MonkeyPatch) -> None:
     called, correlate_into = [], convolution.correlate_into
 

@@ -22,6 +22,7 @@ from .runtime.team import run_parts
 from .runtime.tile import add, fma, relu, store, zeros
 
 LONG = 2048  # the largest inner dimension for which a block stays in the L2 cache
+_MANY = 1 << 10  # rows in a part from which copying all blocks takes little of the time
 GRAIN = 1 << 19  # multiply-adds in a part of about 12 µs
 _CHUNK = 1 << 17  # elements of a that pass over all blocks together, so that they stay in the L2 cache
 
@@ -70,9 +71,8 @@ def _multiply(
     top, bottom, left, right = start, stop, 0, columns
     if by_columns:
         top, bottom, left, right = 0, count, start * width, min(stop * width, columns)
-    # Chunks are of nearly equal length, and no shorter than a tile.
     chunks, state = 1 + (bottom - top) // max(2 * len(rows), _CHUNK // depth), flush_denormals()
-    for chunk in range(chunks):
+    for chunk in range(chunks):  # of nearly equal length, no shorter than a tile
         first, last = top + (bottom - top) * chunk // chunks, top + (bottom - top) * (chunk + 1) // chunks
         for column in range(left, right, width):
             copy_block(b, b_transposed, column, width, block, q)
@@ -103,11 +103,11 @@ def multiply_into(y: Array, a: Array, b: Array, terms: tuple[Array, Array], relu
 def divide(rows: int, blocks: int, height: int, parts: int) -> tuple[bool, int, int]:
     """Divide blocks of columns or rows: return whether it is the blocks, their number, and the least number in a part.
 
-    Blocks are divided if they can be shared nearly equally, as each is then copied by one thread only, or if there are
-    so few rows that they make no more parts. A part has rows for two tiles at least.
+    Each block is then copied by one thread only. Rows are divided if that makes the longest part more than an eighth
+    shorter, or if there are many: each thread then reads its own rows only. A part has rows for two tiles at least.
     """
-    by_rows = min(parts, rows // (2 * height))
-    if -blocks % parts * 8 <= blocks or min(parts, blocks) >= by_rows:
+    by_rows = max(1, min(parts, rows // (2 * height)))
+    if -(-blocks // parts) * by_rows * 8 <= 9 * blocks and rows < _MANY * parts:
         return True, blocks, max(1, blocks // parts)
     return False, rows, max(2 * height, rows // parts)
 

@@ -39,8 +39,8 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False, r
         y = np.empty((len(a), b.shape[1]), a.dtype)
         terms = flat_terms(*((residual, bias) if same else (None, None)), y.shape, y.dtype)
         long, apply_relu = a.shape[1] > LONG, same and bool(relu)  # a kernel is compiled for every type of arguments
-        if a.T.flags.carray and not a.flags.c_contiguous and (long or a.size > _LARGE):
-            correlate_into(y[None], a.T[None, None], as_contiguous(b)[None, None], _POINT, 1)
+        if a.flags.f_contiguous and not a.flags.c_contiguous and (long or a.size > _LARGE):
+            correlate_into(y[None], as_contiguous(a.T)[None, None], as_contiguous(b)[None, None], _POINT, 1)
             return _finish(y, bias, relu, residual)
         if long:
             convolve_into(y[None, None], as_contiguous(a)[None, None], b[None], _POINT, 1, terms, apply_relu)

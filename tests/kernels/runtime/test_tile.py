@@ -76,12 +76,12 @@ def test_rejects_other_widths(tmp_path: Path, value: str) -> None:
 
 
 def calls(kernel: Any, intrinsic: str, *arguments: Any) -> int:
-    """Compile a kernel again, as one from the cache has no LLVM code, and count the calls of an intrinsic in it."""
+    """Compile a kernel again, as one from the cache has no LLVM code, and count the calls of an intrinsic."""
     options = {name: kernel.targetoptions[name] for name in ("error_model", "fastmath", "nogil")}
     again = numba.njit(**options)(kernel.py_func)
     again(*arguments)
-    code = again.inspect_llvm(again.signatures[0]).splitlines()
-    return sum("call" in line and f"@llvm.{intrinsic}" in line for line in code)
+    bodies = again.inspect_llvm(again.signatures[0]).split("\ndefine ")  # wrappers may contain an inlined copy
+    return max(sum("call" in line and f"@llvm.{intrinsic}" in line for line in body.splitlines()) for body in bodies)
 
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the tile needs the JIT")
