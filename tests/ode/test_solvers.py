@@ -121,8 +121,11 @@ def test_evaluations_and_rejected_steps_are_counted() -> None:
     assert FixedStep(7)(oscillator, (np.ones(1), np.ones(1)), 0.0, 1.0).evaluations == 28
 
 
-def test_exactly_the_steps_with_an_error_of_at_most_one_are_accepted() -> None:
-    """The stages of a step give its error; where the next step starts says whether it was accepted."""
+def steps_and_errors(start: float) -> tuple[Array, Array]:
+    """Return which steps of a solution were accepted, and the errors of all steps in units of the tolerance.
+
+    The stages of a step give its error; where the next step starts says whether it was accepted.
+    """
     rtol, atol = 0.1, 1e-6  # y changes so much in a step that the error depends on both ends
     calls = []
 
@@ -131,7 +134,7 @@ def test_exactly_the_steps_with_an_error_of_at_most_one_are_accepted() -> None:
         calls.append((t, y[0].item(), k.item()))
         return (k,)
 
-    solution = Adaptive(rtol, atol)(irregular, (np.ones(1),), 0.0, 7.0)
+    solution = Adaptive(rtol, atol)(irregular, (np.full(1, start),), 0.0, 7.0)
     stages = np.reshape(calls[2:], (-1, 6, 3))  # after two evaluations that choose the first step
     ends = stages[:, -1, 0]
     starts = ends - (ends - stages[:, 0, 0]) / 0.8  # the first of the six stages is at t + h/5
@@ -142,8 +145,15 @@ def test_exactly_the_steps_with_an_error_of_at_most_one_are_accepted() -> None:
         errors.append(abs(error) / (atol + rtol * max(abs(y), abs(y_new))))
         y, k = (y_new, k_new) if keep else (y, k)
     assert (solution.accepted, solution.rejected) == (sum(accepted), sum(~accepted))
-    assert max(np.array(errors)[accepted]) <= 1 + 1e-6
-    assert 1 - 1e-6 < min(np.array(errors)[~accepted]) < 1.1  # 1e-6: the rounding error of the recovered starts
+    return accepted, np.array(errors)
+
+
+def test_exactly_the_steps_with_an_error_of_at_most_one_are_accepted() -> None:
+    """Which errors occur depends on the last bits of cos and exp, and so on the CPU; hundreds of steps are rejected."""
+    solutions = [steps_and_errors(start) for start in np.linspace(0.1, 3.0, 40)]
+    accepted, errors = (np.concatenate(each) for each in zip(*solutions, strict=True))
+    assert 0.9 < max(errors[accepted]) <= 1 + 1e-6  # 1e-6: the rounding error of the recovered starts
+    assert 1 - 1e-6 < min(errors[~accepted]) < 1.1
 
 
 def test_step_size_on_a_stiff_problem_is_limited_by_stability() -> None:
