@@ -8,7 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinygen.kernels import conv, gemm, reference
@@ -96,6 +96,7 @@ def test_relu_does_not_hide_nan() -> None:
 @given(
     rows=st.integers(1, 3000), blocks=st.integers(1, 200), height=st.sampled_from(TILE_ROWS), parts=st.integers(1, 64)
 )
+@example(rows=100, blocks=3, height=TILE_ROWS[0], parts=64)  # rows for fewer parts than threads
 def test_parts_have_rows_for_two_tiles_and_the_longest_is_short(
     rows: int, blocks: int, height: int, parts: int
 ) -> None:

@@ -101,10 +101,10 @@ def multiply_into(y: Array, a: Array, b: Array, terms: tuple[Array, Array], relu
 
 
 def divide(rows: int, blocks: int, height: int, parts: int) -> tuple[bool, int, int]:
-    """Divide blocks of columns or rows: return whether it is the blocks, their number, and the least number in a part.
+    """Choose blocks of columns or rows to divide into parts: return whether blocks, how many, and how many per part.
 
-    Each block is then copied by one thread only. Rows are divided if that makes the longest part more than an eighth
-    shorter, or if there are many: each thread then reads its own rows only. A part has rows for two tiles at least.
+    The last number is the least. If blocks are divided, each is copied by one thread only. Rows are divided if that
+    makes the longest part more than an eighth shorter, or if there are many: each thread then reads its own rows only.
     """
     by_rows = max(1, min(parts, rows // (2 * height)))
     if -(-blocks // parts) * by_rows * 8 <= 9 * blocks and rows < _MANY * parts:

@@ -86,7 +86,7 @@ def calls(kernel: Any, intrinsic: str, *arguments: Any) -> int:
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the tile needs the JIT")
 def test_loops_over_tiles_are_not_unrolled() -> None:
-    """A second step needs registers that hold the tile: with AVX2, products and weight gradients take twice as long."""
+    """A second step needs registers that hold the tile: with AVX2, it would be stored to memory and loaded again."""
     rows = TILE_ROWS[0]
     a, b, y = np.ones((rows, 3)), np.ones((3, 40)), np.empty((rows, 40))
     arguments = (0,) * rows, (0, 0), a, False, b, False, np.empty(0), np.zeros(40), False, y, True, new_team(1), 1

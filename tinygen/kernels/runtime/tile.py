@@ -106,7 +106,7 @@ def _keep_rolled(builder: Any) -> None:
     """Keep LLVM from unrolling the loop around this code at run time, as a second step may spill registers.
 
     LLVM does not do so if the loop has a convergent call. The call is empty, and has side effects so that it is not
-    removed. Without it, a product took twice as long with AVX2 (AMD EPYC: python -m benchmarks.layers).
+    removed.
     """
     empty = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True)
     attributes = builder.call(empty, []).attributes
