@@ -31,6 +31,7 @@ from .tile_loops import convolve, correlate, fold
 _SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least; chunks
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
+_FOLD_GRAIN = 1 << 13  # additions of columns in a part of about 10 µs
 # At least _NARROW images y of fewer columns than this and at most _PIXELS pixels are computed one pixel at a time,
 # across the batch, if images · weights ≥ _LARGE (Intel Xeon: python -m benchmarks.algorithms).
 _NARROW, _PIXELS, _LARGE = 4, 9, 1 << 19
@@ -227,7 +228,7 @@ def _scatter_columns(x: Array, y: Array, transposed: Array, taps: Taps, stride: 
     convolve_into(columns, y, matrix, ((0, 0),), 1, flat_terms(None, None, columns.shape, columns.dtype), False)
     table, strides = spans(taps, stride, x.shape[1:], columns.shape[1:], few)
     arguments = x.reshape(-1), columns.reshape(-1), table, strides, few
-    run_parts(fold, len(x), 1 + (GRAIN >> 4) // (1 + columns[0].size), *arguments)
+    run_parts(fold, len(x), 1 + _FOLD_GRAIN // (1 + columns[0].size), *arguments)
 
 
 def _planar(x: Array) -> Array:
