@@ -259,6 +259,17 @@ def test_weights_are_the_sum_over_chunks_of_pixels(monkeypatch: pytest.MonkeyPat
         case.close(conv_weight(x, y, taps, 1), reference.conv_weight(x, y, taps, 1))
 
 
+@pytest.mark.parametrize("chunk", [130, 10000])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (7, 9)], ids=str)
+def test_weights_of_small_images_are_summed_over_several_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], chunk: int
+) -> None:
+    monkeypatch.setattr(convolution, "_CHUNK", chunk)
+    taps = tuple(product(range(-1, 3), repeat=2))
+    case = Case(0, 300, (2 * size[0], 2 * size[1]), size, (7, 19), taps, 2, np.float64)
+    case.close(conv_weight(case.x, case.y, taps, 2), reference.conv_weight(case.x, case.y, taps, 2))
+
+
 @pytest.mark.parametrize("channels", [(32, 32), (32, 19), (19, 21)], ids=str)
 def test_weights_own_their_memory(channels: tuple[int, int]) -> None:
     """The backward pass copies gradients that are views, as two of them may share memory."""

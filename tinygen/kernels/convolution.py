@@ -28,7 +28,7 @@ from .runtime.registers import TILE_ROWS, lanes
 from .runtime.team import run_parts
 from .tile_loops import convolve, correlate, fold
 
-_SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least; chunks
+_SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixels in a chunk, at least 128; chunks
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
 _FOLD_GRAIN = 1 << 13  # additions of columns in a part of about 10 µs

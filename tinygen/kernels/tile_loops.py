@@ -97,27 +97,38 @@ def convolve(
 
 
 @compiled
-def _prefetch_block(a: Array, at: int, z: Strides, rows: int, columns: int, channels: int) -> None:
+def _prefetch_block(a: Array, at: int, z: Strides, images: int, rows: int, columns: int, channels: int) -> None:
     """Prefetch pixels of a: a tile reads one or two cache lines of each, too few for the hardware prefetcher."""
-    for i in range(rows):
-        for j in range(columns):
-            for c in range(0, channels, CACHE_LINE // a.itemsize):
-                prefetch(a, at + i * z.a_row + j * z.a_pixel + c)
+    for image in range(images):
+        for i in range(rows):
+            for j in range(columns):
+                for c in range(0, channels, CACHE_LINE // a.itemsize):
+                    prefetch(a, at + image * z.a_image + i * z.a_row + j * z.a_pixel + c)
 
 
 @compiled
 def _copy_panel(
-    vectors: Any, panel: Array, q: int, b: Array, at: int, z: Strides, rows: int, columns: int, width: int
+    vectors: Any, panel: Array, q: int, b: Array, at: int, z: Strides, images: int, rows: int, columns: int, width: int
 ) -> None:
-    """Copy the channels of one tile, at pixels in some rows and columns of b, to consecutive memory.
+    """Copy the channels of one tile, at pixels in some images, rows and columns of b, to consecutive memory.
 
     In b itself, a vector may span two cache lines, or reach beyond the last of the `width` channels.
     """
     lanes = (len(vectors) * VECTOR_BYTES) // b.itemsize
-    for i in range(rows):
-        for j in range(columns):
-            row = add(zeros(ONE, vectors, b), b, at + i * z.b_row + j * z.b_pixel, 0, width)
-            store(panel, q + (i * columns + j) * lanes, 0, lanes, row)
+    for image in range(images):
+        for i in range(rows):
+            for j in range(columns):
+                p = at + image * z.b_image + i * z.b_row + j * z.b_pixel
+                store(panel, q, 0, lanes, add(zeros(ONE, vectors, b), b, p, 0, width))
+                q += lanes
+
+
+@compiled
+def _block_shape(z: Strides) -> tuple[int, int, int]:
+    """Return images, rows and columns: about 128 pixels, which stay in the L1 cache while all tiles pass over them."""
+    columns = min(z.columns, 128)
+    rows = min(z.rows, 128 // columns)
+    return 128 // (rows * columns), rows, columns
 
 
 @compiled
@@ -137,26 +148,26 @@ def correlate(
     chunks, taps, channels_a, channels_b = w.shape
     tile_height, lanes, tiles = len(height), (len(vectors) * VECTOR_BYTES) // w.itemsize, taps * groups
     flat_w, line = w.reshape(-1), CACHE_LINE // w.itemsize
-    # About 128 pixels of a and b stay in the L1 cache while all tiles of w pass over them.
-    block_columns = min(z.columns, 128)
-    block_rows = max(1, 128 // block_columns)
+    block_images, block_rows, block_columns = _block_shape(z)
     across, down = (z.columns + block_columns - 1) // block_columns, (z.rows + block_rows - 1) // block_rows
-    blocks = images * down * across
-    panel = np.empty(block_rows * block_columns * lanes + line, w.dtype)
+    blocks = (images + block_images - 1) // block_images * down * across
+    panel = np.empty(block_images * block_rows * block_columns * lanes + line, w.dtype)
     base = -(panel.ctypes.data // w.itemsize) % line  # the panel starts on a cache line
     state = flush_denormals()
     for chunk in range(start // tiles, (stop + tiles - 1) // tiles):
         first, last = max(start - chunk * tiles, 0), min(stop - chunk * tiles, tiles)
         first_block = chunk * blocks // chunks
         for block in range(first_block, (chunk + 1) * blocks // chunks):
-            image = block // (down * across)
+            front = block // (down * across) * block_images
+            back = min(front + block_images, images)
             top, left = block // across % down * block_rows, block % across * block_columns
             bottom, right = min(top + block_rows, z.rows), min(left + block_columns, z.columns)
-            at = image * z.a_image + top * z.a_row + left * z.a_pixel
-            _prefetch_block(a, at, z, bottom - top, right - left, channels_a)
+            rows, columns = bottom - top, right - left
+            at = front * z.a_image + top * z.a_row + left * z.a_pixel
+            _prefetch_block(a, at, z, back - front, rows, columns, channels_a)
             for n in range(0, channels_b, lanes):
-                at = image * z.b_image + top * z.b_row + left * z.b_pixel + n
-                _copy_panel(vectors, panel, base, b, at, z, bottom - top, right - left, channels_b - n)
+                at = front * z.b_image + top * z.b_row + left * z.b_pixel + n
+                _copy_panel(vectors, panel, base, b, at, z, back - front, rows, columns, channels_b - n)
                 for t in range(first // groups, (last + groups - 1) // groups):
                     i_first, i_last = max(top, spans[t, 0]), min(bottom, spans[t, 1])
                     j_first, j_last = max(left, spans[t, 2]), min(right, spans[t, 3])
@@ -166,11 +177,12 @@ def correlate(
                         k = first_channel + group * tile_height
                         at = ((chunk * taps + t) * channels_a + k) * channels_b + n
                         acc = zeros(height, vectors, w)
-                        for i in range(i_first, i_last):
-                            p = image * z.a_image + i * z.a_row + spans[t, 4] + k
-                            q = base + ((i - top) * (right - left) - left) * lanes
-                            for j in range(j_first, j_last):
-                                acc = fma(acc, a, p + j * z.a_pixel, 1, panel, q + j * lanes)
+                        for image in range(front, back):
+                            for i in range(i_first, i_last):
+                                p = image * z.a_image + i * z.a_row + spans[t, 4] + k
+                                q = base + (((image - front) * rows + i - top) * columns - left) * lanes
+                                for j in range(j_first, j_last):
+                                    acc = fma(acc, a, p + j * z.a_pixel, 1, panel, q + j * lanes)
                         if block > first_block:
                             acc = add(acc, flat_w, at, channels_b, channels_b - n)
                         store(flat_w, at, channels_b, channels_b - n, acc)
