@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,3 +83,13 @@ def test_the_other_elements_of_prod_may_overflow_with_x_only() -> None:
     """Each factor is in [0, 1e200], and so is each derivative; x̄ = y / x would be 0 / 0 or inf / inf."""
     x = Tensor([1e200, 0.0, 1e-200, 1e100])
     np.testing.assert_allclose(grad(ag.prod(x), [x])[0].value, [0, 1e100, 0, 0], rtol=1e-15)
+
+
+@pytest.mark.parametrize(("dtype", "n"), [(np.float16, 8), (np.float32, 60)])
+def test_the_other_elements_of_a_product_may_overflow_in_the_dtype_of_x(dtype: Any, n: int) -> None:
+    """∂y/∂xₖ = y / xₖ, a product of two products: that of the first or last n elements is out of range."""
+    x = np.array([0.125] * n + [8.0] * n, dtype)  # powers of 2 are exact
+    for f in (ag.prod, lambda t: ag.cumprod(t)[-1]):
+        y = f(t := Tensor(x))
+        assert (y.item(), y.dtype) == (1, dtype)
+        np.testing.assert_array_equal(grad(y, [t])[0].value, 1 / x)

@@ -61,3 +61,19 @@ def test_norm_of_float32_does_not_overflow_or_underflow() -> None:
         x = Tensor(np.array([3, 4], np.float32) * np.float32(scale))
         np.testing.assert_allclose(ag.norm(x).item(), 5 * scale, rtol=1e-6)  # float32 rounding
         np.testing.assert_allclose(grad(ag.norm(x), [x])[0].value, [0.6, 0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", [0.5, 3, 20])
+def test_p_norms_of_float32_do_not_overflow_or_underflow(p: float) -> None:
+    """Rows of large, small and no numbers, beside the same norm in float64, in which powers of them are normal."""
+    x = np.array([[3e12, -4e12, 0], [5e-10, 4e-10, -4.5e-10], [0, 0, 0]], np.float32)
+    for axis, keepdims in ((1, False), (0, True)):
+        t, wide = Tensor(x), x.astype(float)
+        y = ag.norm(t, p, axis, keepdims)
+        expected = np.sum(np.abs(wide) ** p, axis, keepdims=True) ** (1 / p)
+        slope = np.sign(wide) * (np.where(wide == 0, 1, np.abs(wide)) / np.where(expected == 0, 1, expected)) ** (p - 1)
+        np.testing.assert_allclose(y.value, expected if keepdims else expected.squeeze(axis), rtol=4e-6)
+        by_x = grad(y.sum(), [t])[0].value
+        # A slope of a power below the least float32 is 0.
+        np.testing.assert_allclose(by_x[x != 0], slope[x != 0], rtol=4e-6, atol=1e-37)
+        assert not by_x[x == 0].any()

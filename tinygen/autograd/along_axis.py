@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..kernels.recurrence import linear_recurrence
+from .elementwise import astype
 from .grad_mode import is_grad_enabled
 from .operands import apply_numpy, as_integers, check_constant, real
 from .shape import Shape, add_at, concatenate, index, reshape, sum_dtype, transpose
@@ -97,7 +98,10 @@ def cumsum(x: TensorLike, axis: int | None = None) -> Tensor:
 
 
 def _cumsum(x: TensorLike) -> Tensor:
-    return node("cumsum", accumulated("cumsum", np.cumsum, x), (x, lambda g, y: reverse(_cumsum(reverse(g)))))
+    v = real("cumsum", x)
+    narrow = v.dtype.char in "ef"  # summed in float64, as one rounding for each element would add up
+    y = np.cumsum(v, -1, np.float64).astype(v.dtype) if narrow else np.cumsum(v, -1)
+    return node("cumsum", y, (x, lambda g, y: reverse(_cumsum(reverse(g)))))
 
 
 @primitive
@@ -114,8 +118,11 @@ def cumprod(x: TensorLike, axis: int | None = None) -> Tensor:
 
 
 def _cumprod(x: TensorLike) -> Tensor:
+    v = real("cumprod", x)
+    if v.dtype.char in "ef":  # terms of the adjoint may overflow in float32, where their product with y does not
+        return astype(_cumprod(astype(x, np.float64)), v.dtype)
     vjp = lambda g, y: earlier(y, 1) * _adjoint_recurrence(x, g)
-    return node("cumprod", accumulated("cumprod", np.cumprod, x), (x, vjp))
+    return node("cumprod", np.cumprod(v, -1), (x, vjp))
 
 
 def _along_last(op: str, f: Callable[[TensorLike], Tensor], x: TensorLike, axis: int | None) -> Tensor:
@@ -128,12 +135,6 @@ def _along_last(op: str, f: Callable[[TensorLike], Tensor], x: TensorLike, axis:
         return f(x)
     axes[at], axes[-1] = axes[-1], axes[at]
     return transpose(f(transpose(x, axes)), axes)  # exchanging two axes twice restores their order
-
-
-def accumulated(op: str, function: Callable[..., Array], x: TensorLike) -> Array:
-    """Accumulate along the last axis: float16 and float32 in float64, as one rounding for each element would add up."""
-    v = real(op, x)
-    return function(v, -1, np.float64).astype(v.dtype) if v.dtype.char in "ef" else function(v, -1)
 
 
 def _recurrence(a: TensorLike, b: TensorLike) -> Tensor:
