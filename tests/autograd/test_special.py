@@ -61,6 +61,21 @@ def test_log_ndtr_derivative_in_the_far_tail(dtype: type) -> None:
     np.testing.assert_allclose(grad(y.sum(), [x])[0].value, [1e3, 1e4], rtol=2e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_second_derivatives_in_the_far_tail(dtype: type) -> None:
+    """(ln Φ)″ = −m (x + m) = −1 + 1/x² − 6/x⁴ + …; x + m is about −1/x, which rounding of x would hide.
+
+    y = Φ⁻¹(σ(x)) is about −√(−2x), so that y″ is about −1/y³.
+    """
+    rounding = 8 * float(np.finfo(dtype).eps)
+    for x in (-1e2, -1e3, -1e4, -1e8):
+        second = ag.hessian(ag.log_ndtr)(Tensor(np.array(x, dtype))).item()
+        assert math.isclose(second, -1 + x**-2 - 6 * x**-4, rel_tol=rounding + 100 * x**-6)
+        curvature = ag.hessian(ag.ndtri_sigmoid)(Tensor(np.array(-x * x, dtype))).item()
+        y = ag.ndtri_sigmoid(np.array(-x * x)).item()
+        assert math.isclose(curvature, -1 / y**3, rel_tol=rounding + 20 / y**2)
+
+
 def test_derivatives_in_each_branch(rng: np.random.Generator) -> None:
     for x in (-40.0, -36.0, -3.0, 3.0):
         check_grads(ag.log_ndtr, np.array([x]), rng=rng, tolerance=1e-7)  # rounding of −x²/2 at x = −40

@@ -45,4 +45,9 @@ def ndtri_sigmoid(x: TensorLike) -> Tensor:
 
 def _mills_ratio(x: TensorLike) -> Tensor:
     """m = φ(x) / Φ(x)"""
-    return node("mills_ratio", special.ndtr_slope(array_of(x)), (x, lambda g, y: -g * y * (x + y)))
+    return node("mills_ratio", special.ndtr_slope(array_of(x)), (x, lambda g, y: -g * y * _excess(x)))
+
+
+def _excess(x: TensorLike) -> Tensor:
+    """x + m;   its derivative is 1 + m′ = 1 − m (x + m)"""
+    return node("excess", special.ndtr_excess(array_of(x)), (x, lambda g, y: g * (1 - _mills_ratio(x) * y)))

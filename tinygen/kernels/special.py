@@ -17,7 +17,7 @@ from .runtime.team import run_parts
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _FAR = -37.0  # below this, Φ nearly underflows, but five terms of its asymptotic series are exact to rounding
 _GRAIN = 1 << 10  # elements in a part of about 50 µs, at about 50 ns each
-_LOG_NDTR, _NDTR_SLOPE, _NDTRI_SIGMOID, _ERF = range(4)
+_LOG_NDTR, _NDTR_SLOPE, _NDTR_EXCESS, _NDTRI_SIGMOID, _ERF = range(5)
 
 
 @compiled
@@ -38,10 +38,22 @@ def _ndtr_slope(x: float, log_ndtr: float) -> float:
 
 
 @compiled
+def _ndtr_excess(x: float, slope: float) -> float:
+    """x + φ(x) / Φ(x), given the second term. In the left tail it is about −1/x, the difference of large terms."""
+    return -_defect(x) / (x * _series(x)) if x < _FAR else x + slope
+
+
+@compiled
 def _series(x: float) -> float:
     """−x Φ(x) / φ(x) = 1 − 1/x² + 3/x⁴ − 15/x⁶ + 105/x⁸ − …, as x → −∞."""
+    return 1 - _defect(x) / (x * x)
+
+
+@compiled
+def _defect(x: float) -> float:
+    """1 − 3/x² + 15/x⁴ − 105/x⁶ + …, as x → −∞."""
     s = 1 / (x * x)
-    return 1 - s * (1 - 3 * s * (1 - 5 * s * (1 - 7 * s)))
+    return 1 - 3 * s * (1 - 5 * s * (1 - 7 * s))
 
 
 @compiled
@@ -75,6 +87,8 @@ def _map(function: int, x: Array, y: Array, team: Array, size: int) -> None:
             y[i] = _log_ndtr(v)
         elif function == _NDTR_SLOPE:
             y[i] = _ndtr_slope(v, _log_ndtr(v))
+        elif function == _NDTR_EXCESS:
+            y[i] = _ndtr_excess(v, _ndtr_slope(v, _log_ndtr(v)))
         elif function == _ERF:
             y[i] = math.erf(v)
         else:
@@ -102,6 +116,11 @@ def log_ndtr(x: Array) -> Array:
 def ndtr_slope(x: Array) -> Array:
     """φ(x) / Φ(x), the derivative of ln Φ. Shapes: x, y (…)."""
     return _elementwise(_NDTR_SLOPE, x)
+
+
+def ndtr_excess(x: Array) -> Array:
+    """x + φ(x) / Φ(x), without cancellation in the left tail: minus the slope of ln (φ/Φ). Shapes: x, y (…)."""
+    return _elementwise(_NDTR_EXCESS, x)
 
 
 def ndtri_sigmoid(x: Array) -> Array:
