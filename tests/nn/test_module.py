@@ -137,6 +137,14 @@ def test_load_rejects_a_mismatched_state_and_changes_nothing(change: Any, messag
     assert all(np.array_equal(value, before[name]) for name, value in thing.state().items())
 
 
+def test_arithmetic_keeps_a_0d_array_in_the_state() -> None:
+    thing = Thing(seen=np.array(2))
+    thing.seen = thing.seen + 3  # NumPy returns a scalar
+    other = Thing(seen=np.array(0))
+    other.load(thing.state())
+    assert other.seen == 5
+
+
 def test_load_stores_transposed_arrays_contiguously() -> None:
     """As all other parameters, so that sums have the same last bits."""
     layer, w = Linear(3, 2, np.random.default_rng(0)), np.arange(6.0).reshape(2, 3)

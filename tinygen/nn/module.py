@@ -43,7 +43,10 @@ class Module(Recorded):
     if not TYPE_CHECKING:  # a type checker that sees __setattr__ accepts every attribute
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if isinstance(vars(self).get(name), Parameter) and not isinstance(value, Parameter):
+            old = vars(self).get(name)
+            if isinstance(old, np.ndarray) and isinstance(value, np.generic):
+                value = np.asarray(value)  # arithmetic on 0-d arrays returns scalars, which `state` leaves out
+            if isinstance(old, Parameter) and not isinstance(value, Parameter):
                 raise TypeError(
                     f"{type(self).__name__}.{name}: expected a Parameter, got {type(value).__name__}; "
                     f"call .{name}.assign(…) to change the value, or delete the attribute first"
