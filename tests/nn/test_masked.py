@@ -172,3 +172,16 @@ def test_rejects_wrong_shape(context_size: int, x_shape: Any, context_shape: Any
     net = make_net(context=context_size)
     with pytest.raises(ValueError, match=message):
         net(np.zeros(x_shape), None if context_shape is None else np.zeros(context_shape))
+
+
+@pytest.mark.parametrize("variable", [-1, 4, 7])
+def test_masked_mlp_rejects_a_variable_that_is_not_there(variable: int) -> None:
+    net = MaskedMLP(4, 2, np.random.default_rng(0), hidden=(16,))
+    with pytest.raises(ValueError, match=rf"^variable: expected .*, got {variable}"):
+        net(np.ones((5, 4)), variable=variable)
+
+
+def test_masked_conv_rejects_taps_with_the_centre() -> None:
+    """Its weights would not be masked: with mask A, a pixel would depend on itself."""
+    with pytest.raises(ValueError, match=r"^taps: expected offsets other than \(0, 0\), which the mask is for, got"):
+        MaskedConv(1, 1, taps.causal(3, centre=True), np.random.default_rng(0))

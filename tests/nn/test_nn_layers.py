@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tinygen import nn
 from tinygen.autograd import Array, Parameter, Tensor, grad, tanh, taps
 from tinygen.autograd.tensor import array_of
-from tinygen.nn import ActivationCache
+from tinygen.nn import ActivationCache, MaskedConv, MaskedLinear, MaskedMLP
+from tinygen.nn.networks import images
 from tinygen.testing import check_grads
 
 # Sums of at most 20 products of magnitude below 10, each with a relative rounding error of 6e-8.
@@ -55,16 +56,37 @@ def test_linear_matches_numpy(lead: tuple[int, ...], bias: bool) -> None:
     assert np.allclose(y.value, x @ layer.w.value + (layer.b.value if bias else 0), **FLOAT32)
 
 
-@pytest.mark.parametrize("bias", [True, False])
+POINTS, IMAGE = np.eye(2, 3), np.eye(4).reshape(1, 4, 4, 1)
+MASK = np.array([[1], [0], [1]])
+# Each layer, called with x, zeros and ones in some dtype, and with a context or a mask in that dtype, if it takes one.
+CALLS: dict[str, tuple[Array, Callable[[np.random.Generator], Callable[[Array], Tensor]]]] = {
+    "Linear": (POINTS, lambda rng: nn.Linear(3, 2, rng)),
+    "Linear, no bias": (POINTS, lambda rng: nn.Linear(3, 2, rng, bias=False)),
+    "MLP": (POINTS, lambda rng: nn.MLP(3, (4,), 2, rng)),
+    "Conv": (IMAGE, lambda rng: nn.Conv(1, 2, taps.square(3), rng)),
+    "ConvTranspose": (IMAGE, lambda rng: nn.ConvTranspose(1, 2, taps.square(3), rng)),
+    "LSTM": (POINTS[None], lambda rng: nn.LSTM(3, 2, rng)),
+    "LSTM.step": (POINTS, lambda rng: lambda x: (lstm := nn.LSTM(3, 2, rng)).step(x, lstm.initial_state(2))[0]),
+    "MaskedLinear": (POINTS, lambda rng: lambda x: MaskedLinear(3, 1, rng)(x, MASK.astype(x.dtype))),
+    "MaskedConv": (IMAGE, lambda rng: lambda x: MaskedConv(1, 1, ((0, -1),), rng)(x, MASK[:1].astype(x.dtype))),
+    "MaskedMLP": (POINTS, lambda rng: MaskedMLP(3, 1, rng, hidden=(4,), direct=True)),
+    "MaskedMLP, context": (POINTS, lambda rng: lambda x: MaskedMLP(3, 1, rng, hidden=(4,), context=3)(x, x)),
+    "MLPEncoder": (POINTS, lambda rng: images.MLPEncoder((3,), 2, rng, levels=2)),
+    "MLPEncoder, context": (POINTS, lambda rng: lambda x: images.MLPEncoder((3,), 2, rng, context=3)(x, x)),
+    "MLPDecoder": (POINTS, lambda rng: lambda x: images.MLPDecoder(3, (2,), rng, context=3)(x, x)),
+    "ConvEncoder": (IMAGE, lambda rng: lambda x: images.ConvEncoder((4, 4, 1), 2, rng, context=4)(x, x[:, 0, :, 0])),
+    "ConvDecoder": (POINTS, lambda rng: images.ConvDecoder(3, (4, 4, 1), rng)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("x_dtype", [np.uint8, np.int64, bool])
-def test_integer_inputs_are_cast_to_the_dtype_of_the_weights(x_dtype: Any, bias: bool) -> None:
-    x = np.arange(20).reshape(4, 5).astype(x_dtype)
-    for dtype in (np.float32, np.float64):
-        linear, conv = nn.Linear(5, 3, seeded(), bias=bias), nn.Conv(5, 3, taps.square(3), seeded(), bias=bias)
-        for layer, layer_x in ((linear, x), (linear, Tensor(x)), (conv, x.reshape(1, 2, 2, 5))):
-            y = random_parameters(layer, dtype)(layer_x)
-            assert y.dtype == dtype
-            assert np.array_equal(y.value, layer(array_of(layer_x).astype(dtype)).value)
+def test_integer_inputs_are_cast_to_the_dtype_of_the_weights(x_dtype: Any, name: str) -> None:
+    """NumPy would promote int64 and float32 to float64."""
+    x, layer = CALLS[name]
+    y = layer(seeded())(x.astype(x_dtype))
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y.value, layer(seeded())(x.astype(np.float32)).value)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -191,7 +191,7 @@ def masked(w: Parameter, mask: Array | None) -> Tensor:
     if mask is None:
         return w
     require(broadcasts(np.shape(mask), w.shape), "mask", f"shape {w.shape}", np.shape(mask))
-    return w * mask
+    return w * np.asarray(mask).astype(w.dtype, copy=False)
 
 
 def linear_with_activation(x: TensorLike, w: TensorLike, b: TensorLike, activation: Activation | None) -> Tensor:

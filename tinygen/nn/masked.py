@@ -54,7 +54,8 @@ class MaskedLinear(Module):
     ) -> Tensor:
         if cache is not None:
             return cache.evaluate(self, x, residual, mask)
-        w, added = self.weights(mask), None if isinstance(residual, float) and residual == 0 else residual
+        x, w = cast_integers(x, self.w.dtype), self.weights(mask)
+        added = None if isinstance(residual, float) and residual == 0 else residual
         if self.b is not None:
             return linear(x, w, self.b, self.relu, added)
         y = matmul(x, w)
@@ -72,13 +73,16 @@ class MaskedConv(Module):
     among the channels of p. A `cache` is used as in `Conv`.
 
     Shapes: x (N, H, W, n_in), v and mask (n_in, n_out), y (N, H, W, n_out); residual broadcasts to y.
+    Raises: ValueError if n_in or n_out is below 1, or if the taps contain the centre.
     """
 
     stride, relu = 1, True
 
     def __init__(self, n_in: int, n_out: int, taps: Taps, rng: Rng) -> None:
         self.earlier, self.centre = Conv(n_in, n_out, taps, rng, bias=False), MaskedLinear(n_in, n_out, rng)
-        self.taps = (*self.earlier.taps, (0,) * len(self.earlier.taps[0]))
+        zero = (0,) * len(self.earlier.taps[0])
+        require(zero not in self.earlier.taps, "taps", f"offsets other than {zero}, which the mask is for", taps)
+        self.taps = (*self.earlier.taps, zero)
 
     @property
     def b(self) -> Parameter | None:
@@ -174,8 +178,13 @@ class MaskedMLP(Module):
             order_index: which of the orders to use.
             weights: the result of `weights(order_index)`, so that repeated calls mask the weights only once.
             variable: compute only the outputs of this variable.
+
+        Raises: ValueError if an argument has the wrong shape, or an index is not in range.
         """
         self._check(x, context)
+        at_least(0, variable=variable or 0)
+        require(variable is None or variable < self.variables, "variable", f"None or below {self.variables}", variable)
+        x = cast_integers(x, self.layers[0].w.dtype)
         weights = self.weights(order_index) if weights is None else weights
         count = len(self.layers) + (self.direct is not None)
         require(len(weights) == count, "weights", f"{count} tensors, as `weights` returns", len(weights))
@@ -186,7 +195,7 @@ class MaskedMLP(Module):
         n, biases = len(self.layers) - 1, [layer.b for layer in self.layers]
         ws, bs = [*weights[:n], select(weights[n])], [*biases[:n], select(biases[n])]
         if context is None:
-            y = mlp(cast_integers(x, self.layers[0].w.dtype), ws, bs, self.activation)
+            y = mlp(x, ws, bs, self.activation)
         else:
             *added, last = [layer(context) for layer in self.context_layers]
             h: Any = x

@@ -11,6 +11,7 @@ from ..autograd import Parameter, Tensor, TensorLike, linear, lstm, lstm_cell, m
 from ..autograd.tensor import array_of
 from ..checks import at_least, require
 from .init import glorot_uniform, orthogonal
+from .layers import cast_integers
 from .module import Module
 
 State: TypeAlias = tuple[TensorLike, TensorLike]  # the hidden state h and the cell state c
@@ -49,6 +50,7 @@ class LSTM(Module):
 
     def __call__(self, x: TensorLike) -> Tensor:
         self._check(x, ("N", "T"))
+        x = cast_integers(x, self.w.dtype)
         return lstm(linear(x, self.w, self.b), self.u)  # one matrix product x w for all time steps
 
     def step(self, x: TensorLike, state: State) -> tuple[Tensor, Tensor]:
@@ -58,6 +60,7 @@ class LSTM(Module):
         shape = (len(array_of(x)), self.u.shape[0])
         for part in map(array_of, (h, c)):
             require(part.shape == shape, "state", f"h and c of shape {shape}", part.shape)
+        x = cast_integers(x, self.w.dtype)
         return lstm_cell(linear(x, self.w, self.b, residual=matmul(h, self.u)), c)
 
     def initial_state(self, n: int) -> State:

@@ -20,6 +20,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from ...autograd import Tensor, TensorLike, concatenate, leaky_relu, multiply, r
 from ...autograd.tensor import array_of
 from ...checks import at_least, check_context, check_event
 from ..init import Initialiser, glorot_uniform, he_normal
-from ..layers import Activation, Conv, ConvTranspose, Linear, Sequential
+from ..layers import Activation, Conv, ConvTranspose, Linear, Sequential, cast_integers
 from ..mlp import MLP
 from ..module import Module
 
@@ -51,6 +52,7 @@ class Encoder(Module):
 
     def rescale(self, x: TensorLike) -> TensorLike:
         check_event("x", x, self.shape)
+        x = cast_integers(x, self.dtype)
         return x if self.levels is None else multiply(x, 2 / (self.levels - 1)) - 1
 
 
@@ -72,7 +74,7 @@ class MLPEncoder(Encoder):
 
     def __call__(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         flat = reshape(self.rescale(x), (-1, math.prod(self.shape)))  # (N, D)
-        return self.mlp(_append(flat, context, self.context))
+        return self.mlp(_append(flat, context, self.context, self.dtype))
 
 
 class MLPDecoder(Module):
@@ -84,7 +86,7 @@ class MLPDecoder(Module):
         self.mlp = MLP(latent + context, hidden, math.prod(out), rng, activation=tanh, init=glorot_uniform)
 
     def __call__(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
-        return self.mlp(_append(z, context, self.context)).reshape(-1, *self.out)
+        return self.mlp(_append(z, context, self.context, self.dtype)).reshape(-1, *self.out)
 
 
 class ConvEncoder(Encoder):
@@ -121,7 +123,7 @@ class ConvEncoder(Encoder):
         for conv in self.convs:
             h = conv(h, activation=self.activation)  # (N, ⌈H/2⌉, ⌈W/2⌉, channels)
         n, *event = array_of(h).shape
-        return self.last(_append(reshape(h, (n, math.prod(event))), context, self.context))
+        return self.last(_append(reshape(h, (n, math.prod(event))), context, self.context, self.dtype))
 
 
 class ConvDecoder(Module):
@@ -153,7 +155,7 @@ class ConvDecoder(Module):
         self.convs.append(ConvTranspose(a, b, WINDOW, rng, stride=2))
 
     def __call__(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
-        h = self.first(_append(z, context, self.context), self.activation)
+        h = self.first(_append(z, context, self.context, self.dtype), self.activation)
         h = h.reshape(-1, *self.coarse)  # (N, ⌈H/2ⁿ⌉, ⌈W/2ⁿ⌉, channels)
         for conv, size in zip(self.convs[:-1], self.sizes, strict=False):
             h = self.activation(conv(h, size))  # twice the resolution
@@ -178,10 +180,11 @@ class ImageGenerator(Sequential):
         super().__init__(ConvDecoder(latent, shape, rng, channels=(width, 2 * width), init=he_normal), tanh)
 
 
-def _append(x: TensorLike, context: TensorLike | None, size: int) -> TensorLike:
-    """Return x (N, D) with the context (N, size) appended to each row, or x if size is 0."""
+def _append(x: TensorLike, context: TensorLike | None, size: int, dtype: np.dtype[Any]) -> TensorLike:
+    """Return x (N, D) with the context (N, size) appended to each row, or x if size is 0; integers as `dtype`."""
     check_context(context, len(array_of(x)), size)
-    return x if context is None else concatenate([x, context], 1)
+    x = cast_integers(x, dtype)
+    return x if context is None else concatenate([x, cast_integers(context, dtype)], 1)
 
 
 def _resolutions(shape: Shape, channels: Sizes) -> list[tuple[int, int]]:
