@@ -10,14 +10,16 @@ import numpy as np
 
 from ..arguments import checked, explained
 from ..autograd import Array, Parameter
-from ..autograd.parameter import adopt
+from ..autograd.parameter import adopt, cast
 from ..checks import check_rate
 from ..nn.module import State
-from .optimizers import distinct_parameters, matching_dtypes, matching_state
+from .optimizers import distinct_parameters, matching_state
 
 
 class EMA:
     """Exponential moving average of parameters: θ̄ ← θ̄ + (1 − decay)(θ − θ̄), initialised to θ.
+
+    The averages are float64: in float32, changes of θ̄ below half a unit in its last place would be lost.
 
     Raises: TypeError or ValueError for invalid parameters, as in Optimizer; ValueError unless 0 ≤ decay < 1.
     Source: Polyak & Juditsky, "Acceleration of stochastic approximation by averaging", 1992, which weights all steps
@@ -40,12 +42,10 @@ class EMA:
         check_rate("decay", decay)
         self.parameters = distinct_parameters("EMA", parameters)
         self.decay = float(decay)
-        self.averages = [p.value.copy() for p in self.parameters]
-        self._match_dtypes()
+        self.averages = [p.value.astype(np.float64) for p in self.parameters]
 
     def update(self) -> None:
         """Update the averages with the current values of the parameters; call it after every step."""
-        self._match_dtypes()
         pairs = zip(self.averages, self.parameters, strict=True)
         self.averages = [mean + (1 - self.decay) * (parameter.value - mean) for mean, parameter in pairs]
 
@@ -55,10 +55,10 @@ class EMA:
 
         At exit it restores the parameters; values and dtypes that were assigned in between are lost.
         """
-        self._match_dtypes()
         values = [p.value for p in self.parameters]
+        averages = [cast(f"EMA.{i}", self.averages[i], p.dtype) for i, p in enumerate(self.parameters)]
         try:
-            for parameter, mean in zip(self.parameters, self.averages, strict=True):
+            for parameter, mean in zip(self.parameters, averages, strict=True):
                 adopt(parameter, mean)
             yield
         finally:
@@ -67,7 +67,6 @@ class EMA:
 
     def state(self) -> State:
         """Return a copy of the state by name: the averages."""
-        self._match_dtypes()
         return {str(i): mean.copy() for i, mean in enumerate(self.averages)}
 
     @explained
@@ -77,15 +76,5 @@ class EMA:
 
     @explained
     def check_state(self, state: Mapping[str, Array]) -> State:
-        """Return a copy of a state in the dtypes of the parameters. Raises ValueError if `load` would."""
+        """Return a copy of a state in float64. Raises ValueError if `load` would."""
         return matching_state("EMA", self.state(), state)
-
-    def _match_dtypes(self) -> None:
-        """Convert the averages to the dtypes of the parameters, which `Module.astype` may have changed.
-
-        Raises: TypeError if a parameter is float16, in which small changes of an average are lost.
-        """
-        for i, parameter in enumerate(self.parameters):
-            if parameter.value.dtype == np.float16:
-                raise TypeError(f"EMA parameters[{i}]: expected float32 or float64, got float16")
-        self.averages = matching_dtypes("EMA", self.averages, self.parameters)
