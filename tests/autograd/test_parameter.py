@@ -80,3 +80,20 @@ def test_finite_numbers_do_not_become_infinite(dtype: Any, number: float) -> Non
     np.testing.assert_array_equal(p.value, [1, 2])
     p.assign(np.array([np.inf, np.nan]))  # what is not finite already stays so
     np.testing.assert_array_equal(p.value, [np.inf, np.nan])
+
+
+@pytest.mark.parametrize("value", [[1j], ["1"], [None]])
+def test_numbers_must_be_real(value: Any) -> None:
+    t = Tensor([1.0])
+    for use in (Parameter, Parameter([1.0]).assign, lambda seed: grad(t * 2, [t], seed)):
+        with pytest.raises(TypeError, match=r"(value|cotangent): expected real numbers, got (complex128|<U1|object)"):
+            use(value)
+
+
+def test_numbers_must_be_in_the_range_of_the_dtype() -> None:
+    t = Tensor(np.ones(1, np.float32))
+    for use in (Parameter, Parameter([1.0]).assign, lambda seed: grad(t * 2, [t], seed)):
+        with pytest.raises(ValueError, match=r": expected numbers in the range of float32, got 1e\+39"):
+            use([1e39])
+    with pytest.raises(ValueError, match=r"value: expected numbers in the range of int8, got 300 to 300"):
+        Parameter([300], np.int8)

@@ -138,9 +138,9 @@ def test_load_rejects_a_mismatched_state_and_changes_nothing(change: Any, messag
 
 
 def test_arithmetic_keeps_a_0d_array_in_the_state() -> None:
-    thing = Thing(seen=np.array(2))
+    thing: Any = Thing(seen=np.array(2))
     thing.seen = thing.seen + 3  # NumPy returns a scalar
-    other = Thing(seen=np.array(0))
+    other: Any = Thing(seen=np.array(0))
     other.load(thing.state())
     assert other.seen == 5
 

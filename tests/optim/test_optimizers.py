@@ -250,7 +250,7 @@ def test_buffers_do_not_overflow_if_the_dtype_changes(make: Any) -> None:
         owner.step([np.array([1e50])])
     p.assign(np.ones(1), np.float32)
     with pytest.raises(ValueError, match=r"\.0: expected numbers in the range of float32, got 1e\+"):
-        owner.state()
+        owner.state() if isinstance(owner, Optimizer) else owner.averaged().__enter__()
     np.testing.assert_array_equal(p.value, [1])
 
 
@@ -295,6 +295,33 @@ def test_rejected_step_changes_nothing(make: Callable[..., Optimizer]) -> None:
         assert isinstance(caught.value, ValueError)
     assert all(p.value is value for p, value in zip(ps, values, strict=True))
     assert all(np.array_equal(value, before[name]) for name, value in optimizer.state().items())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_rejects_a_step_that_overflows_and_changes_nothing(momentum: float) -> None:
+    """The second parameter is in a bucket of its own; the velocity of the first must not change either."""
+    ps = [Parameter(np.zeros(2), np.float16), Parameter(np.full(5000, -6e4), np.float16)]
+    sgd = SGD(ps, 1.0, momentum)
+    sgd.step([np.ones(2), np.zeros(5000)])
+    values, before = [p.value for p in ps], sgd.state()
+    for large in (4e4, 6e4):
+        with pytest.raises(ValueError, match=r"gradients: expected finite parameters after step 1 with lr = 1, got an"):
+            sgd.step([np.ones(2), np.full(5000, large)])
+    assert all(p.value is value for p, value in zip(ps, values, strict=True))
+    assert all(np.array_equal(value, before[name]) for name, value in sgd.state().items())
+
+
+def test_adam_rejects_a_learning_rate_that_overflows() -> None:
+    p = Parameter(np.zeros(2))
+    with pytest.raises(ValueError, match=r"lr at step 0: expected below 1\.84e\+19, got 1e\+39"):
+        Adam([p], 1e39).step([np.ones(2)])
+    assert not p.value.any()
+
+
+@pytest.mark.parametrize("g", [1e300, 1j, "1"])
+def test_rejects_gradients_that_the_dtype_of_the_parameter_cannot_hold(g: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"gradients\[0\]: expected (real )?numbers"):
+        SGD([Parameter([1.0])], 1.0).step([np.array([g])])
 
 
 def test_sgd_accepts_a_gradient_whose_square_overflows() -> None:
@@ -365,11 +392,13 @@ def test_float64_parameter_is_updated_in_float64_next_to_a_float32_one() -> None
         (lambda: Linear(2, 3, np.random.default_rng(0)).named_parameters(), "an iterable with a str"),
         (lambda: [parameters()[0], Tensor(np.ones(2))], "an iterable with a Tensor"),
         (lambda: parameters()[0], "one Parameter"),
+        (lambda: [Parameter([1], np.int64)], "one of int64"),
     ],
 )
 @pytest.mark.parametrize("make", [lambda ps: SGD(ps, 0.1), Adam, lambda ps: EMA(ps, 0.9)])
 def test_rejects_anything_but_parameters(bad: Any, got: str, make: Any) -> None:
-    with pytest.raises(TypeError, match=rf"expected an iterable of Parameters, got {got}; pass model\.parameters\(\)$"):
+    expected = "expected an iterable of floating-point Parameters"
+    with pytest.raises(TypeError, match=rf"{expected}, got {got}; pass model\.parameters\(\)$"):
         make(bad())
 
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from ..arguments import explained
 from .grad_mode import is_grad_enabled, set_grad_enabled
-from .parameter import Parameter
-from .tensor import PRIMITIVES, VJP, Tensor, TensorLike, node
+from .parameter import Parameter, cast
+from .tensor import PRIMITIVES, VJP, Tensor, TensorLike, array_of, node
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _seed(output: Tensor, cotangent: TensorLike | None) -> Tensor:
                 f"output: expected one element, got shape {output.shape}; reduce it (output.sum()) or pass cotangent=…"
             )
         return Tensor(np.ones(output.shape, output.dtype))
-    seed = cotangent if isinstance(cotangent, Tensor) else Tensor(np.asarray(cotangent, output.dtype))
+    seed = cotangent if isinstance(cotangent, Tensor) else Tensor(cast("cotangent", array_of(cotangent), output.dtype))
     if seed.shape != output.shape:
         raise ValueError(f"cotangent: expected shape {output.shape}, as output has, got {seed.shape}")
     return _as_parent(seed, output)

@@ -18,7 +18,8 @@ class Parameter(Tensor):
     The initial array is copied. `assign` replaces the value and increases `order`, so that `grad` rejects graphs that
     were built from an earlier value.
 
-    Raises: AttributeError if `value` is set directly.
+    Raises: TypeError unless the numbers are real; ValueError if finite ones overflow in the dtype; AttributeError if
+        `value` is set directly.
 
     Example:
         >>> w = Parameter([1.0, 2.0])
@@ -33,7 +34,7 @@ class Parameter(Tensor):
 
     @explained
     def __init__(self, value: TensorLike, dtype: DTypeLike = np.float32) -> None:
-        super().__init__(value if isinstance(value, Tensor) else np.array(value), dtype)
+        super().__init__(value if isinstance(value, Tensor) else cast("value", array_of(value), dtype), dtype)
         self.first_order = self.order
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -48,7 +49,8 @@ class Parameter(Tensor):
     def assign(self, value: TensorLike, dtype: DTypeLike | None = None) -> None:
         """Replace the value with a copy of an array; the dtype is kept unless one is given.
 
-        Raises: ValueError if the new value has another shape, or finite numbers that overflow in this dtype.
+        Raises: ValueError if the new value has another shape, or finite numbers that overflow in this dtype; TypeError
+            unless they are real.
         """
         array = array_of(value)
         if array.shape != self.shape:
@@ -63,7 +65,12 @@ def adopt(parameter: Parameter, array: Array) -> None:
 
 
 def cast(name: str, array: Array, dtype: DTypeLike) -> Array:
-    """Return a C-contiguous copy in this dtype. Raises ValueError if a finite number overflows."""
+    """Return a C-contiguous copy in this dtype.
+
+    Raises: TypeError unless the numbers are real, ValueError if a finite one overflows.
+    """
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: expected real numbers, got {array.dtype}")
     try:
         with np.errstate(over="raise"):
             copy = np.array(array, dtype, order="C")

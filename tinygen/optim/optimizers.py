@@ -53,21 +53,32 @@ class Optimizer:
     def step(self, gradients: Sequence[Tensor | Array]) -> None:
         """Update every parameter. The gradients are in the order of the parameters.
 
-        Raises: ValueError if the number of gradients or a shape is wrong; NonFiniteGradientError if an entry is NaN or
-        infinite. In both cases nothing has changed.
+        Raises: ValueError if the number of gradients or a shape is wrong, or a number overflows; TypeError if they are
+        not real; NonFiniteGradientError if an entry is NaN or infinite. In all cases nothing has changed.
         """
         self._match_dtypes()
-        joined = self._check(gradients)
-        lr = float(self.lr(self.steps))
-        check_nonnegative(**{f"lr at step {self.steps}": lr})
+        joined, lr = self._check(gradients), self._rate()
         self.steps += 1
-        values, new = self._buckets.join([parameter.value for parameter in self.parameters]), []
-        for value, g, *buffers in zip(values, joined, *self.buffers.values(), strict=True):
+        try:
+            with np.errstate(over="raise"):
+                new, buffers = self._after_step(joined, lr)
+        except FloatingPointError as error:
+            self.steps -= 1
+            where = f"step {self.steps} with lr = {lr:.3g}"
+            raise ValueError(f"gradients: expected finite parameters after {where}, got an {error}") from error
+        self.buffers = buffers
+        for parameter, array in zip(self.parameters, self._buckets.split(new), strict=True):
+            adopt(parameter, array)
+
+    def _after_step(self, gradients: list[Array], lr: float) -> tuple[list[Array], dict[str, list[Array]]]:
+        """Return the values and the buffers after a step, one array per bucket."""
+        values, new, changed = self._buckets.join([parameter.value for parameter in self.parameters]), [], []
+        for value, g, *buffers in zip(values, gradients, *self.buffers.values(), strict=True):
             array = self._new_value(value, g, buffers, lr)
             check_shape("value", array, value.shape)
             new.append(array if array.dtype == value.dtype else cast("value", array, value.dtype))
-        for parameter, array in zip(self.parameters, self._buckets.split(new), strict=True):
-            adopt(parameter, array)
+            changed.append(buffers)
+        return new, {slot: [buffers[i] for buffers in changed] for i, slot in enumerate(self.slots)}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings.items())})"
@@ -118,7 +129,7 @@ class Optimizer:
             g = gradient.value if isinstance(gradient, Tensor) else np.asarray(gradient)
             if g.shape != parameter.value.shape:
                 raise ValueError(f"gradients[{i}]: expected the parameter's shape {parameter.shape}, got {g.shape}")
-            arrays.append(g if g.dtype == parameter.value.dtype else g.astype(parameter.dtype))
+            arrays.append(g if g.dtype == parameter.value.dtype else cast(f"gradients[{i}]", g, parameter.dtype))
         joined = self._buckets.join(arrays)
         try:
             norms = [self._norm(indices[0], g) for indices, g in zip(self._buckets.indices, joined, strict=True)]
@@ -129,12 +140,18 @@ class Optimizer:
         self.gradient_norm = math.hypot(*norms)
         return joined
 
+    def _rate(self) -> float:
+        """Return the learning rate of the next step."""
+        lr = float(self.lr(self.steps))
+        check_nonnegative(**{f"lr at step {self.steps}": lr})
+        return lr
+
     def _norm(self, index: int, g: Array) -> float:
         """Return ‖g‖. Raises an error if a step with this gradient is impossible."""
         return finite_norm(index, g)
 
     def _new_value(self, value: Array, g: Array, buffers: list[Array], lr: float) -> Array:
-        """Return the value after the step, as a new array, and update the buffers in place.
+        """Return the value after the step, as a new array, and replace the buffers in the list or update them in place.
 
         The arrays hold one parameter, or several small ones joined to a vector.
         """
@@ -168,9 +185,7 @@ class SGD(Optimizer):
 
     def _new_value(self, value: Array, g: Array, buffers: list[Array], lr: float) -> Array:
         momentum, nesterov = self.settings["momentum"], self.settings["nesterov"]
-        (u,) = buffers
-        u *= momentum
-        u += g
+        buffers[0] = u = np.asarray(momentum * buffers[0] + g)
         return value - lr * (g + momentum * u if nesterov else u)
 
 
@@ -182,7 +197,7 @@ class Adam(Optimizer):
 
     Raises: as in Optimizer; ValueError unless 0 ≤ β < 1 and ε > 0. `step` also raises NonFiniteGradientError if g²
     overflows (v would stay infinite and the parameter would become NaN), and TypeError unless the parameters are
-    float32 or float64 (in float16, g² overflows from |g| = 256 and ε rounds to 0).
+    float32 or float64 (in float16, g² overflows from |g| = 256 and ε rounds to 0), and ValueError if lr² overflows.
     Source: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
 
     Example:
@@ -219,6 +234,11 @@ class Adam(Optimizer):
         for i in range(len(self.parameters)):
             require(bool((loaded[f"v.{i}"] >= 0).all()), f"v.{i}", "numbers of at least 0", "negative ones")
         return loaded
+
+    def _rate(self) -> float:
+        lr, largest = super()._rate(), min(_OVERFLOW.get(dtype, math.inf) for dtype in self._buckets.dtypes)
+        require(lr < largest, f"lr at step {self.steps}", f"below {largest:.3g}", lr)
+        return lr
 
     def _norm(self, index: int, g: Array) -> float:
         if g.dtype not in _OVERFLOW:
@@ -277,13 +297,18 @@ def matching_state(owner: str, own: State, state: Mapping[str, Array]) -> State:
 
 
 def distinct_parameters(owner: str, parameters: Iterable[Parameter]) -> list[Parameter]:
-    """Return the parameters as a list. Raises TypeError or ValueError unless they are distinct Parameters."""
+    """Return the parameters as a list.
+
+    Raises: TypeError or ValueError unless they are distinct Parameters of floating-point numbers.
+    """
     iterable = isinstance(parameters, Iterable) and not isinstance(parameters, Tensor)
     given = list(parameters) if iterable else []
     wrong = [f"an iterable with a {type(p).__name__}" for p in given if not isinstance(p, Parameter)]
+    wrong += [f"one of {p.dtype}" for p in given if isinstance(p, Parameter) and p.dtype.kind != "f"]
     if wrong or not iterable:
         got = wrong[0] if wrong else f"one {type(parameters).__name__}"
-        raise TypeError(f"{owner} parameters: expected an iterable of Parameters, got {got}; pass model.parameters()")
+        expected = "an iterable of floating-point Parameters"
+        raise TypeError(f"{owner} parameters: expected {expected}, got {got}; pass model.parameters()")
     n, distinct = len(given), len({id(p) for p in given})
     require(0 < n == distinct, f"{owner} parameters", "one or more, all distinct", f"{distinct} distinct of {n}")
     return given
