@@ -13,7 +13,7 @@ from ..autograd import Array, Parameter
 from ..autograd.parameter import adopt, cast
 from ..checks import check_rate
 from ..nn.module import State
-from .optimizers import distinct_parameters, matching_state
+from .states import distinct_parameters, matching_state
 
 
 class EMA:
