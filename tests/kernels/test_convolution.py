@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tinygen.kernels import convolution, reference
 from tinygen.kernels.convolution import conv, conv_transpose, conv_weight
-from tinygen.kernels.plans import phases, plan, plans_across_images
+from tinygen.kernels.plans import phases, plan, plan_across_images
 from tinygen.kernels.product import product as matrix_product
 from tinygen.kernels.reference import Taps
 from tinygen.kernels.runtime.pool import get_num_threads, set_num_threads
@@ -130,14 +130,17 @@ def test_narrow_images_equal_the_definition(
 
 
 def test_large_work_on_narrow_images_is_planned_across_them() -> None:
-    case = Case(0, 33, (4, 4), (2, 2), (32, 64), tuple(product(range(-1, 3), repeat=2)), 2, np.float32)
-    with patch.object(convolution, "plans_across_images", wraps=plans_across_images) as planned:
+    case = Case(0, 65, (4, 4), (2, 2), (32, 64), tuple(product(range(-1, 3), repeat=2)), 2, np.float32)
+    with patch.object(convolution, "plan_across_images", wraps=plan_across_images) as planned:
         ours = conv(case.x, case.w, case.taps, 2, case.size_y)
+        adjoint = conv_transpose(case.y, case.w, case.taps, 2, case.size_x)
         conv(case.x[:8], case.w, case.taps, 2, case.size_y)  # little work
+        conv_transpose(case.y[:8], case.w, case.taps, 2, case.size_x)
         conv(case.x, case.w, case.taps, 1, (4, 4))  # four columns
         matrix_product(np.zeros((2, 1024), np.float32), np.zeros((1024, 1024), np.float32))  # two rows of one image
-    assert planned.call_count == 1 - bool(numba.config.DISABLE_JIT)
+    assert planned.call_count == 2 * (not numba.config.DISABLE_JIT)
     case.close(ours, reference.conv(case.x.astype(float), case.w, case.taps, 2, case.size_y))
+    case.close(adjoint, reference.conv_transpose(case.y.astype(float), case.w, case.taps, 2, case.size_x))
 
 
 @given(cases())

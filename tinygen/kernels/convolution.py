@@ -21,7 +21,7 @@ from ..arguments import explained
 from . import reference, winograd
 from .gemm import LONG, multiply_into
 from .packing import pack
-from .plans import GRAIN, MOVE, Phase, Strides, join_taps, phases, plan, planar, plans_across_images, spans
+from .plans import GRAIN, MOVE, Phase, Plan, Strides, join_taps, phases, plan, plan_across_images, planar, spans
 from .reference import Size, Taps, Term
 from .runtime.arrays import Array, as_contiguous
 from .runtime.registers import TILE_ROWS, lanes
@@ -98,6 +98,9 @@ def conv_transpose(
     transposed = w.swapaxes(1, 2)  # (taps, C_out, C_in)
     by_columns = w.shape[1] < _FEW and len(taps) > 1 and y.size > 0
     by_phase, (height, width) = phases(flat, stride), images.shape[1:3]
+    if not by_columns and _is_narrow(-(-height // stride), -(-width // stride), len(y), w.size // stride**2):
+        _convolve_across(images, values, transposed, flat, stride, True, terms, False)
+        return x
     inside = sum(row < height and column < width for (row, column), _, _ in by_phase)
     if by_columns or inside < min(stride, height) * min(stride, width):  # no tap reaches some of the pixels
         x[...] = terms[1] if residual is None else residual + terms[1]
@@ -172,20 +175,31 @@ def convolve_into(
     if pointwise and 0 < depth <= LONG:
         multiply_into(y.reshape(-1, channels), x.reshape(-1, depth), w[0], terms, relu)
         return
-    geometry = x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype)
-    rows = plan(taps, stride, *geometry)
-    if rows is None:
-        return
-    packed, (height, width) = pack(w, lanes(y.dtype) * len(rows.vectors)), rows.layout[:2]
-    images, plans = len(y), [rows]
-    if width < _NARROW <= images and height * width <= _PIXELS and images * w.size >= _LARGE:
-        images, plans = 1, plans_across_images(taps, stride, images, *geometry)
-    for p in plans:
-        strips, blocks = images * p.layout.rows * p.layout.strips, len(packed)
-        by_block = strips < 2 * (1 + GRAIN // p.work)  # few pixels: split the output channels instead
-        size, work = (blocks, max(1, p.work * strips // blocks)) if by_block else (strips, p.work)
-        arguments = x.reshape(-1), packed, p.runs, *terms, relu, y.reshape(-1), p.layout, strips, by_block
-        run_parts(convolve, size, 1 + GRAIN // work, p.pixels, p.vectors, *arguments)
+    if step == 1 and _is_narrow(y.shape[1], y.shape[2], len(y), w.size):
+        _convolve_across(y, x, w, taps, stride, False, terms, relu)
+    elif p := plan(taps, stride, x.shape[1:], y.shape[1:], phase, step, lanes(y.dtype)):
+        _convolve(y, x, w, p, len(y), terms, relu)
+
+
+def _is_narrow(height: int, width: int, images: int, weights: int) -> bool:
+    return width < _NARROW <= images and height * width <= _PIXELS and images * weights >= _LARGE
+
+
+def _convolve_across(
+    y: Array, x: Array, w: Array, taps: Taps, stride: int, transposed: bool, terms: tuple[Array, Array], relu: bool
+) -> None:
+    """Compute a convolution of narrow images, or a transposed one, a pixel of all images after another."""
+    p = plan_across_images(taps, stride, len(y), x.shape[1:], y.shape[1:], transposed, lanes(y.dtype))
+    _convolve(y, x, w, p, 1, terms, relu)
+
+
+def _convolve(y: Array, x: Array, w: Array, p: Plan, images: int, terms: tuple[Array, Array], relu: bool) -> None:
+    packed = pack(w, lanes(y.dtype) * len(p.vectors))
+    strips, blocks = images * len(p.lines) * p.layout.strips, len(packed)
+    by_block = strips < 2 * (1 + GRAIN // p.work)  # few pixels: split the output channels instead
+    size, work = (blocks, max(1, p.work * strips // blocks)) if by_block else (strips, p.work)
+    arguments = x.reshape(-1), packed, p.lines, p.runs, *terms, relu, y.reshape(-1), p.layout, strips, by_block
+    run_parts(convolve, size, 1 + GRAIN // work, p.pixels, p.vectors, *arguments)
 
 
 def _correlate(w: Array, a: Array, b: Array, table: Array, strides: Strides) -> None:

@@ -28,7 +28,6 @@ Phase = tuple[int, int]
 class Layout(NamedTuple):
     """Sizes and strides that `convolve` loops over."""
 
-    rows: int  # of y, per image
     columns: int  # of y
     channels: int  # of y
     stride: int  # of the convolution
@@ -41,9 +40,7 @@ class Layout(NamedTuple):
     padded_row: int  # elements in a row of x with its zeros, or 0 if x is read in place
     min_row_offset: int  # the smallest row offset of a tap
     max_row_offset: int
-    y_first: int
     y_image: int
-    y_row: int
     y_pixel: int
 
 
@@ -52,6 +49,7 @@ class Plan(NamedTuple):
 
     pixels: tuple[int, ...]
     vectors: tuple[int, ...]
+    lines: Array  # per row of y: the row of x at offset 0, the address in y, the first run and the one after the last
     runs: Array  # per run: row offset, address, length, first row of w
     layout: Layout
     work: int  # cost of one strip, in units of a multiply-add
@@ -92,45 +90,55 @@ def plan(taps: Taps, stride: int, shape_x: Shape, shape_y: Shape, phase: Phase, 
     padded_row = (left + x_columns + right) * channels_in if left or right else 0
     row_offsets = [dy for _, dy, _ in live] or [0]
     x = x_rows, x_columns * channels_in, channels_in, left * channels_in, padded_row, min(row_offsets), max(row_offsets)
-    y = (phase[0] * y_columns + phase[1]) * channels, math.prod(shape_y), step * y_columns * channels, step * channels
-    return _plan_rows(runs, lanes, (rows, columns, channels, stride), x, y)
+    lines = [[stride * i, ((step * i + phase[0]) * y_columns + phase[1]) * channels, 0, len(runs)] for i in range(rows)]
+    return _plan_lines(lines, runs, lanes, (columns, channels, stride), x, (math.prod(shape_y), step * channels))
 
 
 @lru_cache(maxsize=4096)
-def plans_across_images(
-    taps: Taps, stride: int, images: int, shape_x: Shape, shape_y: Shape, phase: Phase, step: int, lanes: int
-) -> list[Plan]:
-    """Plan the same convolution with one plan per pixel p, in which the images are the columns of a single row.
+def plan_across_images(
+    taps: Taps, stride: int, images: int, shape_x: Shape, shape_y: Shape, transposed: bool, lanes: int
+) -> Plan:
+    """Plan a convolution, or with `transposed` Σ_{p: s·p + oₜ = q} x(p) Wₜ, with one line per pixel of all images y.
 
     Tiles are then filled where the rows of y are too short, and taps that miss the image are skipped.
     """
-    (height, width, channels_in), (y_rows, y_columns, channels) = shape_x, shape_y
-    found = []
-    for i in range(-((phase[0] - y_rows) // step)):
-        for j in range(-((phase[1] - y_columns) // step)):
-            runs = []
+    (height, width, channels_in), (rows, columns, channels) = shape_x, shape_y
+    lines: list[list[int]] = []
+    runs: list[list[int]] = []
+    for i in range(rows):
+        for j in range(columns):
+            first = len(runs)
             for t, (dy, dx) in enumerate(taps):
-                row, column = stride * i + dy, stride * j + dx
-                if 0 <= row < height and 0 <= column < width:
+                (row, rest), (column, other) = (
+                    divmod(at - offset, stride) if transposed else (stride * at + offset, 0)
+                    for at, offset in ((i, dy), (j, dx))
+                )
+                if rest == other == 0 and 0 <= row < height and 0 <= column < width:
                     runs.append([0, (row * width + column) * channels_in, channels_in, t * channels_in])
-            first = ((step * i + phase[0]) * y_columns + step * j + phase[1]) * channels
-            # One row, read in place, whose pixel stride is a whole image.
-            x, y = (1, 0, math.prod(shape_x), 0, 0, 0, 0), (first, 0, 0, math.prod(shape_y))
-            found.append(_plan_rows(runs, lanes, (1, images, channels, 1), x, y))
-    return found
+            lines.append([0, (i * columns + j) * channels, first, len(runs)])
+    # Read in place, as one row whose pixel stride is a whole image.
+    x = 1, 0, math.prod(shape_x), 0, 0, 0, 0
+    return _plan_lines(lines, runs, lanes, (images, channels, 1), x, (0, math.prod(shape_y)))
 
 
-def _plan_rows(
-    runs: list[list[int]], lanes: int, sizes: tuple[int, ...], x: tuple[int, ...], y: tuple[int, ...]
+def _plan_lines(
+    lines: list[list[int]],
+    runs: list[list[int]],
+    lanes: int,
+    sizes: tuple[int, int, int],
+    x: tuple[int, ...],
+    y: tuple[int, int],
 ) -> Plan:
     """Divide rows into strips and tiles; sizes, x and y are the fields of `Layout` before and after the strips."""
-    _, columns, channels, _ = sizes
+    columns, channels, _ = sizes
     pixels = _tile_pixels(columns)
     strips = -(-columns // (8 * pixels))
     strip = -(-columns // (strips * pixels)) * pixels  # of nearly equal length, for threads to share
-    work = 1 + min(columns, strip) * (sum(run[2] for run in runs) + MOVE) * channels
-    table, vectors = np.array(runs, np.int64).reshape(-1, 4), 1 if channels <= lanes else 2
-    return Plan((0,) * pixels, (0,) * vectors, table, Layout._make((*sizes, strips, strip, *x, *y)), work)
+    depth = sum(sum(run[2] for run in runs[first:last]) for _, _, first, last in lines) // len(lines)
+    work = 1 + min(columns, strip) * (depth + MOVE) * channels
+    tables = np.array(lines, np.int64), np.array(runs, np.int64).reshape(-1, 4)
+    vectors = 1 if channels <= lanes else 2
+    return Plan((0,) * pixels, (0,) * vectors, *tables, Layout._make((*sizes, strips, strip, *x, *y)), work)
 
 
 class Strides(NamedTuple):

@@ -41,15 +41,16 @@ def _pad_rows(padded: Array, x: Array, base: int, z: Layout, first: int, last: i
 @compiled
 def convolve(
     pixels: Any, vectors: Any,
-    x: Array, w: Array, runs: Array, residual: Array, bias: Array, apply_relu: int, y: Array, z: Layout,
+    x: Array, w: Array, lines: Array, runs: Array, residual: Array, bias: Array, apply_relu: int, y: Array, z: Layout,
     strips: int, by_block: bool, team: Array, size: int,
 ) -> None:  # fmt: skip
-    """y = residual + bias + Σ x w for all strips of all rows of all images; with `apply_relu`, max(y, 0).
+    """y = residual + bias + Σ x w for all strips of all lines of all images; with `apply_relu`, max(y, 0).
 
     A part is a range of the strips, or `by_block` a range of the blocks.
 
     x, y: flat images; residual: likewise, or empty.
     w: (blocks, taps · channels_in, lanes), one block of output channels after another.
+    lines: per row of y: the row of x at offset 0, the address in y, the first run and the one after the last.
     runs: per run of neighbouring taps: row offset, address, length, first row of w.
     """
     start, stop = part(team, size)
@@ -59,7 +60,7 @@ def convolve(
     if by_block:
         first_block, last_block, start, stop = start, stop, 0, strips
     tile_pixels, lanes, depth = len(pixels), w.shape[2], w.shape[1]
-    x_step, per_image, flat_w = z.stride * z.x_pixel, z.rows * z.strips, w.reshape(-1)
+    x_step, per_image, flat_w = z.stride * z.x_pixel, len(lines) * z.strips, w.reshape(-1)
     source, x_row = x, z.x_row
     if z.padded_row:
         source, x_row = np.zeros(z.x_rows * z.padded_row, x.dtype), z.padded_row
@@ -72,15 +73,16 @@ def convolve(
             base = 0
         for unit in range(first, last):
             i, left = unit // z.strips, unit % z.strips * z.strip
+            x_line, y_line, first_run, last_run = lines[i, 0], lines[i, 1], lines[i, 2], lines[i, 3]
             for block in range(first_block, last_block):  # the strip of x stays in the L1 cache
                 channel = block * lanes
                 width = z.channels - channel
                 for j in range(left, min(left + z.strip, z.columns), tile_pixels):
                     j = min(j, z.columns - tile_pixels)  # the last tile may overlap the one before
-                    at = z.y_first + image * z.y_image + i * z.y_row + j * z.y_pixel
+                    at = y_line + image * z.y_image + j * z.y_pixel
                     acc = zeros(pixels, vectors, y)
-                    for run in range(runs.shape[0]):
-                        row = i * z.stride + runs[run, 0]
+                    for run in range(first_run, last_run):
+                        row = x_line + runs[run, 0]
                         if 0 <= row < z.x_rows:
                             p = base + row * x_row + j * x_step + runs[run, 1]
                             q = (block * depth + runs[run, 3]) * lanes
