@@ -77,7 +77,7 @@ def train(run: Training) -> Results:
 
 def show(report: Report) -> None:
     report.unit = "share of equal pixels, or cosine of spectra"
-    gains = {name: report.values("completion", name) - report.values("sample", name) for name in report.results}
+    gains = {name: report.values("completion", name) - report.values("sample", name) for name in TRAIN_ON}
     report.decide(*(Effect(f"gain in similarity of {name}", gain, "", above=0) for name, gain in gains.items()))
     pictures = report.first("pictures")
     if "digits" in pictures:

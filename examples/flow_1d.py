@@ -64,10 +64,11 @@ def show(report: Report) -> None:
     log_p = true_log_prob(grid[:, None])
     entropy = float(-np.trapezoid(np.exp(log_p) * log_p, grid))
     report.unit, report.baselines = "nats", {"entropy of the data": entropy}
-    effects = [Effect(f"KL, {noise} base", report.values("KL", noise), "nats", below=0.01) for noise in report.results]
+    effects = [Effect(f"KL, {noise} base", report.values("KL", noise), "nats", below=0.01) for noise in BASE_DENSITY]
     report.decide(*effects)
-    figure, rows = subplots(9.6, 2.6 * len(effects), len(effects), 3, squeeze=False)
-    for row, noise in zip(rows, report.first("KL"), strict=True):
+    trained = len(report.results)
+    figure, rows = subplots(9.6, 2.6 * trained, trained, 3, squeeze=False)
+    for row, noise in zip(rows, report.results, strict=True):
         x, z, (z_of_x, log_q), data = (report.first(name)[noise] for name in ("x", "z", "map", "data"))
         row[0].hist(data, 160, range=(-3.5, 3), density=True, color=plot.COLOURS[5], alpha=0.5, label="data")
         row[0].plot(x, np.exp(log_q), color=plot.COLOURS[0], linewidth=1.3, label="flow")

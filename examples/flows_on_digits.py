@@ -73,7 +73,7 @@ def show(report: Report) -> None:
         "Gaussian, full covariance": gaussian_loss(data, test, np.random.default_rng(0)),
     }
     best = min(report.baselines.values())
-    gains = {name: best - report.values("test", name) for name in report.results}
+    gains = {name: best - report.values("test", name) for name in FLOWS}
     report.decide(*(Effect(f"gain of {name}", gain, "bits/dim", above=0) for name, gain in gains.items()))
     samples = report.first("samples")
     rows = ["data", *samples]

@@ -76,7 +76,7 @@ def train(run: Training) -> Results:
 def show(report: Report) -> None:
     report.unit = f"evaluations and times at D = {DIMS[-1]}"
     effects = []
-    for flow in report.results:
+    for flow in FLOWS:
         for end, n in (("fast", 1), ("slow", DIMS[-1])):
             values = report.values(f"passes, {end}", flow)
             effects.append(Effect(f"{flow} {end}", values, "passes", above=n - 0.5, below=n + 0.5))

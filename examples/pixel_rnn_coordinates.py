@@ -72,7 +72,7 @@ def show(report: Report) -> None:
     sizes = dict.fromkeys(setting.split(", ")[0] for setting in report.results)
     gains = [
         Effect(f"gain on {size}", report.difference("test", f"{size}, {WITHOUT}", f"{size}, {WITH}"), report.unit)
-        for size in sizes
+        for size in dict.fromkeys([LARGE, *sizes])
     ]
     large = [replace(gain, above=2) for gain in gains if SMALL not in gain.name.split()]
     report.decide(*large, also=[gain for gain in gains if SMALL in gain.name.split()])

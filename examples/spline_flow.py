@@ -45,7 +45,7 @@ def train(run: Training) -> Results:
 def show(report: Report) -> None:
     report.unit = "nats per point"
     report.baselines = {"entropy": density_of("checkerboard").entropy}
-    kls = {setting.split(", ")[1]: report.values("KL", setting) for setting in report.results}
+    kls = {setting.split(", ")[1]: report.values("KL", setting) for setting in FLOWS}
     report.decide(*(Effect(f"KL, {name}", kl, "nats", below=0.03) for name, kl in kls.items()))
     report.save(plot_densities(report), "densities.png")
     report.save(plot_grids(report), "grids.png")

@@ -55,8 +55,9 @@ def train(run: Training) -> Results:
 def show(report: Report) -> None:
     report.unit = "nats per image, or log₁₀ of a relative variance"
     judged, others = list[Effect](), list[Effect]()
-    for name in report.results:
-        gap, known = report.values("gap", name), report.values("bias", name).mean() < MAX_BIAS
+    for name in SETTINGS:
+        gap, bias = report.values("gap", name), report.values("bias", name)
+        known = not bias.size or bias.mean() < MAX_BIAS
         limits = {"above": -0.5, "below": 0.5} if known else {}
         (judged if known else others).append(Effect(f"gap with {name}", gap, "nats", **limits))
         ratio = report.values("log_variance_prior", name) - report.values("log_variance_q", name)

@@ -52,6 +52,8 @@ class Effect:
 
     def describe(self, error: float = ERROR) -> str:
         """Return the name, the mean, the interval and the claimed region, as text."""
+        if np.size(self.values) == 0:
+            return f"{self.name}: not trained yet"
         mean, low, high = self.interval(error)
         width = high - low
         digits = int(np.clip(1 - math.floor(math.log10(width / 2)), 0, 4)) if 0 < width < math.inf else 2
@@ -64,7 +66,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict on a claim, the level of the intervals, the number of seeds, and a description of each effect."""
+    """The verdict on a claim, the level of the intervals, the least number of seeds, and a text for each effect."""
 
     verdict: str
     level: float
@@ -77,9 +79,12 @@ class Decision:
 
 
 def decide(*effects: Effect) -> Decision:
-    """Return "reproduced" if every effect is, "refuted" if at least one is, and otherwise "undecided"."""
+    """Return "reproduced" if every effect is, "refuted" if at least one is, and otherwise "undecided".
+
+    At least one effect must have values; one without values, of models that are not trained yet, is undecided.
+    """
     error = ERROR / len(effects)
     verdicts = {effect.decide(error) for effect in effects}
     verdict = next(word for word in ("refuted", "undecided", "reproduced") if word in verdicts)
-    seeds = min(np.size(effect.values) for effect in effects)
+    seeds = min(np.size(effect.values) for effect in effects if np.size(effect.values))
     return Decision(verdict, 1 - error, seeds, tuple(effect.describe(error) for effect in effects))

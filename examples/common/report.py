@@ -51,9 +51,9 @@ class Report:
         return {setting: runs[min(runs)][name] for setting, runs in self.results.items()}
 
     def decide(self, *effects: Effect, also: Sequence[Effect] = ()) -> None:
-        """Decide the claim from its effects so far; describe others in `also`. With --quick there is no verdict."""
-        known = [effect for effect in effects if np.size(effect.values)]
-        self.decision = decide(*known) if known and not self.quick else None
+        """Decide the claim from all of its effects, also those without values yet. With --quick there is no verdict."""
+        known = any(np.size(effect.values) for effect in effects)
+        self.decision = decide(*effects) if known and not self.quick else None
         self.remarks = [effect.describe() for effect in also if np.size(effect.values) and not self.quick]
 
     @property

@@ -85,6 +85,14 @@ def test_equal_effects_are_decided_and_one_seed_is_not() -> None:
     assert str(one) == "undecided (95 % intervals, 1 seed)\ngain: 9.00 nats (no interval; claimed: above 0)"
 
 
+def test_an_effect_that_is_not_trained_leaves_the_claim_undecided_and_counts_in_the_level() -> None:
+    missing = Effect("gain of sounds", [], "", above=0)
+    found = decide(Effect("gain", [1.0, 1.1, 1.2], "nats", above=0), missing)
+    assert str(found).splitlines()[0] == "undecided (97.5 % intervals, 3 seeds)"
+    assert found.effects[1] == "gain of sounds: not trained yet"
+    assert decide(Effect("gain", [-1.0, -1.1, -1.2], "nats", above=0), missing).verdict == "refuted"
+
+
 def test_the_text_has_the_interval_and_the_unit() -> None:
     gain = Effect("gain", [1.0, 2.0, 3.0], "nats", above=0)
     first, second = str(decide(gain)).splitlines()

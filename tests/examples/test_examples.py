@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -10,9 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from common.claims import Effect
+from common.report import Report
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+RECORDED = json.loads((EXAMPLES.parent / "docs" / "figures" / "metrics.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
@@ -50,3 +55,19 @@ def test_help_lists_the_common_arguments() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     for argument in ("--seed", "--seeds", "--steps", "--only", "--out", "--quick"):
         assert argument in done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_claim_has_all_effects_before_anything_is_trained(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, the verdict on a part of the claim would be that on all of it."""
+    names: set[str] = set()
+
+    def stop(report: Report, *effects: Effect, also: object = ()) -> None:
+        names.update(effect.name for effect in effects)
+        raise StopIteration
+
+    monkeypatch.setattr(Report, "decide", stop)
+    report = Report(argparse.Namespace(quick=False, seed=0, out=Path(), doc="Claim: none.\n"))
+    with pytest.raises(StopIteration):
+        importlib.import_module(script.stem).show(report)
+    assert names >= {effect.split(": ")[0] for effect in RECORDED[script.stem]["effects"]}

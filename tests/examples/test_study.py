@@ -122,6 +122,13 @@ def test_report_pairs_seeds_and_needs_both_settings(monkeypatch: pytest.MonkeyPa
     assert "gain: 0.55 nats (-0.09 to 1.19; claimed: above 0)" in ours.title(20)
 
 
+def test_report_is_undecided_until_all_effects_have_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = report(monkeypatch=monkeypatch)
+    ours.decide(Effect("gain", [1.0, 1.1, 1.2], "nats", above=0), Effect("other gain", ours.values("x", "b"), "nats"))
+    assert ours.verdict.startswith("undecided (97.5 % intervals, 3 seeds)")
+    assert ours.verdict.endswith("other gain: not trained yet")
+
+
 def test_quick_has_no_verdict_and_its_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = report("--quick", monkeypatch=monkeypatch)
     ours.decide(Effect("gain", [1.0, 1.1, 1.2], "nats", above=0))
