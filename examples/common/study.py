@@ -1,7 +1,7 @@
 """Run the trainings of an example one after another, so that an interrupted example goes on where it stopped.
 
     out/NAME/runs/KEY.npz             results of a finished training
-    out/NAME/runs/KEY.checkpoint.npz  state of an unfinished one, written by `fit`
+    out/NAME/runs/KEY.checkpoint.npz  state of an unfinished one, written by `fit`; KEY-PART.checkpoint.npz of its parts
 
 KEY has the setting, the seed, the steps and a hash of the code that trains, so results of an older version of the
 example are not reused. The pictures, the table and metrics.json are written again as trainings finish, or once at the

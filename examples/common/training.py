@@ -27,19 +27,22 @@ class Training:
 
     @property
     def results(self) -> Path:
-        return Path(str(self.checkpoint).replace(".checkpoint", ""))
+        return self._file(".npz")
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints of this training and its parts."""
-        return list(self.checkpoint.parent.glob(f"*{self.checkpoint.name}"))
+        return list(self.checkpoint.parent.glob(self._file("*.checkpoint.npz").name))
 
     def rng(self, stream: int = 0) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream] if stream else self.seed)
 
     def part(self, name: str, scale: float = 1.0) -> Training:
         """Return a training with its own checkpoint and `scale` times the steps, for one of several models."""
-        checkpoint = self.checkpoint.with_name(f"{name}-{self.checkpoint.name}")
+        checkpoint = self._file(f"-{name}.checkpoint.npz")
         return replace(self, steps=max(1, round(scale * self.steps)), checkpoint=checkpoint)
+
+    def _file(self, ending: str) -> Path:
+        return self.checkpoint.with_name(self.checkpoint.name.removesuffix(".checkpoint.npz") + ending)
 
     def options(self, records: int = 10) -> dict[str, Any]:
         """Return arguments of `fit`: the steps, the interval of that many records, the checkpoint, and the ranks."""

@@ -13,6 +13,7 @@ from common.claims import Effect
 from common.figures import plot_validation_curves
 from common.report import Report
 from common.storage import fingerprint, load
+from common.training import Training
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXAMPLE = '''"""Claim: a linear layer learns."""
@@ -164,6 +165,18 @@ def test_settings_whose_results_would_share_a_file_are_rejected(script: Path) ->
     script.write_text(EXAMPLE.replace('["linear"]', '["linear, ¼", "linear, ½"]'), "utf-8")
     done = run(script, "out")
     assert "settings: expected names that differ in their letters or digits" in done.stderr
+
+
+def test_files_of_a_training_are_in_its_folder_and_not_those_of_another(tmp_path: Path) -> None:
+    runs = tmp_path / "run.checkpoint" / "runs"
+    runs.mkdir(parents=True)
+    names = ("blind", "not-blind", "blind-spot")
+    first, *others = (Training(n, 0, 5, False, runs / f"{n}-0-5-a.checkpoint.npz", tmp_path, True) for n in names)
+    assert first.results == runs / "blind-0-5-a.npz"
+    own = [first.checkpoint, first.part("vae").checkpoint]
+    for path in [first.results, *own, *(each.checkpoint for each in others), *(each.results for each in others)]:
+        path.write_text("")
+    assert sorted(first.checkpoints()) == sorted(own)
 
 
 def test_pictures_show_the_lowest_seed_that_is_done(tmp_path: Path) -> None:
