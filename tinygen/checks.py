@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -144,6 +145,13 @@ def check_labels(labels: Array | None, n: int, classes: int) -> None:
     elif labels is not None or classes:
         wanted, got = (f"integers 0…{classes - 1}", "none") if classes else ("none for a model without classes", "some")
         raise ValueError(f"labels: expected {wanted}, got {got}")
+
+
+def check_file(name: str, path: str | Path, *suffixes: str) -> None:
+    """Raise ValueError unless path can be that of a file: its folder exists, and it has one of the suffixes, if any."""
+    fits = Path(path).parent.is_dir() and not Path(path).is_dir()
+    fits = fits and (not suffixes or Path(path).suffix.lower() in suffixes)
+    require(fits, name, f"a {' or '.join(suffixes)}{' ' * bool(suffixes)}file in a folder that exists", path)
 
 
 def check_rng(rng: np.random.Generator) -> None:

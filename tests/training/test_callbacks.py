@@ -179,9 +179,12 @@ def test_early_stopping_rejects_patience_below_one() -> None:
 
 def test_files_are_checked_when_a_callback_is_made(tmp_path: Path) -> None:
     for make, suffix in ((CSVLog, "csv"), (SampleGrid, "png")):
-        for path in (tmp_path / f"missing/a.{suffix}", tmp_path / "a.pdf", 3):
+        (tmp_path / f"folder.{suffix}").mkdir()
+        for path in (tmp_path / f"missing/a.{suffix}", tmp_path / f"folder.{suffix}", tmp_path / "a.pdf"):
             with pytest.raises(ValueError, match=rf"path: expected a \.{suffix} file in a folder that exists, got"):
-                make(path)  # type: ignore[arg-type]
+                make(path)
+        with pytest.raises(TypeError, match="path: expected a string or a Path, got 3"):
+            make(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="n: expected at least 1, got 0"):
         SampleGrid(tmp_path / "a.png", n=0)
 

@@ -16,7 +16,7 @@ from tinygen.autograd import Array, Parameter, Tensor, sqrt
 from tinygen.data import digits
 from tinygen.nn import Linear, Module
 from tinygen.optim import EMA, SGD, Adam, Optimizer
-from tinygen.training import NonFiniteError, fit
+from tinygen.training import CSVLog, NonFiniteError, SampleGrid, fit
 
 
 class Scalar(Module):
@@ -238,6 +238,26 @@ def test_rejects_invalid_arguments(changes: dict[str, Any], message: str) -> Non
     }
     with pytest.raises((ValueError, TypeError), match=message):
         fit(progress=False, **{**settings, **changes})
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "history"])
+def test_rejects_a_folder_in_place_of_a_file(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"{name}: expected a file in a folder that exists, got {tmp_path}"):
+        train(tmp_path, 1, **dict[str, Any]({name: tmp_path}))
+
+
+@pytest.mark.parametrize("make", [CSVLog, SampleGrid, None])
+@pytest.mark.parametrize("name", ["checkpoint", "history"])
+def test_rejects_two_outputs_in_one_file(name: str, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = "log.png" if make is SampleGrid else "log.csv"
+    given: dict[str, Any] = {name: tmp_path / path}
+    other = {"on_record": make(path)} if make else {"checkpoint": path, "history": path}
+    train(tmp_path, 4, steps=4, epochs=None, **given)
+    before = Path(path).read_bytes()
+    with pytest.raises(ValueError, match=r"checkpoint, history, on_record: expected different files, got .*log"):
+        train(tmp_path, 4, **{**other, **given})
+    assert Path(path).read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "history"])

@@ -17,8 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .. import plot
+from ..arguments import Explained
 from ..autograd import no_grad
-from ..checks import at_least, require
+from ..checks import at_least, check_file, require
 from ..files import import_optional, write_atomically
 from ..nn import Module
 from .history import History, Record
@@ -86,13 +87,13 @@ class EarlyStopping:
 
 
 @dataclass(frozen=True)
-class CSVLog:
+class CSVLog(Explained):
     """Write the history to a CSV file, one row per record."""
 
     path: str | Path
 
     def __post_init__(self) -> None:
-        _check_file(self.path, ".csv")
+        check_file("path", self.path, ".csv")
 
     def __call__(self, event: Event) -> None:
         rows = [numbers(record) for record in event.history.records]
@@ -118,7 +119,7 @@ class TensorBoard:
 
 
 @dataclass(frozen=True)
-class SampleGrid:
+class SampleGrid(Explained):
     """Draw n images from the model, always with the same seed, and write them to a PNG file."""
 
     path: str | Path
@@ -127,7 +128,7 @@ class SampleGrid:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_file(self.path, ".png")
+        check_file("path", self.path, ".png")
         at_least(1, n=self.n)
         at_least(2, levels=self.levels)
         at_least(0, seed=self.seed)
@@ -137,11 +138,6 @@ class SampleGrid:
         images = model.sample(self.n, np.random.default_rng(self.seed))
         title = f"step {event.record.step}"
         plot.save(plot.sample_grid(images, levels=self.levels, title=title), self.path)
-
-
-def _check_file(path: str | Path, suffix: str) -> None:
-    fits = isinstance(path, str | Path) and Path(path).suffix == suffix and Path(path).parent.is_dir()
-    require(fits, "path", f"a {suffix} file in a folder that exists", repr(path))
 
 
 def numbers(record: Record) -> dict[str, float | None]:

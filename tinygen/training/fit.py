@@ -12,11 +12,11 @@ import numpy as np
 
 from ..arguments import explained
 from ..autograd import Array
-from ..checks import at_least, require
+from ..checks import at_least, check_file, require
 from ..distributed.ranks import ranks_of, warn_if_launched
 from ..nn import Module
 from ..optim import EMA, Optimizer
-from .callbacks import Callback, Watch
+from .callbacks import Callback, CSVLog, SampleGrid, Watch
 from .history import History
 from .interrupt import deferred_interrupt
 from .progress import Progress, progress_bar
@@ -74,7 +74,7 @@ def fit(
             must be the same, but `epochs` or `steps` may increase (`cosine` over more steps is a different schedule).
             The settings of a loss are compared too, such as beta in `partial(vae.loss, beta=beta)` or in
             `lambda x, rng: vae.loss(x, rng=rng, beta=beta)`, but not numbers in its code, such as `beta=0.5` there.
-        history: file for the records, one line of JSON each.
+        history: another file for the records, one line of JSON each.
         on_record: functions that are called with an `Event` at every record, after saving: the losses, the validation
             result, learning rates, the norm of the gradients, speed, and the module. If one returns True, the run ends.
             See `EarlyStopping`, `CSVLog`, `TensorBoard` and `SampleGrid`.
@@ -115,7 +115,7 @@ def fit(
     ranks = ranks_of(comm)
     run = Run(losses, optimizers, turns, module, arrays, rng, int(batch_size), ema, clip, shards, unit, ranks)
     total, every = steps or run.steps_per_epoch * (epochs or 0), every or run.steps_per_epoch
-    start = _start(run, checkpoint, history, resume, total, every)
+    start = _start(run, checkpoint, history, callbacks, resume, total, every)
     message, watch = partial(_interrupted, run, total, checkpoint), Watch(run, callbacks)
     with (
         ranks.own_cpus(),
@@ -177,13 +177,24 @@ def _end(
 
 
 def _start(
-    run: Run, checkpoint: str | Path | None, history: str | Path | None, resume: bool, total: int, every: int
+    run: Run,
+    checkpoint: str | Path | None,
+    history: str | Path | None,
+    callbacks: list[Callback],
+    resume: bool,
+    total: int,
+    every: int,
 ) -> str:
     """Resume the run if there is a checkpoint, else save the initial state. Return a message if it was resumed."""
 
     def existing() -> str | Path | None:
-        for name, path in {"checkpoint": checkpoint, "history": history}.items():
-            require(path is None or Path(path).parent.is_dir(), name, "a file in a folder that exists", path)
+        given = {"checkpoint": checkpoint, "history": history}
+        files = {name: path for name, path in given.items() if path is not None}
+        for name, path in files.items():
+            check_file(name, path)
+        paths = [*files.values(), *(each.path for each in callbacks if isinstance(each, CSVLog | SampleGrid))]
+        different = len({Path(path).resolve() for path in paths}) == len(paths)
+        require(different, "checkpoint, history, on_record", "different files", ", ".join(map(str, paths)))
         return checkpoint if checkpoint is not None and resume and Path(checkpoint).exists() else None
 
     path = run.ranks.call_on_root(existing)
