@@ -312,8 +312,11 @@ def test_rejects_impossible_numbers_and_changes_nothing(group: str, name: str, v
 
 def test_rejects_fewer_steps_than_the_checkpoint_has(tmp_path: Path) -> None:
     train(tmp_path, 3)
-    with pytest.raises(ValueError, match=rf"epochs, steps: expected at least the {STEPS} steps of .*run\.npz, got 3"):
-        train(tmp_path, 3, epochs=1)
+    run, unchanged = make_run(), make_run()
+    message = rf"run\.npz: epochs, steps: expected at least the {STEPS} steps of the checkpoint, got 3; .*resume=False"
+    with pytest.raises(CheckpointError, match=message):
+        train(tmp_path, 3, run=run, epochs=1)
+    assert same(run, unchanged)
 
 
 def test_resume_false_starts_from_the_beginning(uninterrupted: Results, tmp_path: Path) -> None:

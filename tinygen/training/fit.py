@@ -92,10 +92,10 @@ def fit(
     On Linux, memory that a step frees is kept for the next one, in the whole process; TINYGEN_KEEP_MEMORY=0 disables
     this.
 
-    Raises: ValueError if an argument is invalid; CheckpointError if the checkpoint is damaged or has a different
-    configuration; NonFiniteError if a loss or gradient is NaN or infinite (no parameter is updated with it), if a
-    parameter has become NaN or infinite when a record is made, or at the end if no validation result was finite (the
-    module keeps the last parameters).
+    Raises: ValueError if an argument is invalid; CheckpointError if the checkpoint is damaged, has a different
+    configuration or more steps than requested; NonFiniteError if a loss or gradient is NaN or infinite (no parameter is
+    updated with it), if a parameter has become NaN or infinite when a record is made, or at the end if no validation
+    result was finite (the module keeps the last parameters).
 
     Example:
         >>> from tinygen.nn import Linear
@@ -205,7 +205,6 @@ def _start(
         _save(run, checkpoint, None)  # for a run that fails before its first record
         return ""
     load_run(run, path, total, every)
-    require(run.step <= total, "epochs, steps", f"at least the {run.step} steps of {path}", total)
     return f"resumed at step {run.step} of {total} from {path}"
 
 

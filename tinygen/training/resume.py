@@ -65,8 +65,8 @@ def load_run(run: Run, path: str | Path, total: int, every: int) -> None:
 
     If the checkpoint is that of a shorter run, which ended with an additional record, that record is dropped.
 
-    Raises CheckpointError if the file is damaged, is not that of a training run, or has a different configuration. The
-    run is then unchanged.
+    Raises CheckpointError if the file is damaged, is not that of a training run, has a different configuration, or is
+    at a step after `total`. The run is then unchanged.
     """
     groups, header = run.ranks.call_on_root(lambda: read_checkpoint(path))
     if "configuration" not in header:
@@ -75,6 +75,8 @@ def load_run(run: Run, path: str | Path, total: int, every: int) -> None:
         shards = _check_configuration(run, header)
         _check_groups(run, groups)
         step = _count(header, "step")
+        got = f"{total}; use another path, or resume=False to overwrite it"
+        require(step <= total, "epochs, steps", f"at least the {step} steps of the checkpoint", got)
         position, end = _position(run, header, groups, "best_before_end"), None
         if header.get("end") is not None:
             end = _position(run, header["end"], groups, "best")
