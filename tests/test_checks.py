@@ -11,6 +11,8 @@ import pytest
 from tinygen.checks import (
     as_finite,
     as_levels,
+    as_reals,
+    as_returned_number,
     at_least,
     broadcasts,
     check_array,
@@ -87,6 +89,9 @@ def test_accepts_valid_arguments(call: Callable[[], Any]) -> None:
             lambda: as_finite("x", np.array([[65_535]], np.uint16), (1,), np.float16),
             "x: expected finite numbers, got 1",
         ),
+        (lambda: as_reals("x", ["0.5"]), "x: expected real numbers, got <U3$"),
+        (lambda: as_reals("x", [0.5 + 0j]), "x: expected real numbers, got complex128$"),
+        (lambda: as_returned_number("f", 1j), "f: expected a function that returns a number, got one that returned 1j"),
         (lambda: as_finite("x", np.zeros(3), (1,), np.float32), r"x: expected shape \(N, 1\), got \(3,\)"),
         (lambda: check_context(None, 3, 2), r"context: expected shape \(3, 2\), got none"),
         (lambda: check_context(np.zeros((3, 2)), 3, 0), r"context: expected none, got \(3, 2\)"),

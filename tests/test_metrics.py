@@ -194,6 +194,12 @@ def test_frechet_distance_is_proportional_to_the_covariances(exponent: float, se
     assert frechet_distance(zero, a * scale, zero, b * scale) / scale == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize("bad", ["0.5", np.complex64(1), None, [1.0]])
+def test_bootstrap_refuses_a_statistic_that_is_no_number(bad: Any) -> None:
+    with pytest.raises(ValueError, match="statistic: expected a function that returns a number, got one that returned"):
+        bootstrap(lambda x: bad, np.arange(4), rng=np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bootstrap_refuses_a_statistic_that_is_not_finite(bad: float) -> None:
     values = iter([1.0] * 100 + [bad] + [1.0] * 200)

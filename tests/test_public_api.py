@@ -59,6 +59,8 @@ TRANSPARENT = "autograd", "kernels", "nn", "bijections", "distributions", "data"
 PACKAGES = (
     "autograd", "nn", "distributions", "bijections", "models", "data", "distributed", "ode", "optim", "kernels",
 )  # fmt: skip
+# These convert complex numbers or text, store them, or do not use an argument.
+CONVERTING = "autograd", "kernels", "nn", "data.Images", "models.GAN.generator_loss"
 # Public names without a call in the tables, and why.
 WITHOUT_CALL = {
     "autograd": (  # types, decorators, a module; and methods whose arguments are those of an operation
@@ -145,6 +147,16 @@ def test_errors_name_one_of_several_bad_arguments(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(call.arguments)), min_size=2, unique=True))
     bad = {name: data.draw(st.sampled_from(sorted(replacements(call, name)))) for name in names}
     assert fault(call, {name: replacements(call, name)[bad[name]] for name in names}) is None
+
+
+@pytest.mark.filterwarnings("ignore")  # NumPy's warning is the reason for some errors in the tests above
+@pytest.mark.parametrize("name", [name for name in CALLS if not name.startswith(CONVERTING)])
+def test_complex_numbers_and_text_are_refused(name: str) -> None:
+    """NumPy would drop imaginary parts, and convert text to numbers."""
+    call, damages = CALLS[name], ("as strings", "as complex")
+    bad = {(a, damage): replacements(call, a).get(damage) for a in call.arguments for damage in damages}
+    accepted = [key for key, value in bad.items() if value is not None and not refusal(call, {key[0]: value})]
+    assert not accepted
 
 
 def emptied(call: Call) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .autograd import Array, Tensor, TensorLike
 from .autograd.tensor import array_of
@@ -99,6 +99,21 @@ def as_finite(name: str, x: TensorLike, shape: tuple[int, ...], dtype: DTypeLike
     bad = 0 if small else v.size - np.count_nonzero(np.isfinite(v))
     require(bad == 0, name, "finite numbers", f"{bad} that are NaN or infinite")
     return x
+
+
+def as_reals(name: str, x: ArrayLike) -> NDArray[np.float64]:
+    """Return x as float64. Raises ValueError for complex numbers and text, which NumPy would convert."""
+    v = np.asarray(x)
+    require(v.dtype.kind in "fiub", name, "real numbers", v.dtype)
+    return v.astype(np.float64, copy=False)
+
+
+def as_returned_number(name: str, value: object) -> float:
+    """Return the result of a user's function as a float. Raises ValueError unless it is a real number."""
+    v = array_of(value)
+    got = f"one that returned {value!r}"
+    require(v.shape == () and v.dtype.kind in "fiub", name, "a function that returns a number", got)
+    return float(v)
 
 
 def check_context(context: TensorLike | None, n: int, size: int | None = None) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arguments import explained
-from .checks import at_least, require
+from .checks import as_reals, as_returned_number, at_least, require
 
 Reals = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ def inception_score(probabilities: ArrayLike) -> float:
         IS = exp(E_x KL(p(y|x) ‖ p(y))) = exp(H(y) − E_x H(y|x)),   p(y) = E_x p(y|x),   1 ≤ IS ≤ K
 
     Shapes: probabilities (N, K), each row a distribution over K classes.
-    Raises ValueError if there are no rows, or a row is not finite, has negative entries or does not sum to 1.
+    Raises ValueError if there are no rows, or a row is not of finite real numbers ≥ 0 whose sum is 1.
     Source: Salimans et al., "Improved techniques for training GANs", 2016.
 
     Example:
@@ -53,11 +53,12 @@ def frechet_distance(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov
     covariance is singular, the rounding error of the result is up to √ε ‖Σ‖.
 
     Shapes: means (D,), covariances (D, D).
-    Raises ValueError for wrong shapes, NaN or infinity, or a covariance that is not symmetric positive semidefinite.
+    Raises ValueError for wrong shapes, numbers that are not real and finite, or a covariance that is not symmetric
+    positive semidefinite.
     Source: Dowson & Landau, "The Fréchet distance between multivariate normal distributions", 1982.
     """
-    m_a, m_b = (np.asarray(m, np.float64) for m in (mean_a, mean_b))
-    s_a, s_b = (np.asarray(s, np.float64) for s in (cov_a, cov_b))
+    m_a, m_b = as_reals("mean_a", mean_a), as_reals("mean_b", mean_b)
+    s_a, s_b = as_reals("cov_a", cov_a), as_reals("cov_b", cov_b)
     d = m_a.size
     shapes = [("mean_a", m_a, (d,)), ("mean_b", m_b, (d,)), ("cov_a", s_a, (d, d)), ("cov_b", s_b, (d, d))]
     for name, array, shape in shapes:
@@ -86,7 +87,7 @@ def fid(features_a: ArrayLike, features_b: ArrayLike) -> float:
     """Return the Fréchet distance between Gaussians with the means and covariances of two sets of features.
 
     Shapes: features (N, D) and (M, D).
-    Raises ValueError if a number is not finite, or N or M ≤ D, since the covariance is then always singular.
+    Raises ValueError if a number is not real and finite, or N or M ≤ D, since the covariance is then always singular.
     Source: Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", 2017.
 
     Example:
@@ -131,7 +132,7 @@ def bootstrap(
         statistic: maps the sets of samples, (N, …) each with its own N, to a number.
         coverage: probability that the interval contains the value for infinitely many samples.
 
-    Raises ValueError if a set is empty, a statistic is not finite, rounds < 2 or coverage is not in (0, 1).
+    Raises ValueError if a set is empty, a statistic is not real and finite, rounds < 2 or coverage is not in (0, 1).
     Source: Davison & Hinkley, "Bootstrap methods and their application", 1997; for the bias, Chong & Forsyth,
     "Effectively unbiased FID and Inception Score and where to find them", 2020.
     """
@@ -142,10 +143,12 @@ def bootstrap(
     require(0 < coverage < 1, "coverage", "a number in (0, 1)", coverage)
     lengths = [len(array) for array in arrays]
     require(len(lengths) > 0 and all(lengths), "samples", "one or more sets, none of them empty", f"lengths {lengths}")
-    estimate: Any = statistic(*arrays)
-    require(np.ndim(estimate) == 0 and estimate is not None, "statistic", "a function that returns a number", estimate)
-    estimate = float(estimate)
-    resampled = [float(statistic(*(a[rng.integers(len(a), size=len(a))] for a in arrays))) for _ in range(rounds)]
+
+    def evaluate(*sets: NDArray[Any]) -> float:
+        return as_returned_number("statistic", statistic(*sets))
+
+    estimate = evaluate(*arrays)
+    resampled = [evaluate(*(a[rng.integers(len(a), size=len(a))] for a in arrays)) for _ in range(rounds)]
     require(bool(np.isfinite([estimate, *resampled]).all()), "statistic", "finite values", "NaN or infinity")
     high, low = 2 * estimate - np.quantile(resampled, [(1 - coverage) / 2, (1 + coverage) / 2])
     return Estimate(2 * estimate - float(np.mean(resampled)), float(low), float(high))
@@ -157,7 +160,7 @@ def _entropy(p: Reals) -> Reals:
 
 
 def _check_samples(name: str, x: ArrayLike, least: int) -> Reals:
-    array = np.asarray(x, np.float64)
+    array = as_reals(name, x)
     fits = array.ndim == 2 and len(array) >= least and array.shape[1] > 0
     require(fits, name, f"shape (N, D) with N at least {least}", array.shape)
     bad = np.count_nonzero(~np.isfinite(array))

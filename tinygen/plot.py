@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arguments import explained
-from .checks import at_least, require
+from .checks import as_reals, at_least, require
 from .files import import_optional, write_atomically
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def sample_grid(
         levels: grey = value / (levels − 1): use 2 for binary images and values in [0, 1], 256 for bytes. 0 is black.
         columns: by default the grid has one row per label, or is as square as possible without labels.
 
-    Raises ValueError for other shapes, values outside [0, levels − 1], or a wrong number of labels.
+    Raises ValueError for other shapes, values not real or outside [0, levels − 1], or a wrong number of labels.
     """
     grey = _grey(images, levels)
     n, height, width = grey.shape[:3]
@@ -98,9 +98,9 @@ def curves(
         ylabel: should name the unit, as in "negative log-likelihood (nats per image)".
         baselines: name → value of a horizontal line; a NaN is skipped.
 
-    Raises ValueError if there is no column `x`, no other column, or their lengths differ.
+    Raises ValueError if there is no column `x`, no other column, their lengths differ, or a value is not a real number.
     """
-    columns = {name: np.asarray(values, np.float64) for name, values in history.items()}
+    columns = {name: as_reals(f"history[{name!r}]", values) for name, values in history.items()}
     got = ", ".join(map(repr, columns))
     require(x in columns and len(columns) > 1, "history and x", f"a column x={x!r} and another", got)
     positions = columns.pop(x)
@@ -158,7 +158,7 @@ def density(
         box: (x₁ from, x₁ to, x₂ from, x₂ to).
         samples: the panel's title gives their number, and how many are outside the box.
 
-    Raises ValueError for other shapes, an empty box or resolution < 1.
+    Raises ValueError for other shapes, values that are not real numbers, an empty box or resolution < 1.
     """
     x1_from, x1_to, x2_from, x2_to = box
     wanted = "(x₁ from, x₁ to, x₂ from, x₂ to) with from < to"
@@ -166,7 +166,7 @@ def density(
     at_least(1, resolution=resolution)
     centres = (np.arange(resolution) + 0.5) / resolution
     x1, x2 = x1_from + centres * (x1_to - x1_from), x2_from + centres * (x2_to - x2_from)
-    log_p = np.asarray(log_prob(np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)), np.float64)
+    log_p = as_reals("log_prob", log_prob(np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)))
     n = resolution**2
     require(log_p.shape == (n,), "log_prob", f"a function from ({n}, 2) to ({n},)", log_p.shape)
 
@@ -191,7 +191,7 @@ def density(
 
 @explained
 def points(samples: ArrayLike, *, title: str | None = None) -> Figure:
-    """Plot points (m, 2) in the plane. Raises ValueError for other shapes."""
+    """Plot points (m, 2) in the plane. Raises ValueError for other shapes or values that are not real numbers."""
     figure = _figure(4.0, 4.0, layout="constrained")
     axes = figure.subplots()
     _draw_points(axes, samples)
@@ -220,7 +220,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
 def _grey(images: ArrayLike, levels: int) -> NDArray[np.float64]:
     """Return images as (N, H, W, 3) in [0, 1]."""
-    values = np.asarray(images)
+    values = as_reals("images", images)
     values = values[..., None] if values.ndim == 3 else values
     fits = values.ndim == 4 and values.shape[3] in (1, 3) and 0 not in values.shape
     require(fits, "images", "(N, H, W), (N, H, W, 1) or (N, H, W, 3)", f"shape {values.shape}")
@@ -228,7 +228,7 @@ def _grey(images: ArrayLike, levels: int) -> NDArray[np.float64]:
     low, high = values.min(), values.max()
     wanted = f"values within 0 … {levels - 1} for levels={levels}"
     require(low >= 0 and high <= levels - 1, "images", wanted, f"{low:g} … {high:g}")  # NaN fails too
-    return np.broadcast_to(values.astype(np.float64) / (levels - 1), (*values.shape[:3], 3))
+    return np.broadcast_to(values / (levels - 1), (*values.shape[:3], 3))
 
 
 def _figure(width: float, height: float, **options: Any) -> Figure:
@@ -238,7 +238,7 @@ def _figure(width: float, height: float, **options: Any) -> Figure:
 
 
 def _draw_points(axes: Axes, samples: ArrayLike) -> NDArray[np.float64]:
-    points = np.asarray(samples, np.float64)
+    points = as_reals("samples", samples)
     require(points.ndim == 2 and points.shape[1] == 2, "samples", "(m, 2)", points.shape)
     alpha = min(1, 30 / math.sqrt(len(points) + 1))
     axes.plot(*points.T, ".", color="#08306B", markersize=2, alpha=alpha, mew=0)

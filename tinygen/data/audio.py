@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import explained
-from ..checks import at_least, require
+from ..checks import as_reals, at_least, require
 from ..files import write_atomically
 
 Wave: TypeAlias = NDArray[np.float64]
@@ -32,7 +32,7 @@ def mu_law_encode(x: ArrayLike, levels: int = 256) -> NDArray[np.int64]:
         f(x) = sign(x) ln(1 + μ|x|) / ln(1 + μ),   k = ⌊μ (f(x) + 1) / 2 + ½⌋
 
     Shapes: x (…) in [−1, 1]; result (…).
-    Raises ValueError if x is outside [−1, 1] or NaN, or levels < 2.
+    Raises ValueError unless x has real numbers in [−1, 1] and levels ≥ 2.
     Source: ITU-T recommendation G.711 (its continuous form), as in van den Oord et al., "WaveNet", 2016, section 2.2.
 
     Example:
@@ -165,7 +165,7 @@ def read_wav(path: str | Path) -> tuple[Wave, int]:
 
 
 def _check_wave(x: ArrayLike) -> Wave:
-    x = np.asarray(x, np.float64)
+    x = as_reals("x", x)
     if x.size:
         require(np.abs(x).max() <= 1, "x", "numbers in [−1, 1]", f"{x.min()} … {x.max()}")  # NaN fails too
     return x

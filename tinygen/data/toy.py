@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import Explained
-from ..checks import at_least, check_positive, require
+from ..checks import as_reals, at_least, check_positive, require
 
 Reals: TypeAlias = NDArray[np.float64]
 Box: TypeAlias = tuple[float, float, float, float]  # x₁ from, x₁ to, x₂ from, x₂ to: Matplotlib's `extent`
@@ -25,7 +25,7 @@ Box: TypeAlias = tuple[float, float, float, float]  # x₁ from, x₁ to, x₂ f
 class ToyDensity(Protocol):
     """A two-dimensional density with known entropy.
 
-    Raises ValueError if n is not an integer ≥ 0 or x does not have shape (n, 2).
+    Raises ValueError if n is not an integer ≥ 0 or x does not have real numbers of shape (n, 2).
     """
 
     @property
@@ -94,7 +94,7 @@ class GaussianMixture(Explained):
     The entropy is computed by quadrature with an error below 1e-6. For distant centres it is ln K + ln(2πeσ²).
 
     Shapes: centres (K, 2).
-    Raises ValueError unless K ≥ 1, the centres are finite and σ > 0; for the entropy, unless σ ≥ 10⁻⁹ max |c|.
+    Raises ValueError unless K ≥ 1, the centres are finite and real and σ > 0; for the entropy, unless σ ≥ 10⁻⁹ max |c|.
     """
 
     centres: Reals
@@ -102,7 +102,7 @@ class GaussianMixture(Explained):
 
     def __post_init__(self) -> None:
         check_positive(sigma=self.sigma)
-        object.__setattr__(self, "centres", np.array(self.centres, np.float64))
+        object.__setattr__(self, "centres", as_reals("centres", self.centres).copy())
         shape = self.centres.shape
         require(len(shape) == 2 and shape[0] > 0 and shape[1] == 2, "centres", "(K, 2) with K ≥ 1", f"shape {shape}")
         require(np.isfinite(self.centres).all(), "centres", "finite numbers", "NaN or infinite ones")
@@ -270,6 +270,6 @@ def _entropy(log_p: Reals, area: float) -> float:
 
 
 def _points(x: ArrayLike) -> Reals:
-    points = np.asarray(x, np.float64)
+    points = as_reals("x", x)
     require(points.ndim == 2 and points.shape[1] == 2, "x", "(n, 2)", f"shape {points.shape}")
     return points

@@ -12,7 +12,7 @@ from ..autograd import Array, Tensor, TensorLike, bernoulli_log_prob, categorica
 from ..autograd.elementwise import log_sigmoid, sigmoid
 from ..autograd.operands import floating
 from ..autograd.tensor import array_of
-from ..checks import as_integers, at_least, check_positive, require
+from ..checks import as_integers, as_reals, at_least, check_positive, require
 from ..recorded import Recorded
 from .distribution import DIVERGED, Likelihood, Output, check_width
 
@@ -45,7 +45,7 @@ class Bernoulli(Recorded):
     """Bernoulli distribution: p(1) = σ(logit), p(0) = σ(−logit).
 
     Shapes: logits (…, 1), k (…) integers 0 or 1 or booleans, log_prob (…) in nats, samples (…).
-    Raises: ValueError if a shape is wrong or k is not 0 or 1; when sampling, if a logit is NaN.
+    Raises: ValueError if a shape is wrong or k is not 0 or 1; when sampling, if a logit is NaN or complex.
 
     Example:
         >>> Bernoulli().log_prob(np.zeros((3, 1)), np.array([0, 1, 1])).value.round(4)  # ln ½
@@ -60,7 +60,7 @@ class Bernoulli(Recorded):
         return log_sigmoid(reshape(parameters, k.shape) * sign)
 
     def sample(self, parameters: TensorLike, rng: np.random.Generator) -> Array:
-        v = array_of(check_width(1, parameters))[..., 0].astype(np.float64)
+        v = as_reals("parameters", array_of(check_width(1, parameters))[..., 0])
         require(not np.any(np.isnan(v)), "logits", "numbers", DIVERGED)
         return (rng.random(v.shape) < sigmoid(v).value).astype(np.int64)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from ..autograd import Array, Tensor, no_grad, value_and_grad
-from ..checks import check_rng, require
+from ..checks import as_returned_number, check_rng, require
 from ..distributed.ranks import Ranks
 from ..kernels.runtime.allocator import keep_freed_memory
 from ..nn import Module
@@ -194,7 +194,7 @@ class Run:
         self._clear_sums()
         lr = tuple(float(optimizer.lr(max(0, optimizer.steps - 1))) for optimizer in self.optimizers)
         with no_grad(), self.averaged():
-            valid = self.call_on_root(lambda: None if validate is None else _number(validate()))
+            valid = self.call_on_root(lambda: None if validate is None else as_returned_number("validate", validate()))
             losses = losses if len(losses) > 1 else ()
             epoch = self.step / self.steps_per_epoch
             self.history.records.append(Record(self.step, epoch, loss, valid, losses, lr, self.gradient_norm))
@@ -259,15 +259,6 @@ class Run:
 
     def averaged(self) -> AbstractContextManager[None]:
         return self.ema.averaged() if self.ema else nullcontext()
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"validate: expected a function that returns a number, got one that returned {value!r}"
-        ) from None
 
 
 def _check_loss(loss: Loss, arrays: list[Array], rng: np.random.Generator) -> None:
