@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -108,7 +109,12 @@ class TensorBoard:
     """Write all numbers of an event for TensorBoard, to a folder. Needs the package tensorboardX."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.writer: Any = import_optional("tensorboardX", "TensorBoard", "tensorboard").SummaryWriter(str(folder))
+        self.folder, self.package = folder, import_optional("tensorboardX", "TensorBoard", "tensorboard")
+
+    @cached_property
+    def writer(self) -> Any:
+        """The writer, which creates a file. Only rank 0 of MPI calls callbacks, so it must not be made earlier."""
+        return self.package.SummaryWriter(str(self.folder))
 
     def __call__(self, event: Event) -> None:
         timing = {"seconds": event.seconds, "examples_per_second": event.examples_per_second}
