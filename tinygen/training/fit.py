@@ -6,7 +6,7 @@ Checked by: tests/training/test_fit.py
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from .interrupt import deferred_interrupt
 from .progress import Progress, progress_bar
 from .resume import configuration, load_run, save_run
 from .run import Loss, Run
+
+File: TypeAlias = str | Path | None
+Validate: TypeAlias = Callable[[], float] | None
 
 
 @explained
@@ -141,12 +144,7 @@ def _as_list(given: Any) -> list[Any]:
 
 
 def _records(
-    run: Run,
-    total: int,
-    every: int,
-    validate: Callable[[], float] | None,
-    show: Progress,
-    interrupted: Callable[[], bool],
+    run: Run, total: int, every: int, validate: Validate, show: Progress, interrupted: Callable[[], bool]
 ) -> Iterator[None]:
     """Take all steps, and yield after each record."""
     while run.step < total and not interrupted():
@@ -159,14 +157,7 @@ def _records(
             yield
 
 
-def _end(
-    run: Run,
-    total: int,
-    validate: Callable[[], float] | None,
-    checkpoint: str | Path | None,
-    show: Progress,
-    watch: Callable[[], bool],
-) -> None:
+def _end(run: Run, total: int, validate: Validate, checkpoint: File, show: Progress, watch: Watch) -> None:
     """Make the last record, and say which one is the best."""
     if run.record_end(validate):
         show.record(run.history.latest(total))
@@ -177,17 +168,11 @@ def _end(
 
 
 def _start(
-    run: Run,
-    checkpoint: str | Path | None,
-    history: str | Path | None,
-    callbacks: list[Callback],
-    resume: bool,
-    total: int,
-    every: int,
+    run: Run, checkpoint: File, history: File, callbacks: list[Callback], resume: bool, total: int, every: int
 ) -> str:
     """Resume the run if there is a checkpoint, else save the initial state. Return a message if it was resumed."""
 
-    def existing() -> str | Path | None:
+    def existing() -> File:
         given = {"checkpoint": checkpoint, "history": history}
         files = {name: path for name, path in given.items() if path is not None}
         for name, path in files.items():
@@ -208,12 +193,12 @@ def _start(
     return f"resumed at step {run.step} of {total} from {path}"
 
 
-def _interrupted(run: Run, total: int, checkpoint: str | Path | None) -> str:
+def _interrupted(run: Run, total: int, checkpoint: File) -> str:
     saved = "not saved" if checkpoint is None else f"saved to {checkpoint}; run the same command to go on"
     return f"interrupted at step {run.step} of {total}, {saved}"
 
 
-def _save(run: Run, checkpoint: str | Path | None, history: str | Path | None) -> None:
+def _save(run: Run, checkpoint: File, history: File) -> None:
     def save() -> None:
         if checkpoint is not None:
             save_run(run, checkpoint)
@@ -223,9 +208,7 @@ def _save(run: Run, checkpoint: str | Path | None, history: str | Path | None) -
     run.ranks.call_on_root(save)
 
 
-def _check(
-    epochs: int | None, steps: int | None, validate: Callable[[], float] | None, comm: Any, **counts: int | None
-) -> None:
+def _check(epochs: int | None, steps: int | None, validate: Validate, comm: Any, **counts: int | None) -> None:
     if comm is None:
         warn_if_launched()
     require((epochs is None) != (steps is None), "epochs, steps", "exactly one of the two", f"{epochs}, {steps}")
