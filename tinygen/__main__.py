@@ -20,7 +20,7 @@ from .files import write_atomically
 from .recorded import settings
 from .saving import load
 from .training import Record
-from .training.callbacks import numbers
+from .training.callbacks import draw, numbers
 from .training.checkpoint import read_checkpoint
 
 
@@ -71,25 +71,22 @@ def sample(file: str, n: int, seed: int, label: int | None, temperature: float |
     """Write samples as an array, or as a picture: a grid of images, or points in the plane."""
     model: Any = load(file)
     require(hasattr(model, "sample"), file, "a model with a method `sample`", type(model).__name__)
-    classes, context = getattr(model, "classes", 0), getattr(model, "context", 0)
-    rng, kinds = np.random.default_rng(seed), classes or context or 0
+    kinds, options = getattr(model, "classes", 0) or getattr(model, "context", 0) or 0, dict[str, Any]()
     require(label is None or label in range(kinds), "--label", f"one of {kinds} classes", label)
-    labels = np.arange(n) * kinds // max(n, 1) if label is None else np.full(n, label)
-    options: dict[str, Any] = {"labels": labels} if classes else {"context": np.eye(context)[labels]} if context else {}
     if temperature is not None:
         others = ", ".join(name for name in models.__all__ if has_temperature(getattr(models, name)))
         expected = f"a model whose samples have a temperature ({others})"
         require(has_temperature(type(model)), "--temperature", expected, type(model).__name__)
         options["temperature"] = temperature
     require(Path(out).parent.is_dir(), "--out", "a file in a folder that exists", out)
-    x = model.sample(n, rng, **options)
+    x, levels = draw(model, n, np.random.default_rng(seed), label, **options)
     if Path(out).suffix == ".npy":
         content = io.BytesIO()
         np.save(content, x)
         write_atomically(out, content.getvalue())
     else:
         require(n > 0, "--n", "at least 1 sample for a picture", n)
-        plot.save(picture(x, getattr(getattr(model, "output", model), "levels", None)), out)
+        plot.save(picture(x, levels), out)
     print(f"{n} samples of shape {x.shape[1:]} in {out}", file=sys.stderr)
 
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from helpers.training_runs import STEPS, TrainingRun, data, make_run, train
 
+from tinygen import plot
 from tinygen.autograd.grad_mode import is_grad_enabled
 from tinygen.models import MADE
 from tinygen.optim import SGD, Adam
-from tinygen.training import CSVLog, EarlyStopping, Event, NonFiniteError, SampleGrid, TensorBoard, fit
+from tinygen.training import CSVLog, EarlyStopping, Event, History, NonFiniteError, Record, SampleGrid, TensorBoard, fit
 
 
 def test_callbacks_receive_every_record(tmp_path: Path) -> None:
@@ -174,6 +175,17 @@ def test_sample_grid_writes_a_picture_and_does_not_change_the_run(tmp_path: Path
     with_grid, without = run([SampleGrid(tmp_path / "grid.png", n=4)]), run([])
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
     assert all(np.array_equal(value, without[name]) for name, value in with_grid.items())
+
+
+@pytest.mark.parametrize(("levels", "classes"), [(4, 0), (2, 3), (4, 3)])
+def test_sample_grid_has_the_levels_and_classes_of_the_model(levels: int, classes: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    model = MADE((3, 3, 1), levels, rng, hidden=(4,), classes=classes)
+    event = Event(Record(1, 1.0, 0.0, None), History("nats"), model, 1.0, 1.0)
+    SampleGrid(tmp_path / "grid.png", n=6)(event)
+    images = model.sample(6, np.random.default_rng(0), np.arange(6) // 2 if classes else None)
+    plot.save(plot.sample_grid(images, levels=levels, title="step 1"), tmp_path / "expected.png")
+    assert (tmp_path / "grid.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
 
 
 def test_early_stopping_rejects_patience_below_one() -> None:

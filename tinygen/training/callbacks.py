@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import plot
 from ..arguments import Explained
-from ..autograd import no_grad
+from ..autograd import Array, no_grad
 from ..checks import at_least, check_file, require
 from ..files import import_optional, write_atomically
 from ..nn import Module
@@ -126,24 +126,36 @@ class TensorBoard:
 
 @dataclass(frozen=True)
 class SampleGrid(Explained):
-    """Draw n images from the model, always with the same seed, and write them to a PNG file."""
+    """Draw n images from the model, of all classes if it has any, with the same seed, and write them to a PNG file.
+
+    `levels` is that of `plot.sample_grid`; by default it is that of the model, or 2 if it has none.
+    """
 
     path: str | Path
     n: int = 64
-    levels: int = 2
+    levels: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_file("path", self.path, ".png")
         at_least(1, n=self.n)
-        at_least(2, levels=self.levels)
+        at_least(2, levels=2 if self.levels is None else self.levels)
         at_least(0, seed=self.seed)
 
     def __call__(self, event: Event) -> None:
-        model: Any = event.module
-        images = model.sample(self.n, np.random.default_rng(self.seed))
+        images, levels = draw(event.module, self.n, np.random.default_rng(self.seed))
         title = f"step {event.record.step}"
-        plot.save(plot.sample_grid(images, levels=self.levels, title=title), self.path)
+        plot.save(plot.sample_grid(images, levels=self.levels or levels or 2, title=title), self.path)
+
+
+def draw(
+    model: Any, n: int, rng: np.random.Generator, label: int | None = None, **options: Any
+) -> tuple[Array, int | None]:
+    """Return n samples, of one class or by default of all in order, and their levels, None for real numbers."""
+    classes, context = getattr(model, "classes", 0), getattr(model, "context", 0) or 0
+    labels = np.arange(n) * (classes or context) // max(n, 1) if label is None else np.full(n, label)
+    given = {"labels": labels} if classes else {"context": np.eye(context)[labels]} if context else {}
+    return model.sample(n, rng, **given, **options), getattr(getattr(model, "output", model), "levels", None)
 
 
 def numbers(record: Record) -> dict[str, float | None]:
