@@ -52,7 +52,7 @@ def test_temperature_is_refused_by_models_without_one(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check_fails("temperature: expected a positive number, got 0.0", capsys, "sample", path, "--temperature", 0)
-    empty = ["--n", 0, "--temperature", -1]
+    empty = ["--n", 0, "--temperature", -1, "--out", tmp_path / "x.npy"]
     check_fails("temperature: expected a positive number, got -1.0", capsys, "sample", path, *empty)
     tinygen.save(vae(np.random.default_rng(0)), tmp_path / "vae.npz")
     names = "FFJORD, IAF, MADE, MAF, NICE, Flow1D, GatedPixelCNN, Glow, PixelCNN, PixelRNN, RealNVP, WaveNet"
@@ -106,14 +106,31 @@ def test_info_of_a_training_run(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_errors_are_one_line(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_fails("No such file", capsys, "info", tmp_path / "none.npz")
-    check_fails("--label: expected", capsys, "sample", path, "--label", 1)
-    check_fails("n: expected at least 0, got -1", capsys, "sample", path, "--n", -1)
-    check_fails("path: expected one that ends in .png", capsys, "sample", path, "--out", tmp_path / "x.pdf")
+    message = "--label: expected none for a model without classes, got 0"
+    check_fails(message, capsys, "sample", path, "--label", 0)
+    check_fails("--seed: expected at least 0, got -1", capsys, "sample", path, "--seed", -1)
+    check_fails("n: expected at least 0, got -1", capsys, "sample", path, "--n", -1, "--out", tmp_path / "x.npy")
+    tinygen.save(MADE((2,), 2, np.random.default_rng(0), hidden=(4,), classes=3), tmp_path / "classes.npz")
+    message = "--label: expected a class 0…2, got 3"
+    check_fails(message, capsys, "sample", tmp_path / "classes.npz", "--label", 3)
     check_fails("No module named 'nothing_here'", capsys, "--import", "nothing_here", "info", path)
     save_checkpoint(path, Linear(2, 2, np.random.default_rng(0)))
     check_fails("a model with a method `sample`, got Linear", capsys, "sample", path)
     path.write_bytes(b"damaged")
     check_fails("not a complete tinygen checkpoint", capsys, "sample", path)
+
+
+def test_an_unsuitable_file_is_refused_before_samples_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(MADE, "sample", None)
+    for shape, name, message in (
+        ((2,), "x.pdf", "--out: expected a .png or .npy file in a folder that exists, got"),
+        ((5,), "x.png", "--out: expected a .npy file for samples of shape (5,), got"),
+        ((2, 2, 2), "x.png", "--out: expected a .npy file for samples of shape (2, 2, 2), got"),
+    ):
+        tinygen.save(MADE(shape, 2, np.random.default_rng(0), hidden=(4,)), tmp_path / "made.npz")
+        check_fails(message, capsys, "sample", tmp_path / "made.npz", "--out", tmp_path / name)
 
 
 def test_runs_as_a_module(path: Path) -> None:
@@ -129,7 +146,7 @@ def test_no_picture_of_no_samples_and_no_file_in_a_missing_folder(
     tinygen.save(MAF(2, np.random.default_rng(0), hidden=(4,)), model)
     for out, n, message in (
         ("x.png", "0", "--n: expected at least 1 sample for a picture, got 0"),
-        ("nodir/x.npy", "3", "--out: expected a file in a folder that exists, got"),
+        ("nodir/x.npy", "3", "--out: expected a .png or .npy file in a folder that exists, got"),
     ):
         with pytest.raises(SystemExit):
             main(["sample", model, "--n", n, "--out", str(tmp_path / out)])

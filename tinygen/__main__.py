@@ -15,7 +15,7 @@ import numpy as np
 
 from . import models, plot
 from .autograd import Array
-from .checks import require
+from .checks import check_file, require
 from .files import write_atomically
 from .recorded import settings
 from .saving import load
@@ -72,20 +72,25 @@ def sample(file: str, n: int, seed: int, label: int | None, temperature: float |
     model: Any = load(file)
     require(hasattr(model, "sample"), file, "a model with a method `sample`", type(model).__name__)
     kinds, options = getattr(model, "classes", 0) or getattr(model, "context", 0) or 0, dict[str, Any]()
-    require(label is None or label in range(kinds), "--label", f"one of {kinds} classes", label)
+    expected = f"a class 0…{kinds - 1}" if kinds else "none for a model without classes"
+    require(label is None or label in range(kinds), "--label", expected, label)
+    require(seed >= 0, "--seed", "at least 0", seed)
     if temperature is not None:
         others = ", ".join(name for name in models.__all__ if has_temperature(getattr(models, name)))
         expected = f"a model whose samples have a temperature ({others})"
         require(has_temperature(type(model)), "--temperature", expected, type(model).__name__)
         options["temperature"] = temperature
-    require(Path(out).parent.is_dir(), "--out", "a file in a folder that exists", out)
+    check_file("--out", out, ".png", ".npy")
+    is_array, shape = Path(out).suffix.lower() == ".npy", tuple(getattr(model, "shape", (2,)))
+    fits = is_array or shape == (2,) or (len(shape) in (2, 3) and shape[2:] in ((), (1,), (3,)))
+    require(fits, "--out", f"a .npy file for samples of shape {shape}", out)
+    require(is_array or n > 0, "--n", "at least 1 sample for a picture", n)
     x, levels = draw(model, n, np.random.default_rng(seed), label, **options)
-    if Path(out).suffix == ".npy":
+    if is_array:
         content = io.BytesIO()
         np.save(content, x)
         write_atomically(out, content.getvalue())
     else:
-        require(n > 0, "--n", "at least 1 sample for a picture", n)
         plot.save(picture(x, levels), out)
     print(f"{n} samples of shape {x.shape[1:]} in {out}", file=sys.stderr)
 
