@@ -245,7 +245,8 @@ def where(condition: TensorLike, a: TensorLike, b: TensorLike) -> Tensor:
         array([1., 0.])
     """
     check_constant("where", condition=condition)
-    c = array_of(condition).astype(bool)
+    c, _, _ = (real("where", each) for each in (condition, a, b))
+    c = c.astype(bool)
     y = apply_numpy(np.where, [c, a, b])
     return node("where", y, (a, lambda g, y: where(c, g, 0)), (b, lambda g, y: where(c, 0, g)))
 
@@ -255,4 +256,4 @@ def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
     """y = x in another floating-point dtype; the cotangent is cast back. Raises TypeError for any other dtype."""
     if np.dtype(dtype).kind != "f":
         raise TypeError(f"astype: dtype: expected a floating-point dtype, got {np.dtype(dtype)}; use x.value.astype")
-    return node("astype", array_of(x).astype(np.dtype(dtype).newbyteorder("=")), (x, lambda g, y: g))
+    return node("astype", real("astype", x).astype(np.dtype(dtype).newbyteorder("=")), (x, lambda g, y: g))

@@ -20,7 +20,7 @@ from .backward import grad, independent
 from .elementwise import exp, log_sigmoid, sigmoid, tanh
 from .grad_mode import is_grad_enabled
 from .linalg import matmul
-from .operands import check_constant, floating, kernel_dtype
+from .operands import check_constant, floating, kernel_dtype, real
 from .reduce import log_softmax, logsumexp
 from .shape import broadcast_to, concatenate, index, pad, reshape, split, stack, transpose
 from .tensor import VJP, Array, Tensor, TensorLike, array_of, node, primitive
@@ -65,7 +65,7 @@ def bernoulli_log_prob(logits: TensorLike, k: Array) -> Tensor:
     Raises: ValueError if the shapes do not match, or if k contains anything but 0 and 1; TypeError if k is a Tensor.
     """
     check_constant("bernoulli_log_prob", k=k)
-    v, k = floating("bernoulli_log_prob", logits), np.asarray(k)
+    v, k = floating("bernoulli_log_prob", logits), real("bernoulli_log_prob", k)
     if v.ndim != 2 or k.shape != v.shape:
         raise ValueError(f"bernoulli_log_prob: expected logits (N, D) and k (N, D), got {v.shape} and {k.shape}")
     bits = k.astype(bool, copy=False)

@@ -98,6 +98,7 @@ class AtPosition:
         (taps, channels_in, self.channels), self.dtype = w.shape, w.dtype
         if b is not None:
             check_shape("b", b, (self.channels,))
+            check_dtype("b", b, w.dtype)
         self.w = np.zeros((taps * channels_in + 1, self.channels), w.dtype)  # the last row is the bias
         self.w[:-1], self.w[-1] = w.reshape(-1, self.channels), 0 if b is None else b
         if not numba.config.DISABLE_JIT:

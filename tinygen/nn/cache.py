@@ -222,9 +222,11 @@ class ActivationCache:
     @explained
     def write(self, pixel: TensorLike) -> None:
         """Store the sampled pixel (n, C) at the current position, for all layers that were called with x = None."""
+        v = array_of(pixel)
+        require(v.dtype.kind in "fiub", "pixel", "real numbers", v.dtype)
         for cached in self._layers.values():
             if isinstance(cached, CachedConv) and cached.reads_image:
-                cached.write(self, "pixel", array_of(pixel))
+                cached.write(self, "pixel", v)
 
     def _add(self, layer: Any, mask: Array | None) -> CachedLayer:
         known = hasattr(layer, "weights")

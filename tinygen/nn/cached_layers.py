@@ -192,6 +192,7 @@ def check_taps(cache: ActivationCache, layer: Any) -> None:
 def check_input(cache: ActivationCache, name: str, x: Array, channels: int) -> None:
     if x.shape != (expected := (*cache.lead, channels)):
         raise ValueError(f"{name}: expected shape {expected} at position {cache.position}, got {x.shape}")
+    require(x.dtype.kind in "fiub", name, "real numbers", x.dtype)
 
 
 def as_residual(name: str, residual: TensorLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
@@ -202,4 +203,5 @@ def as_residual(name: str, residual: TensorLike, shape: tuple[int, ...], dtype: 
     if added.shape == shape and added.dtype == dtype:
         return added
     require(broadcasts(added.shape, shape), name, f"a shape that broadcasts to {shape}", added.shape)
+    require(added.dtype.kind in "fiub", name, "real numbers", added.dtype)
     return np.broadcast_to(added, shape).astype(dtype)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..arguments import checked, explained
 from ..autograd import Array, Parameter
-from ..checks import at_least, check_counts, require
+from ..checks import as_reals, at_least, check_counts, require
 from ..recorded import register
 
 Shape: TypeAlias = tuple[int, ...]
@@ -94,6 +94,6 @@ def hyperplane_bias(w: Array, rng: np.random.Generator) -> Array:
     This spreads the hyperplanes over standardised data. With b = 0, all hyperplanes would contain the origin, and a
     relu network with a single input would start with only two linear pieces.
 
-    Shapes: w (n_in, n_out), b (n_out,).
+    Shapes: w (n_in, n_out), b (n_out,). Raises ValueError unless w is real.
     """
-    return np.asarray(-(w * rng.standard_normal(w.shape)).sum(0), np.float32)
+    return np.asarray(-(as_reals("w", w) * rng.standard_normal(w.shape)).sum(0), np.float32)

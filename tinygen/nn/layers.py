@@ -13,6 +13,7 @@ import numpy as np
 from ..arguments import explained
 from ..autograd import Array, Parameter, Tensor, TensorLike, conv, conv_transpose, linear, matmul, multiply, relu
 from ..autograd.operands import floating
+from ..autograd.parameter import cast
 from ..autograd.taps import Taps
 from ..autograd.taps.windows import as_taps
 from ..autograd.tensor import array_of
@@ -191,7 +192,8 @@ def masked(w: Parameter, mask: Array | None) -> Tensor:
     if mask is None:
         return w
     require(broadcasts(np.shape(mask), w.shape), "mask", f"shape {w.shape}", np.shape(mask))
-    return w * np.asarray(mask).astype(w.dtype, copy=False)
+    mask = np.asarray(mask)
+    return w * (mask if mask.dtype == w.dtype else cast("mask", mask, w.dtype))
 
 
 def linear_with_activation(x: TensorLike, w: TensorLike, b: TensorLike, activation: Activation | None) -> Tensor:
