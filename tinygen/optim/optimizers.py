@@ -144,7 +144,8 @@ class Optimizer:
     def _rate(self) -> float:
         """Return the learning rate of the next step."""
         lr = float(self.lr(self.steps))
-        check_nonnegative(**{f"lr at step {self.steps}": lr})
+        if not 0 <= lr < math.inf:
+            raise ValueError(f"lr at step {self.steps}: expected a finite number of at least 0, got {lr}")
         return lr
 
     def _norm(self, index: int, g: Array) -> float:
@@ -186,7 +187,8 @@ class SGD(Optimizer):
 
     def _new_value(self, value: Array, g: Array, buffers: list[Array], lr: float) -> Array:
         momentum, nesterov = self.settings["momentum"], self.settings["nesterov"]
-        buffers[0] = u = np.asarray(momentum * buffers[0] + g)
+        buffers[0] = u = np.multiply(momentum, buffers[0], np.empty_like(g))
+        u += g
         return value - lr * (g + momentum * u if nesterov else u)
 
 
@@ -198,7 +200,8 @@ class Adam(Optimizer):
 
     Raises: as in Optimizer; ValueError unless 0 ≤ β < 1 and ε > 0. `step` also raises NonFiniteGradientError if g²
     overflows (v would stay infinite and the parameter would become NaN), and TypeError unless the parameters are
-    float32 or float64 (in float16, g² overflows from |g| = 256 and ε rounds to 0), and ValueError if lr² overflows.
+    float32 or float64 (in float16, g² overflows from |g| = 256 and ε rounds to 0), and ValueError if lr²
+    overflows in float32.
     Source: Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
 
     Example:
@@ -237,8 +240,9 @@ class Adam(Optimizer):
         return loaded
 
     def _rate(self) -> float:
-        lr, largest = super()._rate(), min(_OVERFLOW.get(dtype, math.inf) for dtype in self._buckets.dtypes)
-        require(lr < largest, f"lr at step {self.steps}", f"below {largest:.3g}", lr)
+        lr = super()._rate()
+        if lr >= _OVERFLOW[np.dtype(np.float32)]:
+            raise ValueError(f"lr at step {self.steps}: expected below {_OVERFLOW[np.dtype(np.float32)]:.3g}, got {lr}")
         return lr
 
     def _norm(self, index: int, g: Array) -> float:
