@@ -41,6 +41,53 @@ def test_rejects_wrong_samplers(name: str, rng: np.random.Generator) -> None:
         check_sampler(wrong, log_prob, SUPPORT, 100_000, rng=rng)
 
 
+# 4096 values in two classes: the first 3000 are expected 3.85 times in 20,000 samples, the others 7.7 times.
+MANY = enumerate_support(2, (12,))
+RARE, WEIGHTS = 3000, np.where(np.arange(4096) < 3000, 1.0, 2.0) / 5192
+WRONG_RARE: dict[str, Callable[[Array, np.random.Generator], Array]] = {
+    "one value instead of all rare ones": lambda i, rng: np.where(i < RARE, 7, i),
+    "every other rare value": lambda i, rng: np.where(i < RARE, i // 2 * 2, i),
+    "the first half of the rare values": lambda i, rng: np.where(i < RARE, i // 2, i),
+    "0.2 % are one rare value": lambda i, rng: np.where(rng.random(len(i)) < 0.002, 7, i),
+}
+
+
+def many(wrong: Callable[[Array, np.random.Generator], Array]) -> Sampler:
+    return lambda n, rng: MANY[wrong(rng.choice(4096, n, p=WEIGHTS), rng)]
+
+
+def many_log_prob(x: Array) -> Array:
+    return np.asarray(np.log(WEIGHTS)[x @ (1 << np.arange(12)[::-1])])
+
+
+@pytest.mark.parametrize("name", WRONG_RARE)
+def test_rejects_wrong_samplers_of_rare_values(name: str, rng: np.random.Generator) -> None:
+    with pytest.raises(AssertionError, match=r"P\(χ² larger\).* The least likely count is that of \["):
+        check_sampler(many(WRONG_RARE[name]), many_log_prob, MANY, rng=rng)
+
+
+def test_rejects_a_value_that_is_never_drawn(rng: np.random.Generator) -> None:
+    """It is expected 40 times; the other 999 values hide it in χ²."""
+    with pytest.raises(AssertionError, match=r"\[7\]: drawn 0 times, expected 40"):
+        check_sampler(
+            lambda n, rng: (rng.integers(0, 999, n)[:, None] + 8) % 1000,
+            lambda x: np.full(len(x), -math.log(1000)),
+            np.arange(1000)[:, None],
+            40_000,
+            rng=rng,
+        )
+
+
+def test_accepts_correct_samplers_of_rare_values() -> None:
+    """All of 4096 equally likely values are expected fewer than 5 times in 20,000 samples."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        check_sampler(many(lambda i, rng: i), many_log_prob, MANY, rng=rng)
+        check_sampler(
+            lambda n, rng: rng.integers(0, 2, (n, 12)), lambda x: np.full(len(x), -12 * math.log(2)), MANY, rng=rng
+        )
+
+
 def test_rejects_a_biased_coin_with_one_degree_of_freedom(rng: np.random.Generator) -> None:
     with pytest.raises(AssertionError, match="with 1 degrees of freedom"):
         check_sampler(

@@ -151,6 +151,19 @@ def test_default_p_value_of_check_sampler(rng: np.random.Generator) -> None:
         check_sampler(coin(5.0), lambda x: np.full(len(x), log_half), coins, n, rng=rng)
 
 
+def test_default_p_value_of_check_sampler_for_a_rare_value(rng: np.random.Generator) -> None:
+    """A Poisson variable of mean 5 is at least 16 with a probability of 7e-5, and at least 21 with one of 1e-7."""
+    n = 10**5
+    log_probs = np.log([5 / n, 1 - 5 / n])
+
+    def draws(count: int) -> Callable[[int, np.random.Generator], Array]:
+        return lambda n, rng: rng.permutation((np.arange(n) >= count).astype(int))[:, None]
+
+    check_sampler(draws(16), lambda x: log_probs[x[:, 0]], enumerate_support(2, (1,)), n, rng=rng)
+    with pytest.raises(AssertionError, match=r"\[0\]: drawn 21 times, expected 5\."):
+        check_sampler(draws(21), lambda x: log_probs[x[:, 0]], enumerate_support(2, (1,)), n, rng=rng)
+
+
 def test_default_p_value_of_check_kl(rng: np.random.Generator) -> None:
     """The two-sided probability of 1e-6 is 4.89 standard errors; the samples are fixed, so that the mean is known."""
     x = np.random.default_rng(1).normal(size=10_000)

@@ -24,14 +24,15 @@ def check_sampler(
     p_value: float = 1e-6,
     convert: Convert = None,
 ) -> None:
-    """Check that samples follow a discrete density, by Pearson's χ² test over its support.
+    """Check that samples follow a discrete density, by Pearson's χ² test and by the count of each value.
 
         χ² = Σ (observed − expected)² / expected,   expected = n exp log_prob(x)
 
-    Values with an expected count below 5 are pooled. If there are few values, a probability p that is wrong by a factor
-    1 + δ is detected if n p δ² exceeds about 40. Counts that are too close to the expected ones are rejected, too,
-    unless there are fewer than 5 values, for which an exact match is not improbable. The samples must depend on the
-    seed of rng and on nothing else, and NumPy's global random state must not be used.
+    Values with an expected count below 5 are grouped with others of similar probability, and none alone may be drawn
+    improbably often or rarely. If there are few values, a probability p that is wrong by a factor 1 + δ is detected if
+    n p δ² exceeds about 40; smaller errors of values that share a group may cancel. Counts that are too close to the
+    expected ones are rejected, too, unless there are fewer than 5 groups, for which an exact match is not improbable.
+    The samples must depend on the seed of rng and on nothing else, and NumPy's global random state must not be used.
 
     Args:
         sample: called as sample(n, rng). A sampler of PyTorch draws its seed from rng, such as
@@ -39,7 +40,7 @@ def check_sampler(
         log_prob: maps values to their log-probabilities, in nats.
         support: all values, each once, as from `enumerate_support`.
         n: the number of samples.
-        p_value: the probability of rejecting a correct sampler, in each tail.
+        p_value: about the probability of rejecting a correct sampler, in each tail of χ² and by a single count.
         convert: maps support to what log_prob takes, such as torch.from_numpy.
 
     Shapes: support (values, …), sample(n, rng) (n, …), log_prob(support) (values,).
@@ -51,7 +52,7 @@ def check_sampler(
         >>> check_sampler(lambda n, rng: rng.integers(0, 2, (n, 1)), fair, coin, rng=np.random.default_rng(0))
         >>> check_sampler(lambda n, rng: rng.integers(0, 3, (n, 1)) % 2, fair, coin, rng=np.random.default_rng(0))
         Traceback (most recent call last):
-        AssertionError: check_sampler: χ² = ... The largest term is [1]: drawn ... times, expected 10000. ...
+        AssertionError: check_sampler: χ² = ... The least likely count is that of [1]: drawn ... ...
     """
     check_rng(rng)
     at_least(1, n=n)
@@ -68,37 +69,56 @@ def check_sampler(
     impossible = np.flatnonzero((probabilities == 0) & (observed > 0))
     if len(impossible):
         raise AssertionError(f"check_sampler: {support[impossible[0]].tolist()} was drawn, but its probability is 0")
-    _chi_square_test(observed, probabilities, support, n, p_value)
+    _compare_counts(observed, n * probabilities / total, support, n, p_value, rng)
 
 
-def _chi_square_test(observed: Array, probabilities: Array, support: Array, n: int, p_value: float) -> None:
-    """Compare the counts of the values with n × probabilities, pooling the rare ones."""
-    expected = n * probabilities / probabilities.sum()
-    rare = expected < 5
-    if expected[rare].sum() < 5:  # the pooled count is still too small: add the rarest other value
-        rare[np.argmin(np.where(rare, np.inf, expected))] = True
-    counts = np.append(observed[~rare], observed[rare].sum())
-    means = np.append(expected[~rare], expected[rare].sum())
-    if len(means) < 2:
+def _compare_counts(
+    observed: Array, expected: Array, support: Array, n: int, p_value: float, rng: np.random.Generator
+) -> None:
+    """Compare the counts of groups of values by χ², and the count of each value by a bound of its probability."""
+    groups = _groups(expected, rng)
+    counts, means = np.bincount(groups, observed), np.bincount(groups, expected)
+    if (freedom := len(means) - 1) == 0:
         raise ValueError(f"check_sampler: n = {n} samples of {len(support)} values are too few for a χ² test")
-    terms = (counts - means) ** 2 / means
-    statistic, freedom = float(terms.sum()), len(means) - 1
-    upper = _chi_square_tail(statistic, freedom)
-    too_close = freedom > 3 and upper > 1 - p_value
+    statistic = float(((counts - means) ** 2 / means).sum())
+    pearson = _chi_square_tail(statistic, freedom)
+    # With a few small counts, Pearson's statistic exceeds its quantile too often; with many, the likelihood ratio does.
+    upper = max(pearson, _chi_square_tail(2 * float(_deviances(counts, means).sum()), freedom))
+    deviances = _deviances(observed, expected)
+    worst = int(np.argmax(deviances))
+    single = 2 * np.count_nonzero(expected) * math.exp(-deviances[worst])  # Chernoff's bound of both tails of a count
+    too_close = freedom > 3 and pearson > 1 - p_value
     record(f"χ² = {statistic:.4g} with {freedom} degrees of freedom, P(χ² larger) = {upper:.2g}, at least {p_value:g}")
-    if not upper >= p_value or too_close:
-        worst = int(np.argmax(terms))
-        value = support[~rare][worst].tolist() if worst < len(means) - 1 else f"the {rare.sum()} rarest values"
+    if min(upper, single) < p_value or too_close:
         cause = (
             "The counts are too close to the expected ones: are the samples independent?"
             if too_close
-            else f"The largest term is {value}: drawn {counts[worst]:g} times, expected {means[worst]:.6g}. A wrong "
-            f"temperature, shifted levels, or conditioning on the wrong pixels?"
+            else f"The least likely count is that of {support[worst].tolist()}: drawn {observed[worst]} times, "
+            f"expected {expected[worst]:.6g}. A wrong temperature, shifted levels, or conditioning on the wrong pixels?"
         )
         raise AssertionError(
-            f"check_sampler: χ² = {statistic:.6g} with {freedom} degrees of freedom, P(χ² larger) = {upper:.3g}, "
-            f"outside {p_value:g} … 1 − {p_value:g}. {cause}"
+            f"check_sampler: χ² = {statistic:.6g} with {freedom} degrees of freedom; P(χ² larger) = {upper:.3g} or the "
+            f"probability of a single count, {min(1.0, single):.3g}, is outside {p_value:g} … 1 − {p_value:g}. {cause}"
         )
+
+
+def _groups(expected: Array, rng: np.random.Generator) -> Array:
+    """Return the group of each value: each expects 5 or more, and only values below 5 share one, by probability.
+
+    Equal probabilities are ordered at random, so that no regular pattern of errors cancels within all groups.
+    """
+    groups, group, total = np.empty(len(expected), int), 0, 0.0
+    for i in np.lexsort((rng.random(len(expected)), expected)):
+        if total >= 5:
+            group, total = group + 1, 0.0
+        groups[i] = group
+        total += expected[i]
+    return np.minimum(groups, max(0, group - (total < 5)))
+
+
+def _deviances(counts: Array, means: Array) -> Array:
+    """Return c ln(c/m) − c + m for counts c and their means m: e⁻ᵈ bounds the probability of a count as far from m."""
+    return np.asarray(counts * np.log(np.maximum(counts, 1) / np.maximum(means, 1e-300)) - counts + means)
 
 
 def _draw(sample: Function, n: int, support: Array, rng: np.random.Generator) -> tuple[Array, bool]:
