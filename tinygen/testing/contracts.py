@@ -60,8 +60,8 @@ class Subject:
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed + 1)
 
-    def inputs(self, built: Any) -> Array | None:
-        """Return x, or examples that the object itself defines."""
+    def inputs(self, built: Any) -> Any:
+        """Return x, or examples that the object itself defines, or None if its shape is unknown."""
         if self.x is not None:
             return self.x
         if self.context is None and _is_distribution(built):
@@ -117,23 +117,16 @@ def check_sample(subject: Subject, model: Any) -> None:
     sample.finite(a)
 
 
-def _invertible(subject: Subject, built: Any) -> None:
-    maps = _maps(subject, built)
-    x = _required_inputs(subject, built)
-    check_invertible(maps, x, context=subject.context, rng=subject.rng(), convert=subject.convert)
-
-
-def _log_det(subject: Subject, built: Any) -> None:
-    maps = _maps(subject, built)
-    x = _required_inputs(subject, built)
-    check_log_det(maps, x, context=subject.context, rng=subject.rng(), convert=subject.convert)
+def _run_on_maps(check: Callable[..., None], subject: Subject, built: Any) -> None:
+    maps, x = _maps(subject, built), subject.inputs(built)
+    check(maps, x, context=subject.context, rng=subject.rng(), convert=subject.convert)
 
 
 def _conditional(subject: Subject, built: Any) -> None:
     built = _perturbed(built, subject) if isinstance(built, Module) else built
     f = built.log_prob if _is_distribution(built) else _maps(subject, built).forward
     assert subject.context is not None
-    check_conditional(f, _required_inputs(subject, built), subject.context, rng=subject.rng(), convert=subject.convert)
+    check_conditional(f, subject.inputs(built), subject.context, rng=subject.rng(), convert=subject.convert)
 
 
 def _autoregressive(subject: Subject, built: Any) -> None:
@@ -178,7 +171,7 @@ def _no_log_det(subject: Subject, built: Any) -> str:
     reason = _not_a_map(subject, built)
     if reason or isinstance(_bijection(built), Bijection):
         return reason
-    arguments = [_required_inputs(subject, built), *([] if subject.context is None else [subject.context])]
+    arguments = [subject.inputs(built), *([] if subject.context is None else [subject.context])]
     try:
         result = _maps(subject, built).forward(*(subject.convert(x) if subject.convert else x for x in arguments))
     except Exception:  # the check will report it
@@ -189,8 +182,7 @@ def _no_log_det(subject: Subject, built: Any) -> str:
 def _no_small_support(subject: Subject, built: Any) -> str:
     if reason := _not_a_distribution(subject, built):
         return reason
-    levels = getattr(getattr(built, "output", None), "levels", None) or getattr(built, "levels", None)
-    if levels is None:
+    if (levels := _levels(built)) is None:
         return "its values are not discrete levels: use check_normalised_density"
     if math.prod(built.shape) * math.log(levels) > math.log(MAX_SUPPORT):
         return f"it has more than {MAX_SUPPORT} values: pass a smaller model"
@@ -206,8 +198,8 @@ CHECKS = {
         _autoregressive,
         lambda subject, built: "" if _is_autoregressive(built) else "it has no network over levels in one order",
     ),
-    "invertible": Check(_invertible, _no_inverse),
-    "log_det": Check(_log_det, _no_log_det),
+    "invertible": Check(functools.partial(_run_on_maps, check_invertible), _no_inverse),
+    "log_det": Check(functools.partial(_run_on_maps, check_log_det), _no_log_det),
     "conditional": Check(_conditional, lambda subject, built: "it has no context" if subject.context is None else ""),
 }
 
@@ -239,12 +231,6 @@ def _maps(subject: Subject, built: Any) -> Any:
     return _bijection(_perturbed(built, subject) if isinstance(built, Module) else built)
 
 
-def _required_inputs(subject: Subject, built: Any) -> Array:
-    x = subject.inputs(built)
-    assert x is not None, "excluded"
-    return x
-
-
 def _perturbed(module: Any, subject: Subject) -> Any:
     """Convert to float64 and add N(0, 0.2²) to every parameter, so that no layer is initialised to zero.
 
@@ -259,9 +245,12 @@ def _perturbed(module: Any, subject: Subject) -> Any:
     return module
 
 
+def _levels(built: Any) -> Any:
+    return getattr(getattr(built, "output", None), "levels", None) or getattr(built, "levels", None)
+
+
 def _support(built: Any) -> Array:
-    levels = getattr(getattr(built, "output", None), "levels", None) or built.levels
-    return enumerate_support(levels, tuple(built.shape))
+    return enumerate_support(_levels(built), tuple(built.shape))
 
 
 def _parameters(f: Any) -> list[str]:
