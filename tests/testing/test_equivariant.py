@@ -112,3 +112,12 @@ def test_a_large_output_does_not_hide_a_fault_of_a_small_one(rng: np.random.Gene
     f = lambda x: np.concatenate([1e10 * x.sum(1, keepdims=True), x[:, :1]], 1)  # column 1 is not invariant
     with pytest.raises(AssertionError, match="in 4 of 8 entries"):
         check_equivariant(f, lambda x: x[:, ::-1].copy(), x, output_transform=lambda y: y, rng=rng)
+
+
+def test_rejects_a_function_that_is_constant_within_the_tolerance(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(2, 6))
+    for output in (None, lambda y: y):
+        with pytest.raises(AssertionError, match=r"so nothing is checked|does not depend on x"):
+            check_equivariant(
+                lambda x: 1e12 + x * np.arange(6), lambda x: np.roll(x, 1, 1), x, output_transform=output, rng=rng
+            )

@@ -130,11 +130,28 @@ def test_rejects_a_logarithm_of_mean_weights_that_is_biased_upwards(rng: np.rand
 
 def test_refuses_to_accept_a_bound_that_is_too_noisy(rng: np.random.Generator) -> None:
     for offset in (5.0, -5.0):
-        with pytest.raises(ValueError, match=r"draws: expected more than 1000, for errors of at most .* nats, got ± "):
+        with pytest.raises(ValueError, match=r"draws: expected more than 1000, for errors of at most 1 nat, got ± "):
             check_bound(
                 lambda x, rng, offset=offset: log_prob(x) + offset + 1e3 * rng.normal(size=len(x)), log_prob, X,
                 draws=1000, rng=rng,
             )  # fmt: skip
+
+
+def test_refuses_noise_that_hides_an_error_of_a_large_log_likelihood(rng: np.random.Generator) -> None:
+    """The bound is too high by 40 nats in 400 dimensions, where ln p is about −567."""
+    x = rng.normal(size=(3, 400))
+    with pytest.raises(ValueError, match=r"draws: expected more than 1000, .* got ± .* nats"):
+        check_bound(
+            lambda x, rng: log_normal(x, 1.0) + 40 + 500 * rng.normal(size=len(x)), lambda x: log_normal(x, 1.0), x,
+            rng=rng,
+        )  # fmt: skip
+    with pytest.raises(AssertionError, match="above ln p"):
+        check_bound(
+            lambda x, rng: log_normal(x, 1.0) + 4 + 5 * rng.normal(size=len(x)),
+            lambda x: log_normal(x, 1.0),
+            x,
+            rng=rng,
+        )
 
 
 def test_refuses_examples_of_probability_zero(rng: np.random.Generator) -> None:

@@ -69,6 +69,40 @@ def test_rejects_wrong_samplers(name: str, rng: Rng) -> None:
         check_reparameterised(draw, density, THETA, rng=rng)
 
 
+def wide(power: float, dims: int = 500) -> Callable[[Array, int, Rng], Array]:
+    """Samples of N(0, e²ᵗ) for power = 1; at t = 0, other powers have the same samples with another gradient."""
+    return lambda t, n, rng: np.exp(power * t[0]) * rng.normal(size=(n, dims))
+
+
+def wide_log_prob(x: Array, t: Array) -> Array:
+    return np.asarray((-0.5 * (x / np.exp(t[0])) ** 2 - t[0] - 0.5 * math.log(2 * math.pi)).sum(1))
+
+
+@pytest.mark.parametrize(("power", "n"), [(-1.0, 2000), (0.25, 20_000), (1.0, 2000)])
+def test_refuses_samples_that_do_not_show_an_error(power: float, n: int, rng: Rng) -> None:
+    with pytest.raises(ValueError, match=rf"n: expected more than {n} samples, .* a factor of 3 for theta\[0\]"):
+        check_reparameterised(wide(power), wide_log_prob, np.array([0.0]), n=n, rng=rng)
+
+
+def test_enough_samples_show_an_error_in_many_dimensions(rng: Rng) -> None:
+    check_reparameterised(wide(1.0, 50), wide_log_prob, np.array([0.0]), n=50_000, rng=rng)
+    with pytest.raises(AssertionError, match="by the score function; they differ by"):
+        check_reparameterised(wide(0.25, 50), wide_log_prob, np.array([0.0]), n=50_000, rng=rng)
+
+
+def test_every_parameter_of_many_dimensions_is_checked() -> None:
+    """In 30 dimensions, a random direction may miss a parameter: a mean with half of its effect mostly passed."""
+    theta, where = np.zeros(30), np.arange(30) == 7
+    log_prob = lambda x, t: -0.5 * ((x - t) ** 2).sum(1) - 15 * math.log(2 * math.pi)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        check_reparameterised(lambda t, n, rng: t + rng.normal(size=(n, 30)), log_prob, theta, n=5000, rng=rng)
+        with pytest.raises(AssertionError, match=r"theta\[7\]: the gradient of E"):
+            check_reparameterised(
+                lambda t, n, rng: t * (1 - 0.5 * where) + rng.normal(size=(n, 30)), log_prob, theta, n=5000, rng=rng
+            )
+
+
 def test_parameters_without_effect_are_named(rng: Rng) -> None:
     with pytest.raises(AssertionError, match=r"theta\[2, 0\]: it changes neither the samples nor their density"):
         check_reparameterised(sample, log_prob, np.concatenate([THETA, [[1.0, 1.0]]]), rng=rng)

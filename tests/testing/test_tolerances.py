@@ -227,6 +227,52 @@ def test_allowance_for_rounding_does_not_hide_an_error(rng: np.random.Generator)
         check_gradient(lambda x: 1e6 + x, lambda x: np.full((), 1 + 2e-5), ONE, rng=rng)
 
 
+SHORT = np.linspace(0.5, 1.5, 3)
+HIDDEN: dict[str, tuple[Check, float]] = {  # a check of x² plus a constant, and the constant whose rounding hides 2 x
+    "gradient": (
+        lambda c, rng: check_gradient(
+            lambda x: np.float32(c) + (x**2).sum(), lambda x: 2 * x, SHORT.astype(np.float32), rng=rng
+        ),
+        3e4,
+    ),
+    "vjp": (lambda c, rng: check_vjp(lambda x: c + x**2, lambda g, x: 2 * g * x, SHORT, rng=rng), 4e11),
+    "jvp": (lambda c, rng: check_jvp(lambda x: c + x**2, lambda v, x: 2 * v * x, SHORT, rng=rng), 4e11),
+    "grads": (
+        lambda c, rng: check_grads(
+            lambda x: node("f", c + x.value**2, (x, lambda g, y: g * 2 * x)), SHORT, order=1, rng=rng
+        ),
+        4e11,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_refuses_functions_whose_rounding_errors_hide_the_derivative(name: str, rng: np.random.Generator) -> None:
+    check, constant = HIDDEN[name]
+    for _ in range(20):
+        check(constant / 4, rng)
+        with pytest.raises(ValueError, match="f: expected finite differences with a rounding error of at most"):
+            check(4 * constant, rng)
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.01, 2.5])
+def test_float32_losses_are_checked_up_to_that_limit(factor: float) -> None:
+    """One draw in 5 may miss a derivative of 0 at the limit, so two draws see at least 18 of 20."""
+    seen = 0
+    for seed in range(20):
+        try:
+            check_gradient(
+                lambda x: np.float32(2.9e4) + (x**2).sum(), lambda x: np.float32(2 * factor) * x,
+                SHORT.astype(np.float32), rng=np.random.default_rng(seed),
+            )  # fmt: skip
+        except AssertionError:
+            seen += 1
+        except ValueError:  # the smaller derivative is below the limit
+            assert factor == 0.01
+            seen += 1
+    assert seen >= 18
+
+
 @pytest.mark.parametrize("between_examples", [False, True])
 def test_check_autoregressive_tolerates_no_leak(between_examples: bool, rng: np.random.Generator) -> None:
     x = rng.normal(size=(3, 4))

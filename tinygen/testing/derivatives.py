@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import Array
 from ..checks import at_least, check_rng
 from .calls import CONVERT_HINT, Convert, Function, check_numbers, check_positive
-from .finite_differences import Problem, compare, default_tolerance, describe, directional_derivative
+from .finite_differences import Problem, compare, default_tolerance, describe, directional_derivative, require_power
 
 
 def check_vjp(
@@ -39,7 +39,8 @@ def check_vjp(
         draws: the number of random directions and cotangents.
         convert: maps the arrays to what f and vjp take, such as torch.from_numpy or jnp.asarray.
 
-    Raises: AssertionError with the wrong entries and the likely fault; TypeError or ValueError if an argument is unfit.
+    Raises: AssertionError with the wrong entries and the likely fault; TypeError or ValueError if an argument is unfit;
+        ValueError if that rounding error exceeds a quarter of the derivative's norm, as for a large constant in f.
     Checked by: tests/testing/test_derivatives.py
 
     Example:
@@ -212,7 +213,7 @@ class _Task:
         measured, uncertainty = directional_derivative(self.problem, vs, cotangents, rounding)
         allowed = self.tolerance * max(scale, abs(measured)) + rounding
         if abs(computed - measured) <= allowed:
-            return
+            return require_power(rounding, tangents if k is None else ())
         along = "all directions together" if k is None else f"direction v of xs[{k}]"
         cause = (
             self.wrong_tangents(tangents, vs)

@@ -68,8 +68,8 @@ def check_equivariant(
     expected = move_output(y)
     if expected.shape != after.shape:
         raise AssertionError(f"{name}: f(T x): expected shape {expected.shape}, that of T′ f(x), got {after.shape}")
-    _require_dependence(function, x, y, expected, output_transform is None, rng)
     tolerance = tolerance or (1e-9 if resolution(y) < 1e-10 else 1e-4)
+    _require_dependence(function, x, y, expected, output_transform is None, tolerance, rng)
     scale = min(1.0, float(np.abs(expected).max()))
     error = np.abs(after.astype(np.float64) - expected) / np.maximum(np.abs(expected), scale)
     record(f"largest error {error.max():.2g}, tolerance {tolerance:g}")
@@ -84,10 +84,11 @@ def check_equivariant(
 
 
 def _require_dependence(
-    f: Function, x: Array, y: Array, expected: Array, equivariant: bool, rng: np.random.Generator
+    f: Function, x: Array, y: Array, expected: Array, equivariant: bool, tolerance: float, rng: np.random.Generator
 ) -> None:
-    """Reject checks that would pass for any function, or for a constant one."""
-    if equivariant and np.array_equal(expected, y):
+    """Reject checks that would pass for any function, or for one that is constant within the tolerance."""
+    near = tolerance * min(1.0, float(np.abs(expected).max()))
+    if equivariant and np.allclose(expected, y, tolerance, near):
         raise AssertionError(
             "check_equivariant: the transform does not change f(x), so nothing is checked; choose another x, or pass "
             "output_transform=lambda y: y if f should be invariant"
@@ -95,7 +96,7 @@ def _require_dependence(
     flat = x.reshape(-1).copy()
     others = rng.permutation(flat).reshape(x.shape) if len(np.unique(flat)) > 1 else np.zeros_like(x)
     noisy = x + rng.normal(size=x.shape).astype(x.dtype) if x.dtype.kind == "f" else others
-    if np.array_equal(f(noisy), y):
+    if np.allclose(f(noisy), y, tolerance, near):
         raise AssertionError("check_equivariant: f(x) does not depend on x; is a layer initialised to zero?")
 
 

@@ -6,6 +6,7 @@ Source: Ridders, "Accurate computation of F′(x) and F′(x)F″(x)", 1982.
 Checked by: tests/testing/test_gradients.py, tests/testing/test_derivatives.py
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def compare(
     error = abs(computed - measured)
     record(f"largest error {error:.2g}, tolerance {allowed:.2g}")
     if error <= allowed:
-        return
+        return require_power(rounding, gradients)
     if uncertainty <= max(allowed, 0.01 * error):
         cause = describe_wrong_entries(problem, cotangents, gradients, tolerance, allowed) + hint
         cause = cause.lstrip() or "No single entry is wrong by more than rounding: is f differentiable at this point?"
@@ -78,6 +79,19 @@ def compare(
         f"{problem.where}: Σ⟨gradient, v⟩ = {computed:.12g}, but finite differences give {measured:.12g}; they differ "
         f"by {error:.3g}, more than {allowed:.3g} ({tolerance:g} of {scale:.3g}, plus rounding{precision}). {cause}"
     )
+
+
+def require_power(rounding: float, derivatives: Sequence[Array]) -> None:
+    """Raise ValueError if the rounding error of finite differences is not small beside the derivative.
+
+    ⟨derivative, v⟩ has the standard deviation |derivative|: at the limit of ¼, two draws miss a derivative of 0 in 4 %.
+    """
+    norm = math.sqrt(_sum_of_magnitudes(derivatives, derivatives))
+    if rounding > norm / 4 > 0:
+        raise ValueError(
+            f"f: expected finite differences with a rounding error of at most {norm / 4:.3g}, ¼ of the derivative,"
+            f" got {rounding:.3g}; subtract a constant from f, return a mean instead of a sum, or compute in float64"
+        )
 
 
 def directional_derivative(

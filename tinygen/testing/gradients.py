@@ -44,7 +44,8 @@ def check_grads(
     f must also keep float32: it is called with float32 inputs, and an operation that turns them into float64 is named.
 
     Raises: AssertionError if a derivative is wrong, or if f does not depend on one of the xs; TypeError if an input or
-        the output is not float64, as float32 has too few digits for second derivatives by finite differences.
+        the output is not float64, as float32 has too few digits for second derivatives by finite differences;
+        ValueError if that rounding error exceeds a quarter of the derivative's norm.
     Source: the recursion over orders is that of JAX's check_grads.
     Checked by: tests/testing/test_gradients.py
 

@@ -14,7 +14,7 @@ from ..autograd import Array
 from ..checks import at_least, check_rng, require
 from .calls import Convert, Function, check_input, check_p_value, record, resolution
 
-_TESTS = ("1", "w·x", "(w·x)²", "cos w·x")  # w is random, and w·x is standardised
+_TESTS = ("1", "w·x", "(w·x)²", "cos w·x")  # w·x is standardised
 
 
 def check_reparameterised(
@@ -39,11 +39,13 @@ def check_reparameterised(
         sample: called as sample(theta, n, rng), returns (n, …); the same seed must give the same noise ε for every θ.
         log_prob: called as log_prob(x, theta), returns (n,), in nats.
         theta: the parameters, float64; each must have an effect on the samples.
-        n: the number of samples. Errors of the gradient of about 5 standard errors, a few per cent, are seen.
+        n: the number of samples. Errors of the gradient of about 5 standard errors are seen: a few per cent for a
+            parameter of few dimensions, but n must grow with their number if one parameter scales them all.
         p_value: the probability of rejecting a correct sampler.
         convert: maps theta and samples to what the functions take, such as torch.from_numpy.
 
-    Raises: AssertionError with the parameter and the likely fault; ValueError or TypeError for unsuitable arguments.
+    Raises: AssertionError with the parameter and the likely fault; ValueError or TypeError for unsuitable arguments;
+        ValueError if n samples are too few to see a factor of 3.
     Checked by: tests/testing/test_reparameterised.py
 
     Example:
@@ -69,14 +71,13 @@ def check_reparameterised(
     step = 1e-4 if resolution(x) < 1e-10 else 2.0**-6
     flat, spread = x.reshape(n, -1), x.std()
     require(spread > 0, "sample", "samples that differ", "a constant")
-    centre, w = flat.mean(0), rng.normal(size=flat.shape[1])
-    w /= np.std((flat - centre) @ w)
+    centre, random = flat.mean(0), rng.normal(size=flat.shape[1])
+    random /= np.std(flat @ random)
 
-    def tests(x: Array) -> Array:
+    def tests(x: Array, w: Array) -> Array:
         u = (x.reshape(n, -1) - centre) @ w
         return np.stack([np.ones(n), u, u**2, np.cos(u)])
 
-    values = tests(x)
     quantile = NormalDist().inv_cdf(1 - p_value / 2 / (theta.size * len(_TESTS)))
     found = []
     for place in np.ndindex(theta.shape):
@@ -86,13 +87,18 @@ def check_reparameterised(
         near = [_samples(draw, theta + sign * move / 4, n, seed) for sign in (1, -1)]
         # A jump changes a sample by the same amount for any step; a smooth path, in proportion to the step.
         jumps = np.abs((ends[0] - ends[1]) - 4 * (near[0] - near[1])).reshape(n, -1).max(1) > 0.01 * spread
-        path = (tests(ends[0]) - tests(ends[1])) / (2 * step)
+        # A random w may miss the parameter, unlike its effect on the first sample, which the averages leave out.
+        moved = (ends[0] - ends[1])[0].reshape(-1).astype(np.float64)
+        w = random + (2 * moved / np.std(flat @ moved) if np.ptp(flat @ moved) > 0 else 0)
+        values, high, low = (tests(y, w / np.std(flat @ w)) for y in (x, *ends))
+        path = (high - low) / (2 * step)
         logs = [density(x, theta + sign * move).astype(np.float64) for sign in (1, -1)]
         score = density.finite((logs[0] - logs[1]) / (2 * step))
         baseline = np.where(np.arange(len(_TESTS)) > 0, values.mean(1), 0)[:, None]  # none for f = 1
         name = f"theta[{', '.join(map(str, place))}]" if place else "theta"
-        found.append(_Gradients(name, path, (values - baseline) * score, int(jumps.sum()), quantile))
-    for check in (_Gradients.require_smooth, _Gradients.require_density, _Gradients.compare):
+        terms = (values - baseline) * score
+        found.append(_Gradients(name, path[:, 1:], terms[:, 1:], int(jumps[1:].sum()), quantile))
+    for check in (_Gradients.require_smooth, _Gradients.require_density, _Gradients.compare, _Gradients.require_power):
         for gradients in found:
             check(gradients)
 
@@ -156,6 +162,12 @@ class _Gradients:
             f"the gradient of E {_TESTS[worst]} is {a:.4g} pathwise, but {b:.4g} by the score function; they differ by "
             f"{abs(a - b):.2g}, more than {allowed[worst]:.2g}. {cause}"
         )
+
+    def require_power(self) -> None:
+        largest = np.maximum(np.abs(self.path.mean(1)), np.abs(self.score.mean(1)))
+        if np.all(self.allowed(self.path - self.score) > largest * 2 / 3):
+            n = self.path.shape[1] + 1
+            raise ValueError(f"n: expected more than {n} samples, as {n} do not show a factor of 3 for {self.name}")
 
 
 def _samples(f: Function, theta: Array, n: int, seed: int) -> Array:
