@@ -16,7 +16,7 @@ import pytest
 from tinygen.autograd import Array
 from tinygen.bijections import Affine
 from tinygen.models import FFJORD, MADE, MAF, RealNVP
-from tinygen.testing import Subject, parametrize_with_checks
+from tinygen.testing import Subject, check_sampler, enumerate_support, parametrize_with_checks
 from tinygen.testing.__main__ import main
 from tinygen.testing.contracts import CHECKS
 
@@ -41,6 +41,7 @@ def wrong_inverse(z: Array) -> tuple[Array, Array]:
 class Coin:
     """A biased coin in plain NumPy, with the attributes of a distribution; `p` is the probability that is sampled."""
 
+    shape: tuple[int, ...]
     shape, levels = (1,), 2
 
     def __init__(self, p: float = 0.3) -> None:
@@ -108,6 +109,55 @@ def test_autoregressive_check_rejects_a_leak() -> None:
     subject = Subject("Leaking", lambda rng: Leaking((2, 2), 2, rng, hidden=(9,)))
     with pytest.raises(AssertionError, match="an input that it must not see"):
         CHECKS["autoregressive"].run(subject, subject.build())
+
+
+class Peaked(Coin):
+    """Four coins that are almost always 0, as a trained model may be: three samples are often the same."""
+
+    shape, p = (4,), 0.02
+
+    def __init__(self) -> None:
+        pass
+
+    def sample(self, n: int, rng: Rng) -> Array:
+        return (rng.random((n, 4)) < self.p).astype(int)
+
+    def log_prob(self, x: Array) -> Array:
+        return np.asarray(np.log(np.where(x == 1, self.p, 1 - self.p)).sum(1))
+
+
+class AlwaysZero(Peaked):
+    def sample(self, n: int, rng: Rng) -> Array:
+        return np.zeros((n, 4), int) * rng.integers(2)
+
+
+class AlwaysZeroOfUnknownLevels(AlwaysZero):
+    levels = None  # type: ignore[assignment]
+
+
+class Constant(Peaked):
+    """A continuous distribution whose density is above 1."""
+
+    levels = None  # type: ignore[assignment]
+    log_prob = lambda self, x: 9 + 0 * x[:, 0]
+    sample = lambda self, n, rng: np.zeros((n, 4)) * rng.normal()
+
+
+def test_equal_samples_of_a_peaked_distribution_are_accepted() -> None:
+    for seed in range(20):
+        for name in ("sample", "sampler"):
+            CHECKS[name].run(Subject("peaked", Peaked, seed=seed), Peaked())
+    rarer = type("Rarer", (Peaked,), {"p": 1e-4})()
+    CHECKS["sample"].run(Subject("rarer", rarer), rarer)
+    with pytest.raises(ValueError, match="too few for a χ² test"):  # and not: is rng ignored?
+        check_sampler(rarer.sample, rarer.log_prob, enumerate_support(2, (4,)), 1000, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("wrong", [AlwaysZero, AlwaysZeroOfUnknownLevels, Constant])
+def test_constant_samplers_are_rejected(wrong: type[Peaked]) -> None:
+    """They use rng, so its state would not show the fault."""
+    with pytest.raises(AssertionError, match="sample: another seed gives the same samples; is rng ignored"):
+        CHECKS["sample"].run(Subject("wrong", wrong), wrong())
 
 
 def test_each_test_has_its_own_object() -> None:

@@ -58,10 +58,8 @@ def check_sampler(
     at_least(1, n=n)
     check_p_value(p_value)
     check_input("support", support, kinds="fiub")
-    samples, constant = _draw(Function("check_sampler", "sample", sample, ["n", "rng"]), n, support, rng)
+    samples, tied = draw(Function("check_sampler", "sample", sample, ["n", "rng"]), n, support.shape[1:], rng)
     probabilities = np.exp(evaluate("check_sampler", log_prob, support, convert)[0])
-    if constant and np.count_nonzero(probabilities > 0) > 1:
-        raise AssertionError("check_sampler: another seed gives the same samples; is rng ignored?")
     total = math.fsum(probabilities)
     if not abs(total - 1) < 1e-5:  # float32 reaches this tolerance, and the test could not detect a smaller error
         raise AssertionError(f"check_sampler: log_prob sums to {total:.9g}, but should sum to 1; see check_normalised")
@@ -69,6 +67,8 @@ def check_sampler(
     impossible = np.flatnonzero((probabilities == 0) & (observed > 0))
     if len(impossible):
         raise AssertionError(f"check_sampler: {support[impossible[0]].tolist()} was drawn, but its probability is 0")
+    if tied and observed @ np.log(np.maximum(probabilities, 1e-300)) < math.log(p_value):  # the probability of a tie
+        raise AssertionError("check_sampler: another seed gives the same samples; is rng ignored?")
     _compare_counts(observed, n * probabilities / total, support, n, p_value, rng)
 
 
@@ -121,18 +121,20 @@ def _deviances(counts: Array, means: Array) -> Array:
     return np.asarray(counts * np.log(np.maximum(counts, 1) / np.maximum(means, 1e-300)) - counts + means)
 
 
-def _draw(sample: Function, n: int, support: Array, rng: np.random.Generator) -> tuple[Array, bool]:
-    """Draw n samples, check where their randomness comes from, and return whether another seed gives the same ones."""
+def draw(sample: Function, n: int, event: tuple[int, ...], rng: np.random.Generator) -> tuple[Array, bool]:
+    """Draw samples (n, *event), check where their randomness comes from; return also if another seed gives the same."""
     seeds = rng.integers(1 << 62, size=2)
     before = np.random.get_state()  # noqa: NPY002  to detect whether `sample` uses it
     first, again, other = (sample(n, np.random.default_rng(seed)) for seed in (seeds[0], *seeds))
     if not all(map(np.array_equal, before, np.random.get_state())):  # noqa: NPY002
-        raise AssertionError("check_sampler: sample uses NumPy's global random state instead of its rng")
-    if first.shape != (shape := (n, *support.shape[1:])):
-        raise AssertionError(f"check_sampler: sample({n}, rng): expected shape {shape}, got {first.shape}")
+        raise AssertionError(f"{sample.checker}: sample uses NumPy's global random state instead of its rng")
+    if first.shape != (shape := (n, *event)):
+        raise AssertionError(f"{sample.checker}: sample({n}, rng): expected shape {shape}, got {first.shape}")
     sample.finite(first, remedy="has the model diverged?")
     if not np.array_equal(first, again):
-        raise AssertionError("check_sampler: the same seed gives different samples; does sample use another generator?")
+        raise AssertionError(
+            f"{sample.checker}: the same seed gives different samples; does sample use another generator than rng?"
+        )
     return first, np.array_equal(first, other)
 
 
