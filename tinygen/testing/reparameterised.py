@@ -72,7 +72,6 @@ def check_reparameterised(
     flat, spread = x.reshape(n, -1), x.std()
     require(spread > 0, "sample", "samples that differ", "a constant")
     centre, random = flat.mean(0), rng.normal(size=flat.shape[1])
-    random /= np.std(flat @ random)
 
     def tests(x: Array, w: Array) -> Array:
         u = (x.reshape(n, -1) - centre) @ w
@@ -83,21 +82,19 @@ def check_reparameterised(
     for place in np.ndindex(theta.shape):
         move = np.zeros_like(theta)
         move[place] = step
-        ends = [_samples(draw, theta + sign * move, n, seed) for sign in (1, -1)]
-        near = [_samples(draw, theta + sign * move / 4, n, seed) for sign in (1, -1)]
+        ends, near = ([_samples(draw, theta + sign * move / d, n, seed) for sign in (1, -1)] for d in (1, 4))
         # A jump changes a sample by the same amount for any step; a smooth path, in proportion to the step.
         jumps = np.abs((ends[0] - ends[1]) - 4 * (near[0] - near[1])).reshape(n, -1).max(1) > 0.01 * spread
         # A random w may miss the parameter, unlike its effect on the first sample, which the averages leave out.
         moved = (ends[0] - ends[1])[0].reshape(-1).astype(np.float64)
-        w = random + (2 * moved / np.std(flat @ moved) if np.ptp(flat @ moved) > 0 else 0)
+        w = random / np.std(flat @ random) + (2 * moved / np.std(flat @ moved) if np.ptp(flat @ moved) > 0 else 0)
         values, high, low = (tests(y, w / np.std(flat @ w)) for y in (x, *ends))
         path = (high - low) / (2 * step)
         logs = [density(x, theta + sign * move).astype(np.float64) for sign in (1, -1)]
         score = density.finite((logs[0] - logs[1]) / (2 * step))
-        baseline = np.where(np.arange(len(_TESTS)) > 0, values.mean(1), 0)[:, None]  # none for f = 1
+        values[1:] -= values[1:].mean(1, keepdims=True)  # a baseline for all but f = 1
         name = f"theta[{', '.join(map(str, place))}]" if place else "theta"
-        terms = (values - baseline) * score
-        found.append(_Gradients(name, path[:, 1:], terms[:, 1:], int(jumps[1:].sum()), quantile))
+        found.append(_Gradients(name, path[:, 1:], (values * score)[:, 1:], int(jumps[1:].sum()), quantile))
     for check in (_Gradients.require_smooth, _Gradients.require_density, _Gradients.compare, _Gradients.require_power):
         for gradients in found:
             check(gradients)
@@ -165,9 +162,9 @@ class _Gradients:
 
     def require_power(self) -> None:
         largest = np.maximum(np.abs(self.path.mean(1)), np.abs(self.score.mean(1)))
+        n = self.path.shape[1] + 1
         if np.all(self.allowed(self.path - self.score) > largest * 2 / 3):
-            n = self.path.shape[1] + 1
-            raise ValueError(f"n: expected more than {n} samples, as {n} do not show a factor of 3 for {self.name}")
+            raise ValueError(f"n: expected more than {n}, as {n} samples do not show a factor of 3 for {self.name}")
 
 
 def _samples(f: Function, theta: Array, n: int, seed: int) -> Array:

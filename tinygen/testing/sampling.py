@@ -69,17 +69,15 @@ def check_sampler(
         raise AssertionError(f"check_sampler: {support[impossible[0]].tolist()} was drawn, but its probability is 0")
     if tied and observed @ np.log(np.maximum(probabilities, 1e-300)) < math.log(p_value):  # the probability of a tie
         raise AssertionError("check_sampler: another seed gives the same samples; is rng ignored?")
-    _compare_counts(observed, n * probabilities / total, support, n, p_value, rng)
+    _compare_counts(observed, n * probabilities / total, support, p_value, rng)
 
 
-def _compare_counts(
-    observed: Array, expected: Array, support: Array, n: int, p_value: float, rng: np.random.Generator
-) -> None:
+def _compare_counts(observed: Array, expected: Array, support: Array, p_value: float, rng: np.random.Generator) -> None:
     """Compare the counts of groups of values by χ², and the count of each value by a bound of its probability."""
     groups = _groups(expected, rng)
     counts, means = np.bincount(groups, observed), np.bincount(groups, expected)
     if (freedom := len(means) - 1) == 0:
-        raise ValueError(f"check_sampler: n = {n} samples of {len(support)} values are too few for a χ² test")
+        raise ValueError(f"check_sampler: {observed.sum()} samples of {len(support)} values are too few for a χ² test")
     statistic = float(((counts - means) ** 2 / means).sum())
     pearson = _chi_square_tail(statistic, freedom)
     # With a few small counts, Pearson's statistic exceeds its quantile too often; with many, the likelihood ratio does.
