@@ -301,6 +301,43 @@ def test_a_subject_to_which_no_check_applies_is_an_error(subject: Any, reason: s
         parametrize_with_checks([Coin, subject])
 
 
+class NeedsSize(Coin):
+    def __init__(self, dim: Any) -> None:
+        super().__init__()
+
+
+class NeedsTwo(Coin):
+    def __init__(self, rng: Rng, *, dim: int) -> None:
+        super().__init__()
+
+
+@pytest.mark.parametrize(("wrong", "required"), [(NeedsSize, "dim"), (NeedsTwo, "rng, dim")])
+def test_classes_with_other_arguments_than_rng_are_refused(
+    wrong: type, required: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = (
+        f"{wrong.__name__}: expected a class whose only required argument is rng, got one with {required}; "
+        f"pass a factory, such as lambda rng: {wrong.__name__}"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parametrize_with_checks([wrong])
+    path = tmp_path / "classes.py"
+    path.write_text(f"class {wrong.__name__}:\n    def __init__(self, {required}):\n        assert False\n")
+    with pytest.raises(SystemExit) as caught:
+        main([f"{path}:{wrong.__name__}"])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_rng_may_be_a_keyword() -> None:
+    class Keyword(Coin):
+        def __init__(self, *, rng: Rng, p: float = 0.3) -> None:
+            super().__init__(rng.uniform() * 0 + p)
+
+    assert isinstance(Subject("s", Keyword).build(), Keyword)
+    assert Subject("s", lambda *, rng: Keyword(rng=rng)).build().p == 0.3
+
+
 def test_partial_functions_and_methods_are_factories() -> None:
     class Models:
         def build(self, rng: Rng) -> MADE:

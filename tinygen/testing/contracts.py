@@ -37,7 +37,7 @@ class Subject:
 
     Args:
         name: for test ids and messages.
-        given: a factory is a class, or a function without arguments or with the only argument `rng`.
+        given: a factory is a class or a function without required arguments or with the only one `rng`.
         x: inputs; by default four samples of a distribution, or of N(0, 1) for an object with a shape.
         context: one row per example of x, for a conditional function.
         convert: maps arrays to what the functions take, such as torch.from_numpy.
@@ -52,9 +52,13 @@ class Subject:
     seed: int = 0
 
     def build(self) -> Any:
-        """Return the result of the factory, or a copy of the object."""
+        """Return the result of the factory, or a copy of the object. Raises ValueError for other required arguments."""
         if is_factory(self.given):
-            return self.given(np.random.default_rng(self.seed)) if _parameters(self.given) else self.given()
+            if (required := _parameters(self.given)) not in ([], ["rng"]):
+                name, wanted = self.given.__name__, "a class whose only required argument is rng"
+                got = f"one with {', '.join(required)}; pass a factory, such as lambda rng: {name}(…)"
+                raise ValueError(f"{name}: expected {wanted}, got {got}")
+            return self.given(**{argument: np.random.default_rng(self.seed) for argument in required})
         return self.given if isinstance(self.given, tuple) else copy.deepcopy(self.given)
 
     def rng(self) -> np.random.Generator:
@@ -249,10 +253,10 @@ def _support(built: Any) -> Array:
 
 
 def _parameters(f: Any) -> list[str]:
-    """Return the names of the required positional parameters of a function or class."""
+    """Return the names of the required parameters of a function or class."""
     try:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
         return ["?"]
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.kind not in variable and p.default is inspect.Parameter.empty]

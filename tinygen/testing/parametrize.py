@@ -37,14 +37,14 @@ def parametrize_with_checks(
 
     Args:
         subjects: objects with log_prob, sample and shape, or with forward and inverse; pairs (forward, inverse) of
-            functions; factories of these, which are classes, or functions without arguments or with the argument rng;
+            functions; factories of these, which are classes or functions whose only required argument, if any, is rng;
             or `Subject`s with their own settings. A mapping gives them names.
         x, context, convert: the inputs of functions and conditional objects, as for `check_log_det`.
         expected_failures: maps a check ("sampler") or an id ("MADE-sampler") to the reason why it fails; the tests are
             marked as strict expected failures.
 
-    Raises: ValueError if there are no subjects, if no check applies to one, or if an expected failure names no check
-        that applies.
+    Raises: ValueError if there are no subjects, if no check applies to one, if a class has required arguments other
+        than rng, or if an expected failure names no check that applies.
     """
     import pytest
 
