@@ -503,3 +503,12 @@ def test_scatter_add_rejects_x_of_the_wrong_shape() -> None:
     for key in (0, slice(2), [0, 1, 1]):
         with pytest.raises(ValueError, match=r"scatter_add: x and key: expected .* and \(1,\)$"):
             ag.scatter_add(Tensor([1.0]), key, (4, 3))
+
+
+@given(slope=st.floats(-2, 2) | st.floats(0, 1), dtype=st.sampled_from([np.float16, np.float32, np.float64]))
+def test_leaky_relu_keeps_positive_numbers_exactly(slope: float, dtype: Any) -> None:
+    x = np.array([-3, -0.7, -0.0, 0, 0.7, 3], dtype)
+    t = Tensor(x)
+    y = ag.leaky_relu(t, slope)
+    np.testing.assert_array_equal(y.value, np.where(x > 0, x, x * dtype(slope)), strict=True)
+    np.testing.assert_array_equal(grad(y.sum(), [t])[0].value, np.where(x > 0, dtype(1), dtype(slope)), strict=True)

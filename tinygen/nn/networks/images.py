@@ -20,7 +20,6 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -52,7 +51,7 @@ class Encoder(Module):
 
     def rescale(self, x: TensorLike) -> TensorLike:
         check_event("x", x, self.shape)
-        x = cast_integers(x, self.dtype)
+        x = _cast(self, x)
         return x if self.levels is None else multiply(x, 2 / (self.levels - 1)) - 1
 
 
@@ -74,7 +73,7 @@ class MLPEncoder(Encoder):
 
     def __call__(self, x: TensorLike, context: TensorLike | None = None) -> Tensor:
         flat = reshape(self.rescale(x), (-1, math.prod(self.shape)))  # (N, D)
-        return self.mlp(_append(flat, context, self.context, self.dtype))
+        return self.mlp(_append(self, flat, context, self.context))
 
 
 class MLPDecoder(Module):
@@ -86,7 +85,7 @@ class MLPDecoder(Module):
         self.mlp = MLP(latent + context, hidden, math.prod(out), rng, activation=tanh, init=glorot_uniform)
 
     def __call__(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
-        return self.mlp(_append(z, context, self.context, self.dtype)).reshape(-1, *self.out)
+        return self.mlp(_append(self, z, context, self.context)).reshape(-1, *self.out)
 
 
 class ConvEncoder(Encoder):
@@ -123,7 +122,7 @@ class ConvEncoder(Encoder):
         for conv in self.convs:
             h = conv(h, activation=self.activation)  # (N, ⌈H/2⌉, ⌈W/2⌉, channels)
         n, *event = array_of(h).shape
-        return self.last(_append(reshape(h, (n, math.prod(event))), context, self.context, self.dtype))
+        return self.last(_append(self, reshape(h, (n, math.prod(event))), context, self.context))
 
 
 class ConvDecoder(Module):
@@ -155,7 +154,7 @@ class ConvDecoder(Module):
         self.convs.append(ConvTranspose(a, b, WINDOW, rng, stride=2))
 
     def __call__(self, z: TensorLike, context: TensorLike | None = None) -> Tensor:
-        h = self.first(_append(z, context, self.context, self.dtype), self.activation)
+        h = self.first(_append(self, z, context, self.context), self.activation)
         h = h.reshape(-1, *self.coarse)  # (N, ⌈H/2ⁿ⌉, ⌈W/2ⁿ⌉, channels)
         for conv, size in zip(self.convs[:-1], self.sizes, strict=False):
             h = self.activation(conv(h, size))  # twice the resolution
@@ -180,11 +179,16 @@ class ImageGenerator(Sequential):
         super().__init__(ConvDecoder(latent, shape, rng, channels=(width, 2 * width), init=he_normal), tanh)
 
 
-def _append(x: TensorLike, context: TensorLike | None, size: int, dtype: np.dtype[Any]) -> TensorLike:
-    """Return x (N, D) with the context (N, size) appended to each row, or x if size is 0; integers as `dtype`."""
+def _append(network: Module, x: TensorLike, context: TensorLike | None, size: int) -> TensorLike:
+    """Return x (N, D) with the context (N, size) appended to each row, or x if size is 0."""
     check_context(context, len(array_of(x)), size)
-    x = cast_integers(x, dtype)
-    return x if context is None else concatenate([x, cast_integers(context, dtype)], 1)
+    x = _cast(network, x)
+    return x if context is None else concatenate([x, _cast(network, context)], 1)
+
+
+def _cast(network: Module, x: TensorLike) -> TensorLike:
+    """Return x; in the dtype of the network if it is integer or boolean."""
+    return x if array_of(x).dtype.kind == "f" else cast_integers(x, network.dtype)
 
 
 def _resolutions(shape: Shape, channels: Sizes) -> list[tuple[int, int]]:
