@@ -80,7 +80,7 @@ WITHOUT_CALL = {
         "ring_of_gaussians grid_of_gaussians"
     ),
     "ode": "DORMAND_PRINCE RK4 IntegrationError Solution Solver State Tableau VectorField",
-    "optim": "NonFiniteGradientError Optimizer Schedule",
+    "optim": "NonFiniteGradientError Optimizer Schedule StepOverflowError",
 }
 
 

@@ -93,3 +93,9 @@ def test_the_other_elements_of_a_product_may_overflow_in_the_dtype_of_x(dtype: A
         y = f(t := Tensor(x))
         assert (y.item(), y.dtype) == (1, dtype)
         np.testing.assert_array_equal(grad(y, [t])[0].value, 1 / x)
+
+
+@pytest.mark.parametrize("f", [ag.prod, ag.cumprod])
+def test_products_are_not_taken_for_a_promotion_to_float64(f: Any, rng: np.random.Generator) -> None:
+    """check_grads reports operations that turn float32 into float64; the float64 constant is no fault."""
+    check_grads(lambda x: f(x) * np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]), rng=rng)

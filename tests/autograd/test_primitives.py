@@ -512,3 +512,5 @@ def test_leaky_relu_keeps_positive_numbers_exactly(slope: float, dtype: Any) -> 
     y = ag.leaky_relu(t, slope)
     np.testing.assert_array_equal(y.value, np.where(x > 0, x, x * dtype(slope)), strict=True)
     np.testing.assert_array_equal(grad(y.sum(), [t])[0].value, np.where(x > 0, dtype(1), dtype(slope)), strict=True)
+    with pytest.raises(TypeError):
+        ag.leaky_relu(t, None)  # type: ignore[arg-type]

@@ -63,6 +63,17 @@ def test_norm_of_float32_does_not_overflow_or_underflow() -> None:
         np.testing.assert_allclose(grad(ag.norm(x), [x])[0].value, [0.6, 0.8], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("dtype", "large"), [(np.float16, 6e4), (np.float32, 1e25), (np.float64, 1e160)])
+@pytest.mark.parametrize("p", [0.5, 1, 1.5])
+def test_slope_of_a_p_norm_at_a_number_that_is_tiny_beside_another(p: float, dtype: Any, large: float) -> None:
+    """Their ratio is 0 in this dtype; with p = 1.5 and float16, so is the slope, √(1.7·10⁻⁹)."""
+    x = np.array([1 / large, -large], dtype)
+    t = Tensor(x)
+    y = ag.norm(t, p, 0)
+    slope = [float(abs(each) / y.value) ** (p - 1) for each in x.astype(float)]
+    np.testing.assert_allclose(grad(y, [t])[0].value, np.multiply(slope, [1, -1]), rtol=2e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("p", [0.5, 3, 20])
 def test_p_norms_of_float32_do_not_overflow_or_underflow(p: float) -> None:
     """Rows of large, small and no numbers, beside the same norm in float64, in which powers of them are normal."""

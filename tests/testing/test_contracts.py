@@ -336,6 +336,7 @@ def test_rng_may_be_a_keyword() -> None:
 
     assert isinstance(Subject("s", Keyword).build(), Keyword)
     assert Subject("s", lambda *, rng: Keyword(rng=rng)).build().p == 0.3
+    assert Subject("s", lambda rng, /: Keyword(rng=rng)).build().p == 0.3
 
 
 def test_partial_functions_and_methods_are_factories() -> None:

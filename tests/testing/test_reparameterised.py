@@ -108,6 +108,16 @@ def test_parameters_without_effect_are_named(rng: Rng) -> None:
         check_reparameterised(sample, log_prob, np.concatenate([THETA, [[1.0, 1.0]]]), rng=rng)
 
 
+def test_accepts_a_parameter_that_does_not_change_the_distribution(rng: Rng) -> None:
+    """A rotation of normal noise: it moves the samples, and the gradients of all expectations are 0."""
+
+    def rotated(theta: Array, n: int, rng: Rng) -> Array:
+        c, s = np.cos(theta[0]), np.sin(theta[0])
+        return np.asarray(rng.normal(size=(n, 2)) @ np.array([[c, s], [-s, c]]))
+
+    check_reparameterised(rotated, lambda x, theta: (-0.5 * x**2).sum(1), np.array([0.3]), rng=rng)
+
+
 def test_samplers_of_pytorch(rng: Rng) -> None:
     torch = pytest.importorskip("torch")
 

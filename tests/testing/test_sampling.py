@@ -115,14 +115,26 @@ def test_rejects_an_unnormalised_density_and_too_few_samples(rng: np.random.Gene
         check_sampler(sample, log_prob, SUPPORT, n=3, rng=rng)
 
 
-def test_accepts_exact_counts_of_two_values(rng: np.random.Generator) -> None:
-    """A fair coin gives as many heads as tails with a probability of 0.6 %."""
-    check_sampler(
-        lambda n, rng: rng.permutation(np.repeat([[0], [1]], n // 2, 0)),
-        lambda x: np.full(len(x), -math.log(2)),
-        np.array([[0], [1]]),
-        rng=rng,
-    )
+# A fair coin, a biased one for which χ² is below 0 by rounding, and rare values with frequent ones.
+EXACT_COUNTS = {
+    "fair coin": [10_000, 10_000],
+    "biased coin": [5_700, 14_300],
+    "four pairs of rare values": [3] * 8 + [19_976],
+    "fifty values": [400] * 50,
+}
+
+
+@pytest.mark.parametrize("name", EXACT_COUNTS)
+def test_exact_counts_are_rejected_only_if_they_are_improbable(name: str, rng: np.random.Generator) -> None:
+    """The coins have them with a probability of 0.6 %, the rare values in pairs with 0.07 %, fifty values never."""
+    counts = np.array(EXACT_COUNTS[name])
+    support, log_p = np.arange(len(counts))[:, None], np.log(counts / counts.sum())
+    arguments = (lambda n, rng: rng.permutation(np.repeat(support, counts, 0)), lambda x: log_p[x[:, 0]], support)
+    if name == "fifty values":
+        with pytest.raises(AssertionError, match="too close to the expected ones"):
+            check_sampler(*arguments, rng=rng)
+    else:
+        check_sampler(*arguments, rng=rng)
 
 
 @pytest.mark.parametrize("freedom", [2, 4, 10, 80, 1000])

@@ -275,13 +275,20 @@ class Overflowing(Optimizer):
         return value + np.inf
 
 
-def test_parameters_that_overflow_in_the_last_step_are_an_error() -> None:
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Overflowing, "after step 1: .* entries of parameter w are NaN or infinite"),
+        (SGD, "step 0 .*; gradients: expected finite parameters after a step with lr"),
+    ],
+)
+def test_parameters_that_overflow_in_the_last_step_are_an_error(make: Any, message: str) -> None:
     """No later loss or gradient would show it."""
     layer = Linear(2, 1, np.random.default_rng(0))
-    with pytest.raises(NonFiniteError, match=r"after step 1: .* entries of parameter w are NaN or infinite"):
+    with pytest.raises(NonFiniteError, match=message):
         fit(
             lambda x, rng: ((layer(x) - 9) ** 2).mean(), layer, np.ones((4, 2), np.float32), batch_size=4, steps=1,
-            optimizer=Overflowing(layer.parameters(), 1.0), rng=np.random.default_rng(0), progress=False,
+            optimizer=make(layer.parameters(), 3e38), rng=np.random.default_rng(0), progress=False,
         )  # fmt: skip
 
 

@@ -98,10 +98,7 @@ def cumsum(x: TensorLike, axis: int | None = None) -> Tensor:
 
 
 def _cumsum(x: TensorLike) -> Tensor:
-    v = real("cumsum", x)
-    narrow = v.dtype.char in "ef"  # summed in float64, as one rounding for each element would add up
-    y = np.cumsum(v, -1, np.float64).astype(v.dtype) if narrow else np.cumsum(v, -1)
-    return node("cumsum", y, (x, lambda g, y: reverse(_cumsum(reverse(g)))))
+    return node("cumsum", accumulated("cumsum", np.cumsum, x), (x, lambda g, y: reverse(_cumsum(reverse(g)))))
 
 
 @primitive
@@ -118,11 +115,13 @@ def cumprod(x: TensorLike, axis: int | None = None) -> Tensor:
 
 
 def _cumprod(x: TensorLike) -> Tensor:
-    v = real("cumprod", x)
-    if v.dtype.char in "ef":  # terms of the adjoint may overflow in float32, where their product with y does not
-        return astype(_cumprod(astype(x, np.float64)), v.dtype)
-    vjp = lambda g, y: earlier(y, 1) * _adjoint_recurrence(x, g)
-    return node("cumprod", np.cumprod(v, -1), (x, vjp))
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
+        wide = astype(
+            x, np.float64
+        )  # terms of the adjoint may overflow in float32, where their product with y does not
+        return astype(earlier(_cumprod(wide), 1) * _adjoint_recurrence(wide, astype(g, np.float64)), g.dtype)
+
+    return node("cumprod", accumulated("cumprod", np.cumprod, x), (x, vjp))
 
 
 def _along_last(op: str, f: Callable[[TensorLike], Tensor], x: TensorLike, axis: int | None) -> Tensor:
@@ -135,6 +134,12 @@ def _along_last(op: str, f: Callable[[TensorLike], Tensor], x: TensorLike, axis:
         return f(x)
     axes[at], axes[-1] = axes[-1], axes[at]
     return transpose(f(transpose(x, axes)), axes)  # exchanging two axes twice restores their order
+
+
+def accumulated(op: str, function: Callable[..., Array], x: TensorLike) -> Array:
+    """Accumulate along the last axis: float16 and float32 in float64, as one rounding for each element would add up."""
+    v = real(op, x)
+    return function(v, -1, np.float64).astype(v.dtype) if v.dtype.char in "ef" else function(v, -1)
 
 
 def _recurrence(a: TensorLike, b: TensorLike) -> Tensor:

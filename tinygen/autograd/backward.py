@@ -201,7 +201,10 @@ def _seed(output: Tensor, cotangent: TensorLike | None) -> Tensor:
                 f"output: expected one element, got shape {output.shape}; reduce it (output.sum()) or pass cotangent=…"
             )
         return Tensor(np.ones(output.shape, output.dtype))
-    seed = cotangent if isinstance(cotangent, Tensor) else Tensor(cast("cotangent", array_of(cotangent), output.dtype))
+    seed = cotangent
+    if not isinstance(seed, Tensor):
+        array = array_of(seed)
+        seed = Tensor(array if array.dtype == output.dtype else cast("cotangent", array, output.dtype))
     if seed.shape != output.shape:
         raise ValueError(f"cotangent: expected shape {output.shape}, as output has, got {seed.shape}")
     return _as_parent(seed, output)

@@ -179,7 +179,7 @@ def leaky_relu(x: TensorLike, slope: float = 0.01) -> Tensor:
     """y = x where x > 0, else slope · x; the derivative at 0 is `slope`"""
     check_constant("leaky_relu", slope=slope)
     v = floating("leaky_relu", x)
-    s = v.dtype.type(slope)
+    s = v.dtype.type(float(slope))
     # For 0 ≤ s ≤ 1, (1 − s) + s is exactly 1; np.where takes three times as long.
     factor = (v > 0).astype(v.dtype) * (1 - s) + s if 0 <= s <= 1 else np.where(v > 0, v.dtype.type(1), s)
     return node("leaky_relu", v * factor, (x, lambda g, y: g * factor))
@@ -258,4 +258,6 @@ def astype(x: TensorLike, dtype: DTypeLike) -> Tensor:
     """y = x in another floating-point dtype; the cotangent is cast back. Raises TypeError for any other dtype."""
     if np.dtype(dtype).kind != "f":
         raise TypeError(f"astype: dtype: expected a floating-point dtype, got {np.dtype(dtype)}; use x.value.astype")
+    if isinstance(x, Tensor) and x.dtype == dtype:
+        return x
     return node("astype", real("astype", x).astype(np.dtype(dtype).newbyteorder("=")), (x, lambda g, y: g))

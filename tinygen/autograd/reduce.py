@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..kernels.reductions import total
-from .along_axis import cumprod, earlier, reverse
-from .elementwise import abs, astype, divide, exp, power, where
+from .along_axis import accumulated, cumprod, earlier, reverse
+from .elementwise import abs, astype, exp, power, where
 from .operands import apply_numpy, as_axes, check_constant, floating, real
 from .shape import broadcast_to, reshape, transpose
 from .tensor import Array, Axis, Tensor, TensorLike, array_of, node, primitive
@@ -56,17 +56,15 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     axes = as_axes("prod", axis, v.ndim)
     others = [i for i in range(v.ndim) if i not in axes]
     kept = [v.shape[i] for i in others]
-    # Products of some of the elements may overflow or underflow in float32, where that of all does not.
-    wide = astype(x, np.float64) if v.dtype.char in "ef" else x
-    rows = reshape(transpose(wide, (*others, *axes)), (*kept, math.prod(v.shape[i] for i in axes)))
+    rows = reshape(transpose(x, (*others, *axes)), (*kept, math.prod(v.shape[i] for i in axes)))
 
     def vjp(g: Tensor, y: Tensor) -> Tensor:
-        before = earlier(cumprod(rows, -1), 1)
-        after = reverse(earlier(cumprod(reverse(rows), -1), 1))
-        return reshape(g, (*kept, 1)) * (before * after)
+        wide = astype(rows, np.float64)  # products of some elements may overflow in float32, where that of all does not
+        before = earlier(cumprod(wide, -1), 1)
+        after = reverse(earlier(cumprod(reverse(wide), -1), 1))
+        return reshape(g, (*kept, 1)) * astype(before * after, g.dtype)
 
-    y = node("prod", np.prod(array_of(rows), -1), (rows, vjp))
-    y = astype(y, v.dtype) if v.dtype.char in "ef" else y
+    y = node("prod", accumulated("prod", np.prod, rows), (rows, vjp))
     return reshape(y, _kept(v.shape, axes)) if keepdims else y
 
 
@@ -136,13 +134,22 @@ def norm(x: TensorLike, ord: float | str | None = None, axis: Axis = None, keepd
         )
     if math.isinf(ord):
         return (max if ord > 0 else min)(abs(x), axes, keepdims)
-    scale = np.max(np.abs(v), axes, keepdims=True, initial=0)  # powers of |x| may overflow or underflow
-    scale = np.where((scale > 0) & (scale < np.inf), scale, 1).astype(v.dtype)
-    is_zero = v == 0
-    powers = sum(where(is_zero, 0, power(abs(where(is_zero, 1, divide(x, scale))), ord)), axes, keepdims)
-    is_zero = powers.value == 0
-    y = where(is_zero, 0, power(where(is_zero, 1, powers), 1 / ord))
-    return y * (scale if keepdims else np.squeeze(scale, axes))
+    return sum(abs(x), axes, keepdims) if ord == 1 else _norm_p(x, v, float(ord), axes, keepdims)
+
+
+def _norm_p(x: TensorLike, v: Array, p: float, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    """y = (Σ |x|ᵖ)^(1/p),   ∂y/∂x = sign(x) (|x| / y)^(p − 1), but 0 where x = 0, for any order of derivative"""
+    wide = np.abs(v, dtype=np.float64) if v.dtype.char in "ef" else np.abs(v)
+    scale = np.max(wide, axes, keepdims=True, initial=0)  # powers of |x| may overflow or underflow
+    scale = np.where((scale > 0) & (scale < np.inf), scale, 1)
+    y = scale * np.sum((wide / scale) ** p, axes, keepdims=True) ** (1 / p)
+
+    def vjp(g: Tensor, y: Tensor) -> Tensor:
+        y, g = reshape(y, _kept(v.shape, axes)), reshape(g, _kept(v.shape, axes))
+        ratio = astype(abs(where(v == 0, 1, x)), np.float64) / where(y.value == 0, 1, y)
+        return g * astype(where(v == 0, 0, power(ratio, p - 1)) * np.sign(v), g.dtype)
+
+    return node("norm", (y if keepdims else np.squeeze(y, axes)).astype(v.dtype), (x, vjp))
 
 
 def _norm2(x: TensorLike, v: Array, axes: tuple[int, ...], keepdims: bool) -> Tensor:

@@ -32,8 +32,9 @@ _SMALL, _CHUNK, _MAX_CHUNKS = 1 << 14, 2048, 8  # of `_correlate`: weights; pixe
 # With fewer channels most lanes of a tile are idle: `_scatter_columns` or, if pointwise, np.matmul is faster.
 _FEW = 8
 _FOLD_GRAIN = 1 << 13  # additions of columns in a part of about 10 µs
-# At least _NARROW images y of fewer columns than this and at most _PIXELS pixels are computed one pixel at a time,
-# across the batch, if images · weights ≥ _LARGE (Intel Xeon: python -m benchmarks.algorithms).
+# At least _NARROW images y (for a transposed convolution, x divided by the stride) of fewer columns than this and at
+# most _PIXELS pixels are computed one pixel at a time, across the batch, if images · weights ≥ _LARGE
+# (Intel Xeon: python -m benchmarks.algorithms).
 _NARROW, _PIXELS, _LARGE = 4, 9, 1 << 19
 
 
@@ -98,7 +99,8 @@ def conv_transpose(
     transposed = w.swapaxes(1, 2)  # (taps, C_out, C_in)
     by_columns = w.shape[1] < _FEW and len(taps) > 1 and y.size > 0
     by_phase, (height, width) = phases(flat, stride), images.shape[1:3]
-    if not by_columns and _is_narrow(-(-height // stride), -(-width // stride), len(y), w.size // stride**2):
+    coarse = -(-height // stride), -(-width // stride)
+    if not by_columns and flat != ((0, 0),) and _is_narrow(*coarse, len(y), w.size // stride**2):
         _convolve_across(images, values, transposed, flat, stride, True, terms, False)
         return x
     inside = sum(row < height and column < width for (row, column), _, _ in by_phase)

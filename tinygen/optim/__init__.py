@@ -8,12 +8,12 @@
 A step assigns new arrays to the parameters; it does not modify the old arrays in place.
 """
 
-from .clipping import NonFiniteGradientError, clip_by_global_norm
+from .clipping import NonFiniteGradientError, StepOverflowError, clip_by_global_norm
 from .ema import EMA
 from .optimizers import SGD, Adam, AdamW, Optimizer
 from .schedules import Schedule, constant, cosine
 
 __all__ = [
-    "EMA", "SGD", "Adam", "AdamW", "NonFiniteGradientError", "Optimizer", "Schedule", "clip_by_global_norm",
-    "constant", "cosine",
+    "EMA", "SGD", "Adam", "AdamW", "NonFiniteGradientError", "Optimizer", "Schedule", "StepOverflowError",
+    "clip_by_global_norm", "constant", "cosine",
 ]  # fmt: skip

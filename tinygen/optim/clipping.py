@@ -27,6 +27,10 @@ class NonFiniteGradientError(FloatingPointError, ValueError):
         self.index = index
 
 
+class StepOverflowError(FloatingPointError, ValueError):
+    """A step of an optimiser would make a parameter or its velocity infinite."""
+
+
 @explained
 def clip_by_global_norm(gradients: Sequence[Tensor], max_norm: float) -> tuple[list[Tensor], float]:
     """Scale all gradients by one factor so that their global norm is at most max_norm. Also return the original norm.

@@ -16,7 +16,7 @@ from ..kernels.adam import adam
 from ..kernels.runtime.arrays import check_shape
 from ..nn.module import State
 from .buckets import Buckets
-from .clipping import NonFiniteGradientError, finite_norm
+from .clipping import NonFiniteGradientError, StepOverflowError, finite_norm
 from .schedules import Schedule, constant
 from .states import distinct_parameters, matching_dtypes, matching_state
 
@@ -54,8 +54,9 @@ class Optimizer:
     def step(self, gradients: Sequence[Tensor | Array]) -> None:
         """Update every parameter. The gradients are in the order of the parameters.
 
-        Raises: ValueError if the number of gradients or a shape is wrong, or a number overflows; TypeError if they are
-        not real; NonFiniteGradientError if an entry is NaN or infinite. In all cases nothing has changed.
+        Raises: ValueError if the number of gradients or a shape is wrong, or a gradient overflows in the dtype of its
+        parameter; TypeError if they are not real; NonFiniteGradientError if an entry is NaN or infinite;
+        StepOverflowError if a parameter would overflow. In all cases nothing has changed.
         """
         self._match_dtypes()
         joined, lr = self._check(gradients), self._rate()
@@ -63,10 +64,12 @@ class Optimizer:
         try:
             with np.errstate(over="raise"):
                 new, buffers = self._after_step(joined, lr)
-        except FloatingPointError as error:
+        except BaseException as error:
             self.steps -= 1
-            where = f"step {self.steps} with lr = {lr:.3g}"
-            raise ValueError(f"gradients: expected finite parameters after {where}, got an {error}") from error
+            if not isinstance(error, FloatingPointError):
+                raise
+            wanted = f"finite parameters after a step with lr = {lr:.3g}"
+            raise StepOverflowError(f"gradients: expected {wanted}, got an {error}") from error
         self.buffers = buffers
         for parameter, array in zip(self.parameters, self._buckets.split(new), strict=True):
             adopt(parameter, array)

@@ -38,7 +38,7 @@ def check_bound(
     Args:
         bound: called as bound(x, rng), returns an estimate for each example (N,), in nats. Examples are repeated.
         log_prob: called as log_prob(x), returns ln p(x) of each example (N,), in nats.
-        draws: the number of estimates for each example; enough for a tolerance of the mean of at most 1 nat.
+        draws: the number of estimates for each example, large enough that the tolerance is at most 1 nat.
         gap: the largest accepted distance of the bound from ln p(x), in nats.
         p_value: the probability of rejecting a bound that is exactly ln p(x).
         convert: maps x to what the functions take, such as torch.from_numpy.
@@ -71,8 +71,6 @@ def check_bound(
     quantile = NormalDist().inv_cdf(1 - p_value / len(x))
     rounding = 100 * max(eps, float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0) * np.maximum(1, np.abs(exact))
     excess, allowed = mean - exact, quantile * error + rounding
-    noise = float((quantile * error).max())
-    require(noise <= 1, "draws", f"more than {draws}, for errors of at most 1 nat", f"± {noise:.3g} nats")
     record(f"ln p(x) − bound: {-excess.max():.4g} … {-excess.min():.4g} nats, ± {error.max():.2g}")
     if np.any(excess > allowed):
         i = int(np.argmax(excess - allowed))
@@ -85,6 +83,8 @@ def check_bound(
         raise AssertionError(
             "check_bound: the bound is the same for all examples although ln p(x) differs; is x ignored?"
         )
+    noise = float((quantile * error).max())
+    require(noise <= 1, "draws", f"more than {draws}, for errors of at most 1 nat", f"± {noise:.3g} nats")
     if gap is not None and np.any(-excess > gap + allowed):
         i = int(np.argmax(-excess))
         raise AssertionError(

@@ -37,7 +37,7 @@ class Subject:
 
     Args:
         name: for test ids and messages.
-        given: a factory is a class or a function without required arguments or with the only one `rng`.
+        given: a factory is a class or function whose only required argument, if any, is `rng`.
         x: inputs; by default four samples of a distribution, or of N(0, 1) for an object with a shape.
         context: one row per example of x, for a conditional function.
         convert: maps arrays to what the functions take, such as torch.from_numpy.
@@ -58,7 +58,10 @@ class Subject:
                 name, wanted = self.given.__name__, "a class whose only required argument is rng"
                 got = f"one with {', '.join(required)}; pass a factory, such as lambda rng: {name}(…)"
                 raise ValueError(f"{name}: expected {wanted}, got {got}")
-            return self.given(**{argument: np.random.default_rng(self.seed) for argument in required})
+            rng = np.random.default_rng(self.seed)
+            if required and inspect.signature(self.given).parameters["rng"].kind is inspect.Parameter.KEYWORD_ONLY:
+                return self.given(rng=rng)
+            return self.given(*[rng] * len(required))
         return self.given if isinstance(self.given, tuple) else copy.deepcopy(self.given)
 
     def rng(self) -> np.random.Generator:

@@ -213,7 +213,9 @@ class _Task:
         measured, uncertainty = directional_derivative(self.problem, vs, cotangents, rounding)
         allowed = self.tolerance * max(scale, abs(measured)) + rounding
         if abs(computed - measured) <= allowed:
-            return require_power(rounding, tangents if k is None else ())
+            if k is None:
+                require_power(rounding, tangents)
+            return
         along = "all directions together" if k is None else f"direction v of xs[{k}]"
         cause = (
             self.wrong_tangents(tangents, vs)

@@ -97,7 +97,7 @@ def _require_dependence(
     others = rng.permutation(flat).reshape(x.shape) if len(np.unique(flat)) > 1 else np.zeros_like(x)
     noisy = x + rng.normal(size=x.shape).astype(x.dtype) if x.dtype.kind == "f" else others
     if np.allclose(f(noisy), y, tolerance, near):
-        raise AssertionError("check_equivariant: f(x) does not depend on x; is a layer initialised to zero?")
+        raise AssertionError("check_equivariant: f(x) does not depend on x beyond the tolerance; is a layer 0?")
 
 
 def _hint(after: Array, expected: Array, y: Array, move: Function, tolerance: float) -> str:

@@ -90,7 +90,7 @@ def require_power(rounding: float, derivatives: Sequence[Array]) -> None:
     if rounding > norm / 4 > 0:
         raise ValueError(
             f"f: expected finite differences with a rounding error of at most {norm / 4:.3g}, ¼ of the derivative,"
-            f" got {rounding:.3g}; subtract a constant from f, return a mean instead of a sum, or compute in float64"
+            f" got {rounding:.3g}; compute in float64, or subtract a constant from f or x"
         )
 
 

@@ -28,10 +28,10 @@ def check_sampler(
 
         χ² = Σ (observed − expected)² / expected,   expected = n exp log_prob(x)
 
-    Values with an expected count below 5 are grouped with others of similar probability, and none alone may be drawn
+    Values with an expected count below 5 are grouped with the next more probable ones, and none alone may be drawn
     improbably often or rarely. If there are few values, a probability p that is wrong by a factor 1 + δ is detected if
     n p δ² exceeds about 40; smaller errors of values that share a group may cancel. Counts that are too close to the
-    expected ones are rejected, too, unless there are fewer than 5 groups, for which an exact match is not improbable.
+    expected ones are rejected, too, unless an exact match is not improbable, as for few groups or small counts.
     The samples must depend on the seed of rng and on nothing else, and NumPy's global random state must not be used.
 
     Args:
@@ -40,7 +40,8 @@ def check_sampler(
         log_prob: maps values to their log-probabilities, in nats.
         support: all values, each once, as from `enumerate_support`.
         n: the number of samples.
-        p_value: about the probability of rejecting a correct sampler, in each tail of χ² and by a single count.
+        p_value: about the probability of rejecting a correct sampler by each of three tests: χ² that is too large, χ²
+            that is too small, and the count of a value.
         convert: maps support to what log_prob takes, such as torch.from_numpy.
 
     Shapes: support (values, …), sample(n, rng) (n, …), log_prob(support) (values,).
@@ -85,7 +86,9 @@ def _compare_counts(observed: Array, expected: Array, support: Array, p_value: f
     deviances = _deviances(observed, expected)
     worst = int(np.argmax(deviances))
     single = 2 * np.count_nonzero(expected) * math.exp(-deviances[worst])  # Chernoff's bound of both tails of a count
-    too_close = freedom > 3 and pearson > 1 - p_value
+    # The probability that all counts are the expected ones, 1/√(2π m) each, but their sum is given
+    exact = math.exp(0.5 * math.log(2 * math.pi * means.sum()) - 0.5 * float(np.log(2 * math.pi * means).sum()))
+    too_close = pearson > 1 - p_value and exact < p_value
     record(f"χ² = {statistic:.4g} with {freedom} degrees of freedom, P(χ² larger) = {upper:.2g}, at least {p_value:g}")
     if min(upper, single) < p_value or too_close:
         cause = (
@@ -101,7 +104,7 @@ def _compare_counts(observed: Array, expected: Array, support: Array, p_value: f
 
 
 def _groups(expected: Array, rng: np.random.Generator) -> Array:
-    """Return the group of each value: each expects 5 or more, and only values below 5 share one, by probability.
+    """Return the group of each value, by probability: a group expects 5 or more, of a single value if that is enough.
 
     Equal probabilities are ordered at random, so that no regular pattern of errors cancels within all groups.
     """
@@ -162,7 +165,7 @@ def _chi_square_tail(statistic: float, freedom: int) -> float:
     Source: Press et al., "Numerical Recipes", section 6.2, the series of the incomplete gamma function.
     """
     a, x = freedom / 2, statistic / 2
-    if x == 0:
+    if x <= 0:  # below 0 by rounding
         return 1.0
     if statistic > freedom + 20 * math.sqrt(freedom) + 200:  # Laurent & Massart, 2000: the tail is below e⁻¹⁰⁰
         return 0.0

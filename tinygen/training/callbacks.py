@@ -126,9 +126,10 @@ class TensorBoard:
 
 @dataclass(frozen=True)
 class SampleGrid(Explained):
-    """Draw n images from the model, of all classes if it has any, with the same seed, and write them to a PNG file.
+    """Draw n images from the model, always with the same seed, and write them to a PNG file.
 
-    `levels` is that of `plot.sample_grid`; by default it is that of the model, or 2 if it has none.
+    The images of a conditional model are divided evenly among its classes. `levels` is the number of grey levels, as in
+    `plot.sample_grid`; by default that of the model, or 2 if it has none.
     """
 
     path: str | Path

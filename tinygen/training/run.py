@@ -20,7 +20,7 @@ from ..distributed.ranks import Ranks
 from ..kernels.runtime.allocator import keep_freed_memory
 from ..nn import Module
 from ..nn.module import State
-from ..optim import EMA, NonFiniteGradientError, Optimizer, clip_by_global_norm
+from ..optim import EMA, NonFiniteGradientError, Optimizer, StepOverflowError, clip_by_global_norm
 from ..recorded import fingerprint, generator_fingerprint
 from .history import History, Record
 from .loss_settings import loss_settings
@@ -144,7 +144,7 @@ class Run:
                 gradients, norm = clip_by_global_norm(gradients, self.clip)
             self.optimizers[player].step(gradients)
             self.gradient_norm = self.optimizers[player].gradient_norm if norm is None else norm
-        except NonFiniteGradientError as error:
+        except (NonFiniteGradientError, StepOverflowError) as error:
             raise self._non_finite(player, loss, gradients, str(error)) from error
         if self.ema is not None:
             self.ema.update()
