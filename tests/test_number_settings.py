@@ -35,7 +35,8 @@ def averages(decay: float) -> Array:
     ema = EMA([p], decay)
     p.assign(X[1])
     ema.update()
-    return ema.averages[0]
+    with ema.averaged():
+        return p.value
 
 
 def stepped(make: Callable[[list[Parameter]], Any]) -> Array:

@@ -250,6 +250,7 @@ def test_command_line_prints_a_table(file: str, capsys: pytest.CaptureFixture[st
         (["nowhere.py:f"], "expected a Python file, got nowhere.py"),
         (["{}:forward", "--x", "4;3"], "--x: expected a shape such as 4,3, got 4;3"),
         (["{}:forward,inverse,wrong"], "expected one name, or two"),
+        (["{}:forward", "--seed", "-1"], "--seed: expected at least 0, got -1"),
         (["{}:forward", "--convert", "nowhere.from_numpy"], "No module named 'nowhere'"),
     ],
 )

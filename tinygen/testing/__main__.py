@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import require
 from .calls import recorded_figures
 from .contracts import CHECKS, Subject
 
@@ -70,6 +71,7 @@ def _print(head: str, lines: list[str]) -> None:
 
 
 def _subject(options: argparse.Namespace) -> Subject:
+    require(options.seed >= 0, "--seed", "at least 0", options.seed)
     path, _, names = options.target.rpartition(":")
     if not path:
         raise ValueError(f"target: expected path/to/file.py:name, got {options.target}")

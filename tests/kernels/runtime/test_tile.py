@@ -91,4 +91,4 @@ def test_loops_over_tiles_are_not_unrolled() -> None:
     a, b, y = np.ones((rows, 3)), np.ones((3, 40)), np.empty((rows, 40))
     arguments = (0,) * rows, (0, 0), a, False, b, False, np.empty(0), np.zeros(40), False, y, True, new_team(1), 1
     assert calls(gemm._multiply, "fmuladd", *arguments) == 2 * rows
-    assert calls(tile_loops._prefetch_block, "prefetch", np.ones(8), 0, Strides(*[1] * 8), 2, 2, 1) == 1
+    assert calls(tile_loops._prefetch_block, "prefetch", np.ones(8), 0, Strides(*[1] * 8), 2, 2, 2, 1) == 1
