@@ -12,8 +12,8 @@ from helpers.models import small_gan, small_vae
 import tinygen.autograd as ag
 from tinygen.autograd import Array, Parameter
 from tinygen.bijections import AffineTransformer, Logit, MixtureCDF, RationalQuadraticSpline
-from tinygen.distributions import Bernoulli, Gaussian
-from tinygen.models import FFJORD, RealNVP
+from tinygen.distributions import Bernoulli, DiscretizedLogistics, Gaussian
+from tinygen.models import FFJORD, MADE, PixelRNN, RealNVP
 from tinygen.nn.layers import dropout
 from tinygen.ode import Adaptive, FixedStep
 from tinygen.optim import EMA, SGD, AdamW, clip_by_global_norm
@@ -96,3 +96,26 @@ def test_residual_of_a_linear_layer_may_be_a_python_number(number: float) -> Non
     y = ag.linear(X, np.ones((3, 2), np.float32), np.zeros(2, np.float32), residual=number)
     assert y.dtype == np.float32
     np.testing.assert_array_equal(y.value, ag.linear(X, np.ones((3, 2), np.float32), np.full(2, number, "f4")).value)
+
+
+LEVEL = np.zeros(4, int)
+INTEGERS: dict[str, Callable[[Any], Array]] = {
+    "DiscretizedLogistics: levels": lambda n: DiscretizedLogistics(n, 2).log_prob(X[:, :1].repeat(6, 1), LEVEL).value,
+    "FixedStep: steps": lambda n: FixedStep(n)(falling, (X,), 0.0, 1.0).y[0],
+    "MADE: levels": lambda n: made(n).log_prob(np.zeros((2, 2, 2, 1), int)).value,
+    "MADE: shape": lambda n: MADE((n // n, 2, 1), 2, rng(), hidden=(100,)).log_prob(np.zeros((2, 1, 2, 1), int)).value,
+    "PixelRNN: levels": lambda n: PixelRNN((2, 2, 1), n, rng(), hidden=200).log_prob(np.zeros((2, 2, 2, 1), int)).value,
+}
+
+
+def made(levels: int) -> Any:
+    return MADE((2, 2, 1), levels, rng(), hidden=(100,))
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_result_is_that_of_a_python_integer(name: str) -> None:
+    """np.int64 would promote float32 to float64, and sums and products of np.uint8 overflow."""
+    expected = INTEGERS[name](100)
+    assert expected.dtype == np.float32
+    for number in (np.int64(100), np.uint8(100)):
+        np.testing.assert_array_equal(INTEGERS[name](number), expected, strict=True)

@@ -30,6 +30,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _SCALARS = {int: "an integer", float: "a number", bool: "a bool", str: "a string"}
 
 
+def plain(value: Any) -> Any:
+    """Return NumPy numbers, also in tuples, as Python's: small integers overflow, and np.int64 promotes float32."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return tuple(map(plain, value)) if type(value) is tuple else value
+
+
 def explained(function: Function) -> Function:
     """Decorate a public function: an error in a call with an argument of a wrong type names this argument.
 

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import autograd
-from .arguments import Explained, explained
+from .arguments import Explained, explained, plain
 from .autograd import Array, Parameter
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -55,7 +55,7 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
     def recording_init(self: Recorded, *args: Any, **kwargs: Any) -> None:
         # The constructor of the object's own class is called before those of its base classes.
         vars(self).setdefault("_call", _Call(_snapshot(args), _snapshot(kwargs)))
-        init(self, *args, **kwargs)
+        init(self, *map(plain, args), **{name: plain(value) for name, value in kwargs.items()})
 
     return recording_init
 

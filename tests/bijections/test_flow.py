@@ -10,6 +10,7 @@ from helpers.flows import randomised
 
 from tinygen.autograd import Array, Parameter, grad, no_grad
 from tinygen.bijections import (
+    ActNorm,
     AdditiveCoupling,
     Affine,
     Bijection,
@@ -260,3 +261,24 @@ def test_rejects_non_finite_values(rng: np.random.Generator) -> None:
 def test_rejects_negative_number_of_samples(rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="n: expected at least 0"):
         Flow(Affine(2.0), StandardNormal((2,))).sample(-1, rng)
+
+
+def test_draw_is_differentiable_with_respect_to_a_learned_base(rng: np.random.Generator) -> None:
+    """x = z / s with z ~ N(0, 1): ∂x/∂s = −x / s, and ln p(x) = ln N(z) + ln s."""
+    s = Parameter([2.0], np.float64)
+    flow = Flow(Affine(np.ones(1)), Flow(Affine(s), StandardNormal((1,))))
+    x, log_p = flow.draw(5, rng)
+    np.testing.assert_allclose(grad(x.sum(), [s])[0].value, -x.value.sum(keepdims=True).reshape(1) / 2)
+    np.testing.assert_allclose(grad(log_p.sum(), [s])[0].value, [5 / 2])
+
+
+class Largest(StandardUniform):
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        return np.full((n, *self.shape), np.nextafter(1, 0))
+
+
+def test_uniform_noise_does_not_round_to_1_in_float32(rng: np.random.Generator) -> None:
+    flow = Flow(Chain(ActNorm(1), Inverse(Logit())), Largest((1,)))
+    assert flow.dtype == np.float32
+    assert np.isfinite(flow.sample(3, rng)).all()
+    assert np.isfinite(flow.draw(3, rng)[0].value).all()

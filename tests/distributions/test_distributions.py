@@ -9,7 +9,7 @@ from helpers.midpoints import MidpointRule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygen.autograd import Parameter, Tensor, grad
+from tinygen.autograd import Array, Parameter, Tensor, TensorLike, grad
 from tinygen.distributions import (
     Bernoulli,
     Categorical,
@@ -280,3 +280,15 @@ def test_gaussian_is_finite_at_its_mean_for_any_scale(dtype: Any) -> None:
         np.testing.assert_allclose(log_p.value, -log_scale - 0.5 * math.log(2 * math.pi), rtol=1e-6)
     log_p = Gaussian(scale=1e-60).log_prob(np.zeros((1, 1), dtype), np.zeros(1, dtype))
     np.testing.assert_allclose(log_p.value, 60 * math.log(10) - 0.5 * math.log(2 * math.pi), rtol=1e-6)
+
+
+def test_a_subclass_may_define_another_log_prob() -> None:
+    """The fused kernels are those of Bernoulli and Categorical."""
+
+    class Half(Bernoulli):
+        def log_prob(self, parameters: TensorLike, k: Array) -> Tensor:
+            return super().log_prob(parameters, k) * 0.5
+
+    parameters, k = Tensor(np.ones((2, 3, 1))), np.zeros((2, 3), int)
+    expected = event_log_prob(Bernoulli(), parameters, k).value / 2
+    np.testing.assert_allclose(event_log_prob(Half(), parameters, k).value, expected, rtol=1e-14)

@@ -333,3 +333,9 @@ def test_a_field_may_return_the_same_array_again(solver: Solver) -> None:
         return (buffer,)
 
     np.testing.assert_allclose(solver(slope, (np.ones(1),), 0.0, 1.0).y[0], math.exp(-1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.int64])
+def test_adaptive_solver_starts_from_integers(dtype: Any) -> None:
+    solution = Adaptive()(lambda t, y: (-1.0 * y[0],), (np.ones(1, dtype),), 0.0, 1.0)
+    np.testing.assert_allclose(solution.y[0], [np.exp(-1)], rtol=1e-4)

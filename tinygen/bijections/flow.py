@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import Array, Tensor, TensorLike, no_grad
 from ..autograd.tensor import array_of
 from ..checks import as_finite, at_least, batch_shape, check_context, check_positive, require
-from ..distributions import Distribution, StandardNormal
+from ..distributions import Distribution, StandardNormal, StandardUniform
 from ..distributions.distribution import check_samples, mean_loss
 from ..nn import Module
 from .bijection import Bijection, Context
@@ -61,10 +61,14 @@ class Flow(Module):
     def draw(self, n: int, rng: np.random.Generator, context: Context = None) -> tuple[Tensor, Tensor]:
         """Draw x (n, *shape) by the reparameterisation trick. Return x and ln p(x) (n,), both differentiable."""
         context = self._checked_context(n, context)
-        z = self.base.sample(n, rng).astype(self.dtype)
+        if isinstance(self.base, Flow):
+            z, log_base = self.base.draw(n, rng)
+        else:
+            z = Tensor(self._noise(n, rng))
+            log_base = self.base.log_prob(z)
         x, log_det = self.bijection.inverse(z, context)
         check_samples(x.value)
-        return x, self.base.log_prob(z) - log_det
+        return x, log_base - log_det
 
     def sample(self, n: int, rng: np.random.Generator, context: Context = None, *, temperature: float = 1.0) -> Array:
         """Draw n examples (n, *shape).
@@ -78,8 +82,12 @@ class Flow(Module):
         scalable = temperature == 1 or isinstance(self.base, StandardNormal)
         require(scalable, "temperature", f"1 for a flow with a base {type(self.base).__name__}", temperature)
         with no_grad():
-            z = (self.base.sample(n, rng) * temperature).astype(self.dtype)
-            return check_samples(self.bijection.to_data(z, context).value)
+            return check_samples(self.bijection.to_data(self._noise(n, rng, temperature), context).value)
+
+    def _noise(self, n: int, rng: np.random.Generator, temperature: float = 1.0) -> Array:
+        z = (self.base.sample(n, rng) * temperature).astype(self.dtype)
+        # In float32, numbers from 0 to 1 may round to 1, which Logit maps to ∞.
+        return np.minimum(z, np.nextafter(z.dtype.type(1), 0)) if isinstance(self.base, StandardUniform) else z
 
     def _checked(self, x: TensorLike, context: Context) -> tuple[TensorLike, Context]:
         dtype = array_of(x).dtype

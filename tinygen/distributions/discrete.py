@@ -71,7 +71,7 @@ def event_log_prob(output: Likelihood, parameters: Tensor, x: Array) -> Tensor:
 
     Shapes: parameters (N, …, width), x (N, …), result (N,).
     """
-    if not isinstance(output, Bernoulli):
+    if type(output) is not Bernoulli:  # a subclass may define another log_prob
         return output.log_prob(parameters, x).sum(tuple(range(1, x.ndim)))
     bits = as_integers("x", x, parameters.shape[:-1], 2).astype(bool)
     flat = len(x), math.prod(x.shape[1:])
@@ -109,7 +109,7 @@ def sample_tempered(
     check_positive(temperature=temperature)
     if temperature == 1:
         return output.sample(parameters, rng)
-    if isinstance(output, Categorical):
+    if type(output) is Categorical:
         v = floating("parameters", check_width(output.width, parameters))
     else:
         levels = np.arange(output.levels)

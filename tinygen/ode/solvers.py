@@ -108,7 +108,7 @@ class FixedStep(Recorded):
 
     def __call__(self, f: VectorField, y: State, t0: float, t1: float) -> Solution:
         t0, t1 = _check(y, t0=t0, t1=t1)
-        f, h, start = _CheckedField(f), (t1 - t0) / self.steps, y
+        f, h, start = _CheckedField(f), (t1 - t0) / int(self.steps), y
         with np.errstate(all="ignore"):  # the solution is checked instead
             for step in range(self.steps):
                 t = t0 + step * h
@@ -185,7 +185,7 @@ class Adaptive(Recorded):
 
     def _check_resolution(self, y: State) -> None:
         for part in map(array_of, y):
-            eps = float(np.finfo(np.result_type(part, np.float16)).eps)
+            eps = float(np.finfo(part.dtype if part.dtype.kind == "f" else np.float64).eps)
             if self.rtol < eps and part.size:
                 largest = float(np.max(np.abs(part)))
                 tolerance, least = self.atol + self.rtol * largest, eps * largest

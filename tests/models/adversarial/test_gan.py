@@ -233,3 +233,10 @@ BAD_INPUT: list[tuple[Any, str]] = [
 def test_rejects_invalid_input(call: Any, message: str, rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match=message):
         call(small_gan("non-saturating", rng), rng)
+
+
+def test_rejects_a_critic_that_is_averaged_over_the_batch(rng: np.random.Generator) -> None:
+    gan = small_gan("minimax", rng)
+    gan.critic = lambda x: add(x, 0.0).mean()
+    with pytest.raises(ValueError, match=r"^critic: expected one number per example, .*, got \(\)"):
+        gan.criticise(gan.generate(4, rng))

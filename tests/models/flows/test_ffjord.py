@@ -163,6 +163,8 @@ def test_noise_has_mean_zero_and_identity_covariance(kind: Noise, rng: np.random
     np.testing.assert_allclose(noise.T @ noise / len(noise), np.eye(2), atol=5 * math.sqrt(2 / 20_000))
     np.testing.assert_allclose(noise.mean(0), 0, atol=5 / math.sqrt(20_000))
     assert (np.abs(noise) == 1).all() == (kind == "rademacher")
+    with pytest.raises(ValueError, match=r"^kind: expected 'rademacher' or 'gaussian', got 'Rademacher'"):
+        hutchinson_noise("Rademacher", (2, 2), rng)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("noise", [None, "rademacher"])

@@ -161,3 +161,10 @@ def test_rejects_context_if_unconditional() -> None:
 def test_rejects_invalid_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**{"shape": (2,), **settings})
+
+
+@pytest.mark.parametrize(("shape", "scales"), [((5, 4, 1), 1), ((6, 6, 1), 2)])
+def test_rejects_halves_of_different_sizes(shape: tuple[int, int, int], scales: int) -> None:
+    """The network, which keeps the size, could not compute the parameters of the larger half."""
+    with pytest.raises(ValueError, match=r"^shape: expected an even height at every scale for the mask 'half', got"):
+        RealNVP(shape, np.random.default_rng(0), mask="half", scales=scales)

@@ -474,3 +474,17 @@ def test_rejects_invalid_context(context: Any, message: str, rng: np.random.Gene
 def test_rejects_invalid_input(call: Any, message: str, rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match=message):
         call(small_vae(Bernoulli(), rng), np.zeros((2, 3), int), rng)
+
+
+class Wide(StandardNormal):
+    """N(0, 4 I)."""
+
+    def log_prob(self, x: TensorLike) -> Tensor:
+        return super().log_prob(array_of(x) / 2) - float(np.log(2)) * self.shape[0]
+
+
+def test_a_subclass_of_the_standard_normal_has_another_kl(rng: np.random.Generator) -> None:
+    vae = small_vae(Bernoulli(), rng)
+    vae.prior = Wide((vae.latent,))
+    with pytest.raises(ValueError, match=r"kl: expected 'monte_carlo'"):
+        vae.elbo(np.zeros((2, *vae.shape), int), 1, rng, kl="analytic")

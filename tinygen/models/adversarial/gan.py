@@ -129,7 +129,8 @@ class GAN(Module):
         """Return the critic's output for each example of x (N, *shape), as (N,)."""
         check_event("x", x, self.shape)
         c = self.critic(x)
-        require(c.size == c.shape[0] == len(array_of(x)), "critic", "one number per example, (N,) or (N, 1)", c.shape)
+        fits = c.shape[:1] == (c.size,) == (len(array_of(x)),)
+        require(fits, "critic", "one number per example, (N,) or (N, 1)", c.shape)
         return c.reshape(-1)
 
     def sample(self, n: int, rng: Rng) -> Array:

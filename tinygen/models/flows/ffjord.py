@@ -192,5 +192,6 @@ class FFJORD(Flow):
 
 @explained
 def hutchinson_noise(kind: Noise, shape: tuple[int, ...], rng: Rng) -> Array:
-    """Draw ε with mean 0 and covariance I, in float64."""
+    """Draw ε with mean 0 and covariance I, in float64. Raises ValueError for another kind of noise."""
+    require(kind in ("rademacher", "gaussian"), "kind", "'rademacher' or 'gaussian'", repr(kind))
     return rng.integers(0, 2, shape) * 2.0 - 1 if kind == "rademacher" else rng.normal(size=shape)

@@ -49,7 +49,8 @@ class RealNVP(Flow):
         shape: shape of an event, (D,) or (H, W, C).
         mask: "checkerboard", "channel" or "half", see `Mask`.
         layers: number of couplings per stage, each followed by an `ActNorm`.
-        scales: number of levels; H and W must be multiples of 2^(scales − 1), or of 2^scales for a checkerboard.
+        scales: number of levels; H and W must be multiples of 2^(scales − 1), or of 2^scales for a checkerboard, and H
+            for "half".
         hidden: number of hidden units or channels of each network.
         depth: number of hidden layers or residual blocks of each network.
         context: size of the context vector, 0 for an unconditional density.
@@ -86,6 +87,8 @@ class RealNVP(Flow):
             raise ValueError(f"shape: expected H and W multiples of 2^(scales − 1) = {multiple}, got {shape}")
 
         def coupling(mask: Mask) -> Bijection:
+            first, second = (part[:-1] for part in mask.shapes)
+            require(first == second, "shape", f"an even height at every scale for the mask {mask.name!r}", shape)
             kind = CouplingMLP if len(mask.shape) == 1 else ResidualNet
             (*_, n_in), (*_, channels) = mask.shapes
             n_out = channels * (2 if transformer is None else transformer.width)

@@ -191,7 +191,7 @@ class VAE(Module):
         return self.prior.log_prob(z.reshape(-1, self.latent)).reshape(*z.shape[:2])
 
     def _has_closed_kl(self) -> bool:
-        return self.posterior_flow is None and isinstance(self.prior, StandardNormal)
+        return self.posterior_flow is None and type(self.prior) is StandardNormal  # not a subclass
 
     def _closed_kl(self, q: Posterior) -> Tensor:
         if not self._has_closed_kl():
