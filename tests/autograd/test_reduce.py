@@ -76,7 +76,7 @@ def test_slope_of_a_p_norm_at_a_number_that_is_tiny_beside_another(p: float, dty
 
 @pytest.mark.parametrize("p", [0.5, 3, 20])
 def test_p_norms_of_float32_do_not_overflow_or_underflow(p: float) -> None:
-    """Rows of large, small and no numbers, beside the same norm in float64, in which powers of them are normal."""
+    """Compare rows of large, tiny and zero elements with float64, in which the powers are in range."""
     x = np.array([[3e12, -4e12, 0], [5e-10, 4e-10, -4.5e-10], [0, 0, 0]], np.float32)
     for axis, keepdims in ((1, False), (0, True)):
         t, wide = Tensor(x), x.astype(float)

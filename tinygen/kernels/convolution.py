@@ -190,7 +190,7 @@ def _is_narrow(height: int, width: int, images: int, weights: int) -> bool:
 def _convolve_across(
     y: Array, x: Array, w: Array, taps: Taps, stride: int, transposed: bool, terms: tuple[Array, Array], relu: bool
 ) -> None:
-    """Compute a convolution of narrow images, or a transposed one, a pixel of all images after another."""
+    """Compute a (transposed) convolution of narrow images, one pixel of all images at a time."""
     p = plan_across_images(taps, stride, len(y), x.shape[1:], y.shape[1:], transposed, lanes(y.dtype))
     _convolve(y, x, w, p, 1, terms, relu)
 

@@ -84,7 +84,7 @@ def compare(
 def require_power(rounding: float, derivatives: Sequence[Array]) -> None:
     """Raise ValueError if the rounding error of finite differences is not small beside the derivative.
 
-    ⟨derivative, v⟩ has the standard deviation |derivative|: at the limit of ¼, two draws miss a derivative of 0 in 4 %.
+    ⟨derivative, v⟩ ~ N(0, |derivative|²): at the limit, two draws accept it with probability 4 % if the true one is 0.
     """
     norm = math.sqrt(_sum_of_magnitudes(derivatives, derivatives))
     if rounding > norm / 4 > 0:

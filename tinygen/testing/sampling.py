@@ -104,7 +104,7 @@ def _compare_counts(observed: Array, expected: Array, support: Array, p_value: f
 
 
 def _groups(expected: Array, rng: np.random.Generator) -> Array:
-    """Return the group of each value, by probability: a group expects 5 or more, of a single value if that is enough.
+    """Return the group of each value, in order of probability; each group has an expected count of at least 5.
 
     Equal probabilities are ordered at random, so that no regular pattern of errors cancels within all groups.
     """
@@ -123,7 +123,7 @@ def _deviances(counts: Array, means: Array) -> Array:
 
 
 def draw(sample: Function, n: int, event: tuple[int, ...], rng: np.random.Generator) -> tuple[Array, bool]:
-    """Draw samples (n, *event), check where their randomness comes from; return also if another seed gives the same."""
+    """Draw samples (n, *event), check that they depend only on rng; return also whether another seed gives the same."""
     seeds = rng.integers(1 << 62, size=2)
     before = np.random.get_state()  # noqa: NPY002  to detect whether `sample` uses it
     first, again, other = (sample(n, np.random.default_rng(seed)) for seed in (seeds[0], *seeds))

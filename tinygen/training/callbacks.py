@@ -152,7 +152,7 @@ class SampleGrid(Explained):
 def draw(
     model: Any, n: int, rng: np.random.Generator, label: int | None = None, **options: Any
 ) -> tuple[Array, int | None]:
-    """Return n samples, of one class or by default of all in order, and their levels, None for real numbers."""
+    """Return n samples, of class `label` or of all classes in order, and their levels (None if continuous)."""
     classes, context = getattr(model, "classes", 0), getattr(model, "context", 0) or 0
     labels = np.arange(n) * (classes or context) // max(n, 1) if label is None else np.full(n, label)
     given = {"labels": labels} if classes else {"context": np.eye(context)[labels]} if context else {}

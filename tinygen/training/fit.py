@@ -77,7 +77,7 @@ def fit(
             must be the same, but `epochs` or `steps` may increase (`cosine` over more steps is a different schedule).
             The settings of a loss are compared too, such as beta in `partial(vae.loss, beta=beta)` or in
             `lambda x, rng: vae.loss(x, rng=rng, beta=beta)`, but not numbers in its code, such as `beta=0.5` there.
-        history: another file for the records, one line of JSON each.
+        history: separate file of records, one line of JSON each.
         on_record: functions that are called with an `Event` at every record, after saving: the losses, the validation
             result, learning rates, the norm of the gradients, speed, and the module. If one returns True, the run ends.
             See `EarlyStopping`, `CSVLog`, `TensorBoard` and `SampleGrid`.

@@ -187,7 +187,7 @@ def _append(network: Module, x: TensorLike, context: TensorLike | None, size: in
 
 
 def _cast(network: Module, x: TensorLike) -> TensorLike:
-    """Return x; in the dtype of the network if it is integer or boolean."""
+    """Return x, cast to the network's dtype if integer or boolean."""
     return x if array_of(x).dtype.kind == "f" else cast_integers(x, network.dtype)
 
 
